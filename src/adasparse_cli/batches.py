@@ -1,0 +1,60 @@
+"""What goes into a model and what comes out. Floor 1; the only contract between data and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows to be scored.
+
+    Args:
+        field_ids: per row and field (in the manifest's order) an id, counted from 0 within the
+            field; for a multi-valued field the index of the row's bag.
+        domain_ids: the row's domain; ids from `num_domains` on were not seen in training.
+        condition_ids: the row's combination of domain-aware ids, as a row of `conditions`. This,
+            and not the row's own ids, is what a pruner or gate is fed, so that it computes once per
+            distinct combination, and so that a control arm can be fed another row's domain.
+        conditions: ids of the domain-aware fields (in the manifest's order) per combination.
+        labels: 0 or 1 per row; None where unknown.
+    """
+
+    field_ids: Int[Tensor, "rows fields"]
+    domain_ids: Int[Tensor, " rows"]
+    condition_ids: Int[Tensor, " rows"]
+    conditions: Int[Tensor, "conditions domain_fields"]
+    labels: Float[Tensor, " rows"] | None = None
+
+    def __len__(self) -> int:
+        return int(self.field_ids.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of a batch.
+
+    Args:
+        logits: one per row, before the sigmoid.
+        penalty: what the model adds to the mean cross-entropy (a scalar; 0 for most).
+        pruned: per row and gated layer the share (0–1) of neurons whose weight factor is exactly 0;
+            None for models that prune nothing.
+    """
+
+    logits: Float[Tensor, " rows"]
+    penalty: Float[Tensor, ""]
+    pruned: Float[Tensor, "rows layers"] | None = None
+
+
+def no_penalty(like: Tensor) -> Float[Tensor, ""]:
+    """The penalty of a model that has none, on the device and of the type of `like`."""
+    return torch.zeros((), dtype=like.dtype, device=like.device)
+
+

@@ -1,0 +1,83 @@
+"""The closed sets and the ranges that settings may take. Floor 0: imports nothing of the project.
+
+A setting with a closed set of values is a `StrEnum` whose members are spelled as in YAML and on the
+command line. A number with a range is `Annotated[float, Between(0, 1)]`; `config.typed` checks both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A closed range of a number: `low` ≤ value ≤ `high`; None leaves a side open.
+
+    `exclusive` takes the bounds themselves out of the range.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    exclusive: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` lies in the range (NaN never does)."""
+        if self.exclusive:
+            return (self.low is None or value > self.low) and (self.high is None or value < self.high)
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        left = "" if self.low is None else f"{'more than' if self.exclusive else 'at least'} {self.low:g}"
+        right = "" if self.high is None else f"{'less than' if self.exclusive else 'at most'} {self.high:g}"
+        return " and ".join(part for part in (left, right) if part) or "any number"
+
+
+class Mode(StrEnum):
+    """The three ways AdaSparse turns a pruner's output into weight factors."""
+
+    binarization = "binarization"
+    scaling = "scaling"
+    fusion = "fusion"
+
+
+class FieldRole(StrEnum):
+    """What a column is for."""
+
+    domain_aware = "domain_aware"
+    domain_agnostic = "domain_agnostic"
+    label = "label"
+    timestamp = "timestamp"
+    user = "user"
+    ignored = "ignored"
+
+
+class FieldKind(StrEnum):
+    """How a feature column is encoded."""
+
+    categorical = "categorical"
+    multi_valued = "multi_valued"
+    numeric = "numeric"
+
+
+class Split(StrEnum):
+    """The parts of prepared data; `unlabelled` holds rows of files without a label."""
+
+    train = "train"
+    valid = "valid"
+    test = "test"
+    unlabelled = "unlabelled"
+
+
+class SplitRule(StrEnum):
+    """How rows are given to the splits: by day (needs a timestamp) or by a seeded hash of the row."""
+
+    day = "day"
+    random = "random"
+
+
+class DuplicateRule(StrEnum):
+    """What happens to the second and later copies of an exactly equal row; they are counted either way."""
+
+    keep = "keep"
+    drop = "drop"

@@ -1,0 +1,165 @@
+"""What a recipe is: the contract between a raw data set's reader (`data_prep/`) and the steps here.
+
+A recipe turns raw files into frames of *values* (not ids); everything after that (splits,
+vocabularies, encoding, writing) is the same for every data set and lives in this folder.
+A recipe is a module with
+
+    Settings                                  a `DataSettings`: the `data` section of the configuration
+    sources(settings, raw, folder, progress)  -> list[Path]: usually `raw` itself; a generator writes files
+    read(settings, sources)                   -> RawData: looks at headers only; rows come from its iterator
+
+No module of `src/` imports a recipe by name; `recipe_named` finds it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Protocol
+
+import polars as pl
+
+from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, SplitRule
+from adasparse_cli.errors import UsageError
+
+# Columns of a frame that are no features. `label` is absent or null in unlabelled files.
+LABEL, DAY, USER, TIMESTAMP = "__label", "__day", "__user", "__timestamp"
+SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The settings that every data set has; a recipe's `Settings` extends them.
+
+    Args:
+        recipe: module that reads the raw files.
+        name: folder of the prepared data below `paths.data`, and the name shown.
+        domain: fields whose combination of values is the domain.
+        domain_aware: fields that tell the domain to a model; empty means the fields of `domain`.
+        split: `day` (the last day is test, the day before valid) or `random`.
+        split_seed: seed of the random split's hash; rows of one file always fall the same way.
+        valid_share, test_share: shares of the random split (0–1); the day split ignores them.
+        min_count: values rarer than this in the train split share id 0 with values never seen there.
+        numeric_buckets: number of equal-count buckets of a numeric field, from the train split.
+        duplicates: what happens to the second and later copies of an exactly equal row.
+        max_rejected: share (0–1) of unreadable rows above which preparation fails.
+    """
+
+    recipe: str
+    name: str
+    domain: tuple[str, ...]
+    domain_aware: tuple[str, ...]
+    split: SplitRule
+    split_seed: int
+    valid_share: Annotated[float, Between(0, 1, exclusive=True)]
+    test_share: Annotated[float, Between(0, 1, exclusive=True)]
+    min_count: Annotated[int, Between(1)]
+    numeric_buckets: Annotated[int, Between(2)]
+    duplicates: DuplicateRule
+    max_rejected: Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldPlan:
+    """A feature that the recipe will deliver.
+
+    Args:
+        parse: for a multi-valued field, turns a series of distinct raw strings into a series of
+            lists of values (called once per distinct string); None for the other kinds.
+
+    A frame's column for the field holds: integers or strings for `categorical`, floats for `numeric`,
+    raw strings for `multi_valued`. Null is "missing", which is a value of its own everywhere.
+    """
+
+    name: str
+    role: FieldRole
+    kind: FieldKind
+    parse: Callable[[pl.Series], pl.Series] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reject:
+    """A row that was set aside. `line` counts from 1, the header included; `value` is cut at 80 characters."""
+
+    source: str
+    line: int
+    column: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawData:
+    """Opened raw files: what they will deliver, and an iterator over it.
+
+    Args:
+        plans: the features.
+        domain: the columns whose combination is the domain, each the name of a feature.
+        label: the label's column name in the raw files.
+        frames: iterator of value frames with the columns LABEL, SOURCE (index into the sources,
+            Int32), LINE (Int64), ROW_HASH (UInt64, over all raw columns), DAY (Int32 days since
+            1970 in the data's own zone; null without timestamp), TIMESTAMP (Int64 seconds; optional),
+            USER (optional) and one per feature. Rows keep the files' order.
+        rejects: filled while `frames` is consumed.
+        notes: what the recipe inferred or decided, one line each, to be shown to the person.
+    """
+
+    plans: tuple[FieldPlan, ...]
+    domain: tuple[str, ...]
+    label: str
+    frames: Iterator[pl.DataFrame]
+    rejects: list[Reject]
+    notes: tuple[str, ...] = ()
+
+
+class Progress(Protocol):
+    """How long work tells where it is; the command line draws it, tests and jobs may ignore it."""
+
+    def start(self, what: str, total: int | None, unit: str) -> None: ...
+
+    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None: ...
+
+    def note(self, line: str) -> None: ...
+
+
+class Silent:
+    """A `Progress` that says nothing."""
+
+    def start(self, what: str, total: int | None, unit: str) -> None:
+        pass
+
+    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        pass
+
+    def note(self, line: str) -> None:
+        pass
+
+
+def recipe_named(name: str) -> ModuleType:
+    """The recipe module `name`: one of ours (`iaac`) or anyone's importable one (`my_package.my_recipe`).
+
+    Raises:
+        UsageError: no such module, or it lacks a part of the contract.
+    """
+    module_name = name if "." in name else f"adasparse_cli.data_prep.{name}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise UsageError(
+            f"data.recipe={name}: there is no module {module_name}",
+            hint="use iaac, twin or tabular, or install the module that holds your recipe",
+        ) from None
+    missing = [part for part in ("Settings", "sources", "read") if not hasattr(module, part)]
+    if missing:
+        raise UsageError(
+            f"data.recipe={name}: the module lacks {', '.join(missing)}",
+            hint="CONTRIBUTING.md, 'add a data set', lists what a recipe must have",
+        )
+    return module
+
+

@@ -1,0 +1,108 @@
+"""What prepared data is made of: fields and the manifest. Floor 0: no torch, no polars.
+
+`manifest.json` is written last, so its presence means that the data are complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from adasparse_cli.choices import FieldKind, FieldRole
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """One feature of a row, as models see it.
+
+    Args:
+        name: its name, the same in the manifest, the parts and every table shown.
+        role: `domain_aware` or `domain_agnostic`.
+        kind: `categorical` and `numeric` hold one id per row (a numeric value is the id of its
+            bucket); `multi_valued` holds the index of a row in the field's bags.
+        size: number of ids, id 0 (unseen or rarer than the minimum count) included.
+        bags: number of distinct bags of a multi-valued field, else 0. Bag 0 is the empty bag.
+    """
+
+    name: str
+    role: FieldRole
+    kind: FieldKind
+    size: int
+    bags: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A raw file that was read. `modified_ns` lets an unchanged file be recognised without reading it."""
+
+    name: str
+    path: str
+    bytes: int
+    sha256: str
+    rows: int
+    labelled: bool
+    modified_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitCounts:
+    """Rows and positives of a split (positives is None where there is no label)."""
+
+    rows: int
+    positives: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """The description of a prepared data set.
+
+    Args:
+        fields: in the order of the id columns in the parts: all domain-agnostic fields, then all
+            domain-aware ones; single-valued before multi-valued within each group.
+        num_domains: domains seen in training. Their ids are 0 … num_domains − 1, ordered by
+            (−training rows, key); domains first seen later follow, up to `num_all_domains` − 1.
+        unseen: per field, the share (0–1) of the test split's values that were given id 0.
+        settings: the recipe's settings, as plain values.
+        files: sha256 of every file of the folder but this one, by relative path.
+        fingerprint: sha256 over recipe, settings, sources' sha256, fields and files.
+    """
+
+    format_version: int
+    name: str
+    recipe: str
+    settings: Mapping[str, Any]
+    sources: tuple[Source, ...]
+    label: str
+    domain: tuple[str, ...]
+    fields: tuple[Field, ...]
+    num_domains: int
+    num_all_domains: int
+    splits: Mapping[str, SplitCounts]
+    rejected: Mapping[str, int]
+    duplicates: int
+    unseen: Mapping[str, float]
+    has_user: bool
+    has_timestamp: bool
+    files: Mapping[str, str]
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `manifest.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        known = dict(values)
+        known["sources"] = tuple(Source(**source) for source in known["sources"])
+        known["fields"] = tuple(
+            Field(**{**field, "role": FieldRole(field["role"]), "kind": FieldKind(field["kind"])})
+            for field in known["fields"]
+        )
+        known["domain"] = tuple(known["domain"])
+        known["splits"] = {name: SplitCounts(**counts) for name, counts in known["splits"].items()}
+        return cls(**known)
