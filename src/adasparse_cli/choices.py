@@ -81,3 +81,48 @@ class DuplicateRule(StrEnum):
 
     keep = "keep"
     drop = "drop"
+
+
+class PrunerInput(StrEnum):
+    """What a pruner looks at."""
+
+    hidden = "hidden"
+    domain = "domain"
+
+
+class SharpnessRule(StrEnum):
+    """How the sharpness α of AdaSparse moves: on a schedule, or as a trained parameter."""
+
+    scheduled = "scheduled"
+    learnable = "learnable"
+
+
+class ThresholdRule(StrEnum):
+    """Whether the threshold ε of AdaSparse is a constant or a trained parameter."""
+
+    fixed = "fixed"
+    learnable = "learnable"
+
+
+class Activation(StrEnum):
+    """The non-linearity after each hidden layer."""
+
+    relu = "relu"
+    leaky_relu = "leaky_relu"
+    gelu = "gelu"
+    silu = "silu"
+
+
+class Normalisation(StrEnum):
+    """What stands between a hidden layer's product and its activation."""
+
+    none = "none"
+    batch = "batch"
+    layer = "layer"
+
+
+class Pooling(StrEnum):
+    """How the embeddings of a multi-valued field become one."""
+
+    mean = "mean"
+    sum = "sum"

@@ -56,7 +56,7 @@ class NumericError(AdasparseError):
     exit_code = 7
 
 
-class InterruptedRun(AdasparseError):
+class InterruptedRun(AdasparseError):  # noqa: N818  # an interrupt is no error
     """Stopped by the person (130) or by SIGTERM (143), after saving."""
 
     def __init__(self, message: str, *, hint: str, exit_code: int = 130) -> None:

@@ -1,0 +1,205 @@
+"""AdaSparse: each layer's neurons are weighed or cut by a pruner that sees the layer and the domain.
+
+With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L layers, the last being the head):
+
+    v^l   = W_p^l [h^l ; e_d] + b^l                        one pruner per layer, not shared
+    π^l   = factors(v^l)                                   see layers/gate.py for the three modes
+    h^l  <- h^l ⊙ π^l                                      after activation, normalisation and dropout
+    h^1   = layer_1([h^0 ; e_d]),   h^(l+1) = layer_(l+1)(h^l),   logit = head(h^(L−1))
+
+e_a is pruned, e_d is not. Sparsity is held in an interval by a penalty added to the cross-entropy:
+
+    R_s = (1/L) Σ_l λ^l |r^l − r|,   r = (r_min + r_max)/2,
+    λ^l = 0 if r_min ≤ r^l ≤ r_max, else λ̂ |r^l − r|      (a constant in the gradient)
+
+where r^l is the batch's share of factors that are exactly 0, with the straight-through gradient.
+
+Source: Yang et al., AdaSparse: Learning Adaptively Sparse Structures for Multi-Domain Click-Through
+Rate Prediction, CIKM 2022 (arXiv 2206.13108). Ours where the sources are silent: one linear map as the
+pruner; ε = 0.25; the straight-through step; α linear and λ̂ exponential in the step; λ^l constant in the
+gradient. Where we differ: the paper writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only where π is
+0 or 1; for fusion we use the share itself. Scaling prunes nothing and has no penalty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.layers.gate import gate
+from adasparse_cli.layers.pruner import Pruner
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunerSettings:
+    """The pruner's form.
+
+    Args:
+        inputs: `[hidden, domain]` as in the paper, or `[domain]`: factors that depend on the domain alone.
+        rank: inner width of a low-rank pruner; null for one full linear map.
+        input_layer: whether e_a is pruned too, as in the paper.
+    """
+
+    inputs: tuple[PrunerInput, ...]
+    rank: Annotated[int, Between(1)] | None
+    input_layer: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessSettings:
+    """α: how close the sigmoid is to a step.
+
+    Args:
+        rule: `scheduled`, linear in the step from `start` to `end`; or `learnable`, one positive number a layer.
+        start, end: of the schedule.
+        initial: where a learnable α starts.
+    """
+
+    rule: SharpnessRule
+    start: Annotated[float, Between(0, exclusive=True)]
+    end: Annotated[float, Between(0, exclusive=True)]
+    initial: Annotated[float, Between(0, exclusive=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdSettings:
+    """ε: factors at or below it are cut.
+
+    Args:
+        rule: `fixed`, or `learnable`, one number a layer that starts at `value`.
+        value: in the units of v_out, 0 to β.
+    """
+
+    rule: ThresholdRule
+    value: Annotated[float, Between(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegulariserSettings:
+    """R_s: the penalty that holds each layer's sparsity in an interval.
+
+    Args:
+        enabled: whether it is added.
+        interval: [r_min, r_max], shares of zeros (0–1).
+        start, end: λ̂ at the first and the last step; it grows exponentially between them.
+    """
+
+    enabled: bool
+    interval: tuple[Annotated[float, Between(0, 1)], Annotated[float, Between(0, 1)]]
+    start: Annotated[float, Between(0, exclusive=True)]
+    end: Annotated[float, Between(0, exclusive=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaSparseSettings:
+    """AdaSparse's own settings.
+
+    Args:
+        mode: `binarization`, `scaling` or `fusion`.
+        scale: β, the upper end of a weight factor (binarization ignores it).
+    """
+
+    name: str
+    mode: Mode
+    scale: Annotated[float, Between(0, exclusive=True)]
+    pruner: PrunerSettings
+    sharpness: SharpnessSettings
+    threshold: ThresholdSettings
+    regulariser: RegulariserSettings
+
+
+class AdaSparse(Model):
+    """A fully connected network whose neurons are weighed or cut per row by one pruner per layer."""
+
+    Settings = AdaSparseSettings
+
+    def __init__(self, settings: AdaSparseSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        self.settings = settings
+        self.mode = settings.mode
+        inputs = self.embedding.agnostic_width + self.embedding.aware_width
+        self.blocks = self.hidden_blocks(inputs)
+        self.head = nn.Linear(network.hidden[-1] if network.hidden else inputs, 1)
+        widths = [self.embedding.agnostic_width, *network.hidden]
+        first = 0 if settings.pruner.input_layer else 1
+        self.pruners = nn.ModuleDict(
+            {
+                str(layer): Pruner(
+                    width, self.embedding.aware_width, inputs=settings.pruner.inputs, rank=settings.pruner.rank
+                )
+                for layer, width in enumerate(widths)
+                if layer >= first
+            }
+        )
+        self.gated_layers = tuple("input" if layer == "0" else f"hidden {layer}" for layer in self.pruners)
+        gates = len(self.gated_layers)
+        prunes = self.mode is not Mode.scaling
+        if prunes and settings.regulariser.enabled:
+            self.sparsity_interval = settings.regulariser.interval
+
+        self.log_sharpness: nn.Parameter | None = None
+        self.learnt_threshold: nn.Parameter | None = None
+        if prunes and settings.sharpness.rule is SharpnessRule.learnable:
+            # its logarithm is trained, so that α stays positive
+            self.log_sharpness = nn.Parameter(torch.full((gates,), settings.sharpness.initial).log())
+        if prunes and settings.threshold.rule is ThresholdRule.learnable:
+            self.learnt_threshold = nn.Parameter(torch.full((gates,), settings.threshold.value))
+        # Training state, saved with the weights: the sharpness a model was trained to belongs to it.
+        self.register_buffer("sharpness", torch.tensor(settings.sharpness.start))
+        self.register_buffer("regulariser_weight", torch.tensor(settings.regulariser.start))
+        self.register_buffer("threshold", torch.tensor(settings.threshold.value), persistent=False)
+
+    sharpness: Tensor
+    regulariser_weight: Tensor
+    threshold: Tensor
+
+    def schedule(self, progress: float) -> None:
+        """α linear, λ̂ exponential in `progress` (0–1)."""
+        sharpness, regulariser = self.settings.sharpness, self.settings.regulariser
+        self.sharpness.fill_(sharpness.start + (sharpness.end - sharpness.start) * progress)
+        self.regulariser_weight.fill_(regulariser.start * (regulariser.end / regulariser.start) ** progress)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows; the penalty is R_s."""
+        embedded = self.embed(batch)
+        cuts: list[Tensor] = []
+        h = embedded.agnostic
+        for layer in range(len(self.blocks) + 1):
+            name = str(layer)
+            if name in self.pruners:
+                v = self.pruners[name](h, embedded.conditions, embedded.condition_of_row)
+                sharpness, threshold = self._sharpness_and_threshold(len(cuts))
+                h, cut = gate(h, v, mode=self.mode, scale=self.settings.scale, sharpness=sharpness, threshold=threshold)
+                cuts.append(cut)
+            if layer == 0:
+                h = torch.cat([h, embedded.aware], dim=1)
+            if layer < len(self.blocks):
+                h = self.blocks[layer](h)
+        logits = one_logit(self.head, h)
+        return Prediction(logits, self._penalty(cuts, logits), torch.stack(cuts, dim=1).detach())
+
+    def cost(self) -> Cost:
+        """What the model weighs; its pruners cost about as much as the network they prune."""
+        pruners = [pruner.multiply_adds() for pruner in self.pruners.values() if isinstance(pruner, Pruner)]
+        return self._cost(backbone={"blocks": self.blocks, "head": self.head}, domain_multiply_adds=sum(pruners))
+
+    def _sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, Tensor]:
+        sharpness = self.sharpness if self.log_sharpness is None else self.log_sharpness[gate_index].exp()
+        threshold = self.threshold if self.learnt_threshold is None else self.learnt_threshold[gate_index]
+        return sharpness, threshold
+
+    def _penalty(self, cuts: list[Tensor], like: Tensor) -> Tensor:
+        if self.sparsity_interval is None or not cuts:
+            return no_penalty(like)
+        low, high = self.sparsity_interval
+        sparsity = torch.stack([cut.mean() for cut in cuts])
+        distance = (sparsity - (low + high) / 2).abs()
+        outside = (sparsity < low) | (sparsity > high)
+        weight = (self.regulariser_weight * distance * outside).detach()
+        return (weight * distance).mean()

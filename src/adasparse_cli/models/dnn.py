@@ -1,0 +1,47 @@
+"""The plain network: shares everything between domains, and knows them as features only.
+
+    logit = w · MLP([e_a ; e_d]) + b
+
+Every other model is this one plus what its own page says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnnSettings:
+    """The plain network has no settings of its own."""
+
+    name: str
+
+
+class Dnn(Model):
+    """A fully connected network on all fields."""
+
+    Settings = DnnSettings
+
+    def __init__(self, settings: DnnSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        inputs = self.embedding.agnostic_width + self.embedding.aware_width
+        self.blocks = self.hidden_blocks(inputs)
+        self.head = nn.Linear(network.hidden[-1] if network.hidden else inputs, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows."""
+        embedded = self.embed(batch)
+        x = torch.cat([embedded.agnostic, embedded.aware], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return Prediction(one_logit(self.head, x), no_penalty(x))
+
+    def cost(self) -> Cost:
+        """What the model weighs."""
+        return self._cost(backbone={"blocks": self.blocks, "head": self.head})
