@@ -126,3 +126,11 @@ class Pooling(StrEnum):
 
     mean = "mean"
     sum = "sum"
+
+
+class Metric(StrEnum):
+    """Metrics that can choose the best checkpoint."""
+
+    auc = "auc"
+    log_loss = "log_loss"
+    gauc_domain = "gauc_domain"

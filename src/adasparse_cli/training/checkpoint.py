@@ -1,0 +1,92 @@
+"""Checkpoints that are whole or absent: tensors in safetensors, the rest in JSON, both checksummed.
+
+A checkpoint folder holds one tensor file and `checkpoint.json`, which names it and its sha256.
+The JSON is replaced last and atomically, so at every moment it names a complete tensor file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from adasparse_cli.errors import IntegrityError
+from adasparse_cli.files import read_json, sha256_of, write_atomically, write_json
+
+FORMAT_VERSION = 1
+INDEX = "checkpoint.json"
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, step: int) -> None:
+    """Write a checkpoint; the one that stood there stays valid until the new one is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:09d}.safetensors"
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(on_cpu, temporary))
+    index = {"format_version": FORMAT_VERSION, "tensors": path.name, "sha256": sha256_of(path), "state": dict(state)}
+    write_json(folder / INDEX, {**index, "index_sha256": _digest(index)})
+    for other in folder.glob("*.safetensors"):
+        if other != path:
+            other.unlink()
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint after checking every byte of it.
+
+    Raises:
+        IntegrityError: it is absent, damaged, or of another format version.
+    """
+    index = read_json(folder / INDEX)
+    try:
+        expected = index.pop("index_sha256")
+        known = index["format_version"] == FORMAT_VERSION
+        path = folder / index["tensors"]
+        intact = _digest(index) == expected and path.exists() and sha256_of(path) == index["sha256"]
+    except (AttributeError, KeyError, TypeError):
+        known, intact = True, False
+    if not known:
+        raise IntegrityError(
+            f"{folder} is of checkpoint format {index['format_version']}, this version reads {FORMAT_VERSION}",
+            hint="use the version of adasparse that wrote it; environment.json of the run names it",
+        )
+    if not intact:
+        raise IntegrityError(
+            f"the checkpoint in {folder} is damaged: its checksum differs",
+            hint="use the run's other checkpoint (checkpoints/best or checkpoints/last), or train anew",
+        )
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    return tensors, dict(index["state"])
+
+
+def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: Path) -> None:
+    """Put saved weights into a model.
+
+    Raises:
+        IntegrityError: names or shapes differ from the model's.
+    """
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    own = model.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | weights.keys()
+        if name not in own or name not in weights or own[name].shape != weights[name].shape
+    )
+    if wrong:
+        raise IntegrityError(
+            f"the checkpoint in {where} does not fit the model: {', '.join(wrong[:3])}"
+            + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""),
+            hint="it was written with other settings or other data; use the run's own config.yaml",
+        )
+    model.load_state_dict(weights)
+
+
+def _digest(index: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,142 @@
+"""Prepared data in memory (or on the GPU), as one matrix of ids that a permutation indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from adasparse_cli.batches import Batch
+from adasparse_cli.choices import FieldKind, FieldRole, Split
+from adasparse_cli.errors import ResourceError
+from adasparse_cli.layers.embedding import Bags
+from adasparse_cli.models.base import DataShape
+from adasparse_cli.prep.prepared import read_bags, read_split
+from adasparse_cli.schema import Field, Manifest
+
+KEY_COLUMNS = ("__domain", "__label", "__user", "__source", "__line")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of one split.
+
+    Args:
+        field_ids: int32, rows × fields.
+        domain_ids: what a model is told; differs from `domains` in a control arm alone.
+        condition_ids, conditions: the distinct combinations of domain-aware ids; see `Batch`.
+        labels: 0 or 1, float32; None for unlabelled rows.
+        domains: the true domain of each row, which metrics group by.
+        users: id of the row's user, or None where the data name no user.
+        sources, lines: where each row stood in the raw files.
+    """
+
+    field_ids: Tensor
+    domain_ids: Tensor
+    condition_ids: Tensor
+    conditions: Tensor
+    labels: Tensor | None
+    domains: np.ndarray
+    users: np.ndarray | None
+    sources: np.ndarray
+    lines: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.field_ids.shape[0])
+
+    def batch(self, rows: Tensor | slice) -> Batch:
+        """The rows chosen, as a model takes them."""
+        if isinstance(rows, slice):
+            labels = None if self.labels is None else self.labels[rows]
+            return Batch(self.field_ids[rows], self.domain_ids[rows], self.condition_ids[rows], self.conditions, labels)
+        return Batch(
+            self.field_ids.index_select(0, rows),
+            self.domain_ids.index_select(0, rows),
+            self.condition_ids.index_select(0, rows),
+            self.conditions,
+            None if self.labels is None else self.labels.index_select(0, rows),
+        )
+
+    def with_another_rows_domain(self, seed: int) -> Rows:
+        """The control arm: each row tells a model the domain of another row, drawn once per split.
+
+        The row's own field ids stay, so a plain network sees no difference; what a pruner or gate is
+        fed no longer belongs to the row.
+        """
+        order = torch.from_numpy(np.random.default_rng([seed, len(self)]).permutation(len(self)))
+        order = order.to(self.domain_ids.device)
+        return replace(self, domain_ids=self.domain_ids[order], condition_ids=self.condition_ids[order])
+
+
+def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.device) -> Rows:
+    """Read a split of prepared data into memory.
+
+    Raises:
+        ResourceError: it does not fit.
+    """
+    expected = manifest.splits[split].rows * (4 * len(manifest.fields) + 40)
+    free = _free_memory(device)
+    if expected > 0.8 * free:
+        raise ResourceError(
+            f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+            hint="prepare fewer fields or rows, or use a machine with more memory",
+        )
+    return rows_of(read_split(folder, manifest, split), manifest.fields, device=device)
+
+
+def rows_of(frame: pl.DataFrame, fields: Sequence[Field], *, device: torch.device) -> Rows:
+    """Encoded rows as tensors."""
+    ids = np.empty((frame.height, len(fields)), dtype=np.int32)
+    for column, field in enumerate(fields):
+        ids[:, column] = frame[field.name].to_numpy()
+    aware = [field.name for field in fields if field.role is FieldRole.domain_aware]
+    conditions = frame.select(aware).unique().sort(aware).with_row_index("__condition")
+    condition_ids = frame.select(aware).join(conditions, on=aware, how="left", maintain_order="left")["__condition"]
+    domains = frame["__domain"].to_numpy()
+
+    def tensor(values: np.ndarray, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(np.array(values)).to(device=device, dtype=dtype)
+
+    return Rows(
+        field_ids=torch.from_numpy(ids).to(device),
+        domain_ids=tensor(domains, torch.long),
+        condition_ids=tensor(condition_ids.to_numpy(), torch.long),
+        conditions=tensor(conditions.select(aware).to_numpy(), torch.long),
+        labels=tensor(frame["__label"].to_numpy(), torch.float32) if "__label" in frame.columns else None,
+        domains=domains,
+        users=frame["__user"].to_numpy() if "__user" in frame.columns else None,
+        sources=frame["__source"].to_numpy(),
+        lines=frame["__line"].to_numpy(),
+    )
+
+
+def load_shape(folder: Path, manifest: Manifest) -> DataShape:
+    """What a model must know of the data: its fields, bags and number of domains."""
+    multi = [field.name for field in manifest.fields if field.kind is FieldKind.multi_valued]
+    return DataShape(
+        fields=manifest.fields,
+        bags={name: bags_of(read_bags(folder, name)) for name in multi},
+        num_domains=manifest.num_domains,
+    )
+
+
+def bags_of(lists: pl.Series) -> Bags:
+    """A series of lists of ids as flat values and starts."""
+    lengths = lists.list.len().to_numpy().astype(np.int64)
+    starts = np.concatenate([[0], lengths.cumsum()])
+    values = lists.filter(lists.list.len() > 0).explode().to_numpy().astype(np.int64)
+    return Bags(values=torch.from_numpy(np.array(values)), starts=torch.from_numpy(starts))
+
+
+def _free_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else ():
+        if line.startswith("MemAvailable:"):
+            return float(line.split()[1]) * 1024
+    return float("inf")

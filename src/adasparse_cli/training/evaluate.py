@@ -1,0 +1,65 @@
+"""Scores of a model on a split, and what they are worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from adasparse_cli.metrics import Metrics, compute_metrics
+from adasparse_cli.models.base import Model
+from adasparse_cli.training.dataset import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A model's output on rows.
+
+    Args:
+        logits: float32, one per row.
+        pruned: float32, rows × gated layers, the share of neurons cut; None for models that prune nothing.
+    """
+
+    logits: np.ndarray
+    pruned: np.ndarray | None
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """σ(logits), float64, in (0, 1)."""
+        return np.exp(-np.logaddexp(0.0, -self.logits.astype(np.float64)))
+
+
+def score(model: Model, rows: Rows, *, batch_size: int) -> Scores:
+    """Score all rows in their order. Leaves no trace on the model."""
+    was_training = model.training
+    model.eval()
+    logits, pruned = [], []
+    with torch.no_grad():
+        for start in range(0, len(rows), batch_size):
+            prediction = model(rows.batch(slice(start, start + batch_size)))
+            logits.append(prediction.logits)
+            if prediction.pruned is not None:
+                pruned.append(prediction.pruned)
+    model.train(was_training)
+    return Scores(
+        logits=torch.cat(logits).float().cpu().numpy() if logits else np.zeros(0, dtype=np.float32),
+        pruned=torch.cat(pruned).cpu().numpy() if pruned else None,
+    )
+
+
+def metrics_of(scores: Scores, rows: Rows, *, num_domains: int) -> Metrics:
+    """The metrics of scored, labelled rows."""
+    assert rows.labels is not None
+    labels = rows.labels.cpu().numpy()
+    return compute_metrics(labels, scores.logits, rows.domains, num_domains, rows.users)
+
+
+def sparsity_by_domain(scores: Scores, rows: Rows, *, num_domains: int) -> np.ndarray | None:
+    """Mean share of neurons cut per domain and gated layer; NaN for domains without rows."""
+    if scores.pruned is None:
+        return None
+    counts = np.bincount(rows.domains, minlength=num_domains).astype(np.float64)
+    sums = [np.bincount(rows.domains, weights=layer, minlength=num_domains) for layer in scores.pruned.T]
+    with np.errstate(invalid="ignore"):
+        return np.stack([layer / counts for layer in sums], axis=1)

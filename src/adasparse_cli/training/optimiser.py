@@ -1,0 +1,77 @@
+"""Adam that touches only the embedding rows a batch looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class TouchedRowsAdam:
+    """Adam on the rows of an embedding table that have a gradient in this step.
+
+    For each looked-up row, with g the sum of its gradients over the batch and t the number of steps so far:
+
+        m ← β₁ m + (1 − β₁) g,   u ← β₂ u + (1 − β₂) g²
+        w ← w − η (m / (1 − β₁ᵗ)) / (√(u / (1 − β₂ᵗ)) + eps)
+
+    How it differs from dense Adam: a row that is not looked up keeps its weights and moments as they
+    are, where dense Adam would let its moments decay and go on moving it by what is left of them. t counts
+    all steps, not the row's own. Rows looked up in every step are updated exactly as dense Adam would.
+    The cost of a step depends on the batch, not on the table.
+
+    Source: Kingma and Ba, Adam, ICLR 2015; the restriction to touched rows is that of
+    `torch.optim.SparseAdam`, which adds eps before the bias correction, where we follow dense Adam.
+
+    Args:
+        weight: the table, whose gradient is sparse.
+        betas: β₁, β₂. eps: the constant in the denominator.
+    """
+
+    def __init__(self, weight: nn.Parameter, *, betas: tuple[float, float], eps: float) -> None:
+        self.weight = weight
+        self.betas = betas
+        self.eps = eps
+        self.steps = 0
+        self.first_moment = torch.zeros_like(weight.data)
+        self.second_moment = torch.zeros_like(weight.data)
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Update the rows that have a gradient, and drop the gradient."""
+        gradient = self.weight.grad
+        if gradient is None:
+            return
+        self.steps += 1
+        self.weight.grad = None
+        beta1, beta2 = self.betas
+        rows, g = summed_by_row(gradient._indices()[0], gradient._values())
+        m = self.first_moment.index_select(0, rows).lerp_(g, 1 - beta1)
+        u = self.second_moment.index_select(0, rows).mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        self.first_moment.index_copy_(0, rows, m)
+        self.second_moment.index_copy_(0, rows, u)
+        denominator = u.div_(1 - beta2**self.steps).sqrt_().add_(self.eps)
+        update = m.div_(denominator).mul_(-learning_rate / (1 - beta1**self.steps))
+        self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).add_(update))
+
+    def state(self) -> dict[str, Tensor]:
+        """What has to be saved beside the weights."""
+        return {
+            "first_moment": self.first_moment,
+            "second_moment": self.second_moment,
+            "steps": torch.tensor(self.steps),
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a saved state."""
+        self.first_moment.copy_(state["first_moment"])
+        self.second_moment.copy_(state["second_moment"])
+        self.steps = int(state["steps"])
+
+
+def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct ids, and for each the sum of its values, added in the order they stand."""
+    rows, place = torch.unique(ids, return_inverse=True)
+    sums = torch.ops.aten.embedding_dense_backward(values, place, len(rows), -1, False)
+    return rows, sums
