@@ -53,11 +53,9 @@ def _squashed(v: Tensor, mode: Mode, scale: float, sharpness: Tensor) -> Tensor:
     return out if mode is Mode.binarization else out.mul_(scale)
 
 
-def _factors(v_out: Tensor, mode: Mode, threshold: Tensor) -> Tensor:
-    if mode is Mode.scaling:
-        return v_out
-    step = (v_out > threshold).to(v_out.dtype)
-    return step if mode is Mode.binarization else step.mul_(v_out)
+def _step(v_out: Tensor, threshold: Tensor) -> Tensor:
+    # sign(max(x − ε, 0)) is the step; comparing and converting booleans takes several times as long
+    return torch.sub(v_out, threshold).clamp_min_(0.0).sign_()
 
 
 class _Gate(torch.autograd.Function):
@@ -68,11 +66,13 @@ class _Gate(torch.autograd.Function):
         ctx: Any, h: Tensor, v: Tensor, sharpness: Tensor, threshold: Tensor, mode: Mode, scale: float
     ) -> tuple[Tensor, Tensor]:
         v_out = _squashed(v, mode, scale, sharpness)
-        factors = _factors(v_out, mode, threshold)
         if mode is Mode.scaling:
+            factors = v_out
             cut = torch.zeros(h.shape[0], dtype=h.dtype, device=h.device)
         else:
-            cut = 1.0 - torch.count_nonzero(factors, dim=1).to(h.dtype) / h.shape[1]
+            step = _step(v_out, threshold)
+            cut = 1.0 - step.mean(dim=1)
+            factors = step if mode is Mode.binarization else step.mul_(v_out)
         ctx.mode, ctx.scale = mode, scale
         # v itself is needed for the gradient of a learnable sharpness alone.
         ctx.save_for_backward(h, v_out, factors, sharpness, v if sharpness.requires_grad else None)
@@ -92,13 +92,14 @@ class _Gate(torch.autograd.Function):
             if mode is Mode.fusion:
                 # π = v_out · step: the step's own part is gradient · h · v_out, the other's gradient · h · step
                 of_step = torch.mul(of_out, v_out).sub_(through_cut)
-                of_out.mul_(factors.ne(0)).add_(of_step)
+                of_out.mul_(factors.sign()).add_(of_step)
             else:
                 of_step = of_out = of_out.sub_(through_cut)
             if ctx.needs_input_grad[3]:
                 of_threshold = -of_step.sum()
         # d v_out/d(α v) = v_out (1 − v_out/β)
-        of_product = of_out.mul_(v_out).mul_(torch.mul(v_out, -1.0 / scale).add_(1.0))
+        of_product = of_out.mul_(v_out)
+        of_product = torch.addcmul(of_product, of_product, v_out, value=-1.0 / scale)
         of_sharpness = (of_product * v).sum() if ctx.needs_input_grad[2] and v is not None else None
         of_v = of_product if mode is Mode.scaling else of_product.mul_(sharpness)
         return of_h, of_v, of_sharpness, of_threshold, None, None

@@ -46,5 +46,5 @@ def keep_large_blocks() -> None:
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        library.mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the highest that glibc accepts
         library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

@@ -203,7 +203,7 @@ class StandardLoop:
         prediction, loss = self._loss(batch)
         total = loss + prediction.penalty
         self._require_finite(total, batch)
-        total.backward()
+        torch.autograd.backward(total)
         share = self._learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
         self._adam.step()
