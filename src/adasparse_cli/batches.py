@@ -56,5 +56,3 @@ class Prediction:
 def no_penalty(like: Tensor) -> Float[Tensor, ""]:
     """The penalty of a model that has none, on the device and of the type of `like`."""
     return torch.zeros((), dtype=like.dtype, device=like.device)
-
-

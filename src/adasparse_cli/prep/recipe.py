@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Protocol
 
@@ -161,5 +160,3 @@ def recipe_named(name: str) -> ModuleType:
             hint="CONTRIBUTING.md, 'add a data set', lists what a recipe must have",
         )
     return module
-
-
