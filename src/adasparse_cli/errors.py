@@ -6,6 +6,7 @@ and what to do about it (`hint`); `app.py` prints them as two lines, without a t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -30,6 +31,14 @@ class DataError(AdasparseError):
     """The data cannot be used: a missing file or column, too many rejected rows (exit 3)."""
 
     exit_code = 3
+
+
+class TooManyRejectedError(DataError):
+    """More rows were unreadable than is allowed; `reasons` counts them by reason."""
+
+    def __init__(self, message: str, *, hint: str, reasons: Mapping[str, int]) -> None:
+        super().__init__(message, hint=hint)
+        self.reasons = dict(reasons)
 
 
 class IntegrityError(AdasparseError):

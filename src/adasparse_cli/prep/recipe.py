@@ -13,8 +13,9 @@ No module of `src/` imports a recipe by name; `recipe_named` finds it.
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Annotated, Protocol
@@ -103,6 +104,8 @@ class RawData:
             1970 in the data's own zone; null without timestamp), TIMESTAMP (Int64 seconds; optional),
             USER (optional) and one per feature. Rows keep the files' order.
         rejects: filled while `frames` is consumed.
+        labelled: per source, whether it has the label.
+        consumed: bytes of the sources (as they lie on disk) read so far.
         notes: what the recipe inferred or decided, one line each, to be shown to the person.
     """
 
@@ -111,6 +114,8 @@ class RawData:
     label: str
     frames: Iterator[pl.DataFrame]
     rejects: list[Reject]
+    labelled: tuple[bool, ...]
+    consumed: Callable[[], int]
     notes: tuple[str, ...] = ()
 
 
@@ -135,6 +140,11 @@ class Silent:
 
     def note(self, line: str) -> None:
         pass
+
+
+def nearest_names(word: str, known: Sequence[str]) -> str:
+    """The known names most like `word`, the nearest first, or the first few where none is alike."""
+    return ", ".join(difflib.get_close_matches(word, known, n=2, cutoff=0.5) or list(known)[:8])
 
 
 def recipe_named(name: str) -> ModuleType:

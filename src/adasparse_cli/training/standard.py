@@ -47,6 +47,7 @@ class _State:
     stopped_early: bool = False
     metrics_bytes: int = 0
     logged_steps: int = 0
+    last_sparsity: list[float] | None = None
     elapsed_seconds: float = 0.0
 
 
@@ -183,6 +184,14 @@ class StandardLoop:
             rows_per_second=rows_seen / stepping_seconds if stepping_seconds else None,
         )
 
+    def rows_to_go(self) -> int:
+        """Training rows in the steps that are still to be done, if nothing stops them early."""
+        sizes = [end - start for start, end in self._bounds]
+        epochs, rest = divmod(self.state.step, len(sizes))
+        done = epochs * sum(sizes) + sum(sizes[:rest])
+        epochs, rest = divmod(self.total_steps, len(sizes))
+        return epochs * sum(sizes) + sum(sizes[:rest]) - done
+
     def _batches(self) -> Iterator[tuple[int, Tensor]]:
         """Steps still to be done, each with its rows; the order of an epoch depends on seed and epoch alone."""
         per_epoch = len(self._bounds)
@@ -278,7 +287,7 @@ class StandardLoop:
         loss, penalty = float(self._loss_sum) / count, float(self._penalty_sum) / count
         line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
         if self.model.gated_layers:
-            line["sparsity"] = (self._pruned_sum / count).tolist()
+            line["sparsity"] = self.state.last_sparsity = (self._pruned_sum / count).tolist()
         line["learning_rate"] = self.settings.learning_rate * self._learning_rate_share(self.state.step - 1)
         for sums in (self._loss_sum, self._penalty_sum, self._pruned_sum):
             sums.zero_()

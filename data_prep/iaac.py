@@ -1,0 +1,369 @@
+"""IAAC: the raw text of the Alimama advertising contest of 2018 (IJCAI-18), rounds 1 and 2.
+
+One header line, fields separated by one space, no quoting, `-1` for missing; ids are positive 64-bit
+integers. Files with the column `is_trade` are labelled, those without it are not. `context_timestamp` is
+unix seconds and is read in UTC+8, the contest's own zone, wherever the machine stands.
+
+Features are every column that carries signal, plus the hour and weekday, plus how well the query's
+prediction matches the item. Left out: `instance_id` and `context_id`, which name the row and not
+what it is; the root of the category path, which is one and the same value everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.prep.hashing import row_hashes
+from adasparse_cli.prep.lines import Block, TextFile
+from adasparse_cli.prep.recipe import (
+    DAY,
+    LABEL,
+    LINE,
+    ROW_HASH,
+    SOURCE,
+    TIMESTAMP,
+    USER,
+    DataSettings,
+    FieldPlan,
+    Progress,
+    RawData,
+    Reject,
+    nearest_names,
+)
+
+LABEL_COLUMN = "is_trade"
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "instance_id": pl.Int64,
+    "item_id": pl.Int64,
+    "item_category_list": pl.String,
+    "item_property_list": pl.String,
+    "item_brand_id": pl.Int64,
+    "item_city_id": pl.Int64,
+    "item_price_level": pl.Int64,
+    "item_sales_level": pl.Int64,
+    "item_collected_level": pl.Int64,
+    "item_pv_level": pl.Int64,
+    "user_id": pl.Int64,
+    "user_gender_id": pl.Int64,
+    "user_age_level": pl.Int64,
+    "user_occupation_id": pl.Int64,
+    "user_star_level": pl.Int64,
+    "context_id": pl.Int64,
+    "context_timestamp": pl.Int64,
+    "context_page_id": pl.Int64,
+    "predict_category_property": pl.String,
+    "shop_id": pl.Int64,
+    "shop_review_num_level": pl.Int64,
+    "shop_review_positive_rate": pl.Float64,
+    "shop_star_level": pl.Int64,
+    "shop_score_service": pl.Float64,
+    "shop_score_delivery": pl.Float64,
+    "shop_score_description": pl.Float64,
+    LABEL_COLUMN: pl.Int64,
+}
+CATEGORICAL = (
+    "item_id",
+    "item_category_1",
+    "item_category_2",
+    "item_brand_id",
+    "item_city_id",
+    "item_price_level",
+    "item_sales_level",
+    "item_collected_level",
+    "item_pv_level",
+    "user_id",
+    "user_gender_id",
+    "user_age_level",
+    "user_occupation_id",
+    "user_star_level",
+    "context_page_id",
+    "hour",
+    "weekday",
+    "shop_id",
+    "shop_review_num_level",
+    "shop_star_level",
+    "predicted_category_rank",
+    "shared_property_count",
+)
+NUMERIC = (
+    "shop_review_positive_rate",
+    "shop_score_service",
+    "shop_score_delivery",
+    "shop_score_description",
+)
+MULTI_VALUED = ("item_property_list", "predicted_categories", "predicted_properties")
+# The contest's logs are of August and September 2018; a year either way leaves room for a re-dated copy.
+EARLIEST, LATEST = 1483200000, 1577808000
+UTC_OFFSET_SECONDS = 8 * 3600
+_LISTS = {
+    "item_category_list": r"^(\d+(;\d+){0,2}|-1)$",
+    "item_property_list": r"^(\d+(;\d+)*|-1)$",
+    "predict_category_property": r"^(-?\d+(:-?\d+(,-?\d+)*)?)(;-?\d+(:-?\d+(,-?\d+)*)?)*;?$",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """IAAC has no settings beyond those of every data set."""
+
+
+def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
+    """The contest's files, as given."""
+    if not raw:
+        raise UsageError(
+            "no raw files are named",
+            hint="adasparse prep data=iaac raw=round1_ijcai_18_train_20180301.zip; the contest gives the file out",
+        )
+    return raw
+
+
+def read(settings: DataSettings, sources: list[Path]) -> RawData:
+    """Open the files: headers are checked, rows come from the iterator."""
+    rejects: list[Reject] = []
+    files = [_opened(path, rejects) for path in sources]
+    return RawData(
+        plans=_plans(settings),
+        domain=settings.domain,
+        label=LABEL_COLUMN,
+        frames=_frames(files),
+        rejects=rejects,
+        labelled=tuple(LABEL_COLUMN in file.columns for file in files),
+        consumed=lambda: sum(file.consumed for file in files),
+    )
+
+
+def _opened(path: Path, rejects: list[Reject]) -> TextFile:
+    file = TextFile(path, b" ", rejects)
+    expected, found = list(SCHEMA), file.columns
+    if found not in (expected, expected[:-1]):
+        missing = [name for name in expected[:-1] if name not in found]
+        strange = [name for name in found if name not in expected]
+        what = f"lacks the column {missing[0]}" if missing else "has its columns in another order, or twice"
+        also = f"; it has {nearest_names(missing[0], strange)}" if missing and strange else ""
+        raise DataError(
+            f"{path}:1: the header {what}{also}",
+            hint="IAAC files have 27 columns separated by one space (26 without is_trade); "
+            "for another format use data=tabular",
+        )
+    return file
+
+
+def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
+    kinds = (
+        dict.fromkeys(CATEGORICAL, FieldKind.categorical)
+        | dict.fromkeys(NUMERIC, FieldKind.numeric)
+        | dict.fromkeys(MULTI_VALUED, FieldKind.multi_valued)
+    )
+    parsers = {
+        "item_property_list": _properties,
+        "predicted_categories": _predicted_categories,
+        "predicted_properties": _predicted_properties,
+    }
+    aware = settings.domain_aware or settings.domain
+    for name in (*settings.domain, *aware):
+        if name not in kinds:
+            raise UsageError(
+                f"data.domain or data.domain_aware names {name}, which is no field",
+                hint=f"did you mean {nearest_names(name, list(kinds))}?",
+            )
+    return tuple(
+        FieldPlan(
+            name=name,
+            role=FieldRole.domain_aware if name in aware else FieldRole.domain_agnostic,
+            kind=kind,
+            parse=parsers.get(name),
+        )
+        for name, kind in kinds.items()
+    )
+
+
+def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
+    for index, file in enumerate(files):
+        for block in file.blocks():
+            rows = _parsed(block, file)
+            if rows.height:
+                yield _features(rows, source=index)
+
+
+def _parsed(block: Block, file: TextFile) -> pl.DataFrame:
+    """A block's rows with typed columns, bad rows rejected."""
+    schema = {name: SCHEMA[name] for name in file.columns}
+    lines = pl.Series(LINE, block.lines, dtype=pl.Int64)
+    try:
+        rows = pl.read_csv(block.data, has_header=False, separator=" ", quote_char=None, schema=schema)
+    except pl.exceptions.ComputeError:
+        rows = None
+    if rows is None or sum(rows.null_count().row(0)):
+        text = pl.read_csv(
+            block.data,
+            has_header=False,
+            separator=" ",
+            quote_char=None,
+            schema=dict.fromkeys(schema, pl.String),
+            empty_string_is_null=False,
+        )
+        rows, lines = _cast(text, schema, lines, file)
+    rows = rows.with_columns(lines)
+    return _in_range(rows, file)
+
+
+def _cast(
+    text: pl.DataFrame, schema: dict[str, type[pl.DataType]], lines: pl.Series, file: TextFile
+) -> tuple[pl.DataFrame, pl.Series]:
+    """The slow way, for a block that holds a value of the wrong type."""
+    good = pl.Series([True]).new_from_index(0, text.height)
+    columns = []
+    for name, kind in schema.items():
+        column = text[name] if kind is pl.String else text[name].cast(kind, strict=False)
+        word = {pl.Int64: "is no whole number", pl.Float64: "is no number", pl.String: "is empty"}[kind]
+        bad = (text[name] == "") if kind is pl.String else column.is_null()
+        _reject(bad & good, text[name], lines, file, name, word)
+        good &= ~bad
+        columns.append(column.alias(name))
+    return pl.DataFrame(columns).filter(good), lines.filter(good)
+
+
+def _in_range(rows: pl.DataFrame, file: TextFile) -> pl.DataFrame:
+    """Take out rows whose values cannot be, naming the first fault of each."""
+    timestamp = rows["context_timestamp"]
+    faults: list[tuple[pl.Series, str, str]] = [
+        ((timestamp < EARLIEST) | (timestamp >= LATEST), "context_timestamp", "is no second of 2017 to 2019")
+    ]
+    if LABEL_COLUMN in rows.columns:
+        faults.append((~rows[LABEL_COLUMN].is_in([0, 1]), LABEL_COLUMN, "is neither 0 nor 1"))
+    for name in NUMERIC:
+        values = rows[name]
+        bad = ~(((values >= 0) & (values <= 1)) | (values == -1))
+        faults.append((bad | values.is_nan(), name, "is neither in 0 to 1 nor -1"))
+    for name, kind in SCHEMA.items():
+        if kind is pl.Int64 and name in rows.columns:
+            faults.append((rows[name] < -1, name, "is negative"))
+    for name, pattern in _LISTS.items():
+        distinct = rows[name].unique()
+        wrong = distinct.filter(~distinct.str.contains(pattern))
+        if len(wrong):
+            faults.append((rows[name].is_in(wrong.implode()), name, "is no list of its form"))
+    good = pl.Series([True]).new_from_index(0, rows.height)
+    for bad, name, reason in faults:
+        if bad.any():
+            _reject(bad & good, rows[name].cast(pl.String), rows[LINE], file, name, reason)
+            good &= ~bad
+    return rows if good.all() else rows.filter(good)
+
+
+def _reject(bad: pl.Series, values: pl.Series, lines: pl.Series, file: TextFile, column: str, reason: str) -> None:
+    for line, value in zip(lines.filter(bad), values.filter(bad), strict=True):
+        file.reject(line, column, str(value), reason)
+
+
+def _features(rows: pl.DataFrame, *, source: int) -> pl.DataFrame:
+    """Raw columns as features; -1 becomes null, which is a value of its own, never a magnitude."""
+    seconds = pl.col("context_timestamp") + UTC_OFFSET_SECONDS
+    kept = [name for name in CATEGORICAL if name in SCHEMA]
+    hashes = row_hashes(rows.drop(LINE))
+    frame = rows.select(
+        pl.col(LINE),
+        pl.lit(source, dtype=pl.Int32).alias(SOURCE),
+        pl.Series(ROW_HASH, hashes),
+        (pl.col(LABEL_COLUMN).cast(pl.Int8) if LABEL_COLUMN in rows.columns else pl.lit(None, dtype=pl.Int8)).alias(
+            LABEL
+        ),
+        pl.col("context_timestamp").alias(TIMESTAMP),
+        (seconds // 86400).cast(pl.Int32).alias(DAY),
+        pl.col("user_id").alias(USER),
+        *(_null_if_missing(name) for name in (*kept, *NUMERIC)),
+        (seconds % 86400 // 3600).alias("hour"),
+        # 1 January 1970 was a Thursday; Monday is 0
+        ((seconds // 86400 + 3) % 7).alias("weekday"),
+        pl.col("item_property_list"),
+        pl.col("predict_category_property").alias("predicted_categories"),
+        pl.col("predict_category_property").alias("predicted_properties"),
+    )
+    levels = _per_distinct(rows["item_category_list"], _category_levels)
+    return frame.with_columns(levels).with_columns(_match(rows, levels["item_category_1"]))
+
+
+def _null_if_missing(name: str) -> pl.Expr:
+    return pl.when(pl.col(name) != -1).then(pl.col(name)).alias(name)
+
+
+def _per_distinct(texts: pl.Series, compute: object) -> pl.DataFrame:
+    """What `compute` makes of each text, worked out once for each distinct one."""
+    distinct = texts.unique().alias("text")
+    table = compute(distinct).with_columns(distinct)  # type: ignore[operator]
+    return texts.to_frame("text").join(table, on="text", how="left", maintain_order="left").drop("text")
+
+
+def _category_levels(texts: pl.Series) -> pl.DataFrame:
+    parts = texts.str.split(";")
+    return pl.DataFrame(
+        {
+            "item_category_1": parts.list.get(1, null_on_oob=True).cast(pl.Int64),
+            "item_category_2": parts.list.get(2, null_on_oob=True).cast(pl.Int64),
+        }
+    )
+
+
+def _match(rows: pl.DataFrame, category: pl.Series) -> list[pl.Series]:
+    """How well the query's prediction fits the item.
+
+    predicted_category_rank: place (from 1) of the item's category, second level, among the predicted
+    ones; null where it is not among them. shared_property_count: how many of the item's properties are
+    predicted, whatever the category they are predicted for; null where nothing is predicted at all.
+    """
+    # Items and queries repeat: work is done once per distinct pair.
+    pairs = rows.select("item_property_list", "predict_category_property").with_columns(category.alias("category"))
+    distinct = pairs.unique()
+    queries = distinct["predict_category_property"].unique().alias("predict_category_property")
+    parsed = pl.DataFrame(
+        [
+            queries,
+            _predicted_categories(queries).alias("categories"),
+            _predicted_properties(queries).alias("properties"),
+        ]
+    )
+    items = distinct["item_property_list"].unique().alias("item_property_list")
+    owned = pl.DataFrame([items, _properties(items).alias("owned")])
+    found = distinct.join(parsed, on="predict_category_property", how="left", maintain_order="left")
+    found = found.join(owned, on="item_property_list", how="left", maintain_order="left")
+    ranked = found.with_row_index("pair").select("pair", "category", "categories").explode("categories")
+    ranked = ranked.with_columns(pl.int_range(1, pl.len() + 1).over("pair").alias("rank"))
+    ranked = ranked.filter(pl.col("category") == pl.col("categories")).group_by("pair").agg(pl.col("rank").min())
+    found = found.with_row_index("pair").join(ranked, on="pair", how="left", maintain_order="left")
+    found = found.with_columns(
+        pl.when(pl.col("predict_category_property") != "-1")
+        .then(pl.col("owned").list.set_intersection("properties").list.len().cast(pl.Int64))
+        .alias("shared")
+    )
+    keys = ["item_property_list", "predict_category_property", "category"]
+    found = pairs.join(
+        found.select(*keys, "rank", "shared"), on=keys, how="left", nulls_equal=True, maintain_order="left"
+    )
+    return [
+        found["rank"].cast(pl.Int64).alias("predicted_category_rank"),
+        found["shared"].alias("shared_property_count"),
+    ]
+
+
+def _properties(texts: pl.Series) -> pl.Series:
+    """`p;p;…` as lists of property ids; `-1` is the empty list."""
+    lists = texts.str.split(";").cast(pl.List(pl.Int64))
+    return lists.list.eval(pl.element().filter(pl.element() != -1))
+
+
+def _predicted_categories(texts: pl.Series) -> pl.Series:
+    """`cat:prop,prop;cat:-1` as lists of category ids, in the order of the prediction."""
+    lists = texts.str.extract_all(r"(?:^|;)-?\d+").list.eval(pl.element().str.strip_chars_start(";").cast(pl.Int64))
+    return lists.list.eval(pl.element().filter(pl.element() != -1))
+
+
+def _predicted_properties(texts: pl.Series) -> pl.Series:
+    """`cat:prop,prop;cat:-1` as lists of property ids; `-1` entries say that none is predicted."""
+    lists = texts.str.extract_all(r"[:,]-?\d+").list.eval(pl.element().str.strip_chars_start(":,").cast(pl.Int64))
+    return lists.list.eval(pl.element().filter(pl.element() != -1))

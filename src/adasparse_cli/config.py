@@ -1,0 +1,352 @@
+"""Where Hydra meets types: words → a plain tree of values → frozen dataclasses. Floor 1.
+
+The only module that imports Hydra and OmegaConf. `compose` reads the packaged YAML and the overrides;
+`typed` turns a section into its dataclass and names everything that is wrong with it at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adasparse_cli.choices import Between
+from adasparse_cli.errors import UsageError
+
+T = TypeVar("T")
+PACKAGE = "adasparse_cli.conf"
+
+
+def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = None) -> dict[str, Any]:
+    """The values of a command, as plain dicts and lists.
+
+    Precedence: packaged YAML < `config_file` < `overrides`.
+
+    Args:
+        root: name of a root file in conf/, such as `train`.
+        overrides: words in Hydra's grammar, `key=value`.
+        config_file: a YAML file of values in the shape of the root; `data: NAME` and its like choose from a group.
+
+    Raises:
+        UsageError: a word cannot be read, a key or a choice is unknown, a value reads the environment.
+    """
+    words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(PACKAGE, version_base="1.3"):
+            _require_readable(words)
+            tree = hydra_compose(root, overrides=list(words))
+            _refuse_environment(tree)
+            return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=True))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explained(error, root, words) from None
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def explicit_keys(overrides: Sequence[str], *, config_file: Path | None = None) -> set[str]:
+    """The keys that a person named, such as `data.split`; choosing from a group (`data=twin`) names none below it."""
+    words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
+    return {str(word.key_or_group) for word in OverridesParser.create().parse_overrides(words)}
+
+
+def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
+    """A section of a tree as a frozen dataclass.
+
+    Raises:
+        UsageError: keys are unknown or missing, values are of the wrong type or out of range; all at once.
+    """
+    faults: list[str] = []
+    value = _read(section, cls, where, faults)
+    if faults:
+        more = f" (and {len(faults) - 1} more: {'; '.join(faults[1:])})" if len(faults) > 1 else ""
+        raise UsageError(faults[0] + more, hint=f"adasparse config show prints every key of {where.split('.')[0]}")
+    return typing.cast("T", value)
+
+
+def plain(value: Any) -> Any:
+    """The inverse of `typed`: dataclasses, enums, tuples and paths as dicts, strings and lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """Values as YAML text, keys in their order."""
+    return yaml.safe_dump(plain(tree), sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str) -> dict[str, Any]:
+    """The inverse of `to_yaml`."""
+    return dict(yaml.safe_load(text))
+
+
+def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> list[str]:
+    """Overrides with typed flags spelled into them: `--mode fusion` is `model.mode=fusion`.
+
+    Choices of a group (`model=dnn`) go before keys below them.
+
+    Raises:
+        UsageError: a flag and a word name the same key with different values.
+    """
+    words = list(overrides)
+    named = {key: value for key, _, value in (word.partition("=") for word in words)}
+    for key, value in flags.items():
+        if value is None:
+            continue
+        if key in named and named[key] != value:
+            raise UsageError(f"{key} is given twice: {named[key]} and {value}", hint="keep one of the two")
+        if key not in named:
+            words.append(f"{key}={value}")
+    return sorted(words, key=lambda word: "." in word.partition("=")[0])
+
+
+def choices_in(group: str) -> list[str]:
+    """The names that a group of conf/ offers, such as the data sets of `data`."""
+    GlobalHydra.instance().clear()
+    with initialize_config_module(PACKAGE, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        return sorted(name for name in loader.get_group_options(group) if name != "common")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, if one is."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def _file_overrides(path: Path) -> list[str]:
+    """A YAML file's values as overrides, so that it composes like words do."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"--config {path}: there is no such file", hint="give a path to a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--config {path} is no YAML: {error}".replace("\n", " "), hint="see conf/train.yaml"
+        ) from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path} holds no keys", hint="its form is that of conf/train.yaml")
+    groups, keys = [], []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            chosen = value.get("name") if name in ("model", "loop", "data") else None
+            if chosen is not None and chosen in choices_in(name):
+                groups.append(f"{name}={chosen}")
+            keys += [f"{name}.{key}={_spelled(item)}" for key, item in _leaves(value)]
+        else:
+            (groups if name in ("model", "loop", "data", "network") else keys).append(f"{name}={_spelled(value)}")
+    return [*groups, *keys]
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _spelled(value: Any) -> str:
+    """A value in the grammar of overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(_spelled(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_spelled(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str):
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{quoted}'"
+    return str(value)
+
+
+def _require_readable(words: Sequence[str]) -> None:
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            what = str(error).splitlines()[0]
+            hint = "words are key=value, such as loop.batch_size=2048; quote values with spaces or commas"
+            raise UsageError(f"{word!r} cannot be read: {what}", hint=hint) from None
+        if override.is_sweep_override():
+            hint = "one run takes one value; a list is written [a,b]"
+            raise UsageError(f"{word!r} names several values", hint=hint)
+        if override.is_delete() or override.is_add() or override.is_force_add():
+            raise UsageError(f"{word!r}: keys can be set, not added or taken away", hint="write key=value")
+
+
+def _refuse_environment(tree: DictConfig) -> None:
+    text = yaml.safe_dump(OmegaConf.to_container(tree, resolve=False))
+    found = re.search(r"\$\{oc\.(env|decode|create)[^}]*\}", text)
+    if found:
+        raise UsageError(
+            f"{found.group()} would be saved with the run: what it reads may be secret, and differs elsewhere",
+            hint="write the value itself",
+        )
+
+
+def _explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
+    text = str(error)
+    option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if option:
+        group, name = option.groups()
+        offered = choices_in(group)
+        close = nearest(name, offered)
+        lead = f"did you mean {close}? " if close else ""
+        return UsageError(f"{group}={name}: there is no {group} {name!r}", hint=f"{lead}there are {', '.join(offered)}")
+    key = re.search(r"[Cc]ould not override '([^']+)'", text)
+    if key:
+        known = _known_keys(root, words)
+        close = nearest(key.group(1), known)
+        hint = f"did you mean {close}?" if close else f"adasparse config show {root} prints all keys"
+        return UsageError(f"{key.group(1)} is no key", hint=hint)
+    return UsageError(text.splitlines()[0], hint=f"adasparse config show {root} prints all keys and values")
+
+
+def _known_keys(root: str, words: Sequence[str]) -> list[str]:
+    """Every key of the tree that the choices among `words` lead to."""
+    choices = [word for word in words if re.fullmatch(r"(data|model|loop|network)=[\w-]+", word)]
+    try:
+        with initialize_config_module(PACKAGE, version_base="1.3"):
+            tree = OmegaConf.to_container(hydra_compose(root, overrides=choices), resolve=False)
+    except (HydraException, OmegaConfBaseException):
+        return []
+    keys: list[str] = []
+
+    def walk(value: Any, prefix: str) -> None:
+        for name, below in value.items():
+            keys.append(prefix + name)
+            if isinstance(below, dict):
+                walk(below, f"{prefix}{name}.")
+
+    walk(tree, "")
+    return keys
+
+
+def _read(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
+    """`value` as `kind`; what is wrong is added to `faults`."""
+    if value == "???":
+        faults.append(f"{where} has no value: give {where}=…")
+        return None
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        result = _read(value, arguments[0], where, faults)
+        for limit in arguments[1:]:
+            if isinstance(limit, Between) and isinstance(result, (int, float)) and not limit.holds(result):
+                faults.append(f"{where}={value} must be {limit}")
+        return result
+    if origin in (typing.Union, types.UnionType):
+        return _read_union(value, arguments, where, faults)
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(value, kind, where, faults)
+    if origin is tuple:
+        return _read_tuple(value, arguments, where, faults)
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            faults.append(f"{where}={value} must be keys and values, {{key: value}}")
+            return None
+        return {str(key): _read(item, arguments[1], f"{where}.{key}", faults) for key, item in value.items()}
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _read_choice(value, kind, where, faults)
+    return _read_simple(value, kind, where, faults)
+
+
+def _read_union(value: Any, kinds: tuple[Any, ...], where: str, faults: list[str]) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    tried: list[list[str]] = []
+    for kind in kinds:
+        if kind is type(None):
+            continue
+        own: list[str] = []
+        result = _read(value, kind, where, own)
+        if not own:
+            return result
+        tried.append(own)
+    faults += tried[0] if tried else [f"{where}={value} must be null"]
+    return None
+
+
+def _read_dataclass(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
+    if not isinstance(value, Mapping):
+        faults.append(f"{where}={value} must be keys and values")
+        return None
+    hints = typing.get_type_hints(kind, include_extras=True)
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key in value:
+        if key not in names:
+            close = nearest(str(key), names)
+            faults.append(f"{where}.{key} is no key" + (f": did you mean {where}.{close}?" if close else ""))
+    before = len(faults)
+    read = {}
+    for name in names:
+        if name in value:
+            read[name] = _read(value[name], hints[name], f"{where}.{name}", faults)
+        else:
+            faults.append(f"{where}.{name} is missing")
+    return kind(**read) if len(faults) == before else None
+
+
+def _read_tuple(value: Any, kinds: tuple[Any, ...], where: str, faults: list[str]) -> Any:
+    if not isinstance(value, (list, tuple)):
+        faults.append(f"{where}={value} must be a list, [a,b]")
+        return None
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    elif len(value) != len(kinds):
+        faults.append(f"{where}={list(value)} must have {len(kinds)} entries")
+        return None
+    return tuple(
+        _read(item, kind, f"{where}[{k}]", faults) for k, (item, kind) in enumerate(zip(value, kinds, strict=True))
+    )
+
+
+def _read_choice(value: Any, kind: type[StrEnum], where: str, faults: list[str]) -> Any:
+    offered = [member.value for member in kind]
+    if value in offered:
+        return kind(value)
+    close = nearest(str(value), offered)
+    faults.append(
+        f"{where}={value} must be one of {', '.join(offered)}" + (f": did you mean {close}?" if close else "")
+    )
+    return None
+
+
+def _read_simple(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
+    fits = {
+        bool: isinstance(value, bool),
+        int: isinstance(value, int) and not isinstance(value, bool),
+        float: isinstance(value, (int, float)) and not isinstance(value, bool),
+        str: isinstance(value, (str, int, float)) and not isinstance(value, bool),
+    }
+    if kind is Any:
+        return value
+    if not fits.get(kind, isinstance(value, kind)):
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        faults.append(f"{where}={value} must be {words.get(kind, kind.__name__)}")
+        return None
+    return kind(value) if kind in (float, str) else value

@@ -1,0 +1,112 @@
+"""Raw files to prepared data, done once: what is there and current is left alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.config import compose, explicit_keys, plain, typed
+from adasparse_cli.errors import DataError
+from adasparse_cli.files import only_owner
+from adasparse_cli.prep.inspect import Inspection, inspect
+from adasparse_cli.prep.prepare import prepare
+from adasparse_cli.prep.prepared import is_current, open_prepared
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
+from adasparse_cli.schema import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepJob:
+    """What to prepare.
+
+    Args:
+        settings: of the recipe.
+        raw: files to read; empty for a recipe that writes its own.
+        folder: where the prepared data go.
+    """
+
+    settings: DataSettings
+    raw: tuple[Path, ...]
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepReport:
+    """What was prepared. `fresh` is False where the data stood there already, unchanged."""
+
+    folder: Path
+    manifest: Manifest
+    fresh: bool
+    elapsed_seconds: float
+
+
+def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
+    """A job from words of the command line."""
+    tree = compose("prep", overrides, config_file=config_file)
+    return _job(tree["data"], tree["raw"], Path(tree["paths"]["data"]))
+
+
+def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
+    """The data that another command needs.
+
+    Prepared data keep the settings they were prepared with, save those that this command names:
+    after `prep data=iaac data.split=random`, `train data=iaac` trains on the random split.
+    """
+    values, raw = dict(tree["data"]), tree["raw"]
+    root = Path(tree["paths"]["data"])
+    manifest = existing(root / str(values["name"]))
+    if manifest is not None and manifest.recipe == values["recipe"]:
+        named = explicit_keys(overrides, config_file=config_file)
+        values |= {key: value for key, value in manifest.settings.items() if f"data.{key}" not in named}
+        raw = raw or _recorded_sources(manifest)
+    return _job(values, raw, root)
+
+
+def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
+    """Prepare the data unless they stand there already, made from the same files with the same settings.
+
+    Raises:
+        DataError: the raw files cannot be used.
+        BusyError: another process prepares the same data.
+    """
+    progress, started = progress or Silent(), time.monotonic()
+    values = plain(job.settings)
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with only_owner(job.folder.parent / f".{job.folder.name}.owner"):
+        manifest = existing(job.folder)
+        if manifest is not None and is_current(manifest, values, list(job.raw)):
+            return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+        if manifest is not None:
+            progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
+        manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
+    return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
+
+
+def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
+    """Look at the raw files and write nothing that stays."""
+    return inspect(job.settings, list(job.raw), progress or Silent())
+
+
+def existing(folder: Path) -> Manifest | None:
+    """The manifest of a folder, or None where there are no complete data."""
+    return open_prepared(folder) if (folder / "manifest.json").exists() else None
+
+
+def _recorded_sources(manifest: Manifest) -> list[str]:
+    """Files that the data were made from; none for a recipe that writes its own."""
+    if manifest.recipe == "twin":
+        return []
+    return [source.path for source in manifest.sources]
+
+
+def _job(values: Mapping[str, Any], raw: Iterable[str] | str, root: Path) -> PrepJob:
+    recipe = recipe_named(str(values["recipe"]))
+    settings: DataSettings = typed(values, recipe.Settings, "data")
+    paths = tuple(Path(path) for path in ([raw] if isinstance(raw, str) else raw))
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
+    return PrepJob(settings=settings, raw=paths, folder=root / settings.name)

@@ -1,0 +1,117 @@
+"""A run's folder: `runs/<data>/<model>[-<mode>]/<UTC stamp>-s<seed>/`, written once and never overwritten.
+
+config.yaml       the resolved settings           report.json          stands alone: what was done and found
+environment.json  versions, device, command line  domains.csv          per-domain rows, metrics, sparsity
+metrics.jsonl     one line per log step           predictions.parquet  scores of the test split
+checkpoints/      last and best                   DONE or FAILED       last
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.config import from_yaml, to_yaml
+from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import read_json, write_json, write_text
+
+DONE, FAILED, CONFIG, REPORT = "DONE", "FAILED", "config.yaml", "report.json"
+# Where things lie and how many there are does not change what a run computes.
+_NOT_OF_THE_RUN = ("paths", "raw")
+
+
+def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
+    """Create the folder of a run that starts now; two that start in the same second get different ones."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for attempt in range(100):
+        folder = parent / (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else ""))
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        write_text(folder / CONFIG, to_yaml(config))
+        return folder
+    raise IntegrityError(f"{parent} is full of runs of this second", hint="try again")
+
+
+def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> Path | None:
+    """The newest run in `parent` of the same settings on the same data that has not failed."""
+    wanted = _comparable(config)
+    for folder in sorted(parent.glob("*-s*"), reverse=True):
+        if (folder / FAILED).exists() or not (folder / CONFIG).exists():
+            continue
+        environment = folder / "environment.json"
+        if not environment.exists() or read_json(environment)["data_fingerprint"] != fingerprint:
+            continue
+        if _comparable(from_yaml((folder / CONFIG).read_text(encoding="utf-8"))) == wanted:
+            return folder
+    return None
+
+
+def write_environment(folder: Path, *, device: str, threads: int, fingerprint: str) -> None:
+    """Record what the run stands on, once; a run that goes on elsewhere adds to it what differs."""
+    path = folder / "environment.json"
+    sitting = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "device": device,
+        "threads": threads,
+        "host": {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},
+        "versions": {name: version(name) for name in ("adasparse-cli", "torch", "numpy", "polars", "safetensors")},
+        "git_commit": _git_commit(),
+    }
+    sittings = [*read_json(path)["sittings"], sitting] if path.exists() else [sitting]
+    write_json(path, {"data_fingerprint": fingerprint, "sittings": sittings})
+
+
+def finish(folder: Path, *, error: str | None = None) -> None:
+    """Mark a run as done, or failed and why."""
+    write_text(folder / (DONE if error is None else FAILED), (error or "") + "\n")
+
+
+def find_run(words: str, root: Path) -> Path:
+    """A run by its folder, by `latest`, or by a part of its path that only it has.
+
+    Raises:
+        UsageError: no run, or several.
+    """
+    given = Path(words)
+    if (given / CONFIG).exists():
+        return given
+    runs = sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda path: path.name)
+    if not runs:
+        raise UsageError(f"there are no runs in {root}", hint="adasparse train makes one")
+    if words == "latest":
+        return runs[-1]
+    found = [run for run in runs if words in str(run.relative_to(root))]
+    if len(found) == 1:
+        return found[0]
+    several = f"{len(found)} runs match {words!r}, such as {found[0].relative_to(root)}" if found else None
+    raise UsageError(
+        several or f"no run matches {words!r}", hint="adasparse runs ls lists them; `latest` is the newest"
+    )
+
+
+def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_RUN}
+    loop = {key: value for key, value in dict(kept.get("loop", {})).items() if key != "checkpoint_seconds"}
+    return {**kept, "loop": loop}
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that the package is run from, if it is one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,87 @@
+"""What a saved run makes of rows: its metrics on a split, or scores for a new file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.choices import Split
+from adasparse_cli.config import from_yaml, plain, typed
+from adasparse_cli.errors import DataError, IntegrityError
+from adasparse_cli.jobs.prepare import PrepJob
+from adasparse_cli.jobs.run_folder import CONFIG
+from adasparse_cli.jobs.train import TrainJob, job_of, trained_model
+from adasparse_cli.prep.prepared import open_prepared, verify
+from adasparse_cli.prep.recipe import Reject, recipe_named
+from adasparse_cli.schema import Manifest
+from adasparse_cli.training.dataset import load_rows, load_shape
+from adasparse_cli.training.evaluate import metrics_of, score
+from adasparse_cli.training.machine import chosen_device, set_threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedRun:
+    """A run opened together with the data it was trained on."""
+
+    folder: Path
+    job: TrainJob
+    manifest: Manifest
+    data_folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateReport:
+    """Metrics of a run's best weights by split."""
+
+    run: Path
+    metrics: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictReport:
+    """What was scored: rows written, rows set aside, rows whose domain was not seen in training."""
+
+    output: Path
+    rows: int
+    rejects: Sequence[Reject]
+    unseen_domain_rows: int
+
+
+def open_run(folder: Path, *, data_root: Path) -> SavedRun:
+    """A saved run, with the data it was trained on.
+
+    Raises:
+        IntegrityError: a part is missing or damaged, or the data are not those of the run.
+    """
+    config = from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
+    settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
+    data_folder = data_root / settings.name
+    manifest = open_prepared(data_folder)
+    job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
+    if plain(settings) != dict(manifest.settings):
+        raise IntegrityError(
+            f"{data_folder} was prepared anew with other settings since {folder} was trained",
+            hint="prepare it again with the data section of the run's config.yaml, or name another paths.data",
+        )
+    return SavedRun(folder=folder, job=job, manifest=manifest, data_folder=data_folder)
+
+
+def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split.test)) -> EvaluateReport:
+    """Score the splits with the best weights and compute their metrics anew."""
+    verify(run.data_folder, run.manifest)
+    set_threads(run.job.threads)
+    device = chosen_device(run.job.device)
+    model = trained_model(run.job, run.folder, load_shape(run.data_folder, run.manifest))
+    metrics = {}
+    for split in splits:
+        if split not in run.manifest.splits or run.manifest.splits[split].rows == 0:
+            raise DataError(f"{run.manifest.name} has no {split} split", hint="name one that it has: --split test")
+        rows = load_rows(run.data_folder, run.manifest, split, device=device)
+        if rows.labels is None:
+            raise DataError(f"the {split} split has no labels", hint="adasparse predict scores rows without labels")
+        rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
+        scores = score(model, rows, batch_size=run.job.loop.evaluation_batch_size)
+        metrics[str(split)] = metrics_of(scores, rows, num_domains=run.manifest.num_all_domains).to_json()
+    return EvaluateReport(run=run.folder, metrics=metrics)

@@ -1,0 +1,295 @@
+"""One model trained on prepared data: `plan_train` reads words, `run_train` does it and says what was found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from adasparse_cli.choices import Split
+from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, UsageError
+from adasparse_cli.files import only_owner, read_json, write_atomically, write_json, write_text
+from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep
+from adasparse_cli.jobs.run_folder import DONE, REPORT, finish, latest_alike, new_run, write_environment
+from adasparse_cli.metrics import per_domain
+from adasparse_cli.models import MODELS
+from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.prep.prepared import read_domains, verify
+from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.schema import Manifest
+from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
+from adasparse_cli.training.dataset import Rows, load_rows, load_shape
+from adasparse_cli.training.evaluate import Scores, metrics_of, score, sparsity_by_domain
+from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
+from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.training.standard import BEST, StandardLoop
+
+REPORT_VERSION = 1
+_log = logging.getLogger("adasparse_cli")
+_log.setLevel(logging.INFO)
+_log.propagate = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """A run to be made.
+
+    Args:
+        data: what to train on; prepared first where it is not.
+        config: the whole resolved configuration, as plain values.
+        label: the model's name, with its mode where it has one.
+    """
+
+    data: PrepJob
+    network: NetworkSettings
+    model: Any
+    loop: LoopSettings
+    seed: int
+    device: str
+    threads: int | None
+    runs: Path
+    config: Mapping[str, Any]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainReport:
+    """What a run found. `report` is the content of its report.json; `fresh` is False where the run stood there done."""
+
+    folder: Path
+    report: Mapping[str, Any]
+    fresh: bool
+
+
+def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
+    """A job from words of the command line.
+
+    Raises:
+        UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
+    """
+    tree = compose("train", overrides, config_file=config_file)
+    data = plan_data(tree, overrides, config_file=config_file)
+    return job_of({**tree, "data": plain(data.settings)}, data)
+
+
+def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
+    """A job from a resolved configuration, such as a run's own config.yaml."""
+    name = str(tree["model"].get("name"))
+    if name not in MODELS:
+        raise UsageError(f"model.name={name} is no model", hint=f"the models are {', '.join(sorted(MODELS))}")
+    model = typed(tree["model"], MODELS[name].Settings, "model")
+    mode = getattr(model, "mode", None)
+    return TrainJob(
+        data=data,
+        network=typed(tree["network"], NetworkSettings, "network"),
+        model=model,
+        loop=typed(tree["loop"], LoopSettings, "loop"),
+        seed=int(tree["seed"]),
+        device=str(tree["device"]),
+        threads=tree["threads"],
+        runs=Path(tree["paths"]["runs"]),
+        config=tree,
+        label=name if mode is None else f"{name}-{mode}",
+    )
+
+
+def run_train(job: TrainJob, progress: Progress | None = None, *, resume: bool = False) -> TrainReport:
+    """Train, keep the best weights, evaluate them, and write the run's folder.
+
+    Args:
+        resume: go on with the newest run of the same settings on the same data; one that is done is
+            returned as it stands. Where there is none, a new one starts.
+
+    Raises:
+        AdasparseError: by kind; a run that failed says so in its folder, an interrupted one can be resumed.
+    """
+    progress = progress or Silent()
+    prepared = run_prep(job.data, progress)
+    manifest = prepared.manifest
+    parent = job.runs / manifest.name / job.label
+    folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
+    if folder is not None and (folder / DONE).exists():
+        return TrainReport(folder=folder, report=read_json(folder / REPORT), fresh=False)
+    if resume and folder is None:
+        progress.note("no unfinished run of these settings: starting a new one")
+    folder = folder or new_run(parent, job.config, seed=job.seed)
+    with only_owner(folder), _logged(folder):
+        try:
+            report = _train(job, prepared, folder, progress)
+        except (InterruptedRun, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
+            finish(folder, error=message)
+            raise
+        finish(folder)
+    return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def build_model(job: TrainJob, shape: DataShape) -> Model:
+    """The job's model with its initial weights, which depend on the seed alone."""
+    torch.manual_seed(job.seed)
+    model_class: Any = MODELS[job.model.name]
+    model: Model = model_class(job.model, job.network, shape)
+    return model
+
+
+def trained_model(job: TrainJob, folder: Path, shape: DataShape) -> Model:
+    """The job's model with the best weights of its run."""
+    model = build_model(job, shape)
+    tensors, _ = load_checkpoint(folder / BEST)
+    load_weights(model, tensors, where=folder / BEST)
+    return model.to(chosen_device(job.device)).eval()
+
+
+def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress) -> dict[str, Any]:
+    manifest, data_folder = prepared.manifest, prepared.folder
+    if not prepared.fresh:
+        verify(data_folder, manifest)
+    keep_large_blocks()
+    device, threads = chosen_device(job.device), set_threads(job.threads)
+    write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    _require_learnable(manifest)
+    train = load_rows(data_folder, manifest, Split.train, device=device)
+    valid = load_rows(data_folder, manifest, Split.valid, device=device)
+    model = build_model(job, load_shape(data_folder, manifest)).to(device)
+
+    loop = StandardLoop(
+        model=model,
+        train=train,
+        valid=valid,
+        num_domains=manifest.num_all_domains,
+        settings=job.loop,
+        seed=job.seed,
+        folder=folder,
+        on_step=lambda rows, figures: progress.advance(rows, figures),
+    )
+    loop.resume()
+    if loop.state.step:
+        progress.note(f"going on from step {loop.state.step} of {loop.total_steps} in {folder}")
+    progress.start(f"training {job.label}", loop.rows_to_go(), "rows")
+    _log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
+    result = loop.run()
+    _log.info("stopped at step %d, best at step %d", result.steps, result.best_step)
+
+    progress.start("evaluating", None, "rows")
+    metrics: dict[str, Any] = {}
+    sparsity: dict[str, Any] = {}
+    for split in (Split.valid, Split.test):
+        if manifest.splits.get(split) is None or manifest.splits[split].rows == 0:
+            continue
+        rows = valid if split is Split.valid else load_rows(data_folder, manifest, split, device=device)
+        # the loop's valid rows are the control arm's already; scoring needs the same view of every split
+        rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
+        scores = score(model, rows, batch_size=job.loop.evaluation_batch_size)
+        metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()
+        if scores.pruned is not None:
+            sparsity[split] = [float(share) for share in scores.pruned.mean(axis=0, dtype=np.float64)]
+        if split is Split.test:
+            _write_predictions(folder, rows, scores)
+            _write_domains(folder, data_folder, manifest, model, rows, scores)
+
+    report = {
+        "report_version": REPORT_VERSION,
+        "run": str(Path(*folder.parts[-3:])),
+        "data": {
+            "name": manifest.name,
+            "fingerprint": manifest.fingerprint,
+            "domain": list(manifest.domain),
+            "num_domains": manifest.num_domains,
+            "splits": {name: asdict(counts) for name, counts in manifest.splits.items()},
+        },
+        "model": job.model.name,
+        "mode": getattr(job.model, "mode", None),
+        "seed": job.seed,
+        "settings": {
+            name: plain(part) for name, part in (("model", job.model), ("network", job.network), ("loop", job.loop))
+        },
+        "cost": asdict(model.cost()),
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "stopped_early": result.stopped_early,
+        "metrics": metrics,
+        "sparsity": {
+            "layers": list(model.gated_layers),
+            "interval": list(model.sparsity_interval) if model.sparsity_interval else None,
+            "at_end": loop.state.last_sparsity,
+            **sparsity,
+        }
+        if model.gated_layers
+        else None,
+        "timings": {
+            "elapsed_seconds": round(result.elapsed_seconds, 3),
+            "rows_per_second": None if result.rows_per_second is None else round(result.rows_per_second, 1),
+        },
+    }
+    write_json(folder / REPORT, report)
+    return report
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Keep the run's log lines in its train.log."""
+    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    _log.addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        _log.error("%s: %s", type(error).__name__, error)
+        raise
+    finally:
+        _log.removeHandler(handler)
+        handler.close()
+
+
+def _require_learnable(manifest: Manifest) -> None:
+    counts = manifest.splits[Split.train]
+    if not counts.rows or not counts.positives or counts.positives == counts.rows:
+        raise DataError(
+            f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
+            hint="nothing can be learnt from one class; use more data or another data.split",
+        )
+
+
+def _write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
+    frame = prediction_frame(rows, scores)
+    write_atomically(folder / "predictions.parquet", lambda path: frame.write_parquet(path))
+
+
+def prediction_frame(rows: Rows, scores: Scores) -> pl.DataFrame:
+    """One line per scored row: where it stood, its domain and label, the logit and the probability."""
+    columns: dict[str, Any] = {"source": rows.sources, "line": rows.lines, "domain": rows.domains}
+    if rows.users is not None:
+        columns["user"] = rows.users
+    if rows.labels is not None:
+        columns["label"] = rows.labels.cpu().numpy().astype(np.int8)
+    return pl.DataFrame({**columns, "logit": scores.logits, "probability": scores.probabilities})
+
+
+def _write_domains(
+    folder: Path, data_folder: Path, manifest: Manifest, model: Model, rows: Rows, scores: Scores
+) -> None:
+    """domains.csv: what each domain is, how much it had to learn from, and how well it is served."""
+    assert rows.labels is not None
+    number = manifest.num_all_domains
+    found = per_domain(rows.labels.cpu().numpy(), scores.logits, rows.domains, number)
+    sparsity = sparsity_by_domain(scores, rows, num_domains=number)
+    table = read_domains(data_folder)
+    table = table.with_columns(
+        pl.Series(f"test_{name}", values) for name, values in found.items() if f"test_{name}" not in table.columns
+    )
+    if sparsity is not None:
+        table = table.with_columns(
+            pl.Series(f"sparsity_{layer.replace(' ', '_')}", sparsity[:, k])
+            for k, layer in enumerate(model.gated_layers)
+        )
+    write_text(folder / "domains.csv", table.fill_nan(None).write_csv())

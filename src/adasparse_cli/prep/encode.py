@@ -1,0 +1,102 @@
+"""From values to ids: fields by their vocabularies, domains and users by their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.prep.recipe import DAY, LABEL, LINE, SOURCE, TIMESTAMP, USER, FieldPlan
+from adasparse_cli.prep.spill import SPLIT, Spill
+from adasparse_cli.prep.vocabulary import Vocabulary
+
+DOMAIN = "__domain"
+
+
+def key_text(names: Sequence[str]) -> list[pl.Expr]:
+    """Key fields as text, as `domains.parquet` holds them."""
+    return [pl.col(name).cast(pl.String) for name in names]
+
+
+def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
+    """All domains: `domain` (id), the key's fields as text, and rows and positives per split.
+
+    Domains with training rows come first, ordered by (−training rows, key); others follow, by key.
+    """
+    splits = [split.value for split in Split]
+    counts = spill.scan([*domain, SPLIT, LABEL]).group_by([*key_text(domain), SPLIT]).agg(
+        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives")
+    )  # fmt: skip
+    wide = (
+        counts.group_by(list(domain))
+        .agg(
+            *(
+                pl.col("rows").filter(pl.col(SPLIT) == split).sum().cast(pl.Int64).alias(f"{split}_rows")
+                for split in splits
+            ),
+            *(
+                pl.col("positives").filter(pl.col(SPLIT) == split).sum().alias(f"{split}_positives")
+                for split in splits
+                if split != Split.unlabelled
+            ),
+        )
+        .collect()
+    )
+    ordered = wide.sort(["train_rows", *domain], descending=[True, *(False for _ in domain)], nulls_last=True)
+    return ordered.with_row_index("domain").with_columns(pl.col("domain").cast(pl.Int32))
+
+
+@dataclass
+class Encoder:
+    """Turns value frames into id frames, with the same vocabularies for every frame.
+
+    Args:
+        domains: the table that `domain_table` made; a key it lacks gets the number of its lines.
+        spill: where all users are found, to number them; None where users are of no interest.
+    """
+
+    plans: tuple[FieldPlan, ...]
+    vocabularies: Mapping[str, Vocabulary]
+    domain: tuple[str, ...]
+    domains: pl.DataFrame
+    spill: Spill | None
+    has_user: bool = field(init=False, default=False)
+    has_timestamp: bool = field(init=False, default=False)
+    _users: pl.DataFrame | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.spill is None:
+            return
+        names = self.spill.scan().collect_schema().names()
+        self.has_user, self.has_timestamp = USER in names, TIMESTAMP in names
+        if self.has_user:
+            users = self.spill.scan([USER]).select(pl.col(USER).unique()).collect().sort(USER)
+            self._users = users.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias("number"))
+
+    def encode(self, frame: pl.DataFrame, *, labelled: bool) -> pl.DataFrame:
+        """Ids of the fields in their order, then what is known of the row besides."""
+        columns = [
+            frame[plan.name].cast(pl.Int32)
+            if plan.kind is FieldKind.multi_valued
+            else self.vocabularies[plan.name].ids(frame[plan.name]).alias(plan.name)
+            for plan in self.plans
+        ]
+        keys = frame.select(key_text(self.domain)).join(
+            self.domains.select(*self.domain, "domain"),
+            on=list(self.domain),
+            how="left",
+            nulls_equal=True,
+            maintain_order="left",
+        )
+        columns.append(keys["domain"].fill_null(self.domains.height).cast(pl.Int32).alias(DOMAIN))
+        if labelled:
+            columns.append(frame[LABEL].cast(pl.Int8))
+        if self._users is not None:
+            numbers = frame.select(USER).join(self._users, on=USER, how="left", nulls_equal=True, maintain_order="left")
+            columns.append(numbers["number"].alias("__user"))
+        columns += [frame[SOURCE].cast(pl.Int32), frame[LINE].cast(pl.Int64)]
+        if DAY in frame.columns:
+            columns.append(frame[DAY].cast(pl.Int32))
+        return pl.DataFrame(columns)

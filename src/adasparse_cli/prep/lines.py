@@ -1,0 +1,218 @@
+"""Raw text as blocks of whole, well-formed lines, whatever it is packed in.
+
+The CSV reader fills and cuts ragged rows in silence, so fields are counted here, on the raw bytes,
+before anything is parsed; and each line keeps its number, so that a fault can be named by its place.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from adasparse_cli.errors import DataError
+from adasparse_cli.prep.recipe import Reject
+
+BLOCK_BYTES = 32 << 20
+_GZIP, _ZIP, _BOM = b"\x1f\x8b", b"PK\x03\x04", b"\xef\xbb\xbf"
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole lines, each ended by one newline, and the number of each in its file (the header is line 1)."""
+
+    data: bytes
+    lines: np.ndarray
+
+
+@dataclass
+class TextFile:
+    """A text file with a header line, plain or in gzip or zip.
+
+    Args:
+        path: where it lies.
+        separator: one byte between fields; None where lines are no fields (NDJSON).
+        rejects: rows set aside are added here.
+    """
+
+    path: Path
+    separator: bytes | None
+    rejects: list[Reject]
+    quoted: bool = False
+    header: bytes = b""
+    consumed: int = 0
+    _counted: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.path.stat().st_size == 0:
+            raise DataError(f"{self.path} is empty", hint="the file was not copied whole; get it again")
+        if self.separator is not None:
+            self.header = self._read_header()
+            self._counted = self.header.count(self.separator)
+
+    @property
+    def columns(self) -> list[str]:
+        """The header's names."""
+        assert self.separator is not None
+        return [
+            name.strip().strip('"') for name in self.header.decode("utf-8", "replace").split(self.separator.decode())
+        ]
+
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+        """The lines after the header, in order; bad ones are rejected, blank ones left out."""
+        line, carry, first = 1, b"", True
+        with self._open() as (file, raw):
+            while True:
+                chunk = self._read(file, block_bytes, line)
+                self.consumed = raw.tell()
+                data = carry + chunk
+                if first:
+                    data, first = data.removeprefix(_BOM), False
+                if chunk:
+                    end = data.rfind(b"\n") + 1
+                    data, carry = data[:end], data[end:]
+                elif data and not data.endswith(b"\n"):
+                    data += b"\n"
+                if data:
+                    block, line = self._checked(data, line)
+                    if len(block.lines):
+                        yield block
+                if not chunk:
+                    return
+
+    def reject(self, line: int, column: str, value: str, reason: str) -> None:
+        """Set a row aside."""
+        self.rejects.append(Reject(source=self.path.name, line=line, column=column, value=value[:80], reason=reason))
+
+    def _checked(self, data: bytes, first_line: int) -> tuple[Block, int]:
+        """Take out what is no row; the number of the line after the block."""
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        codes = np.frombuffer(data, dtype=np.uint8)
+        ends = np.flatnonzero(codes == 10)
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        numbers = np.arange(first_line, first_line + len(ends))
+        keep = ends > starts
+        if self.separator is not None:
+            if first_line == 1:
+                keep[0] = False
+            self._drop_headers(data, starts, ends, keep, numbers)
+            if not (self.quoted and b'"' in data):
+                marks = np.flatnonzero(codes == self.separator[0])
+                counts = np.searchsorted(marks, ends) - np.searchsorted(marks, starts)
+                for k in np.flatnonzero(keep & (counts != self._counted)):
+                    self._drop(data, starts, ends, keep, numbers, k, self._ragged(int(counts[k])))
+        if b"\0" in data:
+            for k in np.unique(np.searchsorted(ends, np.flatnonzero(codes == 0))):
+                self._drop(data, starts, ends, keep, numbers, k, "holds a NUL byte")
+        if not data.isascii() and not _is_utf8(data):
+            for k in np.flatnonzero(keep):
+                if not _is_utf8(data[starts[k] : ends[k]]):
+                    self._drop(data, starts, ends, keep, numbers, k, "is no UTF-8")
+        if not keep.all():
+            data = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
+        return Block(data, numbers[keep]), first_line + len(ends)
+
+    def _drop_headers(
+        self, data: bytes, starts: np.ndarray, ends: np.ndarray, keep: np.ndarray, numbers: np.ndarray
+    ) -> None:
+        place = data.find(self.header)
+        while place >= 0:
+            k = int(np.searchsorted(ends, place))
+            if keep[k] and data[starts[k] : ends[k]] == self.header:
+                self._drop(data, starts, ends, keep, numbers, k, "repeats the header")
+            place = data.find(self.header, place + 1)
+
+    def _drop(
+        self,
+        data: bytes,
+        starts: np.ndarray,
+        ends: np.ndarray,
+        keep: np.ndarray,
+        numbers: np.ndarray,
+        k: int,
+        reason: str,
+    ) -> None:
+        if keep[k]:
+            keep[k] = False
+            start = int(starts[k])
+            self.reject(
+                int(numbers[k]), "", data[start : min(int(ends[k]), start + 80)].decode("utf-8", "replace"), reason
+            )
+
+    def _ragged(self, separators: int) -> str:
+        many = "too many" if separators > self._counted else "too few"
+        return f"{many} columns: {separators + 1} where the header has {self._counted + 1}"
+
+    def _read_header(self) -> bytes:
+        with self._open() as (file, _):
+            head = self._read(file, 1 << 16, 1).removeprefix(_BOM)
+        line = head.partition(b"\n")[0].removesuffix(b"\r")
+        if not line.strip():
+            raise DataError(f"{self.path}:1: there is no header line", hint="the first line must name the columns")
+        return line
+
+    def _read(self, file: IO[bytes], size: int, line: int) -> bytes:
+        try:
+            return file.read(size)
+        except _DAMAGED as error:
+            raise DataError(
+                f"{self.path} is damaged or cut off after line {line}: {error}", hint="get the file again"
+            ) from None
+
+    def _open(self) -> _Opened:
+        return _Opened(self.path)
+
+
+class _Opened:
+    """A file's text, unpacked, together with the packed file, whose position tells how far reading has come."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> tuple[IO[bytes], IO[bytes]]:
+        self.raw = self.path.open("rb")
+        magic = self.raw.read(4)
+        self.raw.seek(0)
+        if magic.startswith(_GZIP):
+            return gzip.open(self.raw), self.raw  # type: ignore[return-value]
+        if magic == _ZIP:
+            return self._member(), self.raw
+        if self.path.suffix in (".gz", ".zip"):
+            kind = "gzip" if self.path.suffix == ".gz" else "zip"
+            raise DataError(
+                f"{self.path} is no {kind} file, in spite of its name", hint="get the file again, or rename it"
+            )
+        return self.raw, self.raw
+
+    def __exit__(self, *_: object) -> None:
+        self.raw.close()
+
+    def _member(self) -> IO[bytes]:
+        try:
+            archive = zipfile.ZipFile(self.raw)
+            members = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
+            if len(members) != 1:
+                names = ", ".join(info.filename for info in members[:5]) or "none"
+                raise DataError(
+                    f"{self.path} holds {len(members)} files ({names}), one is needed",
+                    hint="unpack it and name the file",
+                )
+            return archive.open(members[0])
+        except _DAMAGED as error:
+            raise DataError(f"{self.path} is no readable zip file: {error}", hint="get the file again") from None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,271 @@
+"""Raw files → prepared data, in three passes of bounded memory: values, vocabularies, ids.
+
+The data are made in a hidden folder beside their place and moved there whole; `manifest.json` is
+written last, so a folder that has one is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adasparse_cli.choices import FieldKind, FieldRole, Split
+from adasparse_cli.errors import ResourceError, TooManyRejectedError, UsageError
+from adasparse_cli.files import sha256_of, sync_folder, write_json
+from adasparse_cli.prep.encode import Encoder, domain_table
+from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, Reject, recipe_named
+from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
+from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
+from adasparse_cli.prep.writer import PartWriter, write_table
+from adasparse_cli.schema import FORMAT_VERSION, Field, Manifest, Source, SplitCounts
+
+SPLITS = (Split.train, Split.valid, Split.test, Split.unlabelled)
+
+
+def prepare(
+    settings: DataSettings, values: Mapping[str, Any], raw: Sequence[Path], folder: Path, progress: Progress
+) -> Manifest:
+    """Prepare data into `folder`, replacing what stands there only once the new data are whole.
+
+    Args:
+        settings: of the recipe.
+        values: the same as plain values, for the manifest.
+        raw: the raw files; empty for a recipe that writes its own.
+
+    Raises:
+        DataError: a file cannot be read, or more rows than `max_rejected` were set aside.
+        ResourceError: the disk has no room.
+    """
+    recipe = recipe_named(settings.recipe)
+    work = folder.with_name(f".{folder.name}.preparing")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        sources = recipe.sources(settings, list(raw), work, progress)
+        _require_room(sources, work)
+        with ThreadPoolExecutor(1) as pool:
+            digests = [pool.submit(sha256_of, path) for path in sources]
+            manifest = _prepare(recipe.read(settings, sources), settings, values, sources, digests, work, progress)
+        write_json(work / "manifest.json", manifest.to_json())
+        _put_in_place(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def _prepare(
+    raw: RawData,
+    settings: DataSettings,
+    values: Mapping[str, Any],
+    sources: Sequence[Path],
+    digests: Sequence[Future[str]],
+    work: Path,
+    progress: Progress,
+) -> Manifest:
+    plans = field_columns(raw.plans)
+    _require_domain(raw, plans)
+    for note in raw.notes:
+        progress.note(note)
+    progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
+    spill = spill_frames(raw, work / "spill", progress)
+    _require_few_rejects(raw.rejects, spill.rows, settings, work)
+    duplicates = count_duplicates(spill, settings.duplicates)
+    add_split(spill, settings)
+
+    progress.start("counting", len(plans), "fields")
+    vocabularies, fields = {}, []
+    for plan in plans:
+        vocabulary, field = _field(plan, spill, settings, work)
+        vocabularies[plan.name] = vocabulary
+        fields.append(field)
+        progress.advance(1)
+    domains = domain_table(spill, raw.domain)
+    write_table(domains, work / "domains.parquet")
+
+    progress.start("encoding", spill.rows, "rows")
+    encoder = Encoder(plans, vocabularies, raw.domain, domains, spill)
+    writers = {split: PartWriter(work / split) for split in SPLITS}
+    for frame in spill.frames():
+        for split in SPLITS:
+            own = frame.filter(pl.col(SPLIT) == split.value)
+            if own.height:
+                writers[split].add(encoder.encode(own, labelled=split is not Split.unlabelled))
+        progress.advance(frame.height)
+    for writer in writers.values():
+        writer.close()
+    unseen = _unseen_in_test(work, fields)
+    _write_rejects(raw.rejects, work)
+    has_user, has_timestamp = encoder.has_user, encoder.has_timestamp
+    shutil.rmtree(work / "spill")
+
+    counted = {split: SplitCounts(rows=0, positives=None) for split in SPLITS} | {
+        split: SplitCounts(
+            rows=int(domains[f"{split}_rows"].sum()),
+            positives=None if split is Split.unlabelled else int(domains[f"{split}_positives"].sum()),
+        )
+        for split in SPLITS
+    }
+    keep_raw = getattr(settings, "keep_raw", True)
+    made = [
+        Source(
+            name=path.name,
+            path=str(path.resolve()),
+            bytes=path.stat().st_size,
+            sha256=digest.result(),
+            rows=spill.rows_per_source.get(index, 0),
+            labelled=raw.labelled[index],
+            modified_ns=path.stat().st_mtime_ns,
+        )
+        for index, (path, digest) in enumerate(zip(sources, digests, strict=True))
+    ]
+    if not keep_raw:
+        shutil.rmtree(work / "raw", ignore_errors=True)
+    files = {
+        str(path.relative_to(work)): sha256_of(path)
+        for path in sorted(work.rglob("*"))
+        if path.is_file() and path.relative_to(work).parts[0] != "raw"
+    }
+    described = {
+        "format_version": FORMAT_VERSION,
+        "recipe": settings.recipe,
+        "settings": dict(values),
+        "sources": [source.sha256 for source in made],
+        "fields": [asdict(field) for field in fields],
+        "files": files,
+    }
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=settings.name,
+        recipe=settings.recipe,
+        settings=dict(values),
+        sources=tuple(made),
+        label=raw.label,
+        domain=raw.domain,
+        fields=tuple(fields),
+        num_domains=int((domains["train_rows"] > 0).sum()),
+        num_all_domains=domains.height,
+        splits={str(split): counts for split, counts in counted.items()},
+        rejected=dict(Counter(reject.reason for reject in raw.rejects)),
+        duplicates=duplicates,
+        unseen=unseen,
+        has_user=has_user,
+        has_timestamp=has_timestamp,
+        files=files,
+        fingerprint=hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) -> tuple[Vocabulary, Field]:
+    (work / "vocabularies").mkdir(exist_ok=True)
+    bags = 0
+    if plan.kind is FieldKind.multi_valued:
+        table = spill.bags[plan.name]
+        vocabulary, values = build_bag_vocabulary(spill, plan, table, min_count=settings.min_count)
+        bags = len(table.number) + 1
+        (work / "bags").mkdir(exist_ok=True)
+        lists = encoded_bags(vocabulary, values, first_bag=0, bags=bags)
+        write_table(lists.alias("ids").to_frame(), work / "bags" / f"{plan.name}.parquet")
+        if len(table.number):
+            write_table(table.texts().to_frame(), work / "bags" / f"{plan.name}.texts.parquet")
+    else:
+        vocabulary = build_vocabulary(spill, plan, min_count=settings.min_count, buckets=settings.numeric_buckets)
+    write_table(vocabulary.table, work / "vocabularies" / f"{plan.name}.parquet")
+    return vocabulary, Field(name=plan.name, role=plan.role, kind=plan.kind, size=vocabulary.size, bags=bags)
+
+
+def _unseen_in_test(work: Path, fields: Sequence[Field]) -> dict[str, float]:
+    """Per field, the share of the test rows' values that have id 0."""
+    parts = sorted((work / Split.test).glob("part-*.parquet"))
+    if not parts:
+        return {}
+    test = pl.scan_parquet(parts)
+    shares: dict[str, float] = {}
+    for field in fields:
+        if field.kind is FieldKind.multi_valued:
+            lists = pl.read_parquet(work / "bags" / f"{field.name}.parquet")["ids"]
+            sizes = pl.DataFrame(
+                {
+                    field.name: pl.int_range(0, len(lists), dtype=pl.Int32, eager=True),
+                    "values": lists.list.len().cast(pl.Int64),
+                    "zeros": lists.list.eval(pl.element() == 0).list.sum().fill_null(0).cast(pl.Int64),
+                }
+            )
+            uses = test.group_by(field.name).agg(pl.len().cast(pl.Int64).alias("uses")).collect()
+            found = uses.join(sizes, on=field.name)
+            values = int((found["uses"] * found["values"]).sum())
+            shares[field.name] = int((found["uses"] * found["zeros"]).sum()) / values if values else 0.0
+        else:
+            shares[field.name] = float(test.select((pl.col(field.name) == 0).mean()).collect().item())
+    return shares
+
+
+def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
+    kinds = {plan.name: plan.kind for plan in plans}
+    for name in raw.domain:
+        if kinds.get(name) is not FieldKind.categorical:
+            raise UsageError(
+                f"data.domain names {name}, which is {kinds.get(name, 'no field')}",
+                hint=f"a domain is made of categorical fields: {', '.join(n for n, k in kinds.items() if k == 'categorical')}",
+            )
+    if not any(plan.role is FieldRole.domain_aware for plan in plans):
+        raise UsageError(
+            "no field is domain-aware", hint="data.domain_aware=[FIELD,…], or leave it empty for the domain's"
+        )
+
+
+def _require_room(sources: Sequence[Path], work: Path) -> None:
+    # ids and the spill together are smaller than the text they come from, unless that is packed
+    packed = {".gz": 8, ".zip": 8}
+    needed = sum(path.stat().st_size * packed.get(path.suffix, 1) for path in sources)
+    free = shutil.disk_usage(work).free
+    if needed > free:
+        raise ResourceError(
+            f"preparing needs about {needed / 2**30:.1f} GiB in {work.parent}, {free / 2**30:.1f} GiB are free",
+            hint="free some room, or put the data elsewhere with paths.data=FOLDER",
+        )
+
+
+def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings, work: Path) -> None:
+    share = len(rejects) / max(good + len(rejects), 1)
+    if share <= settings.max_rejected:
+        return
+    kept = work.parent / f"{settings.name}.rejects.parquet"
+    write_table(reject_table(rejects), kept)
+    worst = Counter(reject.reason for reject in rejects).most_common()
+    first = rejects[0]
+    raise TooManyRejectedError(
+        f"{len(rejects)} of {good + len(rejects)} rows were rejected ({share:.2%}, allowed {settings.max_rejected:.2%}); "
+        f"the first is {first.source}:{first.line}: {first.column + ' ' if first.column else ''}{first.reason}",
+        hint=f"{kept} lists them all; data.max_rejected=SHARE allows more",
+        reasons=dict(worst),
+    )
+
+
+def reject_table(rejects: Sequence[Reject]) -> pl.DataFrame:
+    """Rows set aside, as a table."""
+    schema = {"source": pl.String, "line": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
+    return pl.DataFrame([asdict(reject) for reject in rejects], schema=schema)
+
+
+def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
+    write_table(reject_table(rejects), work / "rejects.parquet")
+
+
+def _put_in_place(work: Path, folder: Path) -> None:
+    """Swap the new folder in; a crash between the two renames leaves no data, never mixed ones."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    work.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

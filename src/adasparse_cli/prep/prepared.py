@@ -1,0 +1,155 @@
+"""Prepared data, read again: opened, verified, compared with what is asked for, applied to new files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.errors import IntegrityError
+from adasparse_cli.files import read_json, sha256_of
+from adasparse_cli.prep.encode import Encoder
+from adasparse_cli.prep.recipe import DataSettings, Reject, recipe_named
+from adasparse_cli.prep.spill import BagTable, field_columns
+from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
+from adasparse_cli.schema import FORMAT_VERSION, Manifest
+
+
+@dataclass(frozen=True)
+class EncodedFile:
+    """A new file, encoded with the vocabularies of prepared data.
+
+    Args:
+        frame: as in the parts; `__label` only if the file has labels.
+        new_bags: per multi-valued field the lists of ids of bags that the prepared data do not
+            have; their indices follow those of the stored bags.
+        rejects: rows set aside.
+    """
+
+    frame: pl.DataFrame
+    new_bags: Mapping[str, pl.Series]
+    rejects: Sequence[Reject]
+
+
+def open_prepared(folder: Path) -> Manifest:
+    """The manifest of prepared data.
+
+    Raises:
+        IntegrityError: it is absent, damaged, or of another format version.
+    """
+    values = read_json(folder / "manifest.json")
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise IntegrityError(
+            f"{folder} is of data format {version}, this version reads {FORMAT_VERSION}",
+            hint="prepare the data anew with adasparse prep",
+        )
+    try:
+        return Manifest.from_json(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Check every file's bytes.
+
+    Raises:
+        IntegrityError: a file is missing or differs.
+    """
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.exists() or sha256_of(path) != expected:
+            what = "differs from what was written" if path.exists() else "is missing"
+            raise IntegrityError(
+                f"{path} {what}",
+                hint=f"remove {folder} and prepare the data anew with adasparse prep data={manifest.name}",
+            )
+
+
+def is_current(manifest: Manifest, values: Mapping[str, Any], raw: Sequence[Path]) -> bool:
+    """Whether the data were made with these settings from these files as they are now.
+
+    A file of the same size and time of change is taken for the same; else its bytes are compared.
+    Files that are not named (`raw` empty) are not asked about.
+    """
+    if dict(manifest.settings) != dict(values):
+        return False
+    if not raw:
+        return True
+    known = [source.path for source in manifest.sources]
+    if [str(path.resolve()) for path in raw] != known:
+        return False
+    for path, source in zip(raw, manifest.sources, strict=True):
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) == (source.bytes, source.modified_ns):
+            continue
+        if status.st_size != source.bytes or sha256_of(path) != source.sha256:
+            return False
+    return True
+
+
+def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
+    """All rows of a split; without parts, no rows of the right columns."""
+    parts = sorted((folder / split).glob("part-*.parquet"))
+    if not parts:
+        names = [field.name for field in manifest.fields]
+        columns = {**dict.fromkeys([*names, "__domain", "__source"], pl.Int32), "__line": pl.Int64}
+        if split is not Split.unlabelled:
+            columns["__label"] = pl.Int8
+        if manifest.has_user:
+            columns["__user"] = pl.Int32
+        return pl.DataFrame(schema=columns)
+    return pl.concat([pl.read_parquet(part) for part in parts])
+
+
+def read_bags(folder: Path, name: str) -> pl.Series:
+    """The bags of a multi-valued field as lists of ids; bag 0 is empty."""
+    return pl.read_parquet(folder / "bags" / f"{name}.parquet")["ids"]
+
+
+def read_domains(folder: Path) -> pl.DataFrame:
+    """All domains with their keys and counts."""
+    return pl.read_parquet(folder / "domains.parquet")
+
+
+def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
+    """Encode new files block by block with the vocabularies of prepared data.
+
+    A block's new bags are numbered from the stored ones on, anew in each block.
+    """
+    recipe = recipe_named(manifest.recipe)
+    data = recipe.read(settings, list(raw))
+    plans = field_columns(data.plans)
+    kinds = {plan.name: plan.kind for plan in plans}
+    vocabularies = {
+        name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{name}.parquet"), kind)
+        for name, kind in kinds.items()
+    }
+    encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
+    multi = [plan for plan in plans if plan.kind is FieldKind.multi_valued]
+    known = {plan.name: _stored_texts(folder, plan.name) for plan in multi}
+    for frame in data.frames:
+        new_bags = {}
+        for plan in multi:
+            table = BagTable(dict(known[plan.name].number))
+            stored = len(table.number)
+            frame = frame.with_columns(table.indices(frame[plan.name]))
+            fresh = table.texts().slice(stored)
+            values = bag_values(plan, fresh, first_bag=stored + 1)
+            new_bags[plan.name] = encoded_bags(vocabularies[plan.name], values, first_bag=stored + 1, bags=len(fresh))
+        labelled = frame["__label"].null_count() == 0
+        rejects = tuple(data.rejects)
+        data.rejects.clear()
+        yield EncodedFile(encoder.encode(frame, labelled=labelled), new_bags, rejects)
+    if data.rejects:
+        yield EncodedFile(pl.DataFrame(), {}, tuple(data.rejects))
+
+
+def _stored_texts(folder: Path, name: str) -> BagTable:
+    path = folder / "bags" / f"{name}.texts.parquet"
+    texts = pl.read_parquet(path)["text"].to_list() if path.exists() else []
+    return BagTable({text: k for k, text in enumerate(texts, start=1)})

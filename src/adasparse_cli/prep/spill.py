@@ -1,0 +1,176 @@
+"""First pass: a recipe's frames as columnar files of values, multi-valued strings as bag indices.
+
+What follows reads single columns of these files, so memory does not grow with the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
+from adasparse_cli.errors import DataError
+from adasparse_cli.prep.hashing import mixed
+from adasparse_cli.prep.recipe import (
+    DAY,
+    LABEL,
+    ROW_HASH,
+    SOURCE,
+    DataSettings,
+    FieldPlan,
+    Progress,
+    RawData,
+)
+
+SPLIT = "__split"
+
+
+@dataclass
+class BagTable:
+    """The distinct raw strings of a multi-valued field, numbered in order of first appearance; 0 is the empty bag."""
+
+    number: dict[str, int] = field(default_factory=dict)
+
+    def indices(self, texts: pl.Series) -> pl.Series:
+        """The number of each string; null has number 0."""
+        distinct = texts.unique(maintain_order=True).drop_nulls()
+        numbers = [self.number.setdefault(text, len(self.number) + 1) for text in distinct]
+        table = pl.DataFrame({"text": distinct, "bag": pl.Series(numbers, dtype=pl.Int32)})
+        found = texts.to_frame("text").join(table, on="text", how="left", maintain_order="left")
+        return found["bag"].fill_null(0).alias(texts.name)
+
+    def texts(self) -> pl.Series:
+        """The strings of bags 1, 2, …"""
+        return pl.Series("text", list(self.number), dtype=pl.String)
+
+
+@dataclass
+class Spill:
+    """Value frames on disk, in the files' order."""
+
+    folder: Path
+    bags: dict[str, BagTable]
+    paths: list[Path] = field(default_factory=list)
+    rows_per_source: dict[int, int] = field(default_factory=dict)
+    rows: int = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Write the next frame."""
+        path = self.folder / f"{len(self.paths):06d}.arrow"
+        frame.write_ipc(path)
+        self.paths.append(path)
+        self.rows += frame.height
+        for source, count in frame[SOURCE].value_counts().rows():
+            self.rows_per_source[source] = self.rows_per_source.get(source, 0) + count
+
+    def scan(self, columns: list[str] | None = None) -> pl.LazyFrame:
+        """All rows, lazily; only the columns named are read."""
+        scanned = pl.scan_ipc(self.paths)
+        return scanned if columns is None else scanned.select(columns)
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """The frames, one after the other."""
+        for path in self.paths:
+            yield pl.read_ipc(path)
+
+
+def spill_frames(raw: RawData, folder: Path, progress: Progress) -> Spill:
+    """Read everything once.
+
+    Raises:
+        DataError: by the recipe, for a file that cannot be read at all.
+    """
+    folder.mkdir(parents=True)
+    multi = [plan.name for plan in raw.plans if plan.kind is FieldKind.multi_valued]
+    spill, done = Spill(folder, {name: BagTable() for name in multi}), 0
+    for frame in raw.frames:
+        spill.add(frame.with_columns(spill.bags[name].indices(frame[name]) for name in multi))
+        now = raw.consumed()
+        progress.advance(now - done, {"rows": spill.rows})
+        done = now
+    if not spill.rows:
+        raise DataError(
+            "the raw files hold no row that can be read" if raw.rejects else "the raw files hold no rows",
+            hint="adasparse prep --inspect shows what was rejected and why",
+        )
+    return spill
+
+
+def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
+    """The second and later copies of exactly equal labelled rows; with `drop` they are taken out."""
+    keys = spill.scan([ROW_HASH, LABEL]).collect()
+    labelled = keys[LABEL].is_not_null()
+    again = labelled & ~keys[ROW_HASH].is_first_distinct()
+    count = int(again.sum())
+    if count and rule is DuplicateRule.drop:
+        start = 0
+        for path in spill.paths:
+            frame = pl.read_ipc(path)
+            own = again.slice(start, frame.height)
+            start += frame.height
+            if own.any():
+                _rewrite(path, frame.filter(~own))
+        spill.rows -= count
+    return count
+
+
+def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
+    """The split of a row, decided by its day or by a hash of its content.
+
+    Raises:
+        DataError: fewer than three labelled days, where the split is by day.
+    """
+    if settings.split is SplitRule.random:
+        valid, test = settings.valid_share, settings.valid_share + settings.test_share
+        place = pl.col(ROW_HASH).map_batches(
+            lambda hashes: pl.Series((mixed(hashes.to_numpy(), salt=settings.split_seed) >> np.uint64(11)) / 2.0**53),
+            return_dtype=pl.Float64,
+        )
+        chosen = (
+            pl.when(place < valid)
+            .then(pl.lit(Split.valid.value))
+            .when(place < test)
+            .then(pl.lit(Split.test.value))
+            .otherwise(pl.lit(Split.train.value))
+        )
+    else:
+        days = spill.scan([DAY, LABEL]).filter(pl.col(LABEL).is_not_null()).select(pl.col(DAY).unique()).collect()[DAY]
+        known = sorted(days.drop_nulls())
+        if len(known) < 3:
+            raise DataError(
+                f"the labelled rows cover {len(known)} day{'s' * (len(known) != 1)}; a split by day needs three",
+                hint="data.split=random splits by a hash of the row",
+            )
+        chosen = (
+            pl.when(pl.col(DAY) == known[-1])
+            .then(pl.lit(Split.test.value))
+            .when(pl.col(DAY) == known[-2])
+            .then(pl.lit(Split.valid.value))
+            .otherwise(pl.lit(Split.train.value))
+        )
+    return pl.when(pl.col(LABEL).is_null()).then(pl.lit(Split.unlabelled.value)).otherwise(chosen).alias(SPLIT)
+
+
+def add_split(spill: Spill, settings: DataSettings) -> None:
+    """Write each row's split beside its values."""
+    expression = split_expression(spill, settings)
+    for path in spill.paths:
+        _rewrite(path, pl.read_ipc(path).with_columns(expression))
+
+
+def _rewrite(path: Path, frame: pl.DataFrame) -> None:
+    # the frame may still be mapped from the file it replaces
+    new = path.with_suffix(".new")
+    frame.write_ipc(new)
+    new.replace(path)
+
+
+def field_columns(plans: tuple[FieldPlan, ...]) -> tuple[FieldPlan, ...]:
+    """The plans in the manifest's order: agnostic before aware, single-valued before multi-valued in each."""
+    return tuple(
+        sorted(plans, key=lambda plan: (plan.role.value == "domain_aware", plan.kind is FieldKind.multi_valued))
+    )

@@ -1,0 +1,111 @@
+"""Small made-up rows and settings for the tests of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from adasparse_cli.choices import Activation, FieldKind, FieldRole, Metric, Mode, Normalisation, Pooling
+from adasparse_cli.choices import PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.layers.embedding import Bags
+from adasparse_cli.models import MODELS
+from adasparse_cli.models.adasparse import (
+    AdaSparseSettings,
+    PrunerSettings,
+    RegulariserSettings,
+    SharpnessSettings,
+    ThresholdSettings,
+)
+from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.models.dnn import DnnSettings
+from adasparse_cli.schema import Field
+from adasparse_cli.training.dataset import Rows
+from adasparse_cli.training.settings import LoopSettings
+
+FIELDS = (
+    Field(name="item", role=FieldRole.domain_agnostic, kind=FieldKind.categorical, size=40),
+    Field(name="shop", role=FieldRole.domain_agnostic, kind=FieldKind.categorical, size=15),
+    Field(name="tags", role=FieldRole.domain_agnostic, kind=FieldKind.multi_valued, size=9, bags=5),
+    Field(name="place", role=FieldRole.domain_aware, kind=FieldKind.categorical, size=7),
+)
+BAGS = {"tags": Bags(values=torch.tensor([1, 2, 3, 4, 8, 5]), starts=torch.tensor([0, 0, 2, 3, 5, 6]))}
+SHAPE = DataShape(fields=FIELDS, bags=BAGS, num_domains=6)
+
+
+def network(**changes: Any) -> NetworkSettings:
+    values: dict[str, Any] = {
+        "embedding_width": 4,
+        "embedding_std": 0.1,
+        "pooling": Pooling.mean,
+        "hidden": (12, 8),
+        "activation": Activation.relu,
+        "normalisation": Normalisation.none,
+        "dropout": 0.0,
+    }
+    return NetworkSettings(**{**values, **changes})
+
+
+def adasparse_settings(mode: Mode = Mode.fusion) -> AdaSparseSettings:
+    return AdaSparseSettings(
+        name="adasparse",
+        mode=mode,
+        scale=2.0,
+        pruner=PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=True),
+        sharpness=SharpnessSettings(rule=SharpnessRule.scheduled, start=0.1, end=5.0, initial=1.0),
+        threshold=ThresholdSettings(rule=ThresholdRule.fixed, value=0.25),
+        regulariser=RegulariserSettings(enabled=True, interval=(0.15, 0.25), start=0.01, end=100.0),
+    )
+
+
+def model(name: str = "adasparse", seed: int = 0, **network_changes: Any) -> Model:
+    torch.manual_seed(seed)
+    settings = {"adasparse": adasparse_settings(), "dnn": DnnSettings(name="dnn")}[name]
+    built: Model = MODELS[name](settings, network(**network_changes), SHAPE)  # type: ignore[call-arg]
+    return built
+
+
+def loop_settings(**changes: Any) -> LoopSettings:
+    values: dict[str, Any] = {
+        "name": "standard",
+        "batch_size": 32,
+        "epochs": 2,
+        "max_steps": None,
+        "learning_rate": 0.01,
+        "embedding_learning_rate": None,
+        "warmup_share": 0.0,
+        "final_share": 1.0,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "evaluations": 2,
+        "select": Metric.auc,
+        "patience": None,
+        "log_steps": 5,
+        "checkpoint_seconds": 1e9,
+        "evaluation_batch_size": 64,
+        "placebo": False,
+    }
+    return LoopSettings(**{**values, **changes})
+
+
+def rows(count: int = 500, seed: int = 0) -> Rows:
+    """Rows whose label follows the item and the place, with some noise."""
+    draw = np.random.default_rng(seed)
+    domains = draw.integers(0, 6, count)
+    ids = np.stack(
+        [draw.integers(0, 40, count), draw.integers(0, 15, count), draw.integers(0, 5, count), domains + 1], axis=1
+    )
+    chance = 1 / (1 + np.exp(-((ids[:, 0] % 5) - 2 + (domains % 3) - 1)))
+    return Rows(
+        field_ids=torch.from_numpy(ids.astype(np.int32)),
+        domain_ids=torch.from_numpy(domains),
+        condition_ids=torch.from_numpy(domains),
+        conditions=torch.arange(1, 7).unsqueeze(1),
+        labels=torch.from_numpy((draw.random(count) < chance).astype(np.float32)),
+        domains=domains,
+        users=draw.integers(0, 50, count),
+        sources=np.zeros(count, dtype=np.int32),
+        lines=np.arange(2, count + 2),
+    )

@@ -1,0 +1,99 @@
+"""The optimiser of touched rows, against torch's own optimisers and plain loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from adasparse_cli.training.optimiser import TouchedRowsAdam, summed_by_row
+
+
+def table(rows: int = 6, width: int = 3) -> nn.Parameter:
+    return nn.Parameter(torch.randn(rows, width, generator=torch.Generator().manual_seed(0)))
+
+
+def one_step(weight: nn.Parameter, ids: torch.Tensor, *, sparse: bool) -> None:
+    factor = torch.arange(1.0, len(ids) + 1).unsqueeze(1)
+    (functional.embedding(ids, weight, sparse=sparse) * factor).pow(2).sum().backward()
+
+
+def test_rows_touched_in_every_step_move_as_dense_adam_moves_them() -> None:
+    """Truth: torch.optim.Adam."""
+    ours, theirs = table(), table()
+    adam = TouchedRowsAdam(ours, betas=(0.9, 0.999), eps=1e-8)
+    dense = torch.optim.Adam([theirs], lr=0.05)
+    for _ in range(7):
+        ids = torch.tensor([5, 0, 1, 2, 3, 4, 0, 5, 5])
+        one_step(ours, ids, sparse=True)
+        one_step(theirs, ids, sparse=False)
+        adam.step(0.05)
+        dense.step()
+        dense.zero_grad()
+    torch.testing.assert_close(ours.data, theirs.data, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_not_touched_keep_weights_and_moments_to_the_bit() -> None:
+    weight = table()
+    adam = TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8)
+    one_step(weight, torch.tensor([1, 3]), sparse=True)
+    adam.step(0.1)
+    before = [weight.data.clone(), adam.first_moment.clone(), adam.second_moment.clone()]
+    one_step(weight, torch.tensor([2]), sparse=True)
+    adam.step(0.1)
+    for old, new in zip(before, [weight.data, adam.first_moment, adam.second_moment], strict=True):
+        assert torch.equal(old[[0, 1, 3, 4, 5]], new[[0, 1, 3, 4, 5]])
+    assert not torch.equal(before[0][2], weight.data[2])
+
+
+def test_update_follows_the_equation_in_its_docstring() -> None:
+    """Truth: the equation in plain floats, for a row first met in the third step."""
+    weight = nn.Parameter(torch.zeros(2, 1))
+    adam = TouchedRowsAdam(weight, betas=(0.8, 0.9), eps=1e-3)
+    for ids in ([0], [0], [1, 1]):
+        (functional.embedding(torch.tensor(ids), weight, sparse=True) * 3.0).sum().backward()
+        adam.step(0.5)
+    g, m, u = 6.0, 0.2 * 6.0, 0.1 * 36.0
+    expected = -0.5 * (m / (1 - 0.8**3)) / (math.sqrt(u / (1 - 0.9**3)) + 1e-3)
+    assert g == 6.0
+    assert weight[1].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_a_gradient_nothing_moves() -> None:
+    weight = table()
+    adam = TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8)
+    before = weight.data.clone()
+    adam.step(0.1)
+    assert torch.equal(before, weight.data)
+    assert adam.steps == 0
+
+
+def test_a_saved_state_goes_on_to_the_same_bits() -> None:
+    first, second = table(), table()
+    one, two = (TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8) for weight in (first, second))
+    for ids in ([1, 2], [2, 2, 5]):
+        one_step(first, torch.tensor(ids), sparse=True)
+        one.step(0.1)
+    second.data.copy_(first.data)
+    two.load_state({name: tensor.clone() for name, tensor in one.state().items()})
+    for weight, adam in ((first, one), (second, two)):
+        one_step(weight, torch.tensor([0, 2]), sparse=True)
+        adam.step(0.1)
+    assert torch.equal(first.data, second.data)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
+def test_sums_by_row_equal_a_plain_loop(ids: list[int]) -> None:
+    values = torch.arange(len(ids) * 2, dtype=torch.float32).view(-1, 2)
+    rows, sums = summed_by_row(torch.tensor(ids), values)
+    expected: dict[int, list[float]] = {}
+    for k, row in enumerate(ids):
+        old = expected.get(row, [0.0, 0.0])
+        expected[row] = [old[0] + values[k, 0].item(), old[1] + values[k, 1].item()]
+    assert {row: total for row, total in zip(rows.tolist(), sums.tolist(), strict=True)} == expected

@@ -1,0 +1,175 @@
+"""The standard loop: it learns, it stops where it should, and it resumes to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adasparse_cli.choices import Metric, Normalisation
+from adasparse_cli.errors import InterruptedRun, NumericError
+from adasparse_cli.training.checkpoint import load_checkpoint
+from adasparse_cli.training.evaluate import score
+from adasparse_cli.training.standard import BEST, LAST, StandardLoop, _batch_bounds
+
+from .helpers import loop_settings, model, rows
+
+
+def loop_in(folder: Path, name: str = "adasparse", on_step: Any = None, **changes: Any) -> StandardLoop:
+    network = {key: changes.pop(key) for key in ("dropout", "normalisation") if key in changes}
+    folder.mkdir(exist_ok=True)
+    return StandardLoop(
+        model=model(name, **network),
+        train=rows(500, 1),
+        valid=rows(300, 2),
+        num_domains=6,
+        settings=loop_settings(**changes),
+        seed=3,
+        folder=folder,
+        **({"on_step": on_step} if on_step else {}),
+    )
+
+
+def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in found if line["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", ["dnn", "adasparse"])
+def test_it_learns_what_can_be_learnt(tmp_path: Path, name: str) -> None:
+    loop_in(tmp_path, name, epochs=12).run()
+    assert max(line["auc"] for line in lines(tmp_path, "valid")) > 0.75
+
+
+def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path)
+    seen: list[list[int]] = [[], []]
+    per_epoch = len(loop._bounds)
+    for step, chosen in loop._batches():
+        seen[step // per_epoch] += chosen.tolist()
+        loop.state.step = step + 1
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(500))
+    assert seen[0] != seen[1] != list(range(500))
+
+
+def test_a_last_batch_of_one_row_joins_the_one_before() -> None:
+    assert _batch_bounds(65, 32) == [(0, 32), (32, 65)]
+    assert _batch_bounds(66, 32) == [(0, 32), (32, 64), (64, 66)]
+    assert _batch_bounds(1, 32) == [(0, 1)]
+
+
+def test_max_steps_ends_the_run_and_its_schedules(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path, max_steps=7)
+    result = loop.run()
+    assert result.steps == 7
+    assert load_checkpoint(tmp_path / LAST)[0]["model.sharpness"].item() == pytest.approx(5.0)
+
+
+def test_the_kept_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
+    """Truth: the evaluations' own lines."""
+    loop = loop_in(tmp_path, epochs=6, select=Metric.log_loss, learning_rate=0.1)
+    result = loop.run()
+    best = min(lines(tmp_path, "valid"), key=lambda line: line["log_loss"])
+    assert result.best_step == best["step"]
+    logits = score(loop.model, loop.valid, batch_size=64).logits.astype(np.float64)
+    labels = loop.valid.labels.numpy()  # type: ignore[union-attr]
+    loss = np.mean(np.logaddexp(0, logits) - labels * logits)
+    assert loss == pytest.approx(best["log_loss"], abs=1e-9)
+
+
+def test_patience_stops_the_run(tmp_path: Path) -> None:
+    result = loop_in(tmp_path, epochs=40, learning_rate=0.3, patience=3).run()
+    assert result.stopped_early
+    found = lines(tmp_path, "valid")
+    assert found[-4]["best"]
+    assert not any(line["best"] for line in found[-3:])
+
+
+def test_learning_rates_rise_and_fall_as_set(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path, max_steps=20, warmup_share=0.25, final_share=0.1)
+    shares = [loop._learning_rate_share(step) for step in range(20)]
+    assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0 - 0.9 / 15])
+    assert shares[-1] == pytest.approx(0.1)
+    assert all(a >= b for a, b in zip(shares[5:], shares[6:], strict=False))
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_names_step_and_layer(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path, max_steps=30)
+
+    def spoil(count: int, figures: dict[str, float]) -> None:
+        if loop.state.step == 20:
+            with torch.no_grad():
+                loop.model.get_parameter("blocks.1.linear.weight")[0, 0] = float("nan")
+
+    loop.on_step = spoil
+    with pytest.raises(NumericError, match=r"step 21, first in blocks\.1\.linear\.weight") as caught:
+        loop.run()
+    assert caught.value.exit_code == 7
+    kept, _ = load_checkpoint(tmp_path / LAST)
+    assert all(torch.isfinite(tensor).all() for name, tensor in kept.items() if tensor.is_floating_point())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_first_and_says_so_in_the_exit_code(tmp_path: Path, number: int) -> None:
+    loop = loop_in(tmp_path)
+    loop.on_step = lambda count, figures: os.kill(os.getpid(), number) if loop.state.step == 4 else None
+    with pytest.raises(InterruptedRun) as caught:
+        loop.run()
+    assert caught.value.exit_code == 128 + number
+    assert load_checkpoint(tmp_path / LAST)[1]["step"] == 4
+
+
+@pytest.mark.parametrize(
+    "network", [{}, {"dropout": 0.3}, {"normalisation": Normalisation.batch}], ids=["plain", "dropout", "batch"]
+)
+def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, network: dict[str, Any]) -> None:
+    """Truth: a run that was never stopped. The stopped one forgets all that it did after its last checkpoint."""
+    whole = loop_in(tmp_path / "whole", epochs=2, patience=3, **network)
+    whole.run()
+
+    class Killed(Exception):
+        pass
+
+    folder = tmp_path / "stopped"
+    draw = np.random.default_rng(0)
+    for _ in range(12):
+        torch.manual_seed(int(draw.integers(1000)))  # whatever the process did before must not matter
+        loop = loop_in(folder, epochs=2, patience=3, checkpoint_seconds=0 if draw.random() < 0.5 else 1e9, **network)
+        loop.resume()
+        fatal = loop.state.step + int(draw.integers(1, 8))
+
+        def die(count: int, figures: dict[str, float], loop: StandardLoop = loop, fatal: int = fatal) -> None:
+            if loop.state.step == fatal:
+                raise Killed
+
+        loop.on_step = die
+        try:
+            loop.run()
+        except Killed:
+            continue
+        break
+    else:
+        loop = loop_in(folder, epochs=2, patience=3, **network)
+        loop.resume()
+        loop.run()
+    assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    for which in (LAST, BEST):
+        ours, theirs = load_checkpoint(folder / which)[0], load_checkpoint(tmp_path / "whole" / which)[0]
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours, theirs = (score(run.model, run.valid, batch_size=64) for run in (loop, whole))
+    assert ours.logits.tobytes() == theirs.logits.tobytes()
+
+
+def test_the_placebo_feeds_another_rows_domain_to_the_pruner_and_leaves_the_rows_alone(tmp_path: Path) -> None:
+    loop, plain = loop_in(tmp_path / "a", placebo=True), loop_in(tmp_path / "b")
+    assert torch.equal(loop.train.field_ids, plain.train.field_ids)
+    assert not torch.equal(loop.train.condition_ids, plain.train.condition_ids)
+    assert torch.equal(loop.train.condition_ids.sort().values, plain.train.condition_ids.sort().values)
+    assert np.array_equal(loop.train.domains, plain.train.domains)
