@@ -1,0 +1,152 @@
+"""Metrics against scikit-learn and against plain loops written here."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss as sklearn_log_loss
+from sklearn.metrics import roc_auc_score
+
+from adasparse_cli.metrics import (
+    auc,
+    calibration,
+    calibration_error,
+    compute_metrics,
+    grouped_auc,
+    log_loss,
+    per_domain,
+)
+
+
+def pairwise_auc(labels: list[int], scores: list[float]) -> float | None:
+    """The definition: over all pairs of a positive and a negative."""
+    wins, pairs = 0.0, 0
+    for y, s in zip(labels, scores, strict=True):
+        for other, t in zip(labels, scores, strict=True):
+            if y == 1 and other == 0:
+                pairs += 1
+                wins += 1.0 if s > t else 0.5 if s == t else 0.0
+    return wins / pairs if pairs else None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("levels", [3, 50, 10**9])
+def test_auc_equals_scikit_learns_with_and_without_ties(dtype: type, levels: int) -> None:
+    draw = np.random.default_rng(levels)
+    labels = draw.integers(0, 2, 3000)
+    scores = (draw.integers(-levels, levels, 3000) / 7 + labels).astype(dtype)
+    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_grouped_auc_equals_scikit_learn_in_each_group(dtype: type) -> None:
+    draw = np.random.default_rng(0)
+    groups = np.minimum(draw.geometric(0.05, 5000), 200)
+    labels = (draw.random(5000) < 0.1).astype(int)
+    scores = draw.normal(size=5000).round(1).astype(dtype)
+    found = grouped_auc(labels, scores, groups, 205)
+    numerator = denominator = 0.0
+    for group in range(205):
+        own = groups == group
+        assert found.rows[group] == own.sum()
+        assert found.positives[group] == labels[own].sum()
+        if len(np.unique(labels[own])) == 2:
+            expected = roc_auc_score(labels[own], scores[own])
+            assert found.auc[group] == pytest.approx(expected, abs=1e-12)
+            numerator += own.sum() * expected
+            denominator += own.sum()
+        else:
+            assert math.isnan(found.auc[group])
+    assert found.weighted() == pytest.approx(numerator / denominator, abs=1e-12)
+
+
+def test_one_class_and_empty_groups_leave_numerator_and_denominator_and_are_counted() -> None:
+    labels = np.array([1, 0, 1, 1, 0, 0, 0])
+    scores = np.array([0.9, 0.1, 0.5, 0.6, 0.3, 0.3, 0.2])
+    groups = np.array([0, 0, 1, 1, 3, 3, 3])  # 0: both classes, 1: positives only, 2: empty, 3: negatives only
+    found = grouped_auc(labels, scores, groups, 4)
+    assert found.weighted() == found.unweighted() == 1.0
+    assert found.one_class_groups == 2
+    assert found.one_class_row_share == pytest.approx(5 / 7)
+
+
+def test_what_cannot_be_computed_is_not_available() -> None:
+    empty = np.zeros(0)
+    assert auc(empty, empty) is log_loss(empty, empty) is calibration(empty, empty) is None
+    assert calibration_error(empty, empty) is None
+    ones = compute_metrics(np.ones(3), np.zeros(3, dtype=np.float32), np.zeros(3, dtype=int), 1)
+    assert ones.auc is ones.gauc_domain is ones.gauc_domain_unweighted is None
+    assert ones.log_loss == pytest.approx(math.log(2))
+    assert all(value is None or math.isfinite(value) for value in ones.to_json().values())
+
+
+def test_log_loss_equals_scikit_learns_and_stays_finite_far_out() -> None:
+    draw = np.random.default_rng(1)
+    labels, logits = draw.integers(0, 2, 500), draw.normal(size=500) * 3
+    assert log_loss(labels, logits) == pytest.approx(sklearn_log_loss(labels, 1 / (1 + np.exp(-logits))), abs=1e-12)
+    assert log_loss(np.array([0, 1]), np.array([800.0, -800.0])) == pytest.approx(800.0)
+
+
+def test_calibration_is_predicted_over_actual_positives() -> None:
+    logits = np.log(np.array([0.2, 0.4, 0.9]) / np.array([0.8, 0.6, 0.1]))
+    assert calibration(np.array([0, 1, 1]), logits) == pytest.approx(1.5 / 2)
+
+
+def test_calibration_error_equals_a_plain_loop_over_bins() -> None:
+    draw = np.random.default_rng(2)
+    logits = draw.normal(size=1003)
+    labels = (draw.random(1003) < 0.3).astype(int)
+    rows = sorted(zip((1 / (1 + np.exp(-logits))).tolist(), labels.tolist(), strict=True), key=lambda row: row[0])
+    expected = 0.0
+    for k in range(20):
+        own = rows[k * 1003 // 20 : (k + 1) * 1003 // 20]
+        expected += abs(sum(p for p, _ in own) - sum(y for _, y in own)) / 1003
+    assert calibration_error(labels, logits) == pytest.approx(expected, abs=1e-12)
+
+
+def test_per_domain_equals_plain_loops() -> None:
+    draw = np.random.default_rng(3)
+    domains, labels = draw.integers(0, 9, 400), draw.integers(0, 2, 400)
+    logits = draw.normal(size=400).astype(np.float32)
+    found = per_domain(labels, logits, domains, 10)
+    for domain in range(9):
+        own = domains == domain
+        assert found["log_loss"][domain] == pytest.approx(log_loss(labels[own], logits[own]), abs=1e-12)
+        assert found["calibration"][domain] == pytest.approx(calibration(labels[own], logits[own]), abs=1e-12)
+        assert found["auc"][domain] == pytest.approx(auc(labels[own], logits[own]), abs=1e-12)
+    assert all(np.isnan(found[name][9]) for name in ("auc", "log_loss", "calibration"))
+
+
+rows_of_scores = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(-6, 6).map(lambda k: k / 4), st.integers(0, 3)), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows_of_scores, st.booleans())
+def test_grouped_auc_is_the_definition(rows: list[tuple[int, float, int]], single: bool) -> None:
+    """Truth: the definition over all pairs; −0.0 and 0.0 are one score."""
+    labels, scores, groups = (np.array(column) for column in zip(*rows, strict=True))
+    found = grouped_auc(labels, (scores * -1).astype(np.float32 if single else np.float64), groups, 4)
+    for group in range(4):
+        own = [(y, -s) for y, s, g in rows if g == group]
+        expected = pairwise_auc([y for y, _ in own], [s for _, s in own])
+        assert (np.isnan(found.auc[group]) and expected is None) or found.auc[group] == pytest.approx(
+            expected, abs=1e-12
+        )
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows_of_scores)
+def test_auc_does_not_depend_on_order_or_scale_and_mirrors_with_the_labels(rows: list[tuple[int, float, int]]) -> None:
+    labels, scores, _ = (np.array(column) for column in zip(*rows, strict=True))
+    value = auc(labels, scores)
+    order = np.random.default_rng(len(rows)).permutation(len(rows))
+    assert auc(labels[order], scores[order]) == value
+    assert auc(labels, np.exp(scores)) == value
+    mirrored = auc(1 - labels, scores)
+    assert (value is None and mirrored is None) or mirrored == pytest.approx(1 - value, abs=1e-12)  # type: ignore[operator]
