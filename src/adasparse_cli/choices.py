@@ -134,3 +134,10 @@ class Metric(StrEnum):
     auc = "auc"
     log_loss = "log_loss"
     gauc_domain = "gauc_domain"
+
+
+class TwinProfile(StrEnum):
+    """Which round of the contest the synthetic twin follows in its days, rates by day and missing shares."""
+
+    round1 = "round1"
+    round2 = "round2"
