@@ -73,7 +73,9 @@ def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progres
     """
     if raw:
         raise UsageError("the twin writes its own raw files", hint="data=iaac reads the contest's: data=iaac raw=FILE")
-    progress.note(f"writing {settings.rows:,} rows of synthetic IAAC text (seed {settings.seed}); no real data are used")
+    progress.note(
+        f"writing {settings.rows:,} rows of synthetic IAAC text (seed {settings.seed}); no real data are used"
+    )
     progress.start("generating", settings.rows, "rows")
     path = folder / "raw" / "twin_train.txt"
     truth = folder / "truth"
@@ -381,7 +383,9 @@ def _shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame
     price, sales = list(known.PRICE), list(known.SALES)
     demand = np.log(item_sizes) + draw.normal(0, 1.0, total)
     category = _filled(draw, item_sizes, np.array([size for size, _ in known.CATEGORY], dtype=np.float64))
-    sales_level = np.array(sales)[_filled(draw, item_sizes, np.array([n for n, _ in known.SALES.values()], float), demand)]
+    sales_level = np.array(sales)[
+        _filled(draw, item_sizes, np.array([n for n, _ in known.SALES.values()], float), demand)
+    ]
     return shops, pl.DataFrame(
         {
             "id": _ids(np.arange(total), 0, 6),

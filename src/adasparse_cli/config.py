@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
 
 def to_yaml(tree: Mapping[str, Any]) -> str:
     """Values as YAML text, keys in their order."""
-    return yaml.safe_dump(plain(tree), sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(plain(tree), sort_keys=False, allow_unicode=True))
 
 
 def from_yaml(text: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 from adasparse_cli.config import compose, explicit_keys, plain, typed
 from adasparse_cli.errors import DataError
 from adasparse_cli.files import only_owner
-from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
@@ -61,7 +60,8 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
     if manifest is not None and manifest.recipe == values["recipe"]:
         named = explicit_keys(overrides, config_file=config_file)
         values |= {key: value for key, value in manifest.settings.items() if f"data.{key}" not in named}
-        raw = raw or _recorded_sources(manifest)
+        # relative paths are files that the recipe wrote itself
+        raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     return _job(values, raw, root)
 
 
@@ -81,13 +81,15 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
             return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
         if manifest is not None:
             progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
+        _require_sources(job)
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
 
-def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
-    """Look at the raw files and write nothing that stays."""
-    return inspect(job.settings, list(job.raw), progress or Silent())
+def _require_sources(job: PrepJob) -> None:
+    missing = [str(path) for path in job.raw if not path.exists()]
+    if missing:
+        raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
 
 
 def existing(folder: Path) -> Manifest | None:
@@ -95,18 +97,8 @@ def existing(folder: Path) -> Manifest | None:
     return open_prepared(folder) if (folder / "manifest.json").exists() else None
 
 
-def _recorded_sources(manifest: Manifest) -> list[str]:
-    """Files that the data were made from; none for a recipe that writes its own."""
-    if manifest.recipe == "twin":
-        return []
-    return [source.path for source in manifest.sources]
-
-
 def _job(values: Mapping[str, Any], raw: Iterable[str] | str, root: Path) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
     paths = tuple(Path(path) for path in ([raw] if isinstance(raw, str) else raw))
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
     return PrepJob(settings=settings, raw=paths, folder=root / settings.name)

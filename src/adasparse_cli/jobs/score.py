@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from adasparse_cli.choices import Split
 from adasparse_cli.config import from_yaml, plain, typed
 from adasparse_cli.errors import DataError, IntegrityError
+from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
 from adasparse_cli.jobs.run_folder import CONFIG
-from adasparse_cli.jobs.train import TrainJob, job_of, trained_model
-from adasparse_cli.prep.prepared import open_prepared, verify
-from adasparse_cli.prep.recipe import Reject, recipe_named
+from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
+from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, verify
+from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import load_rows, load_shape
+from adasparse_cli.training.dataset import bags_of, load_rows, load_shape, rows_of
 from adasparse_cli.training.evaluate import metrics_of, score
 from adasparse_cli.training.machine import chosen_device, set_threads
 
@@ -85,3 +88,45 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
         scores = score(model, rows, batch_size=run.job.loop.evaluation_batch_size)
         metrics[str(split)] = metrics_of(scores, rows, num_domains=run.manifest.num_all_domains).to_json()
     return EvaluateReport(run=run.folder, metrics=metrics)
+
+
+def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Progress | None = None) -> PredictReport:
+    """Score new files, labelled or not, and write one line per row: where it stood, its domain, its probability.
+
+    Values that training did not see get id 0, as they do in preparation; rows that cannot be read are
+    set aside and counted. The output is CSV, or Parquet where its name says so.
+
+    Raises:
+        DataError: a file cannot be read, or holds no row.
+    """
+    progress = progress or Silent()
+    verify(run.data_folder, run.manifest)
+    set_threads(run.job.threads)
+    device = chosen_device(run.job.device)
+    shape = load_shape(run.data_folder, run.manifest)
+    model = trained_model(run.job, run.folder, shape)
+    stored = {name: read_bags(run.data_folder, name) for name in shape.bags}
+    frames: list[pl.DataFrame] = []
+    rejects: list[Reject] = []
+    progress.start("scoring", None, "rows")
+    for encoded in encode_rows(run.data_folder, run.manifest, run.job.data.settings, raw):
+        rejects += encoded.rejects
+        if encoded.frame.height == 0:
+            continue
+        rows = rows_of(encoded.frame, run.manifest.fields, device=device)
+        rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
+        model.embedding.set_bags(
+            {name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()}
+        )
+        scores = score(model, rows, batch_size=run.job.loop.evaluation_batch_size)
+        frames.append(prediction_frame(rows, scores))
+        progress.advance(len(rows))
+    if not frames:
+        raise DataError("no row could be read", hint="adasparse prep --inspect shows what is wrong with a file")
+    table = pl.concat(frames)
+    if output.suffix == ".parquet":
+        write_atomically(output, lambda path: table.write_parquet(path))
+    else:
+        write_atomically(output, lambda path: table.write_csv(path))
+    unseen = int((table["domain"] >= run.manifest.num_domains).sum())
+    return PredictReport(output=output, rows=table.height, rejects=tuple(rejects), unseen_domain_rows=unseen)

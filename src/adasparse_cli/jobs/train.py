@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,15 @@ def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> 
     tree = compose("train", overrides, config_file=config_file)
     data = plan_data(tree, overrides, config_file=config_file)
     return job_of({**tree, "data": plain(data.settings)}, data)
+
+
+def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
+    """The same job with `seeds` seeds, from its own on."""
+    first = plan_train(words, config_file=config_file)
+    return [
+        replace(first, seed=seed, config={**first.config, "seed": seed})
+        for seed in range(first.seed, first.seed + seeds)
+    ]
 
 
 def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:

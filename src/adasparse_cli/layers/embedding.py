@@ -86,23 +86,31 @@ class FieldEmbedding(nn.Module):
         self.agnostic_singles = sum(k < first_aware for k in single)
         self.agnostic_multis = sum(k < first_aware for k in multi)
 
-        # Bags of all multi-valued fields stand in one list; a field's first bag is its offset there.
-        bag_offsets, starts, values = [0], [torch.zeros(1, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
-        for k in multi:
-            own = bags[fields[k].name]
-            bag_offsets.append(bag_offsets[-1] + len(own.starts) - 1)
-            starts.append(own.starts[1:].long() + sum(len(earlier) for earlier in values))
-            values.append(own.values.long() + offsets[k])
         # All of this describes the data and is rebuilt from it, so it stands in no checkpoint.
         for name, value in {
             "single_columns": torch.tensor(single, dtype=torch.long),
             "single_offsets": torch.tensor([offsets[k] for k in single], dtype=torch.long),
             "multi_columns": torch.tensor(multi, dtype=torch.long),
-            "multi_offsets": torch.tensor(bag_offsets[:-1], dtype=torch.long),
-            "bag_starts": torch.cat(starts),
-            "bag_values": torch.cat(values),
         }.items():
             self.register_buffer(name, value, persistent=False)
+        for name in ("multi_offsets", "bag_starts", "bag_values"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.long), persistent=False)
+        self._multi_fields = [(fields[k].name, offsets[k]) for k in multi]
+        self.set_bags(bags)
+
+    def set_bags(self, bags: Mapping[str, Bags]) -> None:
+        """Put these bags in the place of those before, such as the stored ones and a new file's behind them."""
+        # Bags of all multi-valued fields stand in one list; a field's first bag is its offset there.
+        bag_offsets, starts, values = [0], [torch.zeros(1, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
+        for name, first_id in self._multi_fields:
+            own = bags[name]
+            bag_offsets.append(bag_offsets[-1] + len(own.starts) - 1)
+            starts.append(own.starts[1:].long() + sum(len(earlier) for earlier in values))
+            values.append(own.values.long() + first_id)
+        device = self.weight.device
+        self.multi_offsets = torch.tensor(bag_offsets[:-1], dtype=torch.long, device=device)
+        self.bag_starts = torch.cat(starts).to(device)
+        self.bag_values = torch.cat(values).to(device)
 
     single_columns: Tensor
     single_offsets: Tensor

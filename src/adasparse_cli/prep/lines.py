@@ -108,14 +108,14 @@ class TextFile:
                 marks = np.flatnonzero(codes == self.separator[0])
                 counts = np.searchsorted(marks, ends) - np.searchsorted(marks, starts)
                 for k in np.flatnonzero(keep & (counts != self._counted)):
-                    self._drop(data, starts, ends, keep, numbers, k, self._ragged(int(counts[k])))
+                    self._drop(data, starts, ends, keep, numbers, int(k), self._ragged(int(counts[k])))
         if b"\0" in data:
             for k in np.unique(np.searchsorted(ends, np.flatnonzero(codes == 0))):
-                self._drop(data, starts, ends, keep, numbers, k, "holds a NUL byte")
+                self._drop(data, starts, ends, keep, numbers, int(k), "holds a NUL byte")
         if not data.isascii() and not _is_utf8(data):
             for k in np.flatnonzero(keep):
                 if not _is_utf8(data[starts[k] : ends[k]]):
-                    self._drop(data, starts, ends, keep, numbers, k, "is no UTF-8")
+                    self._drop(data, starts, ends, keep, numbers, int(k), "is no UTF-8")
         if not keep.all():
             data = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
         return Block(data, numbers[keep]), first_line + len(ends)

@@ -118,7 +118,7 @@ def _prepare(
     made = [
         Source(
             name=path.name,
-            path=str(path.resolve()),
+            path=_recorded_path(path, work),
             bytes=path.stat().st_size,
             sha256=digest.result(),
             rows=spill.rows_per_source.get(index, 0),
@@ -162,6 +162,11 @@ def _prepare(
         files=files,
         fingerprint=hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest(),
     )
+
+
+def _recorded_path(path: Path, work: Path) -> str:
+    """Where a source lies: absolute, or relative to the data's folder for one that was written into it."""
+    return str(path.relative_to(work) if path.is_relative_to(work) else path.resolve())
 
 
 def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) -> tuple[Vocabulary, Field]:
@@ -210,11 +215,12 @@ def _unseen_in_test(work: Path, fields: Sequence[Field]) -> dict[str, float]:
 
 def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
     kinds = {plan.name: plan.kind for plan in plans}
+    categorical = [name for name, kind in kinds.items() if kind is FieldKind.categorical]
     for name in raw.domain:
-        if kinds.get(name) is not FieldKind.categorical:
+        if name not in categorical:
             raise UsageError(
                 f"data.domain names {name}, which is {kinds.get(name, 'no field')}",
-                hint=f"a domain is made of categorical fields: {', '.join(n for n, k in kinds.items() if k == 'categorical')}",
+                hint=f"a domain is made of categorical fields: {', '.join(categorical)}",
             )
     if not any(plan.role is FieldRole.domain_aware for plan in plans):
         raise UsageError(
@@ -243,7 +249,8 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     worst = Counter(reject.reason for reject in rejects).most_common()
     first = rejects[0]
     raise TooManyRejectedError(
-        f"{len(rejects)} of {good + len(rejects)} rows were rejected ({share:.2%}, allowed {settings.max_rejected:.2%}); "
+        f"{len(rejects)} of {good + len(rejects)} rows were rejected "
+        f"({share:.2%}, allowed {settings.max_rejected:.2%}); "
         f"the first is {first.source}:{first.line}: {first.column + ' ' if first.column else ''}{first.reason}",
         hint=f"{kept} lists them all; data.max_rejected=SHARE allows more",
         reasons=dict(worst),

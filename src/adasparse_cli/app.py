@@ -1,0 +1,100 @@
+"""Mounts the commands, and turns every fault into one red line, one hint and its exit code. Floor 6."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from adasparse_cli import __version__
+from adasparse_cli.commands import config, data, doctor, evaluate, models, predict, prep, runs, train
+from adasparse_cli.errors import AdasparseError, TooManyRejectedError
+from adasparse_cli.render import complain, show
+
+EXAMPLES = """
+Examples:
+
+  adasparse train --mode fusion            prepare the synthetic twin and train AdaSparse on it
+
+  adasparse prep data=iaac raw=FILE.zip    prepare the contest's file
+
+  adasparse train data=iaac --seeds 3      train on it with three seeds
+
+  adasparse doctor                         is this machine ready?
+"""
+
+app = typer.Typer(
+    name="adasparse",
+    help="Multi-domain click and conversion prediction: prepare a log, train AdaSparse or a baseline on it, "
+    "know how well it does in which domain.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.add_typer(runs.app, name="runs")
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adasparse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
+    words = sys.argv[1:]
+    debug = "--debug" in words
+    # the flag may stand anywhere: who meets a fault adds it at the end
+    sys.argv[1:] = [word for word in words if word != "--debug"]
+    try:
+        app(standalone_mode=True)
+    except AdasparseError as error:
+        if debug:
+            raise
+        if isinstance(error, TooManyRejectedError):
+            show([{"reason": reason, "rows": rows} for reason, rows in error.reasons.items()], title="Rejected rows")
+        complain(error.message, error.hint)
+        _leave(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted", "nothing was saved by this command; type it again")
+        _leave(130)
+    except BrokenPipeError:
+        # the reader of our output went away; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(0)
+    except (MemoryError, OSError) as error:
+        if debug:
+            raise
+        complain(f"{type(error).__name__}: {error}", "free some memory or disk, or check the path's permissions")
+        _leave(5)
+    except Exception as error:
+        if debug:
+            raise
+        complain(f"{type(error).__name__}: {error}", "this is a fault of adasparse; --debug shows where it happened")
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    sys.exit(code)

@@ -1,0 +1,21 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data=iaac or loop.batch_size=2048."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A YAML file of settings; words on the command line win over it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Write the result as CSV.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a part of its path, or `latest`.")]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Where the runs lie.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="Where the prepared data lie.")]

@@ -1,0 +1,47 @@
+"""`adasparse data`: what has been prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder
+from adasparse_cli.render import chosen_format, say, show, show_json
+
+app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("ls", epilog="Example:\n\n  adasparse data ls")
+def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List the prepared data sets."""
+    from adasparse_cli.jobs.catalogue import list_data
+
+    rows = list_data(data)
+    if rows or as_json or as_csv:
+        show(rows, form=chosen_format(as_json, as_csv))
+    else:
+        say(f"nothing is prepared in {data}; adasparse prep does it")
+
+
+@app.command("show", epilog="Example:\n\n  adasparse data show twin")
+def show_data(
+    name: Annotated[str, typer.Argument(help="Name of a prepared data set.")],
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+) -> None:
+    """Show the splits, fields and largest domains of a prepared data set."""
+    from adasparse_cli.jobs.catalogue import data_set, field_rows, largest_domains
+    from adasparse_cli.jobs.prepare import PrepReport
+
+    manifest = data_set(data, name)
+    if as_json:
+        show_json(manifest.to_json())
+        return
+    from adasparse_cli.commands.prep import show_prepared
+    from adasparse_cli.render import Format
+
+    show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
+    show(largest_domains(data / name, 10), title="Largest domains")
+    show_prepared(PrepReport(folder=data / name, manifest=manifest, fresh=True, elapsed_seconds=0.0), Format.text)

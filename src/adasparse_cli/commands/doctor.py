@@ -1,0 +1,24 @@
+"""`adasparse doctor`: is this machine ready?"""
+
+from __future__ import annotations
+
+import typer
+
+from adasparse_cli.commands.arguments import AsJson
+from adasparse_cli.render import chosen_format, show
+
+EXAMPLES = """
+Example:
+
+  adasparse doctor
+"""
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check versions, memory, disk, device and speed; exit 5 where something is not right."""
+    from adasparse_cli.jobs.doctor import examine
+
+    checks = examine()
+    show(checks, form=chosen_format(as_json, False), columns=("check", "found", "right"))
+    if not all(check["right"] for check in checks):
+        raise typer.Exit(5)

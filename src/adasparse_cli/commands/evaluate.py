@@ -1,0 +1,40 @@
+"""`adasparse evaluate`: the metrics of a saved run, computed anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.choices import Split
+from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder
+from adasparse_cli.commands.train import show_metrics
+from adasparse_cli.render import show_json
+
+EXAMPLES = """
+Examples:
+
+  adasparse evaluate latest
+
+  adasparse evaluate runs/twin/dnn/20260101T120000Z-s0 --split test --json
+"""
+
+
+def evaluate(
+    run: Run,
+    split: Annotated[list[Split] | None, typer.Option("--split", help="A split; may be given twice.")] = None,
+    runs: RunsFolder = Path("runs"),
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+) -> None:
+    """Score splits with a run's best weights and show the metrics."""
+    from adasparse_cli.jobs.run_folder import find_run
+    from adasparse_cli.jobs.score import open_run, run_evaluate
+
+    saved = open_run(find_run(run, runs), data_root=data)
+    report = run_evaluate(saved, splits=split or (Split.valid, Split.test))
+    if as_json:
+        show_json({"run": str(report.run), "metrics": report.metrics})
+    else:
+        show_metrics(report.metrics, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")

@@ -1,0 +1,50 @@
+"""`adasparse predict`: a saved run's scores for new files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.commands.arguments import DataFolder, Run, RunsFolder
+from adasparse_cli.render import ProgressDisplay, say, show
+
+EXAMPLES = """
+Examples:
+
+  adasparse predict latest round1_ijcai_18_test_a_20180301.zip
+
+  adasparse predict latest new_clicks.csv --output scores.parquet
+"""
+
+
+def predict(
+    run: Run,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Raw files like those of the run's data.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write: .csv or .parquet.")] = None,
+    runs: RunsFolder = Path("runs"),
+    data: DataFolder = Path("data"),
+) -> None:
+    """Score raw or tabular files, labelled or not."""
+    from adasparse_cli.jobs.run_folder import find_run
+    from adasparse_cli.jobs.score import open_run, run_predict
+
+    saved = open_run(find_run(run, runs), data_root=data)
+    target = output or Path(f"{files[0].name.split('.')[0]}.predictions.csv")
+    with ProgressDisplay() as progress:
+        report = run_predict(saved, files, target, progress)
+    if report.rejects:
+        worst = [
+            {
+                "file": reject.source,
+                "line": reject.line,
+                "column": reject.column,
+                "value": reject.value,
+                "reason": reject.reason,
+            }
+            for reject in report.rejects[:10]
+        ]
+        show(worst, title=f"{len(report.rejects):,} rows could not be scored; the first:")
+    say(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them of domains unseen in training")
+    say(f"predictions: {report.output}")

@@ -1,0 +1,108 @@
+"""`adasparse prep`: raw files → prepared data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adasparse_cli.commands.arguments import AsJson, ConfigFile, Overrides
+from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, say, share, show, show_json
+
+if TYPE_CHECKING:
+    from adasparse_cli.jobs.prepare import PrepReport
+    from adasparse_cli.prep.inspect import Inspection
+
+EXAMPLES = """
+Examples:
+
+  adasparse prep                                          the synthetic twin, 200,000 rows
+
+  adasparse prep data=iaac raw=round1_ijcai_18_train_20180301.zip
+
+  adasparse prep data=iaac 'raw=[train.txt,test_a.zip]'   labelled and unlabelled files
+
+  adasparse prep data=tabular raw=clicks.csv data.label=clicked 'data.domain=[country]'
+
+  adasparse prep --inspect data=tabular raw=clicks.csv data.label=clicked 'data.domain=[country]'
+"""
+
+
+def prep(
+    overrides: Overrides = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Look at the raw files, write nothing, and tell what to know first.")
+    ] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a data set: raw files are checked, split, encoded and written with a manifest."""
+    from adasparse_cli.jobs.prepare import plan_prep, run_inspect, run_prep
+
+    job = plan_prep(overrides or [], config_file=config)
+    form = chosen_format(as_json, False)
+    if inspect:
+        with ProgressDisplay() as progress:
+            inspection = run_inspect(job, progress)
+        _show_inspection(inspection, form)
+        return
+    with ProgressDisplay() as progress:
+        report = run_prep(job, progress)
+    show_prepared(report, form)
+
+
+def show_prepared(report: PrepReport, form: Format) -> None:
+    """What prepared data hold."""
+    manifest = report.manifest
+    if form is Format.json:
+        show_json(manifest.to_json())
+        return
+    if not report.fresh:
+        note(f"{report.folder} is up to date: same files, same settings")
+    splits = [
+        {
+            "split": name,
+            "rows": counts.rows,
+            "positives": counts.positives,
+            "rate": share(counts.positives / counts.rows) if counts.positives is not None and counts.rows else "n/a",
+        }
+        for name, counts in manifest.splits.items()
+        if counts.rows
+    ]
+    show(splits, title=f"{manifest.name}: {manifest.num_domains:,} domains by {' × '.join(manifest.domain)}")
+    unseen = sorted(manifest.unseen.items(), key=lambda item: -item[1])
+    worst = [f"{name} {share(value)}" for name, value in unseen if value > 0.2]
+    if worst:
+        say(f"unseen in training, of the test values: {', '.join(worst)}")
+    say(f"exact duplicate rows: {manifest.duplicates:,} ({manifest.settings['duplicates']})")
+    say(f"rejected rows: {sum(manifest.rejected.values()):,}")
+    say(f"prepared in {report.folder}")
+    say(f"next: adasparse train data={manifest.settings['name']}")
+
+
+def _show_inspection(inspection: Inspection, form: Format) -> None:
+    if form is Format.json:
+        show_json(inspection.to_json())
+        return
+    for line in inspection.notes:
+        note(line)
+    show([_plain(row) for row in inspection.splits], title=f"{inspection.rows:,} rows by planned split")
+    show([_plain(row) for row in inspection.fields], title="Fields")
+    show([_plain(row) for row in inspection.domains], title="Domains")
+    if inspection.days:
+        show([_plain(row) for row in inspection.days], title="Days")
+    if inspection.rejects:
+        show([_plain(row) for row in inspection.rejects], title="Rejected rows")
+    say(f"exact duplicate rows: {inspection.duplicates:,}")
+    if not inspection.findings:
+        say("nothing suspicious was found")
+    for finding in inspection.findings:
+        say(f"{finding.severity}: {finding.text}")
+        say(f"      → {finding.advice}")
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: share(value) if name.endswith(("share", "rate", "missing", "unseen")) else value
+        for name, value in row.items()
+    }

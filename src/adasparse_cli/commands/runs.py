@@ -1,0 +1,51 @@
+"""`adasparse runs`: look at runs, and remove them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder
+from adasparse_cli.render import chosen_format, say, show, show_json
+
+app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("ls", epilog="Example:\n\n  adasparse runs ls --csv > runs.csv")
+def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List all runs, the newest last."""
+    from adasparse_cli.jobs.catalogue import list_runs
+
+    rows = list_runs(runs)
+    if rows or as_json or as_csv:
+        show(rows, form=chosen_format(as_json, as_csv))
+    else:
+        say(f"no runs in {runs}; adasparse train makes one")
+
+
+@app.command("show", epilog="Example:\n\n  adasparse runs show latest")
+def show_run(run: Run, runs: RunsFolder = Path("runs")) -> None:
+    """Print a run's report as JSON."""
+    from adasparse_cli.files import read_json
+    from adasparse_cli.jobs.run_folder import REPORT, find_run
+
+    show_json(read_json(find_run(run, runs) / REPORT))
+
+
+@app.command("rm", epilog="Example:\n\n  adasparse runs rm 20260101T120000Z-s0")
+def rm(
+    run: Run,
+    runs: RunsFolder = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a run's folder; one that is being trained is left alone."""
+    from adasparse_cli.jobs.catalogue import remove_run
+    from adasparse_cli.jobs.run_folder import find_run
+
+    folder = find_run(run, runs)
+    if not yes:
+        typer.confirm(f"remove {folder}?", abort=True)
+    remove_run(folder)
+    say(f"removed {folder}")

@@ -1,0 +1,159 @@
+"""`adasparse train`: one model, one or several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adasparse_cli.choices import Mode
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
+from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, say, share, show, show_json, with_spread
+
+EXAMPLES = """
+Examples:
+
+  adasparse train --mode fusion                    AdaSparse on the synthetic twin, which is prepared first
+
+  adasparse train --model dnn data=twin-3m --seeds 3
+
+  adasparse train --resume data=twin-3m            go on with the newest run of these settings
+
+  adasparse train loop.placebo=true                the control arm: the pruner is told another row's domain
+
+  adasparse train 'model.regulariser.interval=[0.35,0.40]' 'network.hidden=[512,256,128]'
+"""
+SHOWN_METRICS = ("auc", "gauc_domain", "gauc_domain_unweighted", "gauc_user", "log_loss", "calibration")
+SHOWN_DOMAINS = 5
+
+
+def train(
+    overrides: Overrides = None,
+    mode: Annotated[Mode | None, typer.Option("--mode", help="How AdaSparse makes weight factors.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The model; `adasparse models ls` lists them.")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train with so many seeds, from `seed` on.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest run of these settings; a finished one is shown.")
+    ] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Train a model, preparing the data first where they are not, and show how well it does."""
+    from adasparse_cli.config import with_flags
+    from adasparse_cli.jobs.train import plan_seeds, run_train
+
+    flags = {"model": model, "model.mode": None if mode is None else mode.value}
+    words = with_flags(overrides or [], flags)
+    form = chosen_format(as_json, as_csv)
+    reports: list[Mapping[str, Any]] = []
+    folder = Path()
+    for job in plan_seeds(words, seeds, config_file=config):
+        with ProgressDisplay() as progress:
+            done = run_train(job, progress, resume=resume)
+        if not done.fresh:
+            note(f"{done.folder} was finished before; nothing to train")
+        reports.append(done.report)
+        folder = done.folder
+    if form is Format.json:
+        show_json(reports if seeds > 1 else reports[0])
+    elif form is Format.csv:
+        show([_flat(report) for report in reports], form=form)
+    elif seeds > 1:
+        _show_seeds(reports)
+    else:
+        _show_run(reports[0], folder)
+
+
+def _show_run(report: Mapping[str, Any], folder: Path) -> None:
+    """Metrics, sparsity, best and worst domains, where the run lies, what to type next."""
+    name = report["model"] if report["mode"] is None else f"{report['model']} {report['mode']}"
+    show_metrics(report["metrics"], title=f"{name} on {report['data']['name']}, seed {report['seed']}")
+    _show_left_out(report["metrics"])
+    if report["sparsity"]:
+        _show_sparsity(report["sparsity"])
+    _show_domains(folder)
+    seconds, rate = report["timings"]["elapsed_seconds"], report["timings"]["rows_per_second"]
+    speed = f", {rate:,.0f} rows/s" if rate else ""
+    say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best weights from step {report['best_step']:,}")
+    say(f"run: {folder}")
+    baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
+    say(f"next: {baseline} data={report['data']['name']}    to compare")
+    say(f"      adasparse predict {folder.name} FILE    to score new rows")
+
+
+def show_metrics(metrics: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
+    """One line per metric, one column per split."""
+    rows = [{"metric": name, **{split: found[name] for split, found in metrics.items()}} for name in SHOWN_METRICS]
+    sizes = ", ".join(
+        f"{split} {found['rows']:,} rows, {found['positives']:,} positives" for split, found in metrics.items()
+    )
+    show(rows, title=title, caption=sizes)
+
+
+def _show_left_out(metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    test = metrics.get("test")
+    if test:
+        say(
+            f"GAUC leaves out groups of one class: {test['one_class_domains']} of {test['domains']} test domains "
+            f"({share(test['one_class_domain_row_share'])} of rows)"
+        )
+
+
+def _show_sparsity(sparsity: Mapping[str, Any]) -> None:
+    interval = sparsity["interval"]
+    rows = []
+    for k, layer in enumerate(sparsity["layers"]):
+        row: dict[str, Any] = {"layer": layer}
+        for split in ("valid", "test"):
+            if split in sparsity:
+                row[split] = share(sparsity[split][k])
+        if interval:
+            found = sparsity["test"][k] if "test" in sparsity else sparsity["valid"][k]
+            row["within interval"] = interval[0] <= found <= interval[1]
+        rows.append(row)
+    what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
+    show(rows, title=f"Sparsity, the share of neurons cut ({what})")
+
+
+def _show_domains(folder: Path) -> None:
+    from adasparse_cli.jobs.catalogue import extreme_domains
+
+    rows = extreme_domains(folder, SHOWN_DOMAINS)
+    if rows:
+        show(rows, title="Best and worst domains of the test split, by AUC (at least 20 positives)")
+
+
+def _show_seeds(reports: Sequence[Mapping[str, Any]]) -> None:
+    splits = list(reports[0]["metrics"])
+    rows = [
+        {
+            "metric": name,
+            **{split: with_spread([report["metrics"][split][name] for report in reports]) for split in splits},
+        }
+        for name in SHOWN_METRICS
+    ]
+    name = reports[0]["model"] if reports[0]["mode"] is None else f"{reports[0]['model']} {reports[0]['mode']}"
+    seeds = ", ".join(str(report["seed"]) for report in reports)
+    show(rows, title=f"{name} on {reports[0]['data']['name']}: mean ± sd over seeds {seeds}")
+    if reports[0]["sparsity"]:
+        layers = reports[0]["sparsity"]["layers"]
+        show(
+            [
+                {"layer": layer, "test": with_spread([report["sparsity"]["test"][k] for report in reports])}
+                for k, layer in enumerate(layers)
+                if "test" in reports[0]["sparsity"]
+            ],
+            title="Sparsity",
+        )
+    for report in reports:
+        say(f"run: {report['run']}")
+
+
+def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {name: report[name] for name in ("run", "model", "mode", "seed", "steps", "best_step")}
+    for split, found in report["metrics"].items():
+        flat |= {f"{split}_{name}": value for name, value in found.items()}
+    return flat

@@ -1,0 +1,147 @@
+"""What there is to look at: runs, models, prepared data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adasparse_cli.errors import AdasparseError, UsageError
+from adasparse_cli.files import only_owner, read_json
+from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, REPORT
+from adasparse_cli.models import MODELS
+from adasparse_cli.prep.prepared import open_prepared, read_domains
+from adasparse_cli.prep.recipe import nearest_names
+from adasparse_cli.schema import Manifest
+
+# AUC of a domain with fewer positives says next to nothing: its standard error exceeds 0.06.
+ENOUGH_POSITIVES = 20
+
+
+def list_runs(root: Path) -> list[dict[str, Any]]:
+    """All runs below `root`, the oldest first."""
+    folders = sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda folder: folder.name)
+    return [_run_row(folder, root) for folder in folders]
+
+
+def remove_run(folder: Path) -> None:
+    """Remove a run.
+
+    Raises:
+        BusyError: it is being trained.
+    """
+    with only_owner(folder):
+        shutil.rmtree(folder)
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Every model: its name, what it is, and which settings of its own it has."""
+    rows = []
+    for name, model in sorted(MODELS.items()):
+        own = [field for field in model.Settings.__dataclass_fields__ if field != "name"]
+        rows.append({"model": name, "what": (model.__doc__ or "").splitlines()[0], "settings": ", ".join(own) or "–"})
+    return rows
+
+
+def list_data(root: Path) -> list[dict[str, Any]]:
+    """All prepared data below `root`."""
+    rows = []
+    for path in sorted(root.glob("*/manifest.json")):
+        try:
+            manifest = open_prepared(path.parent)
+        except AdasparseError as error:
+            rows.append(_data_row(path.parent.name, error.message))
+            continue
+        rows.append(
+            _data_row(
+                manifest.name,
+                "ready",
+                rows=sum(counts.rows for counts in manifest.splits.values()),
+                positives=sum(counts.positives or 0 for counts in manifest.splits.values()),
+                domains=manifest.num_domains,
+                fields=len(manifest.fields),
+                fingerprint=manifest.fingerprint[:12],
+            )
+        )
+    return rows
+
+
+def data_set(root: Path, name: str) -> Manifest:
+    """One prepared data set.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = [path.parent.name for path in sorted(root.glob("*/manifest.json"))]
+    if name not in known:
+        hint = f"there are {nearest_names(name, known)}" if known else "adasparse prep makes one"
+        raise UsageError(f"no data set {name!r} is prepared in {root}", hint=hint)
+    return open_prepared(root / name)
+
+
+def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """One line per field."""
+    return [
+        {
+            "field": field.name,
+            "role": field.role.value,
+            "kind": field.kind.value,
+            "ids": field.size,
+            "unseen": f"{manifest.unseen[field.name]:.1%}" if field.name in manifest.unseen else "n/a",
+        }
+        for field in manifest.fields
+    ]
+
+
+def largest_domains(folder: Path, number: int) -> list[dict[str, Any]]:
+    """The domains with most training rows."""
+    return read_domains(folder).head(number).to_dicts()
+
+
+def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
+    """The best and the worst domains of a run by AUC on the test split, among those with enough positives."""
+    path = folder / "domains.csv"
+    if not path.exists():
+        return []
+    table = pl.read_csv(path, infer_schema_length=None)
+    keys = table.columns[1 : table.columns.index("train_rows")]
+    judged = table.filter((pl.col("test_positives") >= ENOUGH_POSITIVES) & pl.col("test_auc").is_not_null())
+    judged = judged.sort("test_auc", descending=True)
+    if judged.height > 2 * number:
+        judged = pl.concat([judged.head(number), judged.tail(number)])
+    shown = judged.select(
+        pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ").alias(
+            " · ".join(keys)
+        ),
+        pl.col("train_rows").alias("train rows"),
+        pl.col("test_rows").alias("test rows"),
+        pl.col("test_positives").alias("positives"),
+        pl.col("test_auc").alias("AUC"),
+        pl.col("test_log_loss").alias("log loss"),
+        pl.col("test_calibration").alias("calibration"),
+    )
+    return shown.to_dicts()
+
+
+def _run_row(folder: Path, root: Path) -> dict[str, Any]:
+    data, model, name = folder.relative_to(root).parts
+    state = "done" if (folder / DONE).exists() else "failed" if (folder / FAILED).exists() else "unfinished"
+    test: dict[str, Any] = {}
+    if state == "done":
+        test = read_json(folder / REPORT)["metrics"].get("test", {})
+    return {
+        "data": data,
+        "model": model,
+        "run": name,
+        "state": state,
+        "AUC": test.get("auc"),
+        "GAUC by domain": test.get("gauc_domain"),
+        "log loss": test.get("log_loss"),
+    }
+
+
+def _data_row(name: str, state: str, **known: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("rows", "positives", "domains", "fields", "fingerprint"))
+    return {"data": name, "state": state, **empty, **known}

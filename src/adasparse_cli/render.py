@@ -1,0 +1,208 @@
+"""How results and progress look. Results go to stdout, progress and notes to stderr. Floor 5."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+out = Console(soft_wrap=False)
+err = Console(stderr=True)
+# A line of progress this often, where there is no terminal to draw a bar on.
+LINE_SECONDS = 10.0
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+
+
+def chosen_format(as_json: bool, as_csv: bool) -> Format:
+    """The format that two flags ask for."""
+    return Format.json if as_json else Format.csv if as_csv else Format.text
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "",
+    form: Format = Format.text,
+    columns: Sequence[str] | None = None,
+    caption: str = "",
+) -> None:
+    """Write rows with the same keys as a table, as JSON or as CSV."""
+    names = list(columns or (rows[0] if rows else ()))
+    if form is Format.json:
+        show_json([{name: row.get(name) for name in names} for row in rows])
+    elif form is Format.csv:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        out.file.write(buffer.getvalue())
+    else:
+        table = Table(title=title or None, title_justify="left", caption=caption or None, caption_justify="left")
+        for name in names:
+            numeric = bool(rows) and all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(cell(row.get(name)) for name in names))
+        out.print(table)
+
+
+def show_json(value: Any) -> None:
+    """Write a value as JSON."""
+    out.file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def say(line: str) -> None:
+    """A line of a result."""
+    out.print(line, markup=False, highlight=False)
+
+
+def note(line: str) -> None:
+    """A line about the work, not of its result."""
+    err.print(line, markup=False, highlight=False, style="dim")
+
+
+def complain(message: str, hint: str) -> None:
+    """The two lines that every fault gets."""
+    err.print(f"error: {_one_line(message)}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"hint: {_one_line(hint)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it; what is not available says so."""
+    if value is None or value != value:  # NaN alone differs from itself
+        return "n/a"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)
+
+
+def share(value: float | None) -> str:
+    """A share of 0 to 1 in per cent."""
+    return "n/a" if value is None else f"{value:.1%}"
+
+
+def with_spread(values: Sequence[float | None]) -> str:
+    """Mean ± standard deviation (of the sample, n − 1) over seeds."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return "n/a"
+    mean = sum(known) / len(known)
+    if len(known) == 1:
+        return f"{mean:.4f}"
+    sd = (sum((value - mean) ** 2 for value in known) / (len(known) - 1)) ** 0.5
+    return f"{mean:.4f} ± {sd:.4f}"
+
+
+class ProgressDisplay:
+    """Progress as a bar on a terminal, as a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._what, self._unit, self._done = "", "", 0
+        self._total: int | None = None
+        self._started = self._spoke = 0.0
+
+    def __enter__(self) -> Self:
+        if err.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}", style="dim"),
+                console=err,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def start(self, what: str, total: int | None, unit: str) -> None:
+        """A new piece of work of `total` units."""
+        self._end()
+        self._what, self._unit, self._total, self._done = what, unit, total, 0
+        self._started = self._spoke = time.monotonic()
+        if self._bar is not None:
+            self._task = self._bar.add_task(what, total=total, rate="", detail="")
+
+    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        """More of it is done; `detail` names the latest figures."""
+        self._done += amount
+        now = time.monotonic()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, advance=amount, rate=self._rate(now), detail=_details(detail))
+        elif now - self._spoke > LINE_SECONDS:
+            self._spoke = now
+            of = f" of {_amount(self._total, self._unit)}" if self._total else ""
+            note(f"{self._what}: {_amount(self._done, self._unit)}{of}, {self._rate(now)} {_details(detail)}".rstrip())
+
+    def note(self, line: str) -> None:
+        """A line that stays."""
+        note(line)
+
+    def _end(self) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        if self._what and self._done:
+            seconds = time.monotonic() - self._started
+            note(f"{self._what}: {_amount(self._done, self._unit)} in {seconds:.1f} s")
+        self._what = ""
+
+    def _rate(self, now: float) -> str:
+        seconds = max(now - self._started, 1e-6)
+        return f"{_amount(self._done / seconds, self._unit)}/s"
+
+
+def _amount(number: float | None, unit: str) -> str:
+    if number is None:
+        return "?"
+    return f"{number / 2**20:,.1f} MiB" if unit == "bytes" else f"{number:,.0f} {unit}"
+
+
+def _details(detail: Mapping[str, float] | None) -> str:
+    if not detail:
+        return ""
+    return "  ".join(f"{name} {value:,.0f}" if value > 100 else f"{name} {value:.4f}" for name, value in detail.items())
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
