@@ -344,10 +344,10 @@ def _shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame
     service, service_text = score(known.SERVICE, known.SCORES_MISSING)
     _, delivery_text = score(known.SERVICE, known.SCORES_MISSING)
     _, description_text = score(known.SERVICE, known.SCORES_MISSING)
-    by_size = np.argsort(sizes, kind="stable")
-    unscored, unrated = _smallest_covering(sizes, by_size, known.SCORES_MISSING), _smallest_covering(
-        sizes, by_size, known.RATE_MISSING
-    )  # fmt: skip
+    unscored, unrated, unbranded, nowhere = (
+        _covering(draw, sizes, share)
+        for share in (known.SCORES_MISSING, known.RATE_MISSING, profile.missing["brand"], profile.missing["city"])
+    )
     texts = [
         [("-1" if bad else text) for text, bad in zip(column, missing.tolist(), strict=True)]
         for column, missing in (
@@ -367,8 +367,8 @@ def _shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame
             "id": _ids(np.arange(number), 0, 3),
             "brand_level": brand,
             "city_level": city,
-            "brand": np.where(draw.random(number) < profile.missing["brand"], known.MISSING, _ids(brand, 0, 4)),
-            "city": np.where(draw.random(number) < profile.missing["city"], known.MISSING, _ids(city, 0, 5)),
+            "brand": np.where(unbranded, known.MISSING, _ids(brand, 0, 4)),
+            "city": np.where(nowhere, known.MISSING, _ids(city, 0, 5)),
             "reviews": reviews[_filled(draw, sizes, _bell(25, 15, 5), popularity)],
             "stars": stars[_filled(draw, sizes, _bell(22, 13, 4), popularity + draw.normal(0, 1, number))],
             "positive_rate": texts[0],
@@ -403,10 +403,12 @@ def _shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame
     )
 
 
-def _smallest_covering(sizes: Integers, order: Integers, share: float) -> NDArray[np.bool_]:
-    """The shops, smallest first, that together have the given share of the rows."""
+def _covering(draw: np.random.Generator, sizes: Integers, share: float) -> NDArray[np.bool_]:
+    """Small things, in a random order, that together have the given share of the rows."""
+    most = share * sizes.sum()
+    order = draw.permutation(np.flatnonzero(sizes <= most / 3))
     chosen = np.zeros(len(sizes), dtype=bool)
-    chosen[order[np.cumsum(sizes[order]) <= share * sizes.sum()]] = True
+    chosen[order[np.cumsum(sizes[order]) <= most]] = True
     return chosen
 
 
