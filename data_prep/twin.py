@@ -12,18 +12,17 @@ The probability of each row and the groups are written beside the text, in `trut
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import polars as pl
+from adasparse_cli.data_prep import iaac
+from adasparse_cli.data_prep import twin_marginals as known
 from numpy.typing import NDArray
 
 from adasparse_cli.choices import Between, TwinProfile
-from adasparse_cli.data_prep import iaac
-from adasparse_cli.data_prep import twin_marginals as known
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.prep.hashing import mixed
@@ -340,7 +339,7 @@ def _shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame
         shown = [_full_precision(value) for value in values]
         return values, shown
 
-    rate, rate_text = score(known.POSITIVE_RATE, known.RATE_MISSING)
+    _, rate_text = score(known.POSITIVE_RATE, known.RATE_MISSING)
     service, service_text = score(known.SERVICE, known.SCORES_MISSING)
     _, delivery_text = score(known.SERVICE, known.SCORES_MISSING)
     _, description_text = score(known.SERVICE, known.SCORES_MISSING)
@@ -501,7 +500,7 @@ def _hours(draw: np.random.Generator, day: Integers, profile: known.Profile) -> 
 
 
 def _queries(draw: np.random.Generator, items: pl.DataFrame) -> pl.DataFrame:
-    """Predictions of a query's categories and properties, by the category they are made for and its place among them."""
+    """Predictions of a query, by the category they are made for and its place among the predicted ones."""
     second = _ids(np.arange(13), 0, 8).tolist()
     others = [*second, *_ids(np.arange(40), 0, 13).tolist()]
     pools = [_property_pool(c).tolist() for c in range(13)]

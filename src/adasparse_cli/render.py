@@ -61,13 +61,17 @@ def show(
         writer.writerows(rows)
         out.file.write(buffer.getvalue())
     else:
-        table = Table(title=title or None, title_justify="left", caption=caption or None, caption_justify="left")
-        for name in names:
+        if title:
+            out.print(title, style="bold", markup=False, highlight=False)
+        table = Table()
+        for position, name in enumerate(names):
             numeric = bool(rows) and all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
         for row in rows:
             table.add_row(*(cell(row.get(name)) for name in names))
         out.print(table)
+        if caption:
+            out.print(caption, style="dim", markup=False, highlight=False)
 
 
 def show_json(value: Any) -> None:

@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from adasparse_cli.choices import Activation, FieldKind, FieldRole, Metric, Mode, Normalisation, Pooling
-from adasparse_cli.choices import PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.choices import (
+    Activation,
+    FieldKind,
+    FieldRole,
+    Metric,
+    Mode,
+    Normalisation,
+    Pooling,
+    PrunerInput,
+    SharpnessRule,
+    ThresholdRule,
+)
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.adasparse import (

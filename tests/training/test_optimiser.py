@@ -96,4 +96,4 @@ def test_sums_by_row_equal_a_plain_loop(ids: list[int]) -> None:
     for k, row in enumerate(ids):
         old = expected.get(row, [0.0, 0.0])
         expected[row] = [old[0] + values[k, 0].item(), old[1] + values[k, 1].item()]
-    assert {row: total for row, total in zip(rows.tolist(), sums.tolist(), strict=True)} == expected
+    assert dict(zip(rows.tolist(), sums.tolist(), strict=True)) == expected

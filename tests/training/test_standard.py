@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -96,7 +97,7 @@ def test_learning_rates_rise_and_fall_as_set(tmp_path: Path) -> None:
     shares = [loop._learning_rate_share(step) for step in range(20)]
     assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert shares[-1] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(shares[5:], shares[6:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(shares))
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_names_step_and_layer(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, netw
     whole = loop_in(tmp_path / "whole", epochs=2, patience=3, **network)
     whole.run()
 
-    class Killed(Exception):
+    class Killed(Exception):  # noqa: N818  # stands for a kill, no error
         pass
 
     folder = tmp_path / "stopped"

@@ -87,7 +87,9 @@ def _show_inspection(inspection: Inspection, form: Format) -> None:
     for line in inspection.notes:
         note(line)
     show([_plain(row) for row in inspection.splits], title=f"{inspection.rows:,} rows by planned split")
-    show([_plain(row) for row in inspection.fields], title="Fields")
+    fields = [{**_plain(row), "kind": row["kind"].replace("_", "-")} for row in inspection.fields]
+    columns = ("field", "kind", "distinct", "missing", "unseen", "top value share", "AUC alone")
+    show(fields, title="Fields (unseen: share of test values; AUC alone: of the field by itself)", columns=columns)
     show([_plain(row) for row in inspection.domains], title="Domains")
     if inspection.days:
         show([_plain(row) for row in inspection.days], title="Days")

@@ -11,6 +11,7 @@ from typing import Any
 from adasparse_cli.config import compose, explicit_keys, plain, typed
 from adasparse_cli.errors import DataError
 from adasparse_cli.files import only_owner
+from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
@@ -84,6 +85,12 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
         _require_sources(job)
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
+
+
+def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
+    """Look at the raw files and write nothing that stays."""
+    _require_sources(job)
+    return inspect(job.settings, job.raw, progress or Silent())
 
 
 def _require_sources(job: PrepJob) -> None:

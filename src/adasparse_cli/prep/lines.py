@@ -6,6 +6,7 @@ before anything is parsed; and each line keeps its number, so that a fault can b
 
 from __future__ import annotations
 
+import csv
 import gzip
 import zipfile
 import zlib
@@ -40,6 +41,8 @@ class TextFile:
         path: where it lies.
         separator: one byte between fields; None where lines are no fields (NDJSON).
         rejects: rows set aside are added here.
+        quoted: whether fields may stand in double quotes; blocks that hold one are then left for the
+            caller to count, line by line.
     """
 
     path: Path
@@ -55,15 +58,15 @@ class TextFile:
             raise DataError(f"{self.path} is empty", hint="the file was not copied whole; get it again")
         if self.separator is not None:
             self.header = self._read_header()
-            self._counted = self.header.count(self.separator)
+            self._counted = len(self.columns) - 1
 
     @property
     def columns(self) -> list[str]:
         """The header's names."""
         assert self.separator is not None
-        return [
-            name.strip().strip('"') for name in self.header.decode("utf-8", "replace").split(self.separator.decode())
-        ]
+        text, separator = self.header.decode("utf-8", "replace"), self.separator.decode()
+        names = next(csv.reader([text], delimiter=separator)) if self.quoted else text.split(separator)
+        return [name.strip() for name in names]
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
         """The lines after the header, in order; bad ones are rejected, blank ones left out."""

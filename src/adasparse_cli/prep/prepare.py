@@ -19,10 +19,10 @@ from typing import Any
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Split
-from adasparse_cli.errors import ResourceError, TooManyRejectedError, UsageError
+from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
 from adasparse_cli.files import sha256_of, sync_folder, write_json
 from adasparse_cli.prep.encode import Encoder, domain_table
-from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, Reject, recipe_named
+from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, Reject, nearest_names, recipe_named
 from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table
@@ -73,6 +73,11 @@ def _prepare(
 ) -> Manifest:
     plans = field_columns(raw.plans)
     _require_domain(raw, plans)
+    if not any(raw.labelled):
+        raise DataError(
+            f"no file has the label's column {raw.label}",
+            hint=f"data.label names it; the nearest columns are {nearest_names(raw.label, [p.name for p in plans])}",
+        )
     for note in raw.notes:
         progress.note(note)
     progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")

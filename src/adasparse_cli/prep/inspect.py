@@ -1,0 +1,273 @@
+"""What a person should know of raw files before training on them. Writes nothing that stays."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
+from adasparse_cli.errors import DataError
+from adasparse_cli.prep.encode import domain_table
+from adasparse_cli.prep.recipe import DAY, LABEL, DataSettings, FieldPlan, Progress, Reject, recipe_named
+from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
+from adasparse_cli.prep.vocabulary import build_vocabulary
+
+LABELLED = (Split.train, Split.valid, Split.test)
+# A field whose values alone rank held-out rows this well is likely to be made from the label.
+LEAK_AUC = 0.95
+LEAK_POSITIVES = 20
+FEW_ROWS = 100
+SHOWN_REJECTS = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know before training: how grave, what, and what to do about it."""
+
+    severity: str
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was seen, as rows of plain values to be shown; shares and rates are 0–1."""
+
+    rows: int
+    duplicates: int
+    splits: Sequence[dict[str, Any]]
+    fields: Sequence[dict[str, Any]]
+    domains: Sequence[dict[str, Any]]
+    days: Sequence[dict[str, Any]]
+    rejects: Sequence[dict[str, Any]]
+    findings: Sequence[Finding]
+    notes: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def inspect(settings: DataSettings, raw: Sequence[Path], progress: Progress) -> Inspection:
+    """Read the files as preparation would, and say what stands out.
+
+    Raises:
+        DataError: a file cannot be read at all.
+    """
+    recipe = recipe_named(settings.recipe)
+    with tempfile.TemporaryDirectory(prefix="adasparse-inspect-") as name:
+        work = Path(name)
+        sources = recipe.sources(settings, list(raw), work, progress)
+        data = recipe.read(settings, sources)
+        progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
+        spill = spill_frames(data, work / "spill", progress)
+        duplicates = count_duplicates(spill, DuplicateRule.keep)
+        findings: list[Finding] = []
+        try:
+            add_split(spill, settings)
+        except DataError as error:
+            findings.append(Finding("error", error.message, error.hint))
+            add_split(spill, replace(settings, split=SplitRule.random))
+        plans = field_columns(data.plans)
+        progress.start("looking", len(plans), "fields")
+        fields = []
+        for plan in plans:
+            fields.append(_field(spill, plan, settings))
+            progress.advance(1)
+        splits, days = _splits(spill), _days(spill)
+        domains = domain_table(spill, data.domain)
+    findings += [
+        *_about_rejects(data.rejects, spill.rows, settings),
+        *_about_splits(splits),
+        *_about_fields(fields),
+        *_about_domains(domains),
+    ]
+    return Inspection(
+        rows=spill.rows,
+        duplicates=duplicates,
+        splits=splits,
+        fields=fields,
+        domains=_tail(domains),
+        days=days,
+        rejects=[{**asdict(reject)} for reject in data.rejects[:SHOWN_REJECTS]],
+        findings=findings,
+        notes=data.notes,
+    )
+
+
+def _splits(spill: Spill) -> list[dict[str, Any]]:
+    counted = spill.scan([SPLIT, LABEL]).group_by(SPLIT).agg(
+        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives"), pl.col(LABEL).mean().alias("rate")
+    )  # fmt: skip
+    found = {row["__split"]: row for row in counted.collect().to_dicts()}
+    return [
+        {"split": split.value, **{name: found[split][name] for name in ("rows", "positives", "rate")}}
+        for split in Split
+        if split in found
+    ]
+
+
+def _days(spill: Spill) -> list[dict[str, Any]]:
+    days = spill.scan([DAY, LABEL]).filter(pl.col(DAY).is_not_null()).group_by(DAY).agg(
+        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives"), pl.col(LABEL).mean().alias("rate")
+    )  # fmt: skip
+    table = days.collect().sort(DAY)
+    return table.select(pl.col(DAY).cast(pl.Date).cast(pl.String).alias("day"), "rows", "positives", "rate").to_dicts()
+
+
+def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, Any]:
+    """Cardinality, missing values, what the test split brings that training lacks, and how far the field alone goes."""
+    values = spill.scan([plan.name, SPLIT, LABEL])
+    missing = pl.col(plan.name).is_null() if plan.kind is not FieldKind.multi_valued else pl.col(plan.name) == 0
+    seen = values.select(
+        pl.col(plan.name).n_unique().alias("distinct"),
+        missing.mean().alias("missing"),
+        pl.len().alias("rows"),
+    ).collect()
+    if plan.kind is FieldKind.numeric:
+        # judged by its buckets, as a model would see it
+        vocabulary = build_vocabulary(spill, plan, min_count=1, buckets=settings.numeric_buckets)
+        table = values.collect()
+        values = table.with_columns(vocabulary.ids(table[plan.name]).alias(plan.name)).lazy()
+    counts = values.group_by([plan.name, SPLIT]).agg(
+        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives")
+    )
+    table = counts.collect()
+    train = table.filter(pl.col(SPLIT) == Split.train.value)
+    test = table.filter(pl.col(SPLIT) == Split.test.value)
+    joined = test.join(train, on=plan.name, how="left", nulls_equal=True, suffix="_train")
+    total = int(test["rows"].sum())
+    unseen = int(joined.filter(pl.col("rows_train").is_null())["rows"].sum()) / total if total else None
+    top = table.group_by(plan.name).agg(pl.col("rows").sum()).sort("rows")["rows"].tail(1)
+    return {
+        "field": plan.name,
+        "kind": plan.kind.value,
+        "role": plan.role.value,
+        "distinct": int(seen["distinct"][0]),
+        "missing": float(seen["missing"][0] or 0.0),
+        "top value share": int(top.sum()) / int(seen["rows"][0]),
+        "unseen": unseen,
+        "AUC alone": _auc_alone(train, joined),
+    }
+
+
+def _auc_alone(train: pl.DataFrame, test: pl.DataFrame) -> float | None:
+    """AUC on test rows of the field's smoothed rate in training: mass counts, so ties are exact."""
+    rate = int(train["positives"].sum() or 0) / max(int(train["rows"].sum()), 1)
+    scored = test.with_columns(
+        ((pl.col("positives_train").fill_null(0) + 10 * rate) / (pl.col("rows_train").fill_null(0) + 10)).alias("score")
+    )
+    runs = scored.group_by("score").agg(pl.col("rows").sum(), pl.col("positives").sum()).sort("score")
+    positives, negatives = runs["positives"].cast(pl.Int64), (runs["rows"] - runs["positives"]).cast(pl.Int64)
+    pairs = int(positives.sum()) * int(negatives.sum())
+    if int(positives.sum()) < LEAK_POSITIVES or not pairs:
+        return None
+    below = negatives.cum_sum() - negatives
+    return float((positives * (below + negatives / 2)).sum()) / pairs
+
+
+def _tail(domains: pl.DataFrame) -> list[dict[str, Any]]:
+    """Domains by split: how many, how their rows are spread, how many hold one class."""
+    rows = []
+    for split in LABELLED:
+        own = domains.filter(pl.col(f"{split}_rows") > 0)
+        counts = own[f"{split}_rows"]
+        one_class = own.filter(
+            (pl.col(f"{split}_positives") == 0) | (pl.col(f"{split}_positives") == pl.col(f"{split}_rows"))
+        )
+        total = int(counts.sum())
+        rows.append(
+            {
+                "split": split.value,
+                "domains": own.height,
+                "rows: median": counts.median(),
+                "largest": counts.max(),
+                f"under {FEW_ROWS} rows": int((counts < FEW_ROWS).sum()),
+                "one class": one_class.height,
+                "one-class row share": int(one_class[f"{split}_rows"].sum()) / total if total else None,
+            }
+        )
+    return rows
+
+
+def _about_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings) -> list[Finding]:
+    if not rejects:
+        return []
+    share = len(rejects) / (good + len(rejects))
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for r in rejects).most_common(3))
+    grave = "error" if share > settings.max_rejected else "note"
+    return [
+        Finding(grave, f"{len(rejects)} rows ({share:.3%}) would be rejected: {reasons}", "correct them at the source, or raise data.max_rejected")
+    ]  # fmt: skip
+
+
+def _about_splits(splits: Sequence[dict[str, Any]]) -> list[Finding]:
+    found = {row["split"]: row for row in splits}
+    result = []
+    for split in LABELLED:
+        row = found.get(split.value)
+        if row is None:
+            result.append(Finding("error", f"the {split} split is empty", "use more data or another data.split"))
+        elif row["positives"] in (0, row["rows"]):
+            result.append(
+                Finding("error", f"the {split} split has one class only", "use more data or another data.split")
+            )
+        elif min(row["positives"], row["rows"] - row["positives"]) < FEW_ROWS:
+            few = min(row["positives"], row["rows"] - row["positives"])
+            result.append(
+                Finding(
+                    "warning", f"the {split} split has {few} rows of its rarer class", "expect metrics of wide spread"
+                )
+            )
+    return result
+
+
+def _about_fields(fields: Sequence[dict[str, Any]]) -> list[Finding]:
+    result = []
+    for row in fields:
+        name = row["field"]
+        if row["AUC alone"] is not None and row["AUC alone"] > LEAK_AUC:
+            result.append(
+                Finding(
+                    "error",
+                    f"{name} alone ranks held-out rows with AUC {row['AUC alone']:.3f}: it may be made from the label",
+                    f"leave it out unless it is known before the event: data.roles={{{name}: ignored}}",
+                )
+            )
+        if row["distinct"] == 1:
+            result.append(Finding("note", f"{name} has one value everywhere", "it teaches nothing"))
+        elif row["unseen"] is not None and row["unseen"] > 0.9:
+            result.append(
+                Finding("warning", f"{row['unseen']:.0%} of {name}'s test values are unseen in training", "little can be learnt from it")
+            )  # fmt: skip
+        if row["missing"] > 0.5:
+            result.append(
+                Finding("note", f"{name} is missing in {row['missing']:.0%} of rows", "missing is a value of its own")
+            )
+    return result
+
+
+def _about_domains(domains: pl.DataFrame) -> list[Finding]:
+    result = []
+    train = domains.filter(pl.col("train_rows") > 0)
+    few = train.filter(pl.col("train_rows") < FEW_ROWS).height
+    if train.height == 1:
+        result.append(Finding("warning", "there is one domain only", "choose other fields with data.domain=[…]"))
+    elif few > train.height / 2:
+        result.append(
+            Finding("note", f"{few} of {train.height} domains have under {FEW_ROWS} training rows", "judge them together, not one by one")
+        )  # fmt: skip
+    fresh = domains.filter((pl.col("train_rows") == 0) & (pl.col("test_rows") > 0))
+    if fresh.height:
+        result.append(
+            Finding(
+                "note", f"{fresh.height} test domains are unseen in training", "they are scored by what domains share"
+            )
+        )
+    return result
