@@ -16,13 +16,13 @@ from adasparse_cli.render import complain, show
 EXAMPLES = """
 Examples:
 
-  adasparse train --mode fusion            prepare the synthetic twin and train AdaSparse on it
+  adasparse train --mode fusion           (prepares the twin first)
 
-  adasparse prep data=iaac raw=FILE.zip    prepare the contest's file
+  adasparse prep data=iaac raw=FILE.zip   (the contest's own file)
 
-  adasparse train data=iaac --seeds 3      train on it with three seeds
+  adasparse train data=iaac --seeds 3
 
-  adasparse doctor                         is this machine ready?
+  adasparse doctor                        (is this machine ready?)
 """
 
 app = typer.Typer(

@@ -65,8 +65,11 @@ def show(
             out.print(title, style="bold", markup=False, highlight=False)
         table = Table()
         for position, name in enumerate(names):
-            numeric = bool(rows) and all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
+            numeric = bool(rows) and all(_is_figure(row.get(name)) for row in rows)
+            # figures and the first column stay whole; other text is folded where the terminal is narrow
+            table.add_column(
+                name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or position == 0
+            )
         for row in rows:
             table.add_row(*(cell(row.get(name)) for name in names))
         out.print(table)
@@ -106,6 +109,10 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return str(value)
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and value.endswith(("%", "n/a")))
 
 
 def share(value: float | None) -> str:

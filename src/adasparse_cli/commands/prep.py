@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
-  adasparse prep                                          the synthetic twin, 200,000 rows
+  adasparse prep                    (the synthetic twin, 200,000 rows)
 
   adasparse prep data=iaac raw=round1_ijcai_18_train_20180301.zip
 
-  adasparse prep data=iaac 'raw=[train.txt,test_a.zip]'   labelled and unlabelled files
+  adasparse prep data=iaac 'raw=[train.txt,test_a.zip]'
 
-  adasparse prep data=tabular raw=clicks.csv data.label=clicked 'data.domain=[country]'
+  adasparse prep data=tabular raw=a.csv data.label=y 'data.domain=[d]'
 
-  adasparse prep --inspect data=tabular raw=clicks.csv data.label=clicked 'data.domain=[country]'
+  adasparse prep --inspect data=iaac raw=train.txt
 """
 
 

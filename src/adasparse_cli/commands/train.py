@@ -15,15 +15,15 @@ from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, s
 EXAMPLES = """
 Examples:
 
-  adasparse train --mode fusion                    AdaSparse on the synthetic twin, which is prepared first
+  adasparse train --mode fusion       (the twin is prepared first)
 
   adasparse train --model dnn data=twin-3m --seeds 3
 
-  adasparse train --resume data=twin-3m            go on with the newest run of these settings
+  adasparse train --resume data=twin-3m
 
-  adasparse train loop.placebo=true                the control arm: the pruner is told another row's domain
+  adasparse train loop.placebo=true   (the pruner sees another's domain)
 
-  adasparse train 'model.regulariser.interval=[0.35,0.40]' 'network.hidden=[512,256,128]'
+  adasparse train 'model.regulariser.interval=[0.35,0.40]'
 """
 SHOWN_METRICS = ("auc", "gauc_domain", "gauc_domain_unweighted", "gauc_user", "log_loss", "calibration")
 SHOWN_DOMAINS = 5
@@ -74,7 +74,7 @@ def _show_run(report: Mapping[str, Any], folder: Path) -> None:
     _show_left_out(report["metrics"])
     if report["sparsity"]:
         _show_sparsity(report["sparsity"])
-    _show_domains(folder)
+    _show_domains(folder, report["data"]["domain"])
     seconds, rate = report["timings"]["elapsed_seconds"], report["timings"]["rows_per_second"]
     speed = f", {rate:,.0f} rows/s" if rate else ""
     say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best weights from step {report['best_step']:,}")
@@ -118,12 +118,14 @@ def _show_sparsity(sparsity: Mapping[str, Any]) -> None:
     show(rows, title=f"Sparsity, the share of neurons cut ({what})")
 
 
-def _show_domains(folder: Path) -> None:
+def _show_domains(folder: Path, domain: Sequence[str]) -> None:
     from adasparse_cli.jobs.catalogue import extreme_domains
 
     rows = extreme_domains(folder, SHOWN_DOMAINS)
     if rows:
-        show(rows, title="Best and worst domains of the test split, by AUC (at least 20 positives)")
+        columns = ("domain", "train rows", "positives", "AUC", "log loss", "calibration")
+        title = f"Best and worst test domains by AUC, of those with 20 positives ({' · '.join(domain)})"
+        show(rows, title=title, columns=columns)
 
 
 def _show_seeds(reports: Sequence[Mapping[str, Any]]) -> None:

@@ -113,7 +113,7 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
         judged = pl.concat([judged.head(number), judged.tail(number)])
     shown = judged.select(
         pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ").alias(
-            " · ".join(keys)
+            "domain"
         ),
         pl.col("train_rows").alias("train rows"),
         pl.col("test_rows").alias("test rows"),

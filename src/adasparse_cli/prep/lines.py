@@ -182,21 +182,28 @@ class _Opened:
 
     def __enter__(self) -> tuple[IO[bytes], IO[bytes]]:
         self.raw = self.path.open("rb")
+        try:
+            return self._unpacked(), self.raw
+        except BaseException:
+            self.raw.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.raw.close()
+
+    def _unpacked(self) -> IO[bytes]:
         magic = self.raw.read(4)
         self.raw.seek(0)
         if magic.startswith(_GZIP):
-            return gzip.open(self.raw), self.raw  # type: ignore[return-value]
+            return gzip.open(self.raw)  # type: ignore[return-value]
         if magic == _ZIP:
-            return self._member(), self.raw
+            return self._member()
         if self.path.suffix in (".gz", ".zip"):
             kind = "gzip" if self.path.suffix == ".gz" else "zip"
             raise DataError(
                 f"{self.path} is no {kind} file, in spite of its name", hint="get the file again, or rename it"
             )
-        return self.raw, self.raw
-
-    def __exit__(self, *_: object) -> None:
-        self.raw.close()
+        return self.raw
 
     def _member(self) -> IO[bytes]:
         try:
