@@ -18,8 +18,7 @@ from adasparse_cli.errors import InterruptedRun, NumericError
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.standard import BEST, LAST, StandardLoop, _batch_bounds
-
-from .helpers import loop_settings, model, rows
+from tests.small import loop_settings, model, rows
 
 
 def loop_in(folder: Path, name: str = "adasparse", on_step: Any = None, **changes: Any) -> StandardLoop:
@@ -97,7 +96,7 @@ def test_learning_rates_rise_and_fall_as_set(tmp_path: Path) -> None:
     shares = [loop._learning_rate_share(step) for step in range(20)]
     assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert shares[-1] == pytest.approx(0.1)
-    assert all(a >= b for a, b in itertools.pairwise(shares))
+    assert all(a >= b for a, b in itertools.pairwise(shares[4:]))
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_names_step_and_layer(tmp_path: Path) -> None:

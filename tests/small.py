@@ -1,4 +1,4 @@
-"""Small made-up rows and settings for the tests of training."""
+"""Small made-up fields, rows and settings, for the tests of models, training and jobs."""
 
 from __future__ import annotations
 
@@ -57,16 +57,17 @@ def network(**changes: Any) -> NetworkSettings:
     return NetworkSettings(**{**values, **changes})
 
 
-def adasparse_settings(mode: Mode = Mode.fusion) -> AdaSparseSettings:
-    return AdaSparseSettings(
-        name="adasparse",
-        mode=mode,
-        scale=2.0,
-        pruner=PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=True),
-        sharpness=SharpnessSettings(rule=SharpnessRule.scheduled, start=0.1, end=5.0, initial=1.0),
-        threshold=ThresholdSettings(rule=ThresholdRule.fixed, value=0.25),
-        regulariser=RegulariserSettings(enabled=True, interval=(0.15, 0.25), start=0.01, end=100.0),
-    )
+def adasparse_settings(mode: Mode = Mode.fusion, **changes: Any) -> AdaSparseSettings:
+    values: dict[str, Any] = {
+        "name": "adasparse",
+        "mode": mode,
+        "scale": 2.0,
+        "pruner": PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=True),
+        "sharpness": SharpnessSettings(rule=SharpnessRule.scheduled, start=0.1, end=5.0, initial=1.0),
+        "threshold": ThresholdSettings(rule=ThresholdRule.fixed, value=0.25),
+        "regulariser": RegulariserSettings(enabled=True, interval=(0.15, 0.25), start=0.01, end=100.0),
+    }
+    return AdaSparseSettings(**{**values, **changes})
 
 
 def model(name: str = "adasparse", seed: int = 0, **network_changes: Any) -> Model:

@@ -1,0 +1,151 @@
+"""What every model must do, for every entry of MODELS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from adasparse_cli.batches import Batch
+from adasparse_cli.choices import Mode, Normalisation
+from adasparse_cli.config import compose, typed
+from adasparse_cli.models import MODELS
+from adasparse_cli.models.base import Model, NetworkSettings
+from adasparse_cli.training.standard import StandardLoop
+from tests import small
+
+TREES = {
+    **{name: ["model=" + name] for name in MODELS if name != "adasparse"},
+    **{f"adasparse-{mode}": [f"model.mode={mode}"] for mode in Mode},
+}
+
+
+def built(case: str, *, normalisation: Normalisation = Normalisation.none) -> Model:
+    tree = compose("train", TREES[case])
+    model_class = MODELS[tree["model"]["name"]]
+    torch.manual_seed(1)
+    settings = typed(tree["model"], model_class.Settings, "model")
+    network = typed(
+        {**tree["network"], "hidden": [16, 8], "embedding_width": 4, "embedding_std": 0.5}, NetworkSettings, "network"
+    )
+    model: Model = model_class(settings, replace(network, normalisation=normalisation), small.SHAPE)  # type: ignore[call-arg]
+    model.schedule(0.5)
+    return model
+
+
+def rows(count: int = 64, seed: int = 9) -> Batch:
+    return small.rows(count, seed).batch(slice(0, count))
+
+
+def part(batch: Batch, chosen: torch.Tensor) -> Batch:
+    return replace(
+        batch,
+        field_ids=batch.field_ids[chosen],
+        domain_ids=batch.domain_ids[chosen],
+        condition_ids=batch.condition_ids[chosen],
+        labels=batch.labels[chosen] if batch.labels is not None else None,
+    )
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_one_logit_per_row(case: str) -> None:
+    prediction = built(case)(rows())
+    assert prediction.logits.shape == (64,)
+    assert prediction.penalty.shape == ()
+    assert torch.isfinite(prediction.logits).all()
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_every_parameter_receives_a_gradient(case: str) -> None:
+    """Public defects: embeddings without gradient, private weights that are not registered."""
+    model, batch = built(case), rows()
+    prediction = model(batch)
+    (functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels) + prediction.penalty).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        values = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
+        assert values.abs().sum() > 0, name
+    assert model.embedding.weight.grad.is_sparse
+
+
+@pytest.mark.parametrize("normalisation", list(Normalisation))
+@pytest.mark.parametrize("case", TREES)
+def test_rows_do_not_influence_one_another_in_evaluation(case: str, normalisation: Normalisation) -> None:
+    model = built(case, normalisation=normalisation).eval()
+    batch = rows()
+    whole = model(batch).logits
+    alone = torch.cat([model(part(batch, torch.tensor([k]))).logits for k in range(64)])
+    torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalisation", list(Normalisation))
+@pytest.mark.parametrize("case", TREES)
+def test_evaluation_leaves_no_trace(case: str, normalisation: Normalisation) -> None:
+    model = built(case, normalisation=normalisation).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(rows())
+    model(rows(seed=10))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_saved_weights_predict_the_same(case: str) -> None:
+    model, other = built(case), built(case)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    model.schedule(0.9)
+    other.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+    assert torch.equal(model.eval()(rows()).logits, other.eval()(rows()).logits)
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_equal_results_for_any_order_of_rows(case: str) -> None:
+    model, batch = built(case).eval(), rows()
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model(part(batch, order)).logits, model(batch).logits[order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_ids_and_domains_unseen_in_training_are_scored(case: str) -> None:
+    batch = rows(4)
+    unseen = replace(
+        batch,
+        field_ids=torch.zeros_like(batch.field_ids),
+        domain_ids=torch.full_like(batch.domain_ids, 99),
+        conditions=torch.zeros_like(batch.conditions),
+    )
+    assert torch.isfinite(built(case).eval()(unseen).logits).all()
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_a_small_batch_can_be_learnt_by_heart(case: str, tmp_path: Path) -> None:
+    few = small.rows(48, seed=4)
+    settings = small.loop_settings(batch_size=48, epochs=250, learning_rate=0.02, evaluations=1)
+    StandardLoop(built(case), few, few, 6, settings, 0, tmp_path).run()
+    lines = (tmp_path / "metrics.jsonl").read_text()
+    best = max(float(line.split('"auc": ')[1].split(",")[0]) for line in lines.splitlines() if '"valid"' in line)
+    assert best > 0.95
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_has_its_page_its_yaml_and_its_tests(name: str) -> None:
+    root = Path(__file__).parents[2]
+    assert (root / "conf" / "model" / f"{name}.yaml").exists()
+    assert (root / "tests" / "models" / f"test_{name}.py").exists()
+    page = (root / "src" / "adasparse_cli" / "models" / f"{name}.py").read_text()
+    assert page.startswith('"""')
+    assert "logit" in page.split('"""')[1]
+    assert (MODELS[name].__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_the_parts_of_the_cost_add_up(case: str) -> None:
+    model = built(case)
+    cost = model.cost()
+    total = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
+    assert total == sum(parameter.numel() for parameter in model.parameters())
+    assert cost.backbone_multiply_adds == 16 * 16 + 16 * 8 + 8
