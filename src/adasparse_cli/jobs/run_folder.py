@@ -61,7 +61,7 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
     path = folder / "environment.json"
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["adasparse", *sys.argv[1:]]),
         "device": device,
         "threads": threads,
         "host": {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},

@@ -1,0 +1,249 @@
+"""The commands as a person types them, each in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from adasparse_cli.files import only_owner
+
+SMALL = ("data.rows=6000", "network.hidden=[16,8]", "loop.batch_size=256", "network.embedding_width=4")
+ENVIRONMENT = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+def adasparse(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "adasparse_cli", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small twin prepared and one model trained on it."""
+    folder = tmp_path_factory.mktemp("home")
+    done = adasparse(folder, "train", "--mode", "fusion", *SMALL)
+    for words in ("GAUC", "Sparsity", "run: runs/twin/adasparse-fusion/", "next: adasparse train --model dnn", "test"):
+        assert words in done.stdout
+    assert "no real data are used" in done.stderr
+    return folder
+
+
+def newest(home: Path) -> Path:
+    return max((path.parent for path in home.glob("runs/*/*/*/report.json")), key=lambda path: path.name)
+
+
+def test_a_run_leaves_what_it_promises(home: Path) -> None:
+    run = next(home.glob("runs/twin/adasparse-fusion/*"))
+    for name in ("config.yaml", "environment.json", "metrics.jsonl", "report.json", "domains.csv", "predictions.parquet",
+                 "train.log", "DONE", "checkpoints/last/checkpoint.json", "checkpoints/best/checkpoint.json"):  # fmt: skip
+        assert (run / name).exists(), name
+    report = json.loads((run / "report.json").read_text())
+    table = pl.read_parquet(run / "predictions.parquet")
+    assert table.height == report["metrics"]["test"]["rows"]
+    assert ((table["probability"] > 0) & (table["probability"] < 1)).all()
+    domains = pl.read_csv(run / "domains.csv", infer_schema_length=None)
+    assert domains["test_rows"].sum() == table.height
+    assert {"sparsity_input", "sparsity_hidden_1", "test_auc"} <= set(domains.columns)
+
+
+def test_evaluate_gives_the_reports_metrics_again(home: Path) -> None:
+    found = json.loads(adasparse(home, "evaluate", "adasparse-fusion", "--json").stdout)
+    report = json.loads((next(home.glob("runs/twin/adasparse-fusion/*")) / "report.json").read_text())
+    assert found["metrics"] == report["metrics"]
+
+
+def test_predict_scores_a_raw_file_as_the_run_scored_the_same_rows(home: Path) -> None:
+    done = adasparse(home, "predict", "adasparse-fusion", "data/twin/raw/twin_train.txt", "-o", "scores.parquet")
+    assert "6,000 rows scored" in done.stdout
+    scores = pl.read_parquet(home / "scores.parquet")
+    own = pl.read_parquet(next(home.glob("runs/twin/adasparse-fusion/*")) / "predictions.parquet")
+    both = own.join(scores, on="line", suffix="_new")
+    assert both.height == own.height
+    assert (both["probability"] - both["probability_new"]).abs().max() < 1e-6  # type: ignore[operator]
+
+
+def test_predict_takes_files_without_labels_and_values_never_seen(home: Path) -> None:
+    lines = (home / "data/twin/raw/twin_train.txt").read_text().splitlines()
+    rows = [line.rsplit(" ", 1)[0] for line in lines[:30]]
+    strange = rows[5].split(" ")
+    strange[1], strange[3], strange[11] = "77", "1;2;3", "2"
+    (home / "new.txt").write_text("\n".join([*rows, " ".join(strange), "broken line"]) + "\n")
+    done = adasparse(home, "predict", "adasparse-fusion", "new.txt")
+    assert "30 rows scored" in done.stdout
+    assert "1 rows could not be scored" in done.stdout
+    with (home / "new.predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 30
+
+
+def test_seeds_are_shown_with_their_spread(home: Path) -> None:
+    done = adasparse(home, "train", "--model", "dnn", "--seeds", "2", *SMALL)
+    assert "mean ± sd over seeds 0, 1" in done.stdout
+    assert "±" in done.stdout
+    assert "up to date" not in done.stdout
+    assert len(list(home.glob("runs/twin/dnn/*/DONE"))) == 2
+    again = adasparse(home, "train", "--model", "dnn", "--seeds", "2", "--resume", "--csv", *SMALL)
+    assert [row["seed"] for row in csv.DictReader(io.StringIO(again.stdout))] == ["0", "1"]
+    assert len(list(home.glob("runs/twin/dnn/*/DONE"))) == 2
+
+
+def test_everything_can_be_looked_at(home: Path) -> None:
+    runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    assert runs[0]["state"] == "done"
+    assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion").stdout)["mode"] == "fusion"
+    assert "adasparse" in adasparse(home, "models", "ls").stdout
+    assert "twin" in adasparse(home, "data", "ls").stdout
+    assert "item_id" in adasparse(home, "data", "show", "twin").stdout
+    assert "batch_size: 1024" in adasparse(home, "config", "show", "train").stdout
+    assert "GFLOP/s" in adasparse(home, "doctor").stdout
+    assert adasparse(home, "--version").stdout.startswith("adasparse ")
+    inspected = adasparse(home, "prep", "--inspect", "data.rows=3000").stdout
+    assert "Domains" in inspected
+    assert "weekday" in inspected
+
+
+def test_a_run_is_removed_only_when_nobody_holds_it(home: Path) -> None:
+    adasparse(home, "train", *SMALL, "--mode", "scaling")
+    run = next(home.glob("runs/twin/adasparse-scaling/*"))
+    with only_owner(run):
+        assert "another process" in adasparse(home, "runs", "rm", run.name, "--yes", code=6).stderr
+    adasparse(home, "runs", "rm", "adasparse-scaling", "--yes")
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error", "hint"),
+    [
+        (("train", "model=nope"), 2, "there is no model 'nope'", "adasparse"),
+        (("train", "loop.batch_size=0"), 2, "loop.batch_size=0 must be at least 2", "config show"),
+        (("train", "data.splitt=day"), 2, "data.splitt is no key", "did you mean data.split?"),
+        (("train", "--mode", "scaling", "model.mode=fusion"), 2, "given twice", "keep one"),
+        (("train", "device=abacus"), 2, "device=abacus", "auto"),
+        (("train", "data=iaac"), 2, "no raw files are named", "raw="),
+        (("prep", "data=iaac", "raw=nowhere.txt"), 3, "nowhere.txt is not there", "raw=PATH"),
+        (("prep", "raw=x"), 3, "x is not there", "raw=PATH"),
+        (("evaluate", "nothing"), 2, "no run", "adasparse"),
+        (("data", "show", "nothing"), 2, "no data set", "adasparse"),
+        (("config", "validate", "nothing.yaml"), 2, "no such file", "YAML"),
+    ],
+)
+def test_a_fault_is_one_error_line_one_hint_line_and_its_exit_code(
+    tmp_path: Path, words: tuple[str, ...], code: int, error: str, hint: str
+) -> None:
+    done = adasparse(tmp_path, *words, code=code)
+    lines = done.stderr.strip().splitlines()
+    assert lines[-2].startswith("error: ")
+    assert error in lines[-2]
+    assert lines[-1].startswith("hint: ")
+    assert hint in lines[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_command_exits_with_2(tmp_path: Path) -> None:
+    assert "No such command" in adasparse(tmp_path, "trian", code=2).stderr
+
+
+def test_a_damaged_checkpoint_exits_with_4(home: Path) -> None:
+    adasparse(home, "train", "--mode", "binarization", *SMALL)
+    run = next(home.glob("runs/twin/adasparse-binarization/*"))
+    path = next((run / "checkpoints/best").glob("*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+    assert "checksum" in adasparse(home, "evaluate", "adasparse-binarization", code=4).stderr
+
+
+def test_data_prepared_with_other_settings_keep_them_until_told_otherwise(tmp_path: Path) -> None:
+    adasparse(tmp_path, "prep", "data.rows=3000", "data.min_count=3")
+    done = adasparse(tmp_path, "train", "--model", "dnn", "loop.max_steps=3")
+    assert "anew" not in done.stderr
+    done = adasparse(tmp_path, "train", "--model", "dnn", "loop.max_steps=3", "data.min_count=1")
+    assert "preparing it anew" in done.stderr
+
+
+def bytes_of(run: Path) -> dict[str, bytes]:
+    """Everything that a resumed run must end with, to the byte; checkpoints' JSON holds times and is left out."""
+    found = {name: (run / name).read_bytes() for name in ("metrics.jsonl", "predictions.parquet", "domains.csv")}
+    for which in ("last", "best"):
+        (path,) = (run / "checkpoints" / which).glob("*.safetensors")
+        found[f"{which} {path.name}"] = path.read_bytes()
+    report = json.loads((run / "report.json").read_text())
+    return {**found, "metrics": json.dumps([report["metrics"], report["sparsity"], report["best_step"]]).encode()}
+
+
+def killed_again_and_again(home: Path, times: int, words: tuple[str, ...], seconds: float) -> int:
+    """Start the command, kill −9 it after a random while, and again; how often it was killed."""
+    draw, killed = random.Random(7), 0
+    for _ in range(times):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "adasparse_cli", "train", "--resume", *words],
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
+        try:
+            process.wait(draw.uniform(0.6, seconds))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+    return killed
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_ends_bit_equal_to_one_left_alone(home: Path, times: int) -> None:
+    words = ("--mode", "fusion", *SMALL, f"seed={times}", "loop.epochs=12", "loop.checkpoint_seconds=0.05",
+             "network.dropout=0.1", f"loop.log_steps={times}")  # fmt: skip
+    adasparse(home, "train", *words)
+    alone = newest(home).rename(home / f"left-alone-{times}")
+    started = time.monotonic()
+    killed = killed_again_and_again(home, times, words, seconds=4.0 if times == 3 else 5.0)
+    adasparse(home, "train", "--resume", *words)
+    run = newest(home)
+    sittings = json.loads((run / "environment.json").read_text())["sittings"]
+    assert killed >= times // 2, f"{killed} kills in {time.monotonic() - started:.0f} s"
+    assert len(sittings) >= 2
+    assert bytes_of(run) == bytes_of(alone)
+
+
+def test_an_interrupt_saves_first(home: Path) -> None:
+    words = ("--mode", "fusion", *SMALL, "seed=77", "loop.epochs=400")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adasparse_cli", "train", *words],
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    deadline = time.monotonic() + 60
+    while not list(home.glob("runs/twin/adasparse-fusion/*s77/checkpoints/last/checkpoint.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    busy = adasparse(home, "train", "--resume", *words, code=6)
+    assert "another process" in busy.stderr
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "--resume goes on" in stderr
+    (run,) = home.glob("runs/twin/adasparse-fusion/*s77")
+    assert not (run / "DONE").exists()
+    assert not (run / "FAILED").exists()

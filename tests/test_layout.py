@@ -1,0 +1,115 @@
+"""The house's rules: imports point down, the package list is whole, only the top floors print."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adasparse_cli.config import choices_in, compose
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "adasparse_cli"
+FLOORS = {
+    "errors": -1, "choices": -1,  # the ground that floor 0 itself stands on
+    "schema": 0, "files": 0,
+    "layers": 1, "prep": 1, "batches": 1, "metrics": 1, "config": 1,
+    "models": 2, "data_prep": 2,
+    "training": 3, "analysis": 3,
+    "jobs": 4,
+    "commands": 5, "render": 5,
+    "app": 6,
+}  # fmt: skip
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield path.relative_to(SOURCE).parts[0].removesuffix(".py"), path
+    for path in sorted((ROOT / "data_prep").glob("*.py")):
+        yield "data_prep", path
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Rooms of the project that a file imports from; type-checking imports count too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adasparse_cli"):
+            inner = (node.module or "").split(".")[1:]
+            yield from [inner[0]] if inner else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                assert not alias.name.startswith("adasparse_cli"), f"{path}: import from it instead"
+
+
+@pytest.mark.parametrize(("room", "path"), list(modules()), ids=lambda value: getattr(value, "stem", str(value)))
+def test_imports_point_down(room: str, path: Path) -> None:
+    if room in ("__init__", "__main__"):
+        return
+    for other in imported(path):
+        if other in (room, "__version__"):
+            continue
+        # commands show what they found through render, on their own floor
+        beside = (room, other) == ("commands", "render")
+        # nothing finds a recipe but by its name
+        assert other != "data_prep" or room == "data_prep", f"{path} imports a recipe"
+        assert FLOORS[other] < FLOORS[room] or beside, (
+            f"{path.relative_to(ROOT)} imports {other}, which is not below it"
+        )
+
+
+def test_the_package_list_holds_every_folder() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(("adasparse_cli", *path.parent.relative_to(SOURCE).parts)) for path in SOURCE.rglob("__init__.py")
+    }
+    for name in ("conf", "data_prep"):
+        for path in (ROOT / name).rglob("__init__.py"):
+            found.add(".".join(("adasparse_cli", *path.parent.relative_to(ROOT).parts)))
+    assert listed == found
+    with_yaml = {
+        ".".join(("adasparse_cli", *path.parent.relative_to(ROOT).parts)) for path in (ROOT / "conf").rglob("*.yaml")
+    }
+    assert with_yaml <= set(project["tool"]["setuptools"]["package-data"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_yaml_composes(path: Path) -> None:
+    parts = path.relative_to(ROOT / "conf").with_suffix("").parts
+    if len(parts) == 1:
+        assert compose(parts[0], [])
+    elif parts[-1] != "common":
+        group, name = parts
+        assert name in choices_in(group)
+        assert compose("train", [f"{group}={name}"])[group]
+
+
+def test_only_commands_render_and_app_print() -> None:
+    for room, path in modules():
+        if room not in ("commands", "render", "app"):
+            calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+            names = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+            assert "print" not in names, path
+
+
+def test_the_readmes_tree_names_what_is_there_and_nothing_else() -> None:
+    readme = (ROOT / "README.md").read_text()
+    tree = readme.split("```text\n", 1)[1].split("```", 1)[0]
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.strip()}
+    rooms = {path.name for path in SOURCE.iterdir() if not path.name.startswith(("__", "py.typed"))}
+    tops = {
+        "conf",
+        "data_prep",
+        "src/adasparse_cli",
+        "tests",
+        "benchmarks",
+        "docs",
+        "pyproject.toml",
+        "constraints.txt",
+    }
+    assert rooms | tops <= named, (rooms | tops) - named
+    for name in named - {"…"}:
+        places = [ROOT / name, SOURCE / name, ROOT / "conf" / name, ROOT / "docs" / name, ROOT / "data_prep" / name]
+        assert any(place.exists() for place in places), name

@@ -1,0 +1,47 @@
+"""`--help` answers at once: it loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = [
+    [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"],
+    ["models"], ["models", "ls"], ["data"], ["data", "ls"], ["data", "show"], ["config"], ["config", "show"],
+    ["config", "validate"], ["doctor"],
+]  # fmt: skip
+HEAVY = ("torch", "polars", "hydra", "omegaconf", "numpy", "sklearn", "scipy", "safetensors")
+SCRIPT = """
+import sys
+from adasparse_cli.app import main
+sys.argv = ["adasparse", *{words!r}, "--help"]
+try:
+    main()
+except SystemExit as done:
+    assert done.code == 0, done.code
+loaded = [name for name in {heavy!r} if name in sys.modules]
+assert not loaded, loaded
+"""
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words) or "adasparse")
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    script = SCRIPT.format(words=words, heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
+def test_every_command_is_tested() -> None:
+    from typer.main import get_command
+
+    from adasparse_cli.app import app
+
+    root = get_command(app)
+    found = [[]]
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        found.append([name])
+        found += [[name, inner] for inner in getattr(command, "commands", {})]
+    assert sorted(found) == sorted(COMMANDS)
