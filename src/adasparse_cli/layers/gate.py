@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from adasparse_cli.choices import Mode
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 def gate(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from adasparse_cli.choices import Activation, Normalisation
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,

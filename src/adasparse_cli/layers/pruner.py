@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adasparse_cli.choices import PrunerInput
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
 
 
 class Pruner(nn.Module):
