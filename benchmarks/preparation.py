@@ -1,0 +1,95 @@
+"""How fast and how lean preparation is, on the twin's raw text.
+
+python benchmarks/preparation.py           time at round-1 size against polars alone
+python benchmarks/preparation.py --memory  peak memory at 1M and at 10.4M rows (20 minutes, 25 GB of disk)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import common
+import polars as pl
+
+from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.prep.prepare import prepare
+from adasparse_cli.prep.recipe import Silent, recipe_named
+
+PEAK = """
+import json, resource, sys, time
+from pathlib import Path
+from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.prep.prepare import prepare
+from adasparse_cli.prep.recipe import Silent, recipe_named
+settings = typed(compose("prep", ["data=iaac"])["data"], recipe_named("iaac").Settings, "data")
+started = time.monotonic()
+manifest = prepare(settings, plain(settings), [Path(sys.argv[1])], Path(sys.argv[2]), Silent())
+found = {
+    "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "seconds": time.monotonic() - started,
+    "rows": sum(counts.rows for counts in manifest.splits.values()),
+    "vocabularies_mib": sum(p.stat().st_size for p in Path(sys.argv[2]).glob("vocabularies/*")) / 2**20,
+}
+print(json.dumps(found))
+"""
+
+
+def raw_text(folder: Path, *words: str) -> Path:
+    """The twin's raw file."""
+    recipe = recipe_named("twin")
+    settings = typed(compose("prep", list(words))["data"], recipe.Settings, "data")
+    (path,) = recipe.sources(settings, [], folder, Silent())
+    return Path(path)
+
+
+def speed(folder: Path) -> None:
+    """Prepare the same file that polars alone turns into Parquet."""
+    path = raw_text(folder, "data=twin-round1")
+    settings = typed(compose("prep", ["data=iaac"])["data"], recipe_named("iaac").Settings, "data")
+    values = plain(settings)
+
+    def ours() -> None:
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        prepare(settings, values, [path], folder / "data", Silent())
+
+    def polars() -> None:
+        pl.scan_csv(path, separator=" ", quote_char=None).sink_parquet(folder / "plain.parquet")
+
+    seconds = common.by_turns({"ours": ours, "polars": polars}, rounds=3)
+    ratio = common.ratios(seconds, "ours", "polars")
+    print(f"prep over polars alone, 478,138 rows: {ratio:.1f}×  ({min(seconds['ours']):.1f} s; target at most 4)")
+
+
+def memory(folder: Path) -> None:
+    """Each size in a process of its own."""
+    found = {}
+    for name, words in {"1M": ("data=twin-round2", "data.rows=1000000"), "10.4M": ("data=twin-round2",)}.items():
+        path = raw_text(folder / name, *words)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(path), str(folder / name / "data")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[name] = json.loads(done.stdout)
+        print(name, {key: round(value, 1) for key, value in found[name].items()}, flush=True)
+        shutil.rmtree(folder / name)
+    more = found["10.4M"]["peak_memory_mib"] / found["1M"]["peak_memory_mib"]
+    print(f"peak memory at 10.4M rows: {found['10.4M']['peak_memory_mib'] / 1024:.2f} GiB  (target at most 4)")
+    print(f"over that at 1M rows: {more:.2f}×  (target 1.5 and vocabularies)")
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    print(common.machine())
+    with tempfile.TemporaryDirectory() as name:
+        (memory if "--memory" in sys.argv else speed)(Path(name))
+
+
+if __name__ == "__main__":
+    main()
