@@ -40,6 +40,7 @@ from adasparse_cli.prep.recipe import (
 )
 
 SAMPLE_BYTES, SAMPLE_ROWS, PARQUET_ROWS = 4 << 20, 50_000, 250_000
+MOSTLY = 0.95
 _SEPARATORS = (",", "\t", ";", "|")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WHOLE = r"^[+-]?\d+$"
@@ -330,9 +331,11 @@ def _inferred(name: str, values: pl.Series, settings: Settings, *, named: bool) 
         return settings.kinds[name], "as set"
     known = values.drop_nulls()
     distinct = known.n_unique()
-    if len(known) and known.str.contains(_NUMBER).all() and not known.str.contains(_WHOLE).all():
+    numbers = known.filter(known.str.contains(_NUMBER))
+    # a few values that are no numbers are faults of their rows, not a sign that the column is text
+    if len(known) and len(numbers) >= MOSTLY * len(known) and not numbers.str.contains(_WHOLE).all():
         # whole numbers written as 3.0 are levels, not magnitudes
-        if (known.cast(pl.Float64) % 1 == 0).all():
+        if (numbers.cast(pl.Float64) % 1 == 0).all():
             return FieldKind.categorical, f"{distinct} distinct whole numbers in the first {len(values)} rows"
         return FieldKind.numeric, "numbers with decimals"
     if not named and len(known) >= 1000 and distinct > settings.identifier_share * len(known):

@@ -45,12 +45,14 @@ def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = N
     Raises:
         UsageError: a word cannot be read, a key or a choice is unknown, a value reads the environment.
     """
-    words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
+    from_file = _file_overrides(config_file) if config_file else []
+    words = [*from_file, *overrides]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(PACKAGE, version_base="1.3"):
             _require_readable(words)
-            tree = hydra_compose(root, overrides=list(words))
+            opened = [*map(_opened_section, from_file), *map(_opened, overrides)]
+            tree = hydra_compose(root, overrides=opened)
             _refuse_environment(tree)
             return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
@@ -197,6 +199,17 @@ def _require_readable(words: Sequence[str]) -> None:
             raise UsageError(f"{word!r} names several values", hint=hint)
         if override.is_delete() or override.is_add() or override.is_force_add():
             raise UsageError(f"{word!r}: keys can be set, not added or taken away", hint="write key=value")
+
+
+def _opened(word: str) -> str:
+    """A mapping such as `data.roles={user: ignored}` may bring new keys; `typed` checks them."""
+    override = OverridesParser.create().parse_override(word)
+    return f"++{word}" if isinstance(override.value(), dict) else word
+
+
+def _opened_section(word: str) -> str:
+    """A file's mappings were taken apart into keys, some of which the packaged values may lack; see `_opened`."""
+    return f"++{word}" if re.match(r"(data|model|loop|network)\.", word) else word
 
 
 def _refuse_environment(tree: DictConfig) -> None:

@@ -26,7 +26,7 @@ from adasparse_cli.prep.recipe import (
     RawData,
 )
 
-SPLIT = "__split"
+SPLIT, PLACE = "__split", "__place"
 
 
 @dataclass
@@ -126,10 +126,7 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
     """
     if settings.split is SplitRule.random:
         valid, test = settings.valid_share, settings.valid_share + settings.test_share
-        place = pl.col(ROW_HASH).map_batches(
-            lambda hashes: pl.Series((mixed(hashes.to_numpy(), salt=settings.split_seed) >> np.uint64(11)) / 2.0**53),
-            return_dtype=pl.Float64,
-        )
+        place = pl.col(PLACE)
         chosen = (
             pl.when(place < valid)
             .then(pl.lit(Split.valid.value))
@@ -158,8 +155,27 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
 def add_split(spill: Spill, settings: DataSettings) -> None:
     """Write each row's split beside its values."""
     expression = split_expression(spill, settings)
+    places = _places(spill, settings) if settings.split is SplitRule.random else None
+    start = 0
     for path in spill.paths:
-        _rewrite(path, pl.read_ipc(path).with_columns(expression))
+        frame = pl.read_ipc(path)
+        if places is not None:
+            frame = frame.with_columns(places.slice(start, frame.height))
+        start += frame.height
+        _rewrite(path, frame.with_columns(expression).drop(PLACE, strict=False))
+
+
+def _places(spill: Spill, settings: DataSettings) -> pl.Series:
+    """A number in [0, 1) for each row, from a hash of its values and of how many equal rows stand before it.
+
+    Equal rows are events of their own: were all copies given to one split, a table of few distinct rows
+    would be learnt from without the very combinations that it is tested on.
+    """
+    keys = spill.scan([ROW_HASH]).collect()
+    copies = keys.select(pl.int_range(pl.len(), dtype=pl.UInt64).over(ROW_HASH)).to_series().to_numpy()
+    with np.errstate(over="ignore"):
+        hashes = keys[ROW_HASH].to_numpy() + copies * np.uint64(0x9E3779B97F4A7C15)
+    return pl.Series(PLACE, (mixed(hashes, salt=settings.split_seed) >> np.uint64(11)) / 2.0**53)
 
 
 def _rewrite(path: Path, frame: pl.DataFrame) -> None:
