@@ -68,6 +68,8 @@ def test_evaluate_gives_the_reports_metrics_again(home: Path) -> None:
     found = json.loads(adasparse(home, "evaluate", "adasparse-fusion", "--json").stdout)
     report = json.loads((next(home.glob("runs/twin/adasparse-fusion/*")) / "report.json").read_text())
     assert found["metrics"] == report["metrics"]
+    assert found["best_possible"]["test"]["log_loss"] < report["metrics"]["test"]["log_loss"]
+    assert "test, best possible" in adasparse(home, "evaluate", "adasparse-fusion").stdout
 
 
 def test_predict_scores_a_raw_file_as_the_run_scored_the_same_rows(home: Path) -> None:

@@ -35,6 +35,8 @@ def evaluate(
     saved = open_run(find_run(run, runs), data_root=data)
     report = run_evaluate(saved, splits=split or (Split.valid, Split.test))
     if as_json:
-        show_json({"run": str(report.run), "metrics": report.metrics})
+        found = {"run": str(report.run), "metrics": report.metrics}
+        show_json({**found, "best_possible": report.best_possible} if report.best_possible else found)
     else:
-        show_metrics(report.metrics, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")
+        best = {f"{name}, best possible": metrics for name, metrics in report.best_possible.items()}
+        show_metrics({**report.metrics, **best}, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")

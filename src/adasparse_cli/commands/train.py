@@ -87,9 +87,8 @@ def _show_run(report: Mapping[str, Any], folder: Path) -> None:
 def show_metrics(metrics: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
     """One line per metric, one column per split."""
     rows = [{"metric": name, **{split: found[name] for split, found in metrics.items()}} for name in SHOWN_METRICS]
-    sizes = ", ".join(
-        f"{split} {found['rows']:,} rows, {found['positives']:,} positives" for split, found in metrics.items()
-    )
+    counted = [(name, found) for name, found in metrics.items() if "," not in name]
+    sizes = ", ".join(f"{name} {found['rows']:,} rows, {found['positives']:,} positives" for name, found in counted)
     show(rows, title=title, caption=sizes)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import Split
@@ -16,7 +17,8 @@ from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
 from adasparse_cli.jobs.run_folder import CONFIG
 from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
-from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, verify
+from adasparse_cli.metrics import compute_metrics
+from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_split, verify
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import bags_of, load_rows, load_shape, rows_of
@@ -36,10 +38,11 @@ class SavedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateReport:
-    """Metrics of a run's best weights by split."""
+    """Metrics of a run's best weights by split; and of the true probabilities, where a synthetic data set knows them."""
 
     run: Path
     metrics: Mapping[str, Mapping[str, Any]]
+    best_possible: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
     set_threads(run.job.threads)
     device = chosen_device(run.job.device)
     model = trained_model(run.job, run.folder, load_shape(run.data_folder, run.manifest))
-    metrics = {}
+    metrics, best_possible = {}, {}
     for split in splits:
         if split not in run.manifest.splits or run.manifest.splits[split].rows == 0:
             raise DataError(f"{run.manifest.name} has no {split} split", hint="name one that it has: --split test")
@@ -87,7 +90,26 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
         scores = score(model, rows, batch_size=run.job.loop.evaluation_batch_size)
         metrics[str(split)] = metrics_of(scores, rows, num_domains=run.manifest.num_all_domains).to_json()
-    return EvaluateReport(run=run.folder, metrics=metrics)
+        truth = true_metrics(run.data_folder, run.manifest, split)
+        if truth is not None:
+            best_possible[str(split)] = truth
+    return EvaluateReport(run=run.folder, metrics=metrics, best_possible=best_possible)
+
+
+def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[str, Any] | None:
+    """Metrics of the true probabilities, which no model can beat but by chance; None where nobody knows them."""
+    path = data_folder / "truth" / "rows.parquet"
+    if not path.exists():
+        return None
+    rows = read_split(data_folder, manifest, split)
+    truth = pl.read_parquet(path).rename({"line": "__line"})
+    known = rows.select("__line").join(truth, on="__line", how="left", maintain_order="left")["probability"].to_numpy()
+    users = rows["__user"].to_numpy() if "__user" in rows.columns else None
+    logits = np.log(known) - np.log1p(-known)
+    found = compute_metrics(
+        rows["__label"].to_numpy(), logits, rows["__domain"].to_numpy(), manifest.num_all_domains, users
+    )
+    return found.to_json()
 
 
 def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Progress | None = None) -> PredictReport:
