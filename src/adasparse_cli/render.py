@@ -66,10 +66,9 @@ def show(
         table = Table()
         for position, name in enumerate(names):
             numeric = bool(rows) and all(_is_figure(row.get(name)) for row in rows)
-            # figures and the first column stay whole; other text is folded where the terminal is narrow
-            table.add_column(
-                name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or position == 0
-            )
+            # figures and the first column stay whole; headers and other text are folded in a narrow terminal
+            whole = max((len(cell(row.get(name))) for row in rows), default=0) if numeric or position == 0 else None
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold", min_width=whole)
         for row in rows:
             table.add_row(*(cell(row.get(name)) for name in names))
         out.print(table)

@@ -69,7 +69,7 @@ def test_evaluate_gives_the_reports_metrics_again(home: Path) -> None:
     report = json.loads((next(home.glob("runs/twin/adasparse-fusion/*")) / "report.json").read_text())
     assert found["metrics"] == report["metrics"]
     assert found["best_possible"]["test"]["log_loss"] < report["metrics"]["test"]["log_loss"]
-    assert "test, best possible" in adasparse(home, "evaluate", "adasparse-fusion").stdout
+    assert "test, truth" in adasparse(home, "evaluate", "adasparse-fusion").stdout
 
 
 def test_predict_scores_a_raw_file_as_the_run_scored_the_same_rows(home: Path) -> None:
@@ -224,6 +224,31 @@ def test_a_run_killed_at_random_moments_ends_bit_equal_to_one_left_alone(home: P
     assert killed >= times // 2, f"{killed} kills in {time.monotonic() - started:.0f} s"
     assert len(sittings) >= 2
     assert bytes_of(run) == bytes_of(alone)
+
+
+def test_a_loss_that_is_not_finite_exits_with_7_and_marks_the_run_as_failed(home: Path) -> None:
+    done = adasparse(home, "train", *SMALL, "loop.learning_rate=1e20", "seed=333", code=7)
+    assert "the loss is not finite at step" in done.stderr
+    assert "loop.learning_rate" in done.stderr
+    (run,) = home.glob("runs/twin/adasparse-fusion/*s333")
+    assert "not finite" in (run / "FAILED").read_text()
+    rows = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    assert [row["state"] for row in rows if row["run"] == run.name] == ["failed"]
+
+
+def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    lines = ["clicked,country,item"]
+    lines += [f"{int(draw.random() < 0.3)},c{draw.randrange(3)},i{draw.randrange(9)}" for _ in range(400)]
+    (tmp_path / "clicks.csv").write_text("\n".join(lines) + "\n")
+    words = ("data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
+    adasparse(tmp_path, "prep", *words)
+    for model in ("dnn", "adasparse"):
+        done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", model, *SMALL[1:])
+        assert "data=tabular data.name=clicks" in done.stdout
+    (tmp_path / "new.csv").write_text("item,country\ni1,c1\ni99,c9\n")
+    done = adasparse(tmp_path, "predict", "clicks/adasparse", "new.csv")
+    assert "2 rows scored, 1 of them of domains unseen" in done.stdout
 
 
 def test_an_interrupt_saves_first(home: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from adasparse_cli.choices import Split
 from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder
 from adasparse_cli.commands.train import show_metrics
-from adasparse_cli.render import show_json
+from adasparse_cli.render import say, show_json
 
 EXAMPLES = """
 Examples:
@@ -38,5 +38,7 @@ def evaluate(
         found = {"run": str(report.run), "metrics": report.metrics}
         show_json({**found, "best_possible": report.best_possible} if report.best_possible else found)
     else:
-        best = {f"{name}, best possible": metrics for name, metrics in report.best_possible.items()}
+        best = {f"{name}, truth": metrics for name, metrics in report.best_possible.items()}
         show_metrics({**report.metrics, **best}, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")
+        if best:
+            say("truth: metrics of the true probabilities that made the labels; a model cannot do better but by chance")

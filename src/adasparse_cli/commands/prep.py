@@ -53,6 +53,8 @@ def prep(
 
 def show_prepared(report: PrepReport, form: Format) -> None:
     """What prepared data hold."""
+    from adasparse_cli.jobs.prepare import words_for
+
     manifest = report.manifest
     if form is Format.json:
         show_json(manifest.to_json())
@@ -77,7 +79,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
     say(f"exact duplicate rows: {manifest.duplicates:,} ({manifest.settings['duplicates']})")
     say(f"rejected rows: {sum(manifest.rejected.values()):,}")
     say(f"prepared in {report.folder}")
-    say(f"next: adasparse train data={manifest.settings['name']}")
+    say(f"next: adasparse train {words_for(manifest)}")
 
 
 def _show_inspection(inspection: Inspection, form: Format) -> None:

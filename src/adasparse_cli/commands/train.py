@@ -80,7 +80,7 @@ def _show_run(report: Mapping[str, Any], folder: Path) -> None:
     say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best weights from step {report['best_step']:,}")
     say(f"run: {folder}")
     baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
-    say(f"next: {baseline} data={report['data']['name']}    to compare")
+    say(f"next: {baseline} {report['data']['words']}    to compare")
     say(f"      adasparse predict {folder.name} FILE    to score new rows")
 
 

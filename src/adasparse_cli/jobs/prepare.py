@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.config import compose, explicit_keys, plain, typed
+from adasparse_cli.config import choices_in, compose, explicit_keys, plain, typed
 from adasparse_cli.errors import DataError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
@@ -80,9 +80,9 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
         manifest = existing(job.folder)
         if manifest is not None and is_current(manifest, values, list(job.raw)):
             return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+        _require_sources(job)
         if manifest is not None:
             progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
-        _require_sources(job)
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
@@ -97,6 +97,13 @@ def _require_sources(job: PrepJob) -> None:
     missing = [str(path) for path in job.raw if not path.exists()]
     if missing:
         raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
+
+
+def words_for(manifest: Manifest) -> str:
+    """What to type to name these data in another command."""
+    if manifest.name in choices_in("data"):
+        return f"data={manifest.name}"
+    return f"data={manifest.recipe} data.name={manifest.name}"
 
 
 def existing(folder: Path) -> Manifest | None:

@@ -56,8 +56,12 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
     return None
 
 
-def write_environment(folder: Path, *, device: str, threads: int, fingerprint: str) -> None:
-    """Record what the run stands on, once; a run that goes on elsewhere adds to it what differs."""
+def write_environment(folder: Path, *, device: str, threads: int, fingerprint: str) -> list[str]:
+    """Record what this sitting of the run stands on.
+
+    Returns:
+        What differs from the sitting before: then the end need not be the same to the bit.
+    """
     path = folder / "environment.json"
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,8 +72,15 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
         "versions": {name: version(name) for name in ("adasparse-cli", "torch", "numpy", "polars", "safetensors")},
         "git_commit": _git_commit(),
     }
-    sittings = [*read_json(path)["sittings"], sitting] if path.exists() else [sitting]
-    write_json(path, {"data_fingerprint": fingerprint, "sittings": sittings})
+    before = read_json(path)["sittings"] if path.exists() else []
+    write_json(path, {"data_fingerprint": fingerprint, "sittings": [*before, sitting]})
+    if not before:
+        return []
+    return [
+        f"{name}: {before[-1][name]} before, {sitting[name]} now"
+        for name in ("device", "threads", "versions")
+        if before[-1][name] != sitting[name]
+    ]
 
 
 def finish(folder: Path, *, error: str | None = None) -> None:

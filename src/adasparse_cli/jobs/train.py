@@ -17,7 +17,7 @@ from adasparse_cli.choices import Split
 from adasparse_cli.config import compose, plain, typed
 from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, UsageError
 from adasparse_cli.files import only_owner, read_json, write_atomically, write_json, write_text
-from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep
+from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep, words_for
 from adasparse_cli.jobs.run_folder import DONE, REPORT, finish, latest_alike, new_run, write_environment
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
@@ -165,7 +165,9 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
         verify(data_folder, manifest)
     keep_large_blocks()
     device, threads = chosen_device(job.device), set_threads(job.threads)
-    write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    changes = write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    if changes:
+        progress.note(f"the run goes on under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
     _require_learnable(manifest)
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
@@ -211,6 +213,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
         "run": str(Path(*folder.parts[-3:])),
         "data": {
             "name": manifest.name,
+            "words": words_for(manifest),
             "fingerprint": manifest.fingerprint,
             "domain": list(manifest.domain),
             "num_domains": manifest.num_domains,
