@@ -10,19 +10,17 @@ column groups the user metrics and is a categorical field like any other.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 
 from adasparse_cli.choices import Between, FieldKind, FieldRole
+from adasparse_cli.data_prep.tabular_formats import Table, opened_table
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.hashing import row_hashes
-from adasparse_cli.prep.lines import TextFile
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -39,9 +37,7 @@ from adasparse_cli.prep.recipe import (
     nearest_names,
 )
 
-SAMPLE_BYTES, SAMPLE_ROWS, PARQUET_ROWS = 4 << 20, 50_000, 250_000
 MOSTLY = 0.95
-_SEPARATORS = (",", "\t", ";", "|")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WHOLE = r"^[+-]?\d+$"
 _DATES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -76,17 +72,6 @@ class Settings(DataSettings):
     identifier_share: Annotated[float, Between(0, 1)]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """An opened file: its columns, its first rows, and all of its rows as frames of text with LINE."""
-
-    path: Path
-    columns: list[str]
-    sample: pl.DataFrame
-    frames: Callable[[], Iterator[pl.DataFrame]]
-    consumed: Callable[[], int]
-
-
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
     """The files, as given."""
     if not raw:
@@ -97,7 +82,7 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
 def read(settings: Settings, sources: list[Path]) -> RawData:
     """Open the files, infer what was not said, and say what was inferred."""
     rejects: list[Reject] = []
-    tables = [_opened(path, settings, rejects) for path in sources]
+    tables = [opened_table(path, settings, rejects) for path in sources]
     first = tables[0]
     for table in tables[1:]:
         lacking = [name for name in first.columns if name not in table.columns and name != settings.label]
@@ -120,161 +105,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     )
 
 
-def _opened(path: Path, settings: Settings, rejects: list[Reject]) -> _Table:
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zip")]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix in (".parquet", ".pq"):
-        return _open_parquet(path, settings)
-    if suffix in (".ndjson", ".jsonl"):
-        return _open_ndjson(path, settings, rejects)
-    return _open_text(path, settings, rejects, "\t" if suffix in (".tsv", ".tab") else None)
-
-
-def _open_text(path: Path, settings: Settings, rejects: list[Reject], usual: str | None) -> _Table:
-    separator = settings.separator or usual
-    if separator is None:
-        header = TextFile(path, b",", []).header.decode("utf-8", "replace")
-        separator = max(_SEPARATORS, key=header.count)
-    if len(separator.encode()) != 1:
-        raise UsageError(f"data.separator={separator!r} is not one character", hint="such as ',' or '\\t'")
-
-    def opened(sink: list[Reject]) -> TextFile:
-        return TextFile(path, separator.encode(), sink, quoted=True)
-
-    file = opened(rejects)
-    columns = file.columns
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}:1: the header names {twice[0]} twice", hint="give each column a name of its own")
-
-    def frames(source: TextFile, block_bytes: int = 32 << 20) -> Iterator[pl.DataFrame]:
-        for block in source.blocks(block_bytes):
-            if b'"' in block.data:
-                yield _unquoted(block.data, block.lines.tolist(), source, columns, separator)
-            else:
-                text = pl.read_csv(
-                    block.data,
-                    has_header=False,
-                    separator=separator,
-                    quote_char=None,
-                    schema=dict.fromkeys(columns, pl.String),
-                    empty_string_is_null=False,
-                )
-                yield text.with_columns(pl.Series(LINE, block.lines, dtype=pl.Int64))
-
-    sample = next(frames(opened([]), SAMPLE_BYTES), pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
-    return _Table(path, columns, sample, lambda: frames(file), lambda: file.consumed)
-
-
-def _unquoted(data: bytes, lines: list[int], file: TextFile, columns: list[str], separator: str) -> pl.DataFrame:
-    """Lines with quotes, one by one: a quote that is not closed spoils its own line and no other."""
-    rows, kept = [], []
-    for line, text in zip(lines, data.decode("utf-8").split("\n"), strict=False):
-        try:
-            row = next(csv.reader([text], delimiter=separator, strict=True))
-        except csv.Error:
-            file.reject(line, "", text, "has a quote that does not close on its line, or closes too early")
-            continue
-        if len(row) == len(columns):
-            rows.append(row)
-            kept.append(line)
-        else:
-            many = "too many" if len(row) > len(columns) else "too few"
-            file.reject(line, "", text, f"{many} columns: {len(row)} where the header has {len(columns)}")
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
-    return frame.with_columns(pl.Series(LINE, kept, dtype=pl.Int64))
-
-
-def _open_ndjson(path: Path, settings: Settings, rejects: list[Reject]) -> _Table:
-    def objects(source: TextFile, block_bytes: int) -> Iterator[list[tuple[int, dict[str, str | None]]]]:
-        for block in source.blocks(block_bytes):
-            found = []
-            for line, text in zip(block.lines.tolist(), block.data.split(b"\n"), strict=False):
-                row = _json_row(text, line, source, settings.list_separator)
-                if row is not None:
-                    found.append((line, row))
-            yield found
-
-    first = next(objects(TextFile(path, None, []), SAMPLE_BYTES), [])
-    columns = list(dict.fromkeys(name for _, row in first for name in row))
-    if not columns:
-        raise DataError(f"{path}:1: holds no JSON object", hint='each line must be one, such as {"clicked": 1, …}')
-    file = TextFile(path, None, rejects)
-
-    def frame(found: list[tuple[int, dict[str, str | None]]]) -> pl.DataFrame:
-        kept = []
-        for line, row in found:
-            strange = [name for name in row if name not in columns]
-            if strange:
-                file.reject(line, strange[0], row[strange[0]] or "", "is a key that the first rows lack")
-            else:
-                kept.append((line, row))
-        data = {name: pl.Series(name, [row.get(name) for _, row in kept], dtype=pl.String) for name in columns}
-        return pl.DataFrame({**data, LINE: pl.Series([line for line, _ in kept], dtype=pl.Int64)})
-
-    def frames() -> Iterator[pl.DataFrame]:
-        for found in objects(file, 32 << 20):
-            yield frame(found)
-
-    return _Table(path, columns, frame(first), frames, lambda: file.consumed)
-
-
-def _json_row(text: bytes, line: int, file: TextFile, list_separator: str) -> dict[str, str | None] | None:
-    # numbers stay as they are written: an id never goes through a float
-    try:
-        row = json.loads(text, parse_float=str, parse_int=str)
-    except ValueError:
-        file.reject(line, "", text[:80].decode("utf-8", "replace"), "is no JSON")
-        return None
-    if not isinstance(row, dict):
-        file.reject(line, "", text[:80].decode("utf-8", "replace"), "is no JSON object")
-        return None
-    plain: dict[str, str | None] = {}
-    for name, value in row.items():
-        if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
-            plain[name] = list_separator.join(_json_text(item) or "" for item in value)
-        elif isinstance(value, (list, dict)):
-            file.reject(line, name, str(value), "is nested")
-            return None
-        else:
-            plain[name] = _json_text(value)
-    return plain
-
-
-def _json_text(value: Any) -> str | None:
-    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _open_parquet(path: Path, settings: Settings) -> _Table:
-    try:
-        scanned = pl.scan_parquet(path)
-        schema = scanned.collect_schema()
-        rows = int(scanned.select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file: {error}", hint="get the file again") from None
-    done = 0
-
-    def text(start: int, number: int) -> pl.DataFrame:
-        frame = scanned.slice(start, number).collect()
-        columns = [
-            frame[name].cast(pl.List(pl.String)).list.join(settings.list_separator)
-            if isinstance(kind, pl.List)
-            else frame[name].cast(pl.String)
-            for name, kind in schema.items()
-        ]
-        # the first row of a table without header lines is line 2, as it would be in a text file
-        return pl.DataFrame(columns).with_columns(pl.int_range(start + 2, start + 2 + frame.height).alias(LINE))
-
-    def frames() -> Iterator[pl.DataFrame]:
-        nonlocal done
-        for start in range(0, rows, PARQUET_ROWS):
-            yield text(start, PARQUET_ROWS)
-            done = path.stat().st_size * min(start + PARQUET_ROWS, rows) // max(rows, 1)
-
-    return _Table(path, list(schema), text(0, SAMPLE_ROWS), frames, lambda: done)
-
-
-def _require_columns(settings: Settings, table: _Table) -> None:
+def _require_columns(settings: Settings, table: Table) -> None:
     wanted = {
         "data.domain": list(settings.domain),
         "data.domain_aware": list(settings.domain_aware),
@@ -293,7 +124,7 @@ def _require_columns(settings: Settings, table: _Table) -> None:
                 )
 
 
-def _planned(settings: Settings, table: _Table) -> tuple[list[FieldPlan], list[str]]:
+def _planned(settings: Settings, table: Table) -> tuple[list[FieldPlan], list[str]]:
     """The fields, and one line for each thing inferred."""
     aware = settings.domain_aware or settings.domain
     special = {settings.label, settings.timestamp}
@@ -353,7 +184,7 @@ def _with_nulls(frame: pl.DataFrame, name: str, settings: Settings) -> pl.Series
 
 
 def _frames(
-    settings: Settings, tables: list[_Table], plans: list[FieldPlan], rejects: list[Reject]
+    settings: Settings, tables: list[Table], plans: list[FieldPlan], rejects: list[Reject]
 ) -> Iterator[pl.DataFrame]:
     for index, table in enumerate(tables):
         for frame in table.frames():

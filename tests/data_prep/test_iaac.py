@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from adasparse_cli.data_prep import iaac
 
 from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.data_prep import iaac
 from adasparse_cli.errors import AdasparseError, DataError, TooManyRejectedError
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import encode_rows, is_current, open_prepared, read_bags, read_split, verify

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from adasparse_cli.data_prep import tabular
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.data_prep import tabular, tabular_formats
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import read_split
@@ -136,7 +136,7 @@ def test_a_bad_row_is_named_and_spoils_no_other(tmp_path: Path, line: str, colum
 
 
 def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular, "SAMPLE_BYTES", 400)
+    monkeypatch.setattr(tabular_formats, "SAMPLE_BYTES", 400)
     path = written(tmp_path, "a.ndjson", table(5))
     bad = ['{"y": 1', "7", '{"y": 1, "place": {"a": 1}}', '{"y": 1, "odd": 2}']
     path.write_text(path.read_text() + "\n".join(bad) + "\n")

@@ -10,9 +10,9 @@ from types import ModuleType
 import numpy as np
 import polars as pl
 import pytest
-from adasparse_cli.data_prep import iaac, twin
 
 from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.data_prep import iaac, twin, twin_logit
 from adasparse_cli.errors import UsageError
 from adasparse_cli.metrics import auc
 from adasparse_cli.prep.prepare import prepare
@@ -113,7 +113,7 @@ def test_at_heterogeneity_0_domains_differ_in_their_base_rate_alone() -> None:
     # the taste is a table of group × category, price, brand, city, hour: equal keys, equal taste
     logit = np.log(other.probability / (1 - other.probability))
     taste = logit - np.log(other.without_taste / (1 - other.without_taste))
-    domain = twin._domain_of_users(other.users)[other.user]
+    domain = twin_logit.domain_of_users(other.users)[other.user]
     first, second = (groups[domain] for groups in other.groups)
     table = pl.DataFrame(
         {
@@ -146,7 +146,7 @@ def test_the_truth_stands_beside_the_text_and_no_field_comes_from_it(tmp_path: P
     manifest = prepare(settings, plain(settings), [], tmp_path / "twin", Silent())
     truth = pl.read_parquet(tmp_path / "twin" / "truth" / "rows.parquet")
     domains = pl.read_parquet(tmp_path / "twin" / "truth" / "domains.parquet")
-    assert domains["group"].n_unique() == twin.GROUPS
+    assert domains["group"].n_unique() == twin_logit.GROUPS
     rows = pl.concat([read_split(tmp_path / "twin", manifest, split) for split in ("train", "valid", "test")])  # type: ignore[arg-type]
     joined = rows.join(truth, left_on="__line", right_on="line")
     assert joined.height == 5000

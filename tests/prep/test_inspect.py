@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
-from adasparse_cli.data_prep import tabular
 
 from adasparse_cli.config import compose, typed
+from adasparse_cli.data_prep import tabular
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.recipe import Silent
 

@@ -1,0 +1,173 @@
+"""How likely each row of the twin is to end in a purchase: level effects, tastes of domains, and their solution.
+
+logit = base + level effects + item, shop and user effects + match effect + heterogeneity · taste(groups of the domain)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.data_prep import twin_marginals as known
+from adasparse_cli.data_prep.twin_population import Floats, Integers
+
+GROUPS = 12
+# Standard deviations of tastes, chosen so that the true probabilities reach an AUC of about 0.71 at heterogeneity 0,
+# where little more can be learnt from IAAC, and a GAUC by domain of about 0.79 at 1.
+TASTE = {"category": 0.70, "price": 0.70, "brand": 0.50, "city": 0.50, "hour": 0.50}
+MATCH_EFFECT = 0.25
+# Large brands and cities have a taste of their own; small ones share one by chance.
+TASTE_BRANDS, TASTE_CITIES, HOUR_BANDS = 40, 30, 6
+SECOND_GROUP = 0.2  # weight of a domain's second group
+STRAYING = 0.25  # share of domains whose group does not follow from their gender, age and star
+SOLVER_ROWS, SOLVER_ROUNDS = 400_000, 12
+
+DOMAIN_LEVELS = (
+    np.array([known.MISSING, *known.GENDER]),
+    np.array([known.MISSING, *known.AGE]),
+    np.array([known.MISSING, *known.STAR]),
+)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A column whose levels have an effect each, and the relative rates that its levels shall have (NaN: any)."""
+
+    level: Integers
+    rates: Floats
+
+
+def levels(
+    items: pl.DataFrame,
+    shops: pl.DataFrame,
+    users: pl.DataFrame,
+    item: Integers,
+    user: Integers,
+    hour: Integers,
+    day: Integers,
+    rank: Integers,
+) -> dict[str, Factor]:
+    """The levels of each row that the rate depends on, as indices."""
+
+    def factor(values: Integers, table: dict[int, tuple[int, float]]) -> Factor:
+        names = np.array(list(table))
+        # a missing value is the last level, of any rate
+        level = np.where(values == known.MISSING, len(names), np.searchsorted(names, values))
+        return Factor(level, np.array([*(rate for _, rate in table.values()), np.nan]))
+
+    shop = items["shop"].to_numpy()[item]
+    return {
+        "category": Factor(items["category"].to_numpy()[item], np.array([rate for _, rate in known.CATEGORY])),
+        "price": factor(items["price"].to_numpy()[item], known.PRICE),
+        "sales": factor(items["sales"].to_numpy()[item], known.SALES),
+        "gender": factor(users["gender"].to_numpy()[user], known.GENDER),
+        "age": factor(users["age"].to_numpy()[user], known.AGE),
+        "star": factor(users["star"].to_numpy()[user], known.STAR),
+        "hour": Factor(hour, np.array(known.HOUR_FACTORS)),
+        "day": Factor(day, np.array([])),
+        "brand": Factor(shops["brand_level"].to_numpy()[shop], np.array([])),
+        "city": Factor(shops["city_level"].to_numpy()[shop], np.array([])),
+        "rank": Factor(np.minimum(rank, 3), np.array([])),
+    }
+
+
+def domain_groups(draw: np.random.Generator) -> tuple[Integers, Integers]:
+    """First and second group of each domain: like genders, ages and stars mostly share one."""
+    genders, ages, stars = np.meshgrid(*(np.arange(len(levels)) for levels in DOMAIN_LEVELS), indexing="ij")
+    cell = (genders == 2) * 6 + np.minimum(ages // 3, 2) * 2 + (stars > 5)
+    names = draw.permutation(GROUPS)
+    first = names[cell.ravel()]
+    stray = draw.random(len(first)) < STRAYING
+    first = np.where(stray, draw.integers(0, GROUPS, len(first)), first)
+    return first, draw.integers(0, GROUPS, len(first))
+
+
+def domain_of_users(users: pl.DataFrame) -> Integers:
+    places = [
+        np.searchsorted(levels, users[name].to_numpy())
+        for name, levels in zip(("gender", "age", "star"), DOMAIN_LEVELS, strict=True)
+    ]
+    return np.ravel_multi_index(tuple(places), tuple(len(levels) for levels in DOMAIN_LEVELS)).astype(np.int64)
+
+
+def logits(
+    draw: np.random.Generator,
+    heterogeneity: float,
+    profile: known.Profile,
+    factors: dict[str, Factor],
+    items: pl.DataFrame,
+    shops: pl.DataFrame,
+    users: pl.DataFrame,
+    item: Integers,
+    user: Integers,
+    groups: tuple[Integers, Integers],
+) -> tuple[Floats, Floats]:
+    """The logit of each row, with and without its domain's taste; both reach the known rates of all levels."""
+    shop = items["shop"].to_numpy()[item]
+    fixed = items["effect"].to_numpy()[item] + shops["effect"].to_numpy()[shop] + users["effect"].to_numpy()[user]
+    fixed += 0.08 * shops["score"].to_numpy()[shop]
+    fixed += np.array([-1.2, 0.4, 0.0, -0.4])[factors["rank"].level] * MATCH_EFFECT
+    # Tastes are drawn even where they do not count, so that one seed gives one world at every heterogeneity.
+    taste = _taste(draw, factors, domain_of_users(users)[user], groups)
+    offsets = _solved(draw, profile, factors, fixed + heterogeneity * taste)
+    return fixed + heterogeneity * taste + offsets, fixed + offsets
+
+
+def _taste(
+    draw: np.random.Generator, factors: dict[str, Factor], domain: Integers, groups: tuple[Integers, Integers]
+) -> Floats:
+    first, second = groups
+    levels = {
+        "category": factors["category"].level,
+        "price": factors["price"].level,
+        "brand": _few(factors["brand"].level, TASTE_BRANDS),
+        "city": _few(factors["city"].level, TASTE_CITIES),
+        "hour": factors["hour"].level * HOUR_BANDS // 24,
+    }
+    total = np.zeros(len(domain))
+    for name, level in levels.items():
+        table = draw.normal(0, TASTE[name], (GROUPS, int(level.max()) + 1))
+        total += (1 - SECOND_GROUP) * table[first[domain], level] + SECOND_GROUP * table[second[domain], level]
+    return total
+
+
+def _few(level: Integers, number: int) -> Integers:
+    """The largest levels apart, the others folded onto as many again."""
+    return np.where(level < number, level, number + level % number)
+
+
+def _solved(draw: np.random.Generator, profile: known.Profile, factors: dict[str, Factor], rest: Floats) -> Floats:
+    """Effects of levels such that each level's rate is the known one, by turns (a sample of rows is enough)."""
+    sample = np.arange(len(rest))
+    if len(rest) > SOLVER_ROWS:
+        sample = np.sort(draw.choice(len(rest), SOLVER_ROWS, replace=False))
+    targets: dict[str, Floats] = {}
+    for name, factor in factors.items():
+        if name == "day":
+            if profile.day_rates is not None:
+                targets[name] = np.array(profile.day_rates)
+        elif len(factor.rates):
+            weights = np.bincount(factor.level[sample], minlength=len(factor.rates)).astype(np.float64)
+            given = np.isfinite(factor.rates)
+            overall = np.average(factor.rates[given], weights=np.maximum(weights[given], 1e-9))
+            targets[name] = factor.rates * profile.rate / overall
+    effects = {name: np.zeros(len(target)) for name, target in targets.items()}
+    level = {name: factors[name].level[sample] for name in targets}
+    logit = rest[sample] + np.log(profile.rate / (1 - profile.rate))
+    base = logit.copy()
+    for _ in range(SOLVER_ROUNDS):
+        for name, target in targets.items():
+            rate = 1 / (1 + np.exp(-logit))
+            count = np.bincount(level[name], minlength=len(target))
+            found = np.bincount(level[name], weights=rate, minlength=len(target)) / np.maximum(count, 1)
+            known_level = np.isfinite(target) & (count > 0)
+            step = np.zeros(len(target))
+            wanted, had = target[known_level], found[known_level]
+            step[known_level] = np.log(wanted / (1 - wanted)) - np.log(had / (1 - had))
+            effects[name] += step
+            logit += step[level[name]]
+    shift = np.log(profile.rate / (1 - profile.rate))
+    assert np.isfinite(logit - base).all()
+    return shift + sum((effects[name][factors[name].level] for name in targets), start=np.zeros(len(rest)))
