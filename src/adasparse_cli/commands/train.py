@@ -115,6 +115,11 @@ def _show_sparsity(sparsity: Mapping[str, Any]) -> None:
         rows.append(row)
     what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
     show(rows, title=f"Sparsity, the share of neurons cut ({what})")
+    if not all(row.get("within interval", True) for row in rows):
+        say(
+            "the regulariser starts weak and grows over the steps: a layer outside its interval needs more steps, "
+            "or a larger model.regulariser.start"
+        )
 
 
 def _show_domains(folder: Path, domain: Sequence[str]) -> None:
