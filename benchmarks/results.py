@@ -80,8 +80,7 @@ def table(name: str, arms: dict[str, dict[int, dict[str, Any]]], data: Path | No
     print(
         f"{any_report['data']['splits']['train']['rows']:,} training rows, {test['rows']:,} test rows with {test['positives']:,} "
         f"positives; {any_report['data']['num_domains']:,} domains in training; {test['one_class_domains']} of {test['domains']} "
-        f"test domains have one class ({test['one_class_domain_row_share']:.1%} of rows) and are left out of the GAUC. "
-        f"Data fingerprint `{any_report['data']['fingerprint'][:12]}`.\n"
+        f"test domains have one class ({test['one_class_domain_row_share']:.1%} of rows) and are left out of the GAUC.\n"
     )
     columns = [
         "arm",

@@ -27,6 +27,7 @@ from adasparse_cli.prep.recipe import (
 )
 
 SPLIT, PLACE = "__split", "__place"
+HASHES_AT_ONCE = 1_000_000
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Spill:
     def add(self, frame: pl.DataFrame) -> None:
         """Write the next frame."""
         path = self.folder / f"{len(self.paths):06d}.arrow"
-        frame.write_ipc(path)
+        _write(frame, path)
         self.paths.append(path)
         self.rows += frame.height
         for source, count in frame[SOURCE].value_counts().rows():
@@ -102,20 +103,24 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress) -> Spill:
 
 def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
     """The second and later copies of exactly equal labelled rows; with `drop` they are taken out."""
-    keys = spill.scan([ROW_HASH, LABEL]).collect()
-    labelled = keys[LABEL].is_not_null()
-    again = labelled & ~keys[ROW_HASH].is_first_distinct()
-    count = int(again.sum())
-    if count and rule is DuplicateRule.drop:
+    # equal rows have equal hashes, so they can be looked for among those of one remainder at a time
+    parts = spill.rows // HASHES_AT_ONCE + 1
+    labelled = spill.scan([ROW_HASH, LABEL]).with_row_index("row").filter(pl.col(LABEL).is_not_null())
+    again: list[np.ndarray] = []
+    for part in range(parts):
+        keys = labelled.filter(pl.col(ROW_HASH) % parts == part).select("row", ROW_HASH).collect().sort("row")
+        again.append(keys.filter(~keys[ROW_HASH].is_first_distinct())["row"].to_numpy())
+    copies = np.concatenate(again)
+    if len(copies) and rule is DuplicateRule.drop:
         start = 0
         for path in spill.paths:
             frame = pl.read_ipc(path)
-            own = again.slice(start, frame.height)
+            own = copies[(copies >= start) & (copies < start + frame.height)] - start
             start += frame.height
-            if own.any():
-                _rewrite(path, frame.filter(~own))
-        spill.rows -= count
-    return count
+            if len(own):
+                _rewrite(path, frame.with_row_index("row").filter(~pl.col("row").is_in(own)).drop("row"))
+        spill.rows -= len(copies)
+    return len(copies)
 
 
 def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
@@ -181,8 +186,13 @@ def _places(spill: Spill, settings: DataSettings) -> pl.Series:
 def _rewrite(path: Path, frame: pl.DataFrame) -> None:
     # the frame may still be mapped from the file it replaces
     new = path.with_suffix(".new")
-    frame.write_ipc(new)
+    _write(frame, new)
     new.replace(path)
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    # packed files are read into memory column by column; plain ones would be mapped whole and stay resident
+    frame.write_ipc(path, compression="lz4")
 
 
 def field_columns(plans: tuple[FieldPlan, ...]) -> tuple[FieldPlan, ...]:

@@ -8,7 +8,7 @@ import polars as pl
 
 from adasparse_cli.files import write_atomically
 
-PART_ROWS = 1 << 20
+PART_ROWS = 1 << 18
 GROUP_ROWS = 1 << 17
 
 
