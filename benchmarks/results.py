@@ -102,9 +102,13 @@ def table(name: str, arms: dict[str, dict[int, dict[str, Any]]], data: Path | No
         ]
         cells += [ranges(reports, "at_end"), ranges(reports, "test")]
         print("| " + " | ".join(cells) + " |")
+    placebo = next((arms[arm] for arm in arms if arm.startswith("fusion") and "placebo" in arm), None)
     if data is not None and (data / name / "truth").exists():
         truth = true_metrics(data / name, open_prepared(data / name), Split.test) or {}
         print("| true probabilities | | " + " | ".join(f"{truth[metric]:.4f}" for metric in METRICS) + " | | | | |")
+    if placebo is not None:
+        gaps = {label: difference(arms["fusion"], placebo, metric) for metric, label in METRICS.items()}
+        print("\nFusion over its placebo: " + ", ".join(f"{label} {gap}" for label, gap in gaps.items()) + ".")
     print()
 
 

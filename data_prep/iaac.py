@@ -20,7 +20,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.hashing import row_hashes
-from adasparse_cli.prep.lines import Block, TextFile
+from adasparse_cli.prep.lines import Block, TextFile, in_order
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -184,11 +184,12 @@ def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
 
 
 def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
-    for index, file in enumerate(files):
-        for block in file.blocks():
-            rows = _parsed(block, file)
-            if rows.height:
-                yield _features(rows, source=index)
+    def frame(index: int, block: Block) -> pl.DataFrame | None:
+        rows = _parsed(block, files[index])
+        return _features(rows, source=index) if rows.height else None
+
+    blocks = ((index, block) for index, file in enumerate(files) for block in file.blocks())
+    yield from (found for found in in_order(frame, blocks) if found is not None)
 
 
 def _parsed(block: Block, file: TextFile) -> pl.DataFrame:
@@ -317,38 +318,39 @@ def _match(rows: pl.DataFrame, category: pl.Series) -> list[pl.Series]:
     ones; null where it is not among them. shared_property_count: how many of the item's properties are
     predicted, whatever the category they are predicted for; null where nothing is predicted at all.
     """
-    # Items and queries repeat: work is done once per distinct pair.
-    pairs = rows.select("item_property_list", "predict_category_property").with_columns(category.alias("category"))
-    distinct = pairs.unique()
-    queries = distinct["predict_category_property"].unique().alias("predict_category_property")
-    parsed = pl.DataFrame(
+    rows = rows.select("item_property_list", "predict_category_property").with_columns(category.alias("category"))
+    queries = rows["predict_category_property"].unique().alias("predict_category_property")
+    predicted = pl.DataFrame(
         [
             queries,
             _predicted_categories(queries).alias("categories"),
             _predicted_properties(queries).alias("properties"),
         ]
     )
-    items = distinct["item_property_list"].unique().alias("item_property_list")
+    return [_ranks(rows, predicted), _shared(rows, predicted)]
+
+
+def _ranks(rows: pl.DataFrame, predicted: pl.DataFrame) -> pl.Series:
+    """Worked out once for each query and category that occur together."""
+    keys = ["predict_category_property", "category"]
+    places = predicted.select("predict_category_property", pl.col("categories").alias("category")).explode("category")
+    places = places.with_columns(pl.int_range(1, pl.len() + 1).over("predict_category_property").alias("rank"))
+    places = places.group_by(keys).agg(pl.col("rank").min().cast(pl.Int64))
+    found = rows.select(keys).join(places, on=keys, how="left", maintain_order="left")
+    return found["rank"].alias("predicted_category_rank")
+
+
+def _shared(rows: pl.DataFrame, predicted: pl.DataFrame) -> pl.Series:
+    """Worked out once for each list of properties and query that occur together."""
+    keys = ["item_property_list", "predict_category_property"]
+    items = rows["item_property_list"].unique().alias("item_property_list")
     owned = pl.DataFrame([items, _properties(items).alias("owned")])
-    found = distinct.join(parsed, on="predict_category_property", how="left", maintain_order="left")
-    found = found.join(owned, on="item_property_list", how="left", maintain_order="left")
-    ranked = found.with_row_index("pair").select("pair", "category", "categories").explode("categories")
-    ranked = ranked.with_columns(pl.int_range(1, pl.len() + 1).over("pair").alias("rank"))
-    ranked = ranked.filter(pl.col("category") == pl.col("categories")).group_by("pair").agg(pl.col("rank").min())
-    found = found.with_row_index("pair").join(ranked, on="pair", how="left", maintain_order="left")
-    found = found.with_columns(
-        pl.when(pl.col("predict_category_property") != "-1")
-        .then(pl.col("owned").list.set_intersection("properties").list.len().cast(pl.Int64))
-        .alias("shared")
-    )
-    keys = ["item_property_list", "predict_category_property", "category"]
-    found = pairs.join(
-        found.select(*keys, "rank", "shared"), on=keys, how="left", nulls_equal=True, maintain_order="left"
-    )
-    return [
-        found["rank"].cast(pl.Int64).alias("predicted_category_rank"),
-        found["shared"].alias("shared_property_count"),
-    ]
+    pairs = rows.select(keys).unique(maintain_order=True)
+    found = pairs.join(owned, on=keys[0], how="left", maintain_order="left")
+    found = found.join(predicted, on=keys[1], how="left", maintain_order="left")
+    count = pl.col("owned").list.set_intersection("properties").list.len().cast(pl.Int64)
+    found = found.select(*keys, pl.when(pl.col(keys[1]) != "-1").then(count).alias("shared_property_count"))
+    return rows.select(keys).join(found, on=keys, how="left", maintain_order="left")["shared_property_count"]
 
 
 def _properties(texts: pl.Series) -> pl.Series:

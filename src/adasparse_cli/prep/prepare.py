@@ -82,6 +82,7 @@ def _prepare(
         progress.note(note)
     progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
     spill = spill_frames(raw, work / "spill", progress)
+    raw.rejects.sort(key=lambda reject: ([path.name for path in sources].index(reject.source), reject.line))
     _require_few_rejects(raw.rejects, spill.rows, settings, work)
     duplicates = count_duplicates(spill, settings.duplicates)
     add_split(spill, settings)
