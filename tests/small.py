@@ -9,6 +9,7 @@ import torch
 
 from adasparse_cli.choices import (
     Activation,
+    Backbone,
     FieldKind,
     FieldRole,
     Metric,
@@ -19,6 +20,8 @@ from adasparse_cli.choices import (
     SharpnessRule,
     ThresholdRule,
 )
+from adasparse_cli.config import compose, typed
+from adasparse_cli.layers.cross import CrossSettings
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.adasparse import (
@@ -29,7 +32,6 @@ from adasparse_cli.models.adasparse import (
     ThresholdSettings,
 )
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.models.dnn import DnnSettings
 from adasparse_cli.schema import Field
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.settings import LoopSettings
@@ -61,6 +63,8 @@ def adasparse_settings(mode: Mode = Mode.fusion, **changes: Any) -> AdaSparseSet
     values: dict[str, Any] = {
         "name": "adasparse",
         "mode": mode,
+        "backbone": Backbone.mlp,
+        "cross": CrossSettings(layers=2, rank=None),
         "scale": 2.0,
         "pruner": PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=True),
         "sharpness": SharpnessSettings(rule=SharpnessRule.scheduled, start=0.1, end=5.0, initial=1.0),
@@ -70,9 +74,11 @@ def adasparse_settings(mode: Mode = Mode.fusion, **changes: Any) -> AdaSparseSet
     return AdaSparseSettings(**{**values, **changes})
 
 
-def model(name: str = "adasparse", seed: int = 0, **network_changes: Any) -> Model:
+def model(name: str = "adasparse", seed: int = 0, *words: str, **network_changes: Any) -> Model:
+    """A model with its packaged settings, changed by words such as `model.rank=2`."""
+    tree = compose("train", [f"model={name}", *words])
     torch.manual_seed(seed)
-    settings = {"adasparse": adasparse_settings(), "dnn": DnnSettings(name="dnn")}[name]
+    settings = typed(tree["model"], MODELS[name].Settings, "model")
     built: Model = MODELS[name](settings, network(**network_changes), SHAPE)  # type: ignore[call-arg]
     return built
 

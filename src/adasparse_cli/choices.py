@@ -104,6 +104,29 @@ class ThresholdRule(StrEnum):
     learnable = "learnable"
 
 
+class Backbone(StrEnum):
+    """The network that AdaSparse prunes: fully connected, or DCNv2's, with a cross network beside it."""
+
+    mlp = "mlp"
+    dcnv2 = "dcnv2"
+
+
+class ApgVersion(StrEnum):
+    """Which of APG's forms: whole matrices, shared outer factors, or those over-parameterised."""
+
+    v1 = "v1"
+    v4 = "v4"
+    v5 = "v5"
+
+
+class ApgCondition(StrEnum):
+    """What APG generates weights from: the row's domain, the layer's input, or both."""
+
+    group = "group"
+    self = "self"
+    mix = "mix"
+
+
 class Activation(StrEnum):
     """The non-linearity after each hidden layer."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Mode, Normalisation
@@ -20,6 +21,14 @@ from tests import small
 TREES = {
     **{name: ["model=" + name] for name in MODELS if name != "adasparse"},
     **{f"adasparse-{mode}": [f"model.mode={mode}"] for mode in Mode},
+    "adasparse-dcnv2": ["model.backbone=dcnv2"],
+    "apg-v1": ["model=apg", "model.version=v1"],
+    "apg-v4": ["model=apg", "model.version=v4"],
+    "apg-self": ["model=apg", "model.condition=self"],
+    "apg-mix": ["model=apg", "model.condition=mix"],
+    "dcnv2-low-rank": ["model=dcnv2", "model.cross.rank=3"],
+    "ppnet-ids": ["model=ppnet", "model.id_fields=[tags,item]"],
+    "star-plain": ["model=star", "model.partitioned_norm.enabled=false"],
 }
 
 
@@ -64,11 +73,12 @@ def test_every_parameter_receives_a_gradient(case: str) -> None:
     model, batch = built(case), rows()
     prediction = model(batch)
     (functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels) + prediction.penalty).backward()
+    tables = model.row_tables()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
+        assert parameter.grad.is_sparse == (name in tables), name
         values = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
         assert values.abs().sum() > 0, name
-    assert model.embedding.weight.grad.is_sparse
 
 
 @pytest.mark.parametrize("normalisation", list(Normalisation))
@@ -122,6 +132,23 @@ def test_ids_and_domains_unseen_in_training_are_scored(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", TREES)
+def test_a_domain_unseen_in_training_is_scored_by_the_shared_part(case: str, tmp_path: Path) -> None:
+    """After training, every unseen domain gets the same score, and no domain's private weights enter it."""
+    model = built(case)
+    few = small.rows(200, seed=4)
+    StandardLoop(model, few, few, 6, small.loop_settings(epochs=3), 0, tmp_path).run()
+    model.eval()
+    batch = rows()
+    unseen = [model(replace(batch, domain_ids=torch.full_like(batch.domain_ids, place))).logits for place in (6, 99)]
+    assert torch.equal(*unseen)
+    with torch.no_grad():
+        for name, table in model.row_tables().items():
+            if name != "embedding.weight":
+                table[:6] += 1.0
+    assert torch.equal(model(replace(batch, domain_ids=torch.full_like(batch.domain_ids, 6))).logits, unseen[0])
+
+
+@pytest.mark.parametrize("case", TREES)
 def test_a_small_batch_can_be_learnt_by_heart(case: str, tmp_path: Path) -> None:
     few = small.rows(48, seed=4)
     settings = small.loop_settings(batch_size=48, epochs=250, learning_rate=0.02, evaluations=1)
@@ -143,9 +170,34 @@ def test_a_model_has_its_page_its_yaml_and_its_tests(name: str) -> None:
 
 
 @pytest.mark.parametrize("case", TREES)
-def test_the_parts_of_the_cost_add_up(case: str) -> None:
-    model = built(case)
+def test_the_costs_add_up_and_are_those_that_torch_counts(case: str) -> None:
+    """Truth: torch's own counter of operations. What a batch does once is in both counts and falls out."""
+    model = built(case).eval()
     cost = model.cost()
     total = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
     assert total == sum(parameter.numel() for parameter in model.parameters())
-    assert cost.backbone_multiply_adds == 16 * 16 + 16 * 8 + 8
+    batch = rows()
+    different = [int((batch.condition_ids == k).nonzero()[0]) for k in range(2)]
+    counted = []
+    for chosen in (different[:1], different):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(part(batch, torch.tensor(chosen)))
+        counted.append(counter.get_total_flops() // 2)
+    assert cost.backbone_multiply_adds + cost.domain_multiply_adds == counted[1] - counted[0]
+
+
+def test_the_tower_that_models_share_costs_the_same_in_each() -> None:
+    costs = {
+        name: built(name).cost() for name in ("dnn", "biasnet", "star", "epnet", "ppnet", "saml", "adasparse-fusion")
+    }
+    assert costs["dnn"].backbone_multiply_adds == 16 * 16 + 16 * 8 + 8
+    assert costs["dnn"].domain_multiply_adds == 0
+    for name in ("biasnet", "star", "epnet", "ppnet", "adasparse-fusion"):
+        assert costs[name].backbone_multiply_adds == costs["dnn"].backbone_multiply_adds, name
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_nothing_is_allocated_to_find_out_what_a_model_weighs(case: str) -> None:
+    with torch.device("meta"):
+        assert built(case).cost() == built(case).cost()
+    assert built(case).cost().embedding_parameters > 0

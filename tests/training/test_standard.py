@@ -17,7 +17,8 @@ from adasparse_cli.choices import Metric, Normalisation
 from adasparse_cli.errors import InterruptedRun, NumericError
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.evaluate import score
-from adasparse_cli.training.standard import BEST, LAST, StandardLoop, _batch_bounds
+from adasparse_cli.training.loop import BEST, LAST
+from adasparse_cli.training.standard import StandardLoop, batch_bounds
 from tests.small import loop_settings, model, rows
 
 
@@ -25,7 +26,7 @@ def loop_in(folder: Path, name: str = "adasparse", on_step: Any = None, **change
     network = {key: changes.pop(key) for key in ("dropout", "normalisation") if key in changes}
     folder.mkdir(exist_ok=True)
     return StandardLoop(
-        model=model(name, **network),
+        model=model(name, 0, **network),
         train=rows(500, 1),
         valid=rows(300, 2),
         num_domains=6,
@@ -50,7 +51,7 @@ def test_it_learns_what_can_be_learnt(tmp_path: Path, name: str) -> None:
 def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:
     loop = loop_in(tmp_path)
     seen: list[list[int]] = [[], []]
-    per_epoch = len(loop._bounds)
+    per_epoch = loop.steps_per_epoch
     for step, chosen in loop._batches():
         seen[step // per_epoch] += chosen.tolist()
         loop.state.step = step + 1
@@ -59,9 +60,9 @@ def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> 
 
 
 def test_a_last_batch_of_one_row_joins_the_one_before() -> None:
-    assert _batch_bounds(65, 32) == [(0, 32), (32, 65)]
-    assert _batch_bounds(66, 32) == [(0, 32), (32, 64), (64, 66)]
-    assert _batch_bounds(1, 32) == [(0, 1)]
+    assert batch_bounds(65, 32) == [(0, 32), (32, 65)]
+    assert batch_bounds(66, 32) == [(0, 32), (32, 64), (64, 66)]
+    assert batch_bounds(1, 32) == [(0, 1)]
 
 
 def test_max_steps_ends_the_run_and_its_schedules(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def train(
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
     from adasparse_cli.config import with_flags
-    from adasparse_cli.jobs.train import plan_seeds, run_train
+    from adasparse_cli.jobs.train import model_flags, plan_seeds, run_train
 
-    flags = {"model": model, "model.mode": None if mode is None else mode.value}
+    flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
     form = chosen_format(as_json, as_csv)
     reports: list[Mapping[str, Any]] = []

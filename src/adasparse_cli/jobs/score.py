@@ -18,11 +18,13 @@ from adasparse_cli.jobs.prepare import PrepJob
 from adasparse_cli.jobs.run_folder import CONFIG
 from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
 from adasparse_cli.metrics import compute_metrics
+from adasparse_cli.models.base import Model
 from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_split, verify
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import bags_of, load_rows, load_shape, rows_of
-from adasparse_cli.training.evaluate import metrics_of, score
+from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
+from adasparse_cli.training.evaluate import Scores, metrics_of
+from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
 
 
@@ -88,7 +90,7 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
         if rows.labels is None:
             raise DataError(f"the {split} split has no labels", hint="adasparse predict scores rows without labels")
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
-        scores = score(model, rows, batch_size=run.job.loop.evaluation_batch_size)
+        scores = _scores(run, model, rows)
         metrics[str(split)] = metrics_of(scores, rows, num_domains=run.manifest.num_all_domains).to_json()
         truth = true_metrics(run.data_folder, run.manifest, split)
         if truth is not None:
@@ -140,7 +142,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         model.embedding.set_bags(
             {name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()}
         )
-        scores = score(model, rows, batch_size=run.job.loop.evaluation_batch_size)
+        scores = _scores(run, model, rows)
         frames.append(prediction_frame(rows, scores))
         progress.advance(len(rows))
     if not frames:
@@ -152,3 +154,13 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         write_atomically(output, lambda path: table.write_csv(path))
     unseen = int((table["domain"] >= run.manifest.num_domains).sum())
     return PredictReport(output=output, rows=table.height, rejects=tuple(rejects), unseen_domain_rows=unseen)
+
+
+def _scores(run: SavedRun, model: Model, rows: Rows) -> Scores:
+    """Score rows as the run's loop does; a loop that adapts before a test gets the training rows."""
+
+    def train() -> Rows:
+        found = load_rows(run.data_folder, run.manifest, Split.train, device=rows.field_ids.device)
+        return found.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else found
+
+    return LOOPS[run.job.loop.name].scores_of(model, rows, train, run.job.loop)

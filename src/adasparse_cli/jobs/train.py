@@ -15,7 +15,7 @@ import torch
 
 from adasparse_cli.choices import Split
 from adasparse_cli.config import compose, plain, typed
-from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, UsageError
+from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, ResourceError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_atomically, write_json, write_text
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep, words_for
 from adasparse_cli.jobs.run_folder import DONE, REPORT, finish, latest_alike, new_run, write_environment
@@ -27,10 +27,11 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
-from adasparse_cli.training.evaluate import Scores, metrics_of, score, sparsity_by_domain
-from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
+from adasparse_cli.training.evaluate import Scores, metrics_of, sparsity_by_domain
+from adasparse_cli.training.loop import BEST
+from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.training.machine import chosen_device, free_memory, keep_large_blocks, set_threads
 from adasparse_cli.training.settings import LoopSettings
-from adasparse_cli.training.standard import BEST, StandardLoop
 
 REPORT_VERSION = 1
 _log = logging.getLogger("adasparse_cli")
@@ -94,20 +95,31 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     name = str(tree["model"].get("name"))
     if name not in MODELS:
         raise UsageError(f"model.name={name} is no model", hint=f"the models are {', '.join(sorted(MODELS))}")
+    loop_name = str(tree["loop"].get("name"))
+    if loop_name not in LOOPS:
+        raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
     model = typed(tree["model"], MODELS[name].Settings, "model")
     mode = getattr(model, "mode", None)
+    label = name if mode is None else f"{name}-{mode}"
+    if loop_name != "standard":
+        label = loop_name if name == "dnn" else f"{loop_name}-{label}"
     return TrainJob(
         data=data,
         network=typed(tree["network"], NetworkSettings, "network"),
         model=model,
-        loop=typed(tree["loop"], LoopSettings, "loop"),
+        loop=typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
         seed=int(tree["seed"]),
         device=str(tree["device"]),
         threads=tree["threads"],
         runs=Path(tree["paths"]["runs"]),
         config=tree,
-        label=name if mode is None else f"{name}-{mode}",
+        label=label,
     )
+
+
+def model_flags(name: str | None) -> dict[str, str | None]:
+    """What `--model NAME` sets: a loop's name stands for that loop around the plain network."""
+    return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
 
 
 def run_train(job: TrainJob, progress: Progress | None = None, *, resume: bool = False) -> TrainReport:
@@ -151,6 +163,39 @@ def build_model(job: TrainJob, shape: DataShape) -> Model:
     return model
 
 
+def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str:
+    """What the model weighs and takes while it is trained, in words; nothing is allocated to find out.
+
+    Each parameter stands in memory four times: itself, its gradient, Adam's two moments (the gradient of the
+    embeddings only holds the rows of a batch, and is left out).
+
+    Raises:
+        ResourceError: it would not fit.
+    """
+    with torch.device("meta"):
+        model = build_model(job, shape)
+    cost = model.cost()
+    parts = {
+        "embedding": 12 * cost.embedding_parameters,
+        "backbone": 16 * cost.backbone_parameters,
+        "domain part": 16 * cost.domain_parameters,
+        "per batch": 4 * model.batch_floats(max(job.loop.batch_size, job.loop.evaluation_batch_size)),
+    }
+    count = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
+    breakdown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items() if size)
+    said = (
+        f"{job.label}: {count:,} parameters, {sum(parts.values()) / 2**20:,.0f} MiB in training ({breakdown}) "
+        f"with {shape.num_domains:,} domains"
+    )
+    free = free_memory(device)
+    if sum(parts.values()) > 0.9 * free:
+        raise ResourceError(
+            f"{said}; {free / 2**20:,.0f} MiB are free",
+            hint="choose a smaller network.hidden, a coarser data.domain, or a model that holds less per domain",
+        )
+    return said
+
+
 def trained_model(job: TrainJob, folder: Path, shape: DataShape) -> Model:
     """The job's model with the best weights of its run."""
     model = build_model(job, shape)
@@ -171,9 +216,12 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
     _require_learnable(manifest)
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
-    model = build_model(job, load_shape(data_folder, manifest)).to(device)
+    shape = load_shape(data_folder, manifest)
+    cost = require_memory(job, shape, device)
+    progress.note(cost)
+    model = build_model(job, shape).to(device)
 
-    loop = StandardLoop(
+    loop = LOOPS[job.loop.name](
         model=model,
         train=train,
         valid=valid,
@@ -200,7 +248,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
         rows = valid if split is Split.valid else load_rows(data_folder, manifest, split, device=device)
         # the loop's valid rows are the control arm's already; scoring needs the same view of every split
         rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
-        scores = score(model, rows, batch_size=job.loop.evaluation_batch_size)
+        scores = loop.scores(rows)
         metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()
         if scores.pruned is not None:
             sparsity[split] = [float(share) for share in scores.pruned.mean(axis=0, dtype=np.float64)]

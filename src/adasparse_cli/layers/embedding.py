@@ -38,6 +38,11 @@ class EmbeddedRows:
     conditions: Float[Tensor, "distinct aware_width"]
     condition_of_row: Int[Tensor, " rows"]
 
+    @property
+    def all_fields(self) -> Float[Tensor, "rows width"]:
+        """[e_a ; e_d] of each row."""
+        return torch.cat([self.agnostic, self.aware], dim=1)
+
 
 class FieldEmbedding(nn.Module):
     """Looks up every field of a row in one table; field f's ids start at row offset_f.
@@ -92,13 +97,17 @@ class FieldEmbedding(nn.Module):
             self.register_buffer(name, value, persistent=False)
         for name in ("multi_offsets", "bag_starts", "bag_values"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.long), persistent=False)
+        agnostic = [k for k in [*single, *multi] if k < first_aware]
+        self._first_column = {fields[k].name: place * width for place, k in enumerate(agnostic)}
         self._multi_fields = [(fields[k].name, offsets[k]) for k in multi]
         self.set_bags(bags)
 
     def set_bags(self, bags: Mapping[str, Bags]) -> None:
         """Put these bags in the place of those before, such as the stored ones and a new file's behind them."""
         # Bags of all multi-valued fields stand in one list; a field's first bag is its offset there.
-        bag_offsets, starts, values = [0], [torch.zeros(1, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
+        bag_offsets = [0]
+        starts = [torch.zeros(1, dtype=torch.long, device="cpu")]
+        values = [torch.zeros(0, dtype=torch.long, device="cpu")]
         for name, first_id in self._multi_fields:
             own = bags[name]
             bag_offsets.append(bag_offsets[-1] + len(own.starts) - 1)
@@ -108,6 +117,14 @@ class FieldEmbedding(nn.Module):
         self.multi_offsets = torch.tensor(bag_offsets[:-1], dtype=torch.long, device=device)
         self.bag_starts = torch.cat(starts).to(device)
         self.bag_values = torch.cat(values).to(device)
+
+    def columns_of(self, names: Sequence[str]) -> list[int]:
+        """Where the embeddings of these domain-agnostic fields stand in e_a, in the order of `names`.
+
+        Raises:
+            KeyError: a name is of no domain-agnostic field.
+        """
+        return [self._first_column[name] + k for name in names for k in range(self.width)]
 
     single_columns: Tensor
     single_offsets: Tensor

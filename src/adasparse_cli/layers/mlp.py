@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -44,3 +47,12 @@ class Block(nn.Module):
         """Apply the layer."""
         result: Tensor = self.after(self.linear(x))
         return result
+
+
+def plain_mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """A small network with ReLU between its layers and none at its end, for what models add beside the tower."""
+    widths = [inputs, *hidden]
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))

@@ -7,6 +7,9 @@ With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L la
     h^l  <- h^l ⊙ π^l                                      after activation, normalisation and dropout
     h^1   = layer_1([h^0 ; e_d]),   h^(l+1) = layer_(l+1)(h^l),   logit = head(h^(L−1))
 
+On DCNv2 the cross network reads [h^0 ; e_d] too, after e_a was pruned, and the head reads [cross ; h^(L−1)]; cross
+layers have no pruners of their own.
+
 e_a is pruned, e_d is not. Sparsity is held in an interval by a penalty added to the cross-entropy:
 
     R_s = (1/L) Σ_l λ^l |r^l − r|,   r = (r_min + r_max)/2,
@@ -17,7 +20,7 @@ where r^l is the batch's share of factors that are exactly 0, with the straight-
 Source: Yang et al., AdaSparse: Learning Adaptively Sparse Structures for Multi-Domain Click-Through
 Rate Prediction, CIKM 2022 (arXiv 2206.13108). Ours where the sources are silent: one linear map as the
 pruner; ε = 0.25; the straight-through step; α linear and λ̂ exponential in the step; λ^l constant in the
-gradient. Where we differ: the paper writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only where π is
+gradient; where the cross network stands. Where we differ: the paper writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only where π is
 0 or 1; for fusion we use the share itself. Scaling prunes nothing and has no penalty.
 """
 
@@ -30,7 +33,8 @@ import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.choices import Backbone, Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
 from adasparse_cli.layers.gate import gate
 from adasparse_cli.layers.pruner import Pruner
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
@@ -102,11 +106,14 @@ class AdaSparseSettings:
 
     Args:
         mode: `binarization`, `scaling` or `fusion`.
+        backbone: `mlp`, or `dcnv2` with the cross network that `cross` describes.
         scale: β, the upper end of a weight factor (binarization ignores it).
     """
 
     name: str
     mode: Mode
+    backbone: Backbone
+    cross: CrossSettings
     scale: Annotated[float, Between(0, exclusive=True)]
     pruner: PrunerSettings
     sharpness: SharpnessSettings
@@ -118,14 +125,17 @@ class AdaSparse(Model):
     """A fully connected network whose neurons are weighed or cut per row by one pruner per layer."""
 
     Settings = AdaSparseSettings
+    twice_differentiable = False
 
     def __init__(self, settings: AdaSparseSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
         self.settings = settings
         self.mode = settings.mode
-        inputs = self.embedding.agnostic_width + self.embedding.aware_width
-        self.blocks = self.hidden_blocks(inputs)
-        self.head = nn.Linear(network.hidden[-1] if network.hidden else inputs, 1)
+        self.blocks = self.hidden_blocks(self.inputs)
+        cross = settings.cross
+        crossed = settings.backbone is Backbone.dcnv2
+        self.cross = CrossNetwork(self.inputs, layers=cross.layers, rank=cross.rank) if crossed else None
+        self.head = nn.Linear(self.outputs + (self.inputs if crossed else 0), 1)
         widths = [self.embedding.agnostic_width, *network.hidden]
         first = 0 if settings.pruner.input_layer else 1
         self.pruners = nn.ModuleDict(
@@ -169,6 +179,7 @@ class AdaSparse(Model):
         """Score the rows; the penalty is R_s."""
         embedded = self.embed(batch)
         cuts: list[Tensor] = []
+        crossed: list[Tensor] = []
         h = embedded.agnostic
         for layer in range(len(self.blocks) + 1):
             name = str(layer)
@@ -179,15 +190,17 @@ class AdaSparse(Model):
                 cuts.append(cut)
             if layer == 0:
                 h = torch.cat([h, embedded.aware], dim=1)
+                crossed = [] if self.cross is None else [self.cross(h)]
             if layer < len(self.blocks):
                 h = self.blocks[layer](h)
-        logits = one_logit(self.head, h)
+        logits = one_logit(self.head, torch.cat([*crossed, h], dim=1) if crossed else h)
         return Prediction(logits, self._penalty(cuts, logits), torch.stack(cuts, dim=1).detach())
 
     def cost(self) -> Cost:
         """What the model weighs; its pruners cost about as much as the network they prune."""
         pruners = [pruner.multiply_adds() for pruner in self.pruners.values() if isinstance(pruner, Pruner)]
-        return self._cost(backbone={"blocks": self.blocks, "head": self.head}, domain_multiply_adds=sum(pruners))
+        cross = () if self.cross is None else (self.cross,)
+        return self._cost(backbone=(*cross, self.blocks, self.head), domain_multiply_adds=sum(pruners))
 
     def _sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, Tensor]:
         sharpness = self.sharpness if self.log_sharpness is None else self.log_sharpness[gate_index].exp()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction
 from adasparse_cli.choices import Activation, Between, Normalisation, Pooling
+from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.embedding import Bags, EmbeddedRows, FieldEmbedding
+from adasparse_cli.layers.grouped import DomainTable
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.schema import Field
 
@@ -50,7 +53,11 @@ class DataShape:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Parameters, and multiply-adds per row, of a model's three parts; `domain` is what it adds for domains."""
+    """Parameters, and multiply-adds per row of a forward pass, of a model's three parts.
+
+    `backbone` is what the network would have without any notion of domains, `domain` what is added for them.
+    Multiply-adds are those of matrix products; what is computed once per domain is counted as if each row did.
+    """
 
     embedding_parameters: int
     backbone_parameters: int
@@ -68,10 +75,17 @@ class Model(nn.Module, ABC):
 
     Settings: ClassVar[type[Any]]
     gated_layers: tuple[str, ...] = ()
+    minimum_hidden: ClassVar[int] = 0
+    twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
     sparsity_interval: tuple[float, float] | None = None
 
     def __init__(self, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__()
+        if len(network.hidden) < self.minimum_hidden:
+            raise UsageError(
+                f"this model needs {self.minimum_hidden} hidden layer(s), network.hidden has {len(network.hidden)}",
+                hint="such as network.hidden=[256,128,64]",
+            )
         self.network = network
         self.embedding = FieldEmbedding(
             shape.fields,
@@ -80,6 +94,9 @@ class Model(nn.Module, ABC):
             std=network.embedding_std,
             pooling=network.pooling,
         )
+        self.num_domains = shape.num_domains
+        self.inputs = self.embedding.agnostic_width + self.embedding.aware_width
+        self.outputs = network.hidden[-1] if network.hidden else self.inputs
 
     @abstractmethod
     def forward(self, batch: Batch) -> Prediction:
@@ -97,32 +114,56 @@ class Model(nn.Module, ABC):
         embedded: EmbeddedRows = self.embedding(batch.field_ids, batch.condition_ids, batch.conditions)
         return embedded
 
+    def places(self, batch: Batch) -> Tensor:
+        """The batch's domains as rows of a `DomainTable`; those not seen in training share the last one."""
+        return batch.domain_ids.clamp(max=self.num_domains)
+
+    def row_tables(self) -> dict[str, nn.Parameter]:
+        """Parameters with a sparse gradient, of which a step updates the rows that the batch used alone."""
+        tables = {f"{name}.weight": part.weight for name, part in self.named_modules() if isinstance(part, DomainTable)}
+        return {"embedding.weight": self.embedding.weight, **tables}
+
+    def batch_floats(self, rows: int) -> int:
+        """Numbers, beside activations, that a batch of so many rows makes the model hold; for those that make many."""
+        return 0
+
     def hidden_blocks(self, inputs: int) -> nn.ModuleList:
         """The hidden layers every model's tower has, from `inputs` numbers on."""
-        blocks = nn.ModuleList()
-        for width in self.network.hidden:
-            blocks.append(
-                Block(
-                    inputs,
-                    width,
-                    activation=self.network.activation,
-                    normalisation=self.network.normalisation,
-                    dropout=self.network.dropout,
-                )
-            )
-            inputs = width
-        return blocks
+        widths = [inputs, *self.network.hidden]
+        return nn.ModuleList(self._block(before, after) for before, after in itertools.pairwise(widths))
 
-    def _cost(self, *, backbone: Mapping[str, nn.Module], domain_multiply_adds: int = 0) -> Cost:
-        """Counts from the modules: `backbone` names those that a plain network has too."""
+    def last_block(self) -> Block:
+        """One more hidden layer like the last, for models with several side by side."""
+        before = self.network.hidden[-2] if len(self.network.hidden) > 1 else self.inputs
+        return self._block(before, self.outputs)
+
+    def _block(self, inputs: int, outputs: int) -> Block:
+        network = self.network
+        return Block(
+            inputs,
+            outputs,
+            activation=network.activation,
+            normalisation=network.normalisation,
+            dropout=network.dropout,
+        )
+
+    def _cost(
+        self, *, backbone: Iterable[nn.Module], domain_multiply_adds: int = 0, backbone_multiply_adds: int | None = None
+    ) -> Cost:
+        """Counts from the modules: `backbone` are those that a network without domains has too.
+
+        Its multiply-adds are those of its linear layers, unless they are given.
+        """
+        parts = list(backbone)
         of_embedding = _parameters(self.embedding)
-        of_backbone = sum(_parameters(module) for module in backbone.values())
-        linear = [part for module in backbone.values() for part in module.modules() if isinstance(part, nn.Linear)]
+        of_backbone = sum(_parameters(part) for part in parts)
         return Cost(
             embedding_parameters=of_embedding,
             backbone_parameters=of_backbone,
             domain_parameters=_parameters(self) - of_embedding - of_backbone,
-            backbone_multiply_adds=sum(part.weight.numel() for part in linear),
+            backbone_multiply_adds=sum(multiply_adds(part) for part in parts)
+            if backbone_multiply_adds is None
+            else backbone_multiply_adds,
             domain_multiply_adds=domain_multiply_adds,
         )
 
@@ -131,6 +172,11 @@ def one_logit(head: nn.Linear, x: Tensor) -> Tensor:
     """The last layer's single output, one number per row."""
     logits: Tensor = head(x).squeeze(1)
     return logits
+
+
+def multiply_adds(module: nn.Module) -> int:
+    """Multiply-adds per row of a module's matrix products, each used once."""
+    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))
 
 
 def _parameters(module: nn.Module) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
@@ -30,18 +29,16 @@ class Dnn(Model):
 
     def __init__(self, settings: DnnSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
-        inputs = self.embedding.agnostic_width + self.embedding.aware_width
-        self.blocks = self.hidden_blocks(inputs)
-        self.head = nn.Linear(network.hidden[-1] if network.hidden else inputs, 1)
+        self.blocks = self.hidden_blocks(self.inputs)
+        self.head = nn.Linear(self.outputs, 1)
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows."""
-        embedded = self.embed(batch)
-        x = torch.cat([embedded.agnostic, embedded.aware], dim=1)
+        x = self.embed(batch).all_fields
         for block in self.blocks:
             x = block(x)
         return Prediction(one_logit(self.head, x), no_penalty(x))
 
     def cost(self) -> Cost:
         """What the model weighs."""
-        return self._cost(backbone={"blocks": self.blocks, "head": self.head})
+        return self._cost(backbone=(self.blocks, self.head))

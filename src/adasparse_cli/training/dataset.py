@@ -18,6 +18,7 @@ from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models.base import DataShape
 from adasparse_cli.prep.prepared import read_bags, read_split
 from adasparse_cli.schema import Field, Manifest
+from adasparse_cli.training.machine import free_memory
 
 KEY_COLUMNS = ("__domain", "__label", "__user", "__source", "__line")
 
@@ -80,7 +81,7 @@ def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.d
         ResourceError: it does not fit.
     """
     expected = manifest.splits[split].rows * (4 * len(manifest.fields) + 40)
-    free = _free_memory(device)
+    free = free_memory(device)
     if expected > 0.8 * free:
         raise ResourceError(
             f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
@@ -131,12 +132,3 @@ def bags_of(lists: pl.Series) -> Bags:
     starts = np.concatenate([[0], lengths.cumsum()])
     values = lists.filter(lists.list.len() > 0).explode().to_numpy().astype(np.int64)
     return Bags(values=torch.from_numpy(np.array(values)), starts=torch.from_numpy(starts))
-
-
-def _free_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else ():
-        if line.startswith("MemAvailable:"):
-            return float(line.split()[1]) * 1024
-    return float("inf")

@@ -1,4 +1,4 @@
-"""Adam that touches only the embedding rows a batch looked up."""
+"""Adam that touches only the rows of a table that a batch used."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+
+# Numbers per row from which a view and a call of its own per row cost less than copying rows out and in.
+_LONG_ROW = 1024
 
 
 class TouchedRowsAdam:
-    """Adam on the rows of an embedding table that have a gradient in this step.
+    """Adam on the rows of a table (of embeddings, or of one domain's weights each) that have a gradient in this step.
 
-    For each looked-up row, with g the sum of its gradients over the batch and t the number of steps so far:
+    For each such row, with g the sum of its gradients over the batch and t the number of steps so far:
 
         m ← β₁ m + (1 − β₁) g,   u ← β₂ u + (1 − β₂) g²
         w ← w − η (m / (1 − β₁ᵗ)) / (√(u / (1 − β₂ᵗ)) + eps)
 
-    How it differs from dense Adam: a row that is not looked up keeps its weights and moments as they
+    How it differs from dense Adam: a row that was not used keeps its weights and moments as they
     are, where dense Adam would let its moments decay and go on moving it by what is left of them. t counts
-    all steps, not the row's own. Rows looked up in every step are updated exactly as dense Adam would.
+    all steps, not the row's own. Rows used in every step are updated exactly as dense Adam would.
     The cost of a step depends on the batch, not on the table.
 
     Source: Kingma and Ba, Adam, ICLR 2015; the restriction to touched rows is that of
     `torch.optim.SparseAdam`, which adds eps before the bias correction, where we follow dense Adam.
 
     Args:
-        weight: the table, whose gradient is sparse.
+        weight: the table, whose gradient is sparse in its first dimension.
         betas: β₁, β₂. eps: the constant in the denominator.
     """
 
@@ -45,8 +49,18 @@ class TouchedRowsAdam:
             return
         self.steps += 1
         self.weight.grad = None
+        if gradient.is_coalesced():
+            rows, g = gradient.indices()[0], gradient.values()
+        else:
+            rows, g = summed_by_row(gradient._indices()[0], gradient._values())
+        if g[:1].numel() < _LONG_ROW:
+            self._update_gathered(rows, g, learning_rate)
+        else:
+            self._update_in_place(rows, g, learning_rate)
+
+    def _update_gathered(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
+        """Many short rows: take them out, update them together, put them back."""
         beta1, beta2 = self.betas
-        rows, g = summed_by_row(gradient._indices()[0], gradient._values())
         m = self.first_moment.index_select(0, rows).lerp_(g, 1 - beta1)
         u = self.second_moment.index_select(0, rows).mul_(beta2).addcmul_(g, g, value=1 - beta2)
         self.first_moment.index_copy_(0, rows, m)
@@ -54,6 +68,27 @@ class TouchedRowsAdam:
         denominator = u.div_(1 - beta2**self.steps).sqrt_().add_(self.eps)
         update = m.div_(denominator).mul_(-learning_rate / (1 - beta1**self.steps))
         self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).add_(update))
+
+    def _update_in_place(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
+        """Few long rows: torch's fused Adam on a view of each, which passes over memory once."""
+        places = rows.tolist()
+        adam(
+            [self.weight.data[place] for place in places],
+            list(g.unbind()),
+            [self.first_moment[place] for place in places],
+            [self.second_moment[place] for place in places],
+            [],
+            # torch counts the step up itself
+            list(torch.full((len(places),), float(self.steps - 1), device=g.device).unbind()),
+            fused=True,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=self.eps,
+            maximize=False,
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What has to be saved beside the weights."""
@@ -73,5 +108,5 @@ class TouchedRowsAdam:
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct ids, and for each the sum of its values, added in the order they stand."""
     rows, place = torch.unique(ids, return_inverse=True)
-    sums = torch.ops.aten.embedding_dense_backward(values, place, len(rows), -1, False)
-    return rows, sums
+    sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), place, len(rows), -1, False)
+    return rows, sums.view(len(rows), *values.shape[1:])

@@ -1,0 +1,51 @@
+"""The cross network of DCNv2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from adasparse_cli.choices import Between
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossSettings:
+    """The cross network.
+
+    Args:
+        layers: how often features are crossed.
+        rank: inner width of each W_l; null for full matrices.
+    """
+
+    layers: Annotated[int, Between(1)]
+    rank: Annotated[int, Between(1)] | None
+
+
+class CrossNetwork(nn.Module):
+    """x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l, from x_0 on.
+
+    Args:
+        width: of x. layers: how often it is crossed.
+        rank: W_l = U_l V_l of this inner width; None for a full matrix.
+
+    Source: Wang et al., DCN V2, WWW 2021 (arXiv 2008.13535); without its mixture of low-rank experts.
+    """
+
+    def __init__(self, width: int, *, layers: int, rank: int | None) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(
+            nn.Linear(width, width)
+            if rank is None
+            else nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
+            for _ in range(layers)
+        )
+
+    def forward(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
+        """Cross x with itself."""
+        crossed = x
+        for linear in self.maps:
+            crossed = x * linear(crossed) + crossed
+        return crossed

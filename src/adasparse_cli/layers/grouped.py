@@ -1,0 +1,136 @@
+"""Weights of one's own per group of rows, at the cost of one pass over the rows: sort, then multiply in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows sorted by group.
+
+    Args:
+        order: rows in the order of their groups. back: the inverse of `order`.
+        members: the ids of the groups that are present, ascending.
+        bounds: group k holds the sorted rows from `bounds[k]` to `bounds[k + 1]`.
+    """
+
+    order: Int[Tensor, " rows"]
+    back: Int[Tensor, " rows"]
+    members: Int[Tensor, " groups"]
+    bounds: tuple[int, ...]
+
+    def repeated(self, times: int) -> Groups:
+        """The groups of rows that are each laid out `times` times in a row."""
+        steps = torch.arange(times, device=self.order.device)
+        order = (self.order.unsqueeze(1) * times + steps).flatten()
+        back = (self.back.unsqueeze(1) * times + steps).flatten()
+        return Groups(order, back, self.members, tuple(bound * times for bound in self.bounds))
+
+    def numbered(self) -> Groups:
+        """The same groups counted from 0, for weights that were made for these groups alone."""
+        return Groups(self.order, self.back, torch.arange(len(self.members), device=self.order.device), self.bounds)
+
+
+def group_rows(ids: Int[Tensor, " rows"]) -> Groups:
+    """Sort rows by their group; rows of one group keep their order."""
+    ordered, order = torch.sort(ids, stable=True)
+    members, counts = torch.unique_consecutive(ordered, return_counts=True)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order), device=order.device)
+    return Groups(order, back, members, (0, *counts.cumsum(0).tolist()))
+
+
+class DomainTable(nn.Module):
+    """Parameters of one's own per domain, and one set more for domains that were not seen in training.
+
+    `weight[d]` belongs to domain d; `weight[-1]` stays at its initial value, since no training row
+    reads it. The gradient is sparse: only domains of the batch have one, and only their rows are
+    updated (`training.optimiser.TouchedRowsAdam`).
+
+    Args:
+        num_domains: domains seen in training.
+        initial: what each domain starts from.
+    """
+
+    def __init__(self, num_domains: int, initial: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(initial.expand(num_domains + 1, *initial.shape).clone())
+
+    def forward(self, places: Int[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
+        """The parameters of each row's domain, where they are one vector; matrices go through `grouped_linear`."""
+        return functional.embedding(places, self.weight, sparse=True)
+
+
+def grouped_linear(
+    x: Float[Tensor, "rows inputs"],
+    groups: Groups,
+    weights: Float[Tensor, "all_groups outputs inputs"],
+    *,
+    shared: Float[Tensor, "outputs inputs"] | None = None,
+    sparse: bool,
+) -> Float[Tensor, "rows outputs"]:
+    """y_i = W_g x_i, or (W_g ⊙ W) x_i with a shared W, where g is the group of row i.
+
+    Args:
+        x: rows, already in the order of `groups`; so is the result.
+        weights: one matrix per group; `groups.members` are its indices.
+        shared: W.
+        sparse: whether `weights` is to have a sparse gradient, of the groups present alone. Without
+            it all groups of `weights` must be present.
+    """
+    result: Tensor = _GroupedLinear.apply(x, weights, shared, groups, sparse)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _GroupedLinear(torch.autograd.Function):
+    """One matrix product per group, into one result; the products W_g ⊙ W never stand in memory together."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor, shared: Tensor | None, groups: Groups, sparse: bool) -> Tensor:
+        ctx.save_for_backward(x, weights, shared)
+        ctx.groups, ctx.sparse = groups, sparse
+        y = x.new_empty(x.shape[0], weights.shape[1])
+        effective = None if shared is None else torch.empty_like(shared)
+        for place, start, end in _each(groups):
+            own = weights[place] if shared is None else torch.mul(weights[place], shared, out=effective)
+            torch.mm(x[start:end], own.t(), out=y[start:end])
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+        gradient = gradients[0].contiguous()
+        x, weights, shared = ctx.saved_tensors
+        groups: Groups = ctx.groups
+        of_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        of_shared = None if shared is None else torch.zeros_like(shared)
+        effective = None if shared is None else torch.empty_like(shared)
+        of_weights = weights.new_empty(len(groups.members), *weights.shape[1:])
+        for k, (place, start, end) in enumerate(_each(groups)):
+            g, own_x, own = gradient[start:end], x[start:end], weights[place]
+            if shared is None:
+                torch.mm(g.t(), own_x, out=of_weights[k])
+            else:
+                product = torch.mm(g.t(), own_x, out=effective)
+                torch.mul(product, shared, out=of_weights[k])
+                assert of_shared is not None
+                of_shared.addcmul_(product, own)
+                own = torch.mul(own, shared, out=effective)
+            if of_x is not None:
+                torch.mm(g, own, out=of_x[start:end])
+        found = of_weights
+        if ctx.sparse:
+            found = torch.sparse_coo_tensor(
+                groups.members.unsqueeze(0), of_weights, weights.shape, is_coalesced=True, check_invariants=False
+            )
+        return of_x, found, of_shared, None, None
+
+
+def _each(groups: Groups) -> list[tuple[int, int, int]]:
+    return list(zip(groups.members.tolist(), groups.bounds[:-1], groups.bounds[1:], strict=True))

@@ -1,0 +1,188 @@
+"""APG: each layer's weights are generated from a condition, such as the row's domain.
+
+    version 1   y = act(normalise(W_i x + b_i)),           W_i = reshape(G(z_i)) ∈ R^{out×in}
+    version 4   y = act(normalise(U S_i V x + b_i)),       S_i = reshape(G(z_i)) ∈ R^{K×K}, U and V shared
+    version 5   as 4, with U = U^l U^r and V = V^l V^r over an inner width P ≫ K, so that training has more
+                to move while a row costs the same
+    logit = w · h^L + b
+
+G is a small network, b_i = B z_i + c a generated bias. The condition z_i is
+
+    group   e_d, the row's domain-aware embeddings: one S per distinct domain of the batch
+    self    the layer's own input x: one S per row
+    mix     both, concatenated
+
+Source: Yan et al., APG: Adaptive Parameter Generation Network for Click-Through Rate Prediction, NeurIPS
+2022 (arXiv 2203.16218). Ours: S_i starts near the identity; the head is a plain linear layer; mixing is by
+concatenation. Version 1 exists for `group` alone: a whole matrix per row would not fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import ApgCondition, ApgVersion, Between
+from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.embedding import EmbeddedRows
+from adasparse_cli.layers.grouped import group_rows, grouped_linear
+from adasparse_cli.layers.mlp import Block, plain_mlp
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApgSettings:
+    """APG's own settings.
+
+    Args:
+        version: `v1`, `v4` or `v5`.
+        condition: `group`, `self` or `mix`.
+        rank: K, the inner width of versions 4 and 5.
+        over_parameters: P, the inner width of U and V in version 5.
+        generator_hidden: widths of G's hidden layers.
+    """
+
+    name: str
+    version: ApgVersion
+    condition: ApgCondition
+    rank: Annotated[int, Between(1)]
+    over_parameters: Annotated[int, Between(1)]
+    generator_hidden: tuple[Annotated[int, Between(1)], ...]
+
+
+class ApgLayer(nn.Module):
+    """y_i = W_i x_i + b_i with a generated W_i, before normalisation and activation."""
+
+    def __init__(self, inputs: int, outputs: int, aware_width: int, settings: ApgSettings) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.settings = inputs, outputs, settings
+        rank, inner = settings.rank, settings.over_parameters
+        self.condition_width = {
+            ApgCondition.group: aware_width,
+            ApgCondition.self: inputs,
+            ApgCondition.mix: aware_width + inputs,
+        }[settings.condition]
+        numbers = outputs * inputs if settings.version is ApgVersion.v1 else rank * rank
+        self.generator = plain_mlp(self.condition_width, settings.generator_hidden, numbers)
+        self.bias = nn.Linear(self.condition_width, outputs)
+        nn.init.zeros_(self.bias.bias)
+        self.down, self.up = nn.ParameterList(), nn.ParameterList()  # V and U as products
+        last = self.generator[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            if settings.version is ApgVersion.v1:
+                start = torch.empty(outputs, inputs)
+                nn.init.kaiming_uniform_(start, nonlinearity="relu")
+                last.bias.copy_(start.flatten())
+                return
+            last.bias.copy_(torch.eye(rank).flatten())
+        wide = settings.version is ApgVersion.v5
+        for parts, shapes in (
+            (self.down, [(rank, inner), (inner, inputs)] if wide else [(rank, inputs)]),
+            (self.up, [(outputs, inner), (inner, rank)] if wide else [(outputs, rank)]),
+        ):
+            for shape in shapes:
+                # U V x keeps the variance that He's rule gives W x: 2 for the map that reads x, 1 for each after it
+                gain = 2.0 if shape[1] == inputs and parts is self.down else 1.0
+                parts.append(nn.Parameter(torch.randn(shape) * (gain / shape[1]) ** 0.5))
+
+    def forward(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:
+        """Apply each row's own weights."""
+        if self.settings.version is ApgVersion.v1:
+            return self._whole(x, embedded)
+        rank = self.settings.rank
+        z = self._condition(x, embedded)
+        small, bias = self.generator(z), self.bias(z)
+        if self.settings.condition is ApgCondition.group:
+            small = functional.embedding(embedded.condition_of_row, small)
+            bias = functional.embedding(embedded.condition_of_row, bias)
+        inner = functional.linear(x, _product(self.down))
+        inner = torch.bmm(small.view(-1, rank, rank), inner.unsqueeze(2)).squeeze(2)
+        result: Tensor = functional.linear(inner, _product(self.up)) + bias
+        return result
+
+    def multiply_adds(self) -> tuple[int, int]:
+        """Per row, of what is shared and of what is generated; U and V are multiplied out once per batch."""
+        made = multiply_adds(self.generator) + multiply_adds(self.bias)
+        if self.settings.version is ApgVersion.v1:
+            return 0, made + self.inputs * self.outputs
+        rank = self.settings.rank
+        return rank * (self.inputs + self.outputs), made + rank * rank
+
+    def _whole(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:
+        weights = self.generator(embedded.conditions).view(-1, self.outputs, self.inputs)
+        groups = group_rows(embedded.condition_of_row)
+        y = grouped_linear(x[groups.order], groups, weights, sparse=False)[groups.back]
+        return y + functional.embedding(embedded.condition_of_row, self.bias(embedded.conditions))
+
+    def _condition(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:
+        if self.settings.condition is ApgCondition.group:
+            return embedded.conditions
+        if self.settings.condition is ApgCondition.self:
+            return x
+        own = functional.embedding(embedded.condition_of_row, embedded.conditions)
+        return torch.cat([own, x], dim=1)
+
+
+class Apg(Model):
+    """A fully connected network whose weights are generated per domain or per row."""
+
+    Settings = ApgSettings
+
+    def __init__(self, settings: ApgSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        if settings.version is ApgVersion.v1 and settings.condition is not ApgCondition.group:
+            raise UsageError(
+                f"model.version=v1 with model.condition={settings.condition} would make a whole matrix for each row",
+                hint="use model.condition=group, or model.version=v5",
+            )
+        self.settings = settings
+        self.twice_differentiable = settings.version is not ApgVersion.v1
+        widths = [self.inputs, *network.hidden]
+        self.layers = nn.ModuleList(
+            ApgLayer(before, after, self.embedding.aware_width, settings)
+            for before, after in itertools.pairwise(widths)
+        )
+        self.after = nn.ModuleList(block.after for block in self.hidden_blocks(self.inputs) if isinstance(block, Block))
+        self.head = nn.Linear(self.outputs, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows."""
+        embedded = self.embed(batch)
+        h = embedded.all_fields
+        for layer, after in zip(self.layers, self.after, strict=True):
+            h = after(layer(h, embedded))
+        return Prediction(one_logit(self.head, h), no_penalty(h))
+
+    def batch_floats(self, rows: int) -> int:
+        """Version 1 holds a matrix per domain of the batch, and its gradient."""
+        if self.settings.version is not ApgVersion.v1:
+            return 0
+        widths = [self.inputs, *self.network.hidden]
+        whole = sum(before * after for before, after in itertools.pairwise(widths))
+        return 2 * min(rows, self.num_domains) * whole
+
+    def cost(self) -> Cost:
+        """What the model weighs; U, V and the head are the backbone, what is generated is the domain's part."""
+        layers = [layer for layer in self.layers if isinstance(layer, ApgLayer)]
+        shared = [part for layer in layers for part in (layer.down, layer.up)]
+        counted = [layer.multiply_adds() for layer in layers]
+        return self._cost(
+            backbone=(*shared, self.after, self.head),
+            backbone_multiply_adds=sum(own for own, _ in counted) + multiply_adds(self.head),
+            domain_multiply_adds=sum(made for _, made in counted),
+        )
+
+
+def _product(parts: nn.ParameterList) -> Tensor:
+    first, *rest = parts
+    result: Tensor = first
+    for part in rest:
+        result = result @ part
+    return result

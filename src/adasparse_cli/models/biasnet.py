@@ -1,0 +1,58 @@
+"""A bias network: the plain network, and beside it a shallow one that sees the domain alone.
+
+    logit = f([e_a ; e_d]) + g(e_d)
+
+f is the plain network, g a small one. What a domain's base rate takes need not pass through f.
+
+Source: the AdaSparse paper compares with a model of this name; its equations are not to be had here, so
+this is our reading of the name, in the manner of the bias towers that position bias is modelled by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import nn
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between
+from adasparse_cli.layers.mlp import plain_mlp
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasNetSettings:
+    """The bias network's own settings.
+
+    Args:
+        bias_hidden: widths of g's hidden layers.
+    """
+
+    name: str
+    bias_hidden: tuple[Annotated[int, Between(1)], ...]
+
+
+class BiasNet(Model):
+    """A plain network plus a shallow tower on the domain's embeddings, added at the logit."""
+
+    Settings = BiasNetSettings
+
+    def __init__(self, settings: BiasNetSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        self.blocks = self.hidden_blocks(self.inputs)
+        self.head = nn.Linear(self.outputs, 1)
+        self.bias = plain_mlp(self.embedding.aware_width, settings.bias_hidden, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows."""
+        embedded = self.embed(batch)
+        x = embedded.all_fields
+        for block in self.blocks:
+            x = block(x)
+        logits = one_logit(self.head, x) + self.bias(embedded.conditions)[embedded.condition_of_row, 0]
+        return Prediction(logits, no_penalty(x))
+
+    def cost(self) -> Cost:
+        """What the model weighs."""
+        return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=multiply_adds(self.bias))

@@ -1,0 +1,60 @@
+"""EPNet: every number of the embeddings is weighed by a gate that sees the domain.
+
+    δ = 2 σ(W₂ ReLU(W₁ [e_d ; stop(e_a)] + b₁) + b₂),   logit = w · MLP(δ ⊙ [e_a ; e_d]) + b
+
+stop(e) passes no gradient, so that the gate does not pull at embeddings it only looks at; the tower does
+train all of them.
+
+Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
+its first half alone. Where we differ: e_d stands in the gate once, not once more among what is stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import nn
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between
+from adasparse_cli.layers.gate_unit import GateUnit
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpnetSettings:
+    """EPNet's own settings.
+
+    Args:
+        gate_hidden: inner width of the gate.
+    """
+
+    name: str
+    gate_hidden: Annotated[int, Between(1)]
+
+
+class Epnet(Model):
+    """A plain network on embeddings that a gate weighs by domain."""
+
+    Settings = EpnetSettings
+
+    def __init__(self, settings: EpnetSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        widths = self.embedding.aware_width, self.embedding.agnostic_width
+        self.gate = GateUnit(*widths, hidden=settings.gate_hidden, outputs=self.inputs)
+        self.blocks = self.hidden_blocks(self.inputs)
+        self.head = nn.Linear(self.outputs, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows."""
+        embedded = self.embed(batch)
+        gates = self.gate(embedded.conditions, embedded.condition_of_row, embedded.agnostic.detach())
+        x = embedded.all_fields * gates
+        for block in self.blocks:
+            x = block(x)
+        return Prediction(one_logit(self.head, x), no_penalty(x))
+
+    def cost(self) -> Cost:
+        """What the model weighs."""
+        return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=multiply_adds(self.gate))

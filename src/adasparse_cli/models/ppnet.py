@@ -1,0 +1,82 @@
+"""PPNet: every hidden neuron is weighed by a gate that sees the row's ids.
+
+    g^l = 2 σ(W₂^l ReLU(W₁^l [e_d ; ids ; stop(e_a)] + b₁^l) + b₂^l)
+    h^l = act(normalise(W^l h^(l−1) + b^l)) ⊙ g^l,   h^0 = [e_a ; e_d],   logit = w · h^L + b
+
+stop(e) passes no gradient; the tower trains all embeddings, and the ids are trained by the gates too.
+
+Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
+its second half alone. Where we differ: their ids are those of user, item and author; here they are the
+domain's embeddings and the fields named in `id_fields`, none by default, so that what a gate gains comes
+from the domain as in the other models. A field of `id_fields` stands among what is stopped as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between
+from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.gate_unit import GateUnit
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpnetSettings:
+    """PPNet's own settings.
+
+    Args:
+        gate_hidden: inner width of each gate.
+        id_fields: names of domain-agnostic fields that the gates see with gradient, beside the domain.
+    """
+
+    name: str
+    gate_hidden: Annotated[int, Between(1)]
+    id_fields: tuple[str, ...]
+
+
+class Ppnet(Model):
+    """A plain network whose hidden neurons are weighed by gates that see the domain and chosen ids."""
+
+    Settings = PpnetSettings
+
+    def __init__(self, settings: PpnetSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        try:
+            columns = self.embedding.columns_of(settings.id_fields)
+        except KeyError as error:
+            known = [field.name for field in shape.fields if field.role == "domain_agnostic"]
+            raise UsageError(
+                f"model.id_fields names {error.args[0]!r}, which is no domain-agnostic field of these data",
+                hint=f"they are {', '.join(known)}",
+            ) from None
+        self.register_buffer("id_columns", torch.tensor(columns, dtype=torch.long), persistent=False)
+        row_width = len(columns) + self.embedding.agnostic_width
+        self.blocks = self.hidden_blocks(self.inputs)
+        self.gates = nn.ModuleList(
+            GateUnit(self.embedding.aware_width, row_width, hidden=settings.gate_hidden, outputs=width)
+            for width in network.hidden
+        )
+        self.head = nn.Linear(self.outputs, 1)
+
+    id_columns: Tensor
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows."""
+        embedded = self.embed(batch)
+        seen = embedded.agnostic.detach()
+        if len(self.id_columns):
+            seen = torch.cat([embedded.agnostic[:, self.id_columns], seen], dim=1)
+        x = embedded.all_fields
+        for block, gate in zip(self.blocks, self.gates, strict=True):
+            x = block(x) * gate(embedded.conditions, embedded.condition_of_row, seen)
+        return Prediction(one_logit(self.head, x), no_penalty(x))
+
+    def cost(self) -> Cost:
+        """What the model weighs."""
+        return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=multiply_adds(self.gates))

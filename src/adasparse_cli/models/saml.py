@@ -1,0 +1,101 @@
+"""SAML: a global and a per-domain view of the embeddings, and one branch per domain that learns from similar ones.
+
+    x    = [e_a ; e_d],          x_d = x ⊙ p_d + q_d                the global and the domain's own subspace
+    a    = MLP(x)                                                   the auxiliary network, shared
+    c_d  = ReLU(W̃_d x_d + b_d)                                      the branch of the row's domain
+    W̃_d  = (1 − g) W_d + g Σ_j s_dj W_j,   g = σ(g₀)                 the mutual unit
+    s_dj = φ(u_d) · φ(u_j) / Σ_k φ(u_d) · φ(u_k),   φ = softplus     learned similarity of domains
+    logit = w · [a ; c_d] + b
+
+Mixing the branches' matrices equals mixing what they say before the activation, and costs one branch per
+row; the factorised similarity makes the sum over all domains linear in their number.
+
+Source: Chen et al., Scenario-aware and Mutual-based approach for Multi-scenario Recommendation in E-Commerce,
+ICDM workshops 2020 (arXiv 2012.08952). Its equations are not to be had here: this is built from its
+description, and every formula above is ours. A domain not seen in training has p = 1, q = 0, b = 0 and the
+mixture of all branches (g = 1) under a similarity that no training has moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between
+from adasparse_cli.layers.grouped import DomainTable, group_rows, grouped_linear
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamlSettings:
+    """SAML's own settings.
+
+    Args:
+        branch_width: neurons of each branch.
+        similarity_width: numbers that describe a domain to the mutual unit.
+    """
+
+    name: str
+    branch_width: Annotated[int, Between(1)]
+    similarity_width: Annotated[int, Between(1)]
+
+
+class Saml(Model):
+    """A shared network beside one small branch per domain, the branches mixed by learned similarity."""
+
+    Settings = SamlSettings
+    twice_differentiable = False
+
+    def __init__(self, settings: SamlSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        domains = shape.num_domains
+        self.subspace_scale = DomainTable(domains, torch.ones(self.inputs))
+        self.subspace_shift = DomainTable(domains, torch.zeros(self.inputs))
+        self.blocks = self.hidden_blocks(self.inputs)
+        start = torch.empty(settings.branch_width, self.inputs)
+        nn.init.kaiming_uniform_(start, nonlinearity="relu")
+        # Of domains seen in training; all are read in each step, so the gradient is a dense one.
+        self.branches = nn.Parameter(start.expand(domains, -1, -1).clone())
+        self.branch_bias = DomainTable(domains, torch.zeros(settings.branch_width))
+        self.similarity = nn.Parameter(torch.randn(domains + 1, settings.similarity_width) * 0.1)
+        with torch.no_grad():
+            self.similarity[-1] = 0.0
+        self.mixing = nn.Parameter(torch.zeros(()))
+        self.head = nn.Linear(self.outputs + settings.branch_width, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows, sorted by domain."""
+        x = self.embed(batch).all_fields
+        a = x
+        for block in self.blocks:
+            a = block(a)
+        places = self.places(batch)
+        groups = group_rows(places)
+        own = places[groups.order]
+        x_d = x[groups.order] * self.subspace_scale(own) + self.subspace_shift(own)
+        mixed = self._mixed(groups.members)
+        c = grouped_linear(x_d, groups.numbered(), mixed, sparse=False) + self.branch_bias(own)
+        both = torch.cat([a, functional.relu(c)[groups.back]], dim=1)
+        return Prediction(one_logit(self.head, both), no_penalty(both))
+
+    def cost(self) -> Cost:
+        """What the model weighs; per row one branch, the mixing itself once per domain."""
+        branch = self.branches[0].numel()
+        mixing = self.similarity.shape[1] * (branch + 1)
+        return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=branch + mixing)
+
+    def _mixed(self, members: Tensor) -> Tensor:
+        """W̃ of each domain of the batch."""
+        described = functional.softplus(self.similarity)
+        seen, asked = described[:-1], described[members]
+        summed = seen.t() @ self.branches.flatten(1)
+        mixture = (asked @ summed) / (asked @ seen.sum(0).unsqueeze(1))
+        known = members < self.num_domains
+        private = self.branches.flatten(1)[members.clamp(max=self.num_domains - 1)]
+        share = torch.where(known, torch.sigmoid(self.mixing), 1.0).unsqueeze(1)
+        return torch.lerp(private, mixture, share).view(len(members), *self.branches.shape[1:])

@@ -1,0 +1,129 @@
+"""STAR: every domain has a network of its own, each the shared one with its weights scaled.
+
+    x   = PN([e_a ; e_d])                                      see layers/partitioned_norm.py
+    h^l = act(normalise((W_d^l ⊙ W^l) h^(l−1) + b_d^l + b^l))  for the row's domain d; h^0 = x
+    logit = (w_d ⊙ w) · h^L + b_d + b + auxiliary(e_d)
+
+The head has factors like the layers below it. No activation stands on either logit.
+
+Source: Sheng et al., One Model to Serve All: Star Topology Adaptive Recommender, CIKM 2021 (arXiv
+2101.11427). Ours where the paper is silent: W_d starts at 1 and b_d at 0, so that a domain begins as, and
+one not seen in training is scored by, the shared network; the auxiliary network reads e_d alone. Where we
+differ: a domain with few rows in a batch is normalised by its moving statistics. A batch is sorted by
+domain and multiplied in groups, and only the domains of a batch are updated: Adam's moments of a domain
+rest while it is absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between
+from adasparse_cli.layers.grouped import DomainTable, Groups, group_rows, grouped_linear
+from adasparse_cli.layers.mlp import Block, plain_mlp
+from adasparse_cli.layers.partitioned_norm import PartitionedNorm
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionedNormSettings:
+    """The partitioned normalisation.
+
+    Args:
+        enabled: whether it stands before the first layer.
+        minimum_rows: rows that statistics must rest on to be a domain's own.
+        window_rows: rows that the moving statistics remember.
+        eps: added to the variance.
+    """
+
+    enabled: bool
+    minimum_rows: Annotated[int, Between(2)]
+    window_rows: Annotated[int, Between(2)]
+    eps: Annotated[float, Between(0, exclusive=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarSettings:
+    """STAR's own settings.
+
+    Args:
+        auxiliary_hidden: widths of the auxiliary network's hidden layers.
+    """
+
+    name: str
+    partitioned_norm: PartitionedNormSettings
+    auxiliary_hidden: tuple[Annotated[int, Between(1)], ...]
+
+
+class StarLinear(nn.Module):
+    """y_i = (W_d ⊙ W) x_i + b_d + b, for rows sorted by domain.
+
+    Args:
+        shared: W and b, which every domain starts from.
+    """
+
+    def __init__(self, num_domains: int, shared: nn.Linear) -> None:
+        super().__init__()
+        self.shared = shared
+        self.domain_weight = DomainTable(num_domains, torch.ones_like(shared.weight.detach()))
+        self.domain_bias = DomainTable(num_domains, torch.zeros_like(shared.bias.detach()))
+
+    def forward(self, x: Tensor, groups: Groups, places: Tensor) -> Tensor:
+        """Multiply each row by its domain's matrix; `places` are the sorted rows' domains."""
+        y = grouped_linear(x, groups, self.domain_weight.weight, shared=self.shared.weight, sparse=True)
+        result: Tensor = y + self.shared.bias + self.domain_bias(places)
+        return result
+
+
+class Star(Model):
+    """One shared network and one of factors per domain, multiplied element by element."""
+
+    Settings = StarSettings
+    twice_differentiable = False
+
+    def __init__(self, settings: StarSettings, network: NetworkSettings, shape: DataShape) -> None:
+        super().__init__(network, shape)
+        norm = settings.partitioned_norm
+        self.norm = (
+            PartitionedNorm(
+                shape.num_domains,
+                self.inputs,
+                minimum_rows=norm.minimum_rows,
+                window_rows=norm.window_rows,
+                eps=norm.eps,
+            )
+            if norm.enabled
+            else None
+        )
+        blocks = self.hidden_blocks(self.inputs)
+        head = nn.Linear(self.outputs, 1)
+        linears = [block.linear for block in blocks if isinstance(block, Block)]
+        self.layers = nn.ModuleList(StarLinear(shape.num_domains, linear) for linear in [*linears, head])
+        self.after = nn.ModuleList(block.after for block in blocks if isinstance(block, Block))
+        self.auxiliary = plain_mlp(self.embedding.aware_width, settings.auxiliary_hidden, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows, sorted by domain."""
+        embedded = self.embed(batch)
+        places = self.places(batch)
+        groups = group_rows(places)
+        h = embedded.all_fields if self.norm is None else self.norm(embedded.all_fields, places)
+        h, places = h[groups.order], places[groups.order]
+        for k, layer in enumerate(self.layers):
+            h = layer(h, groups, places)
+            if k < len(self.after):
+                h = self.after[k](h)
+        auxiliary = functional.embedding(embedded.condition_of_row, self.auxiliary(embedded.conditions))
+        logits = (h[groups.back] + auxiliary).squeeze(1)
+        return Prediction(logits, no_penalty(logits))
+
+    def cost(self) -> Cost:
+        """What the model weighs; its factors are as many as the shared weights, times the domains."""
+        shared = [layer.shared for layer in self.layers if isinstance(layer, StarLinear)]
+        return self._cost(backbone=(*shared, self.after), domain_multiply_adds=multiply_adds(self.auxiliary))

@@ -1,0 +1,414 @@
+"""What every training loop does: steps, evaluation and checkpoints inside an epoch, and exact resume.
+
+Everything a stopped run needs to go on exactly (weights, moments, generators, position, best so far,
+sums since the last log line, length of the metrics file) stands in `checkpoints/last`; a run that
+resumes from it ends with the same bytes as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adasparse_cli.batches import Batch
+from adasparse_cli.choices import Metric
+from adasparse_cli.errors import DataError, InterruptedRun, NumericError
+from adasparse_cli.models.base import Model
+from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from adasparse_cli.training.dataset import Rows
+from adasparse_cli.training.evaluate import Scores, metrics_of, score
+from adasparse_cli.training.optimiser import TouchedRowsAdam
+from adasparse_cli.training.settings import LoopSettings
+
+EMBEDDING = "embedding.weight"
+LAST, BEST = Path("checkpoints/last"), Path("checkpoints/best")
+
+
+@dataclass
+class _State:
+    """Where a run stands; plain values, so that it can be saved as JSON."""
+
+    step: int = 0
+    best_value: float | None = None
+    best_step: int | None = None
+    evaluations_since_best: int = 0
+    stopped_early: bool = False
+    metrics_bytes: int = 0
+    logged_steps: int = 0
+    last_sparsity: list[float] | None = None
+    elapsed_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What the loop did; the best weights stand in the model.
+
+    Args:
+        steps: steps done in all. best_step: the step of the weights kept.
+        stopped_early: whether patience ended the run.
+        elapsed_seconds: time in the loop, evaluations included, over all its sittings.
+        rows_per_second: training rows over the time spent in steps of this sitting; None if it did none.
+    """
+
+    steps: int
+    best_step: int
+    best_value: float | None
+    stopped_early: bool
+    elapsed_seconds: float
+    rows_per_second: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What a loop says of a step's rows after their gradients were added to the parameters.
+
+    Args:
+        loss: mean cross-entropy. penalty: mean penalty; both without gradient.
+        pruned: mean share of neurons cut per gated layer; None for models that prune nothing.
+    """
+
+    loss: Tensor
+    penalty: Tensor
+    pruned: Tensor | None
+
+
+@dataclass
+class Loop(ABC):
+    """Trains a model on rows, writing metrics and checkpoints below `folder`.
+
+    A subclass says in which order an epoch's rows come and what their gradients are.
+
+    Args:
+        on_step: told the number of rows after each step, and the latest figures.
+    """
+
+    Settings: ClassVar[type[LoopSettings]] = LoopSettings
+
+    model: Model
+    train: Rows
+    valid: Rows
+    num_domains: int
+    settings: LoopSettings
+    seed: int
+    folder: Path
+    on_step: Callable[[int, dict[str, float]], None] = lambda rows, figures: None
+    state: _State = field(default_factory=_State)
+
+    def __post_init__(self) -> None:
+        if len(self.train) == 0:
+            raise DataError("the train split has no rows", hint="prepare the data with another split rule")
+        settings, betas = self.settings, (self.settings.beta1, self.settings.beta2)
+        if settings.placebo:
+            self.train = self.train.with_another_rows_domain(self.seed)
+            self.valid = self.valid.with_another_rows_domain(self.seed)
+        tables = self.model.row_tables()
+        self._dense = {name: part for name, part in self.model.named_parameters() if name not in tables}
+        self._adam = torch.optim.Adam(
+            self._dense.values(), lr=settings.learning_rate, betas=betas, eps=settings.eps, fused=True
+        )
+        self._table_adams = {
+            name: TouchedRowsAdam(table, betas=betas, eps=settings.eps) for name, table in tables.items()
+        }
+        self.steps_per_epoch = self._steps_per_epoch()
+        self.total_steps = min(settings.epochs * self.steps_per_epoch, settings.max_steps or 2**62)
+        device = self.train.field_ids.device
+        self._loss_sum = torch.zeros((), device=device)
+        self._penalty_sum = torch.zeros((), device=device)
+        self._pruned_sum = torch.zeros(len(self.model.gated_layers), device=device)
+        self._figures: dict[str, float] = {}
+        self._signal: int | None = None
+
+    @abstractmethod
+    def _steps_per_epoch(self) -> int:
+        """Steps of an epoch, the same for each."""
+
+    @abstractmethod
+    def _epoch(self, epoch: int) -> list[Tensor]:
+        """The rows of each step of an epoch; they depend on seed and epoch alone."""
+
+    @abstractmethod
+    def _add_gradients(self, rows: Tensor) -> Gradients:
+        """Add the gradients of these rows of `train` to the parameters."""
+
+    def scores(self, rows: Rows) -> Scores:
+        """Score rows with the model as it stands."""
+        return self.scores_of(self.model, rows, lambda: self.train, self.settings)
+
+    @classmethod
+    def scores_of(cls, model: Model, rows: Rows, train: Callable[[], Rows], settings: Any) -> Scores:
+        """Score rows with a trained model; `train` brings the rows it was trained on, for loops that adapt to them."""
+        return score(model, rows, batch_size=settings.evaluation_batch_size)
+
+    def resume(self) -> None:
+        """Go on from `checkpoints/last` if there is one.
+
+        Raises:
+            IntegrityError: it is damaged or does not fit.
+        """
+        if not (self.folder / LAST / "checkpoint.json").exists():
+            return
+        tensors, state = load_checkpoint(self.folder / LAST)
+        load_weights(self.model, tensors, where=self.folder / LAST)
+        for name, adam in self._table_adams.items():
+            adam.load_state(_below(f"table.{name}:", tensors))
+        moments = {
+            index: _below(f"dense.{index}.", tensors)
+            for index in range(len(self._dense))
+            if f"dense.{index}.step" in tensors
+        }
+        self._adam.load_state_dict({"state": moments, "param_groups": self._adam.state_dict()["param_groups"]})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.train.field_ids.device)
+        self._loss_sum.copy_(tensors["sums.loss"])
+        self._penalty_sum.copy_(tensors["sums.penalty"])
+        self._pruned_sum.copy_(tensors["sums.pruned"])
+        self.state = _State(**state)
+
+    def run(self) -> TrainingResult:
+        """Train to the end, then put the best weights into the model.
+
+        Raises:
+            NumericError: a loss is not finite; the checkpoints hold what was good before it.
+            InterruptedRun: SIGINT or SIGTERM came; saved before.
+        """
+        self._cut_metrics()
+        stepping_seconds, rows_seen = 0.0, 0
+        entered = saved = time.monotonic()
+        before = self.state.elapsed_seconds
+        self.model.train()
+        with self._watch_signals():
+            for step, rows in self._batches():
+                started = time.monotonic()
+                self._step(step, rows)
+                self.state.step = step + 1
+                stepping_seconds += time.monotonic() - started
+                rows_seen += len(rows)
+                if self.state.step % self.settings.log_steps == 0:
+                    self._log()
+                self.on_step(len(rows), self._figures)
+                now = time.monotonic()
+                self.state.elapsed_seconds = before + now - entered
+                if self._evaluation_due():
+                    self._evaluate()
+                    self._save()
+                    saved = now
+                elif now - saved > self.settings.checkpoint_seconds:
+                    self._save()
+                    saved = now
+                if self._signal is not None:
+                    self._save()
+                    raise InterruptedRun(
+                        f"stopped at step {self.state.step} of {self.total_steps}, saved in {self.folder}",
+                        hint="the same command with --resume goes on from here",
+                        exit_code=128 + self._signal,
+                    )
+                if self.state.stopped_early:
+                    break
+        best, _ = load_checkpoint(self.folder / BEST)
+        load_weights(self.model, best, where=self.folder / BEST)
+        assert self.state.best_step is not None
+        return TrainingResult(
+            steps=self.state.step,
+            best_step=self.state.best_step,
+            best_value=self.state.best_value,
+            stopped_early=self.state.stopped_early,
+            elapsed_seconds=before + time.monotonic() - entered,
+            rows_per_second=rows_seen / stepping_seconds if stepping_seconds else None,
+        )
+
+    def rows_to_go(self) -> int:
+        """Training rows in the steps that are still to be done, if nothing stops them early."""
+        return round((self.total_steps - self.state.step) * len(self.train) / self.steps_per_epoch)
+
+    def _batches(self) -> Iterator[tuple[int, Tensor]]:
+        """Steps still to be done, each with its rows."""
+        epoch, batches = -1, []
+        while self.state.step < self.total_steps and not self.state.stopped_early:
+            step = self.state.step
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                batches = self._epoch(epoch)
+            yield step, batches[step % self.steps_per_epoch]
+
+    def _step(self, step: int, rows: Tensor) -> None:
+        progress = step / max(self.total_steps - 1, 1)
+        self.model.schedule(progress)
+        found = self._add_gradients(rows)
+        self._require_finite(found.loss + found.penalty, rows)
+        share = self._learning_rate_share(step)
+        rate = self.settings.learning_rate
+        self._adam.param_groups[0]["lr"] = rate * share
+        self._adam.step()
+        self._adam.zero_grad()
+        of_embedding = self.settings.embedding_learning_rate or rate
+        for name, adam in self._table_adams.items():
+            adam.step((of_embedding if name == EMBEDDING else rate) * share)
+        self._loss_sum += found.loss
+        self._penalty_sum += found.penalty
+        if found.pruned is not None:
+            self._pruned_sum += found.pruned
+
+    def _learning_rate_share(self, step: int) -> float:
+        """1 in between; rising from 0 in the warm-up, falling to `final_share` after it."""
+        warmup = self.settings.warmup_share * self.total_steps
+        if step + 1 < warmup:
+            return (step + 1) / warmup
+        left = (self.total_steps - 1 - step) / max(self.total_steps - warmup, 1.0)
+        return self.settings.final_share + (1 - self.settings.final_share) * min(left, 1.0)
+
+    def _require_finite(self, loss: Tensor, rows: Tensor) -> None:
+        # On the CPU the value is at hand. On a GPU one flag is read a step later, which waits for a step
+        # that has ended anyway, so that the queue of work never runs dry.
+        if loss.device.type == "cpu":
+            suspicious = not math.isfinite(loss.item())
+        else:
+            suspicious = bool(self._previous_bad) if self._previous_bad is not None else False
+            self._previous_bad = ~torch.isfinite(loss)
+        if suspicious:
+            where = _first_bad_layer(self.model, self.train.batch(rows))
+            raise NumericError(
+                f"the loss is not finite at step {self.state.step + 1}, first in {where}",
+                hint="lower loop.learning_rate; the checkpoint before this step is kept",
+            )
+
+    _previous_bad: Tensor | None = None
+
+    def _evaluation_due(self) -> bool:
+        if self.state.step == self.total_steps:
+            return True
+        per_epoch = min(self.steps_per_epoch, self.total_steps)
+        done = (self.state.step - 1) % per_epoch
+        count = min(self.settings.evaluations, per_epoch)
+        return (done + 1) * count // per_epoch > done * count // per_epoch
+
+    def _evaluate(self) -> None:
+        if self.state.logged_steps < self.state.step:
+            self._log()
+        metrics = metrics_of(self.scores(self.valid), self.valid, num_domains=self.num_domains).to_json()
+        value = metrics[self.settings.select]
+        better = _is_better(value, self.state.best_value, self.settings.select)
+        if better or self.state.best_step is None:
+            self.state.best_value, self.state.best_step = value, self.state.step
+            self.state.evaluations_since_best = 0
+            save_checkpoint(self.folder / BEST, _named("model.", self.model.state_dict()), {"step": self.state.step},
+                            step=self.state.step)  # fmt: skip
+        else:
+            self.state.evaluations_since_best += 1
+            patience = self.settings.patience
+            self.state.stopped_early = patience is not None and self.state.evaluations_since_best >= patience
+        self._write(
+            {"kind": "valid", "step": self.state.step, "best": self.state.best_step == self.state.step, **metrics}
+        )
+        if value is not None:
+            self._figures = {**self._figures, f"valid {self.settings.select}": value}
+
+    def _log(self) -> None:
+        count = self.state.step - self.state.logged_steps
+        loss, penalty = float(self._loss_sum) / count, float(self._penalty_sum) / count
+        line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
+        if self.model.gated_layers:
+            line["sparsity"] = self.state.last_sparsity = (self._pruned_sum / count).tolist()
+        line["learning_rate"] = self.settings.learning_rate * self._learning_rate_share(self.state.step - 1)
+        for sums in (self._loss_sum, self._penalty_sum, self._pruned_sum):
+            sums.zero_()
+        self.state.logged_steps = self.state.step
+        self._figures = {**self._figures, "loss": loss}
+        if self.model.gated_layers:
+            self._figures["sparsity"] = float(np.mean(line["sparsity"]))
+        self._write(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("ab") as file:
+            self.state.metrics_bytes += file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+
+    def _cut_metrics(self) -> None:
+        """Drop lines written after the checkpoint that the run goes on from."""
+        path = self.folder / "metrics.jsonl"
+        path.touch()
+        with path.open("rb+") as file:
+            file.truncate(self.state.metrics_bytes)
+
+    def _save(self) -> None:
+        tensors = _named("model.", self.model.state_dict())
+        for name, adam in self._table_adams.items():
+            tensors |= _named(f"table.{name}:", adam.state())
+        for index, moments in self._adam.state_dict()["state"].items():
+            tensors |= _named(f"dense.{index}.", moments)
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.train.field_ids.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.train.field_ids.device)
+        tensors |= {
+            "sums.loss": self._loss_sum,
+            "sums.penalty": self._penalty_sum,
+            "sums.pruned": self._pruned_sum,
+        }
+        save_checkpoint(self.folder / LAST, tensors, asdict(self.state), step=self.state.step)
+
+    @contextmanager
+    def _watch_signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a wish that the loop grants after its step."""
+
+        def wish(number: int, frame: FrameType | None) -> None:
+            if self._signal is not None:
+                raise KeyboardInterrupt
+            self._signal = number
+
+        try:
+            old = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: signals are someone else's business
+            old = {}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def _is_better(value: float | None, best: float | None, metric: Metric) -> bool:
+    if value is None or best is None:
+        return value is not None
+    return value < best if metric is Metric.log_loss else value > best
+
+
+def _first_bad_layer(model: Model, batch: Batch) -> str:
+    """Name of the first part whose weights or output are not finite."""
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return name
+    found: list[str] = []
+
+    def look(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not torch.isfinite(output).all():
+                found.append(name)
+
+        return hook
+
+    hooks = [part.register_forward_hook(look(name)) for name, part in model.named_modules() if name]
+    with torch.no_grad():
+        model(batch)
+    for hook in hooks:
+        hook.remove()
+    return found[0] if found else "the loss itself"
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
