@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from adasparse_cli.batches import Batch
 from adasparse_cli.choices import (
     Activation,
     Backbone,
@@ -125,4 +127,15 @@ def rows(count: int = 500, seed: int = 0) -> Rows:
         users=draw.integers(0, 50, count),
         sources=np.zeros(count, dtype=np.int32),
         lines=np.arange(2, count + 2),
+    )
+
+
+def part(batch: Batch, chosen: torch.Tensor) -> Batch:
+    """The rows chosen of a batch."""
+    return replace(
+        batch,
+        field_ids=batch.field_ids[chosen],
+        domain_ids=batch.domain_ids[chosen],
+        condition_ids=batch.condition_ids[chosen],
+        labels=batch.labels[chosen] if batch.labels is not None else None,
     )

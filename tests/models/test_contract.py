@@ -49,16 +49,6 @@ def rows(count: int = 64, seed: int = 9) -> Batch:
     return small.rows(count, seed).batch(slice(0, count))
 
 
-def part(batch: Batch, chosen: torch.Tensor) -> Batch:
-    return replace(
-        batch,
-        field_ids=batch.field_ids[chosen],
-        domain_ids=batch.domain_ids[chosen],
-        condition_ids=batch.condition_ids[chosen],
-        labels=batch.labels[chosen] if batch.labels is not None else None,
-    )
-
-
 @pytest.mark.parametrize("case", TREES)
 def test_one_logit_per_row(case: str) -> None:
     prediction = built(case)(rows())
@@ -87,7 +77,7 @@ def test_rows_do_not_influence_one_another_in_evaluation(case: str, normalisatio
     model = built(case, normalisation=normalisation).eval()
     batch = rows()
     whole = model(batch).logits
-    alone = torch.cat([model(part(batch, torch.tensor([k]))).logits for k in range(64)])
+    alone = torch.cat([model(small.part(batch, torch.tensor([k]))).logits for k in range(64)])
     torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6)
 
 
@@ -116,7 +106,7 @@ def test_saved_weights_predict_the_same(case: str) -> None:
 def test_equal_results_for_any_order_of_rows(case: str) -> None:
     model, batch = built(case).eval(), rows()
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(model(part(batch, order)).logits, model(batch).logits[order], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model(small.part(batch, order)).logits, model(batch).logits[order], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", TREES)
@@ -181,7 +171,7 @@ def test_the_costs_add_up_and_are_those_that_torch_counts(case: str) -> None:
     counted = []
     for chosen in (different[:1], different):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(part(batch, torch.tensor(chosen)))
+            model(small.part(batch, torch.tensor(chosen)))
         counted.append(counter.get_total_flops() // 2)
     assert cost.backbone_multiply_adds + cost.domain_multiply_adds == counted[1] - counted[0]
 

@@ -97,3 +97,28 @@ def test_sums_by_row_equal_a_plain_loop(ids: list[int]) -> None:
         old = expected.get(row, [0.0, 0.0])
         expected[row] = [old[0] + values[k, 0].item(), old[1] + values[k, 1].item()]
     assert dict(zip(rows.tolist(), sums.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_long_rows_are_updated_in_place_as_short_ones_are(double: bool) -> None:
+    """A domain's matrices: few rows, long ones, whose gradient is given once. Truth: the other way of updating."""
+    torch.manual_seed(0)
+    kind = torch.float64 if double else torch.float32
+    start = torch.randn(6, 40, 50, dtype=kind)
+    gathered, in_place = (nn.Parameter(start.clone()) for _ in range(2))
+    one, two = (TouchedRowsAdam(table, betas=(0.9, 0.999), eps=1e-8) for table in (gathered, in_place))
+    for present in ([0, 2, 5], [2], [1, 2, 4, 5], [0, 5]):
+        rows = torch.tensor(present)
+        g = torch.randn(len(present), 40, 50, dtype=kind)
+        in_place.grad = torch.sparse_coo_tensor(
+            rows.unsqueeze(0), g, start.shape, is_coalesced=True, check_invariants=False
+        )
+        one.steps += 1
+        with torch.no_grad():
+            one._update_gathered(rows, g, 0.01)
+        two.step(0.01)
+        assert in_place.grad is None
+    torch.testing.assert_close(in_place, gathered)
+    torch.testing.assert_close(two.second_moment, one.second_moment)
+    assert torch.equal(in_place[3], start[3])
+    assert one.steps == two.steps == 4

@@ -127,11 +127,19 @@ def test_a_signal_saves_first_and_says_so_in_the_exit_code(tmp_path: Path, numbe
 
 
 @pytest.mark.parametrize(
-    "network", [{}, {"dropout": 0.3}, {"normalisation": Normalisation.batch}], ids=["plain", "dropout", "batch"]
+    ("name", "network"),
+    [
+        ("adasparse", {}),
+        ("adasparse", {"dropout": 0.3}),
+        ("adasparse", {"normalisation": Normalisation.batch}),
+        ("star", {}),
+        ("sarnet", {}),
+    ],
+    ids=["plain", "dropout", "batch", "star", "sarnet"],
 )
-def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, network: dict[str, Any]) -> None:
+def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, name: str, network: dict[str, Any]) -> None:
     """Truth: a run that was never stopped. The stopped one forgets all that it did after its last checkpoint."""
-    whole = loop_in(tmp_path / "whole", epochs=2, patience=3, **network)
+    whole = loop_in(tmp_path / "whole", name, epochs=2, patience=3, **network)
     whole.run()
 
     class Killed(Exception):  # noqa: N818  # stands for a kill, no error
@@ -141,7 +149,9 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, netw
     draw = np.random.default_rng(0)
     for _ in range(12):
         torch.manual_seed(int(draw.integers(1000)))  # whatever the process did before must not matter
-        loop = loop_in(folder, epochs=2, patience=3, checkpoint_seconds=0 if draw.random() < 0.5 else 1e9, **network)
+        loop = loop_in(
+            folder, name, epochs=2, patience=3, checkpoint_seconds=0 if draw.random() < 0.5 else 1e9, **network
+        )
         loop.resume()
         fatal = loop.state.step + int(draw.integers(1, 8))
 
@@ -156,7 +166,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, netw
             continue
         break
     else:
-        loop = loop_in(folder, epochs=2, patience=3, **network)
+        loop = loop_in(folder, name, epochs=2, patience=3, **network)
         loop.resume()
         loop.run()
     assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()

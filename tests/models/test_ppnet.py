@@ -1,0 +1,31 @@
+"""PPNet against its equation in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adasparse_cli.errors import UsageError
+from tests.models.parts import parts_of
+from tests.models.test_epnet import gate
+
+
+def test_logits_equal_the_reference() -> None:
+    parts = parts_of("ppnet")
+    h = parts.tower(parts.x, 2, lambda k, h: h * gate(parts, f"gates.{k}", parts.told, parts.agnostic))
+    parts.agrees_with(parts.linear("head", h)[:, 0])
+
+
+def test_named_ids_are_seen_beside_the_domain_in_the_order_named() -> None:
+    """e_a holds single-valued fields first: item, shop, then tags."""
+    parts = parts_of("ppnet", "model.id_fields=[tags,item]")
+    seen = np.concatenate([parts.agnostic[:, 8:12], parts.agnostic[:, 0:4], parts.agnostic], axis=1)
+    h = parts.tower(parts.x, 2, lambda k, h: h * gate(parts, f"gates.{k}", parts.told, seen))
+    parts.agrees_with(parts.linear("head", h)[:, 0])
+
+
+@pytest.mark.parametrize("name", ["itme", "place"])
+def test_an_id_that_is_no_domain_agnostic_field_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=name) as caught:
+        parts_of("ppnet", f"model.id_fields=[{name}]")
+    assert "item, shop, tags" in caught.value.hint
