@@ -153,6 +153,7 @@ def test_second_order_is_refused_for_models_that_cannot_have_it(tmp_path: Path) 
         loop_in(tmp_path, "adasparse", second_order=True)
 
 
-def test_a_task_that_does_not_fit_into_a_step_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"loop\.task_rows=64 is more than loop\.batch_size=32"):
-        loop_in(tmp_path, task_rows=64)
+def test_a_task_is_never_larger_than_a_step(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path, task_rows=4096)
+    assert min(len(rows) for rows in loop._epoch(0)) > 0
+    assert max(len(rows) for rows in loop._epoch(0)) < 3 * 32

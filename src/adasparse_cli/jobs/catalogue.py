@@ -7,17 +7,39 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
+from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.config import compose, typed
 from adasparse_cli.errors import AdasparseError, UsageError
 from adasparse_cli.files import only_owner, read_json
 from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, REPORT
 from adasparse_cli.models import MODELS
+from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.prep.prepared import open_prepared, read_domains
 from adasparse_cli.prep.recipe import nearest_names
-from adasparse_cli.schema import Manifest
+from adasparse_cli.schema import Field, Manifest
+from adasparse_cli.training.dataset import load_shape
+from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.training.settings import LoopSettings
 
 # AUC of a domain with fewer positives says next to nothing: its standard error exceeds 0.06.
 ENOUGH_POSITIVES = 20
+
+# What `models ls` weighs models on where no data set is named: as in benchmarks/.
+EXAMPLE = DataShape(
+    fields=tuple(
+        Field(
+            name=f"field_{k}",
+            role=FieldRole.domain_agnostic if k < 18 else FieldRole.domain_aware,
+            kind=FieldKind.categorical,
+            size=100_000 if k < 18 else 20,
+        )
+        for k in range(21)
+    ),
+    bags={},
+    num_domains=300,
+)
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
@@ -36,12 +58,41 @@ def remove_run(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def list_models() -> list[dict[str, Any]]:
-    """Every model: its name, what it is, and which settings of its own it has."""
+def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
+    """Every model and loop: what it is, its own settings, and what it weighs with its packaged settings.
+
+    Args:
+        shape: of the data to weigh models on; without it, those of `EXAMPLE`.
+    """
     rows = []
     for name, model in sorted(MODELS.items()):
+        tree = compose("train", [f"model={name}"])
+        settings = typed(tree["model"], model.Settings, "model")
+        network = typed(tree["network"], NetworkSettings, "network")
+        with torch.device("meta"):
+            built: Any = model
+            cost = built(settings, network, shape or EXAMPLE).cost()
         own = [field for field in model.Settings.__dataclass_fields__ if field != "name"]
-        rows.append({"model": name, "what": (model.__doc__ or "").splitlines()[0], "settings": ", ".join(own) or "–"})
+        rows.append(
+            {
+                "model": name,
+                "what": (model.__doc__ or "").splitlines()[0],
+                "settings": ", ".join(own) or "–",
+                "backbone parameters": cost.backbone_parameters,
+                "domain parameters": cost.domain_parameters,
+                "multiply-adds per row": cost.backbone_multiply_adds + cost.domain_multiply_adds,
+            }
+        )
+    plain = next(row for row in rows if row["model"] == "dnn")
+    for name, loop in sorted(LOOPS.items()):
+        if name != "standard":
+            own = [
+                field
+                for field in loop.Settings.__dataclass_fields__
+                if field not in vars(LoopSettings)["__dataclass_fields__"]
+            ]
+            what = f"{(loop.__doc__ or '').splitlines()[0]} (a loop; `loop={name}` trains other models with it)"
+            rows.append({**plain, "model": name, "what": what, "settings": ", ".join(own)})
     return rows
 
 
@@ -79,6 +130,11 @@ def data_set(root: Path, name: str) -> Manifest:
         hint = f"there are {nearest_names(name, known)}" if known else "adasparse prep makes one"
         raise UsageError(f"no data set {name!r} is prepared in {root}", hint=hint)
     return open_prepared(root / name)
+
+
+def shape_of(root: Path, name: str) -> DataShape:
+    """What models must know of a prepared data set."""
+    return load_shape(root / name, data_set(root, name))
 
 
 def field_rows(manifest: Manifest) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ class MamlSettings(LoopSettings):
     Args:
         inner_learning_rate: a. inner_steps: steps from θ to a task's weights.
         second_order: whether the outer gradient passes through the inner step.
-        task_rows: rows of one domain that come together in a step, at most.
+        task_rows: rows of one domain that are drawn together, at most (and at most `batch_size`).
         minimum_rows: training rows from which on a domain is a task of its own.
         adapt_before_test: whether a domain takes inner steps before its rows are scored.
         support_rows: training rows of a domain that it adapts to before a test, at most.
@@ -71,11 +71,6 @@ class MamlLoop(Loop):
     Settings = MamlSettings
 
     def __post_init__(self) -> None:
-        if self.own_settings.task_rows > self.settings.batch_size:
-            raise UsageError(
-                f"loop.task_rows={self.own_settings.task_rows} is more than loop.batch_size={self.settings.batch_size}",
-                hint="a step must hold at least one task",
-            )
         if self.own_settings.second_order and not self.model.twice_differentiable:
             raise UsageError(
                 "loop.second_order=true: this model's fast gradients cannot be differentiated once more",
@@ -102,7 +97,7 @@ class MamlLoop(Loop):
         order = shuffled[np.argsort(domains[shuffled], kind="stable")]
         ordered = domains[order]
         first = np.searchsorted(ordered, ordered)  # where each row's domain begins
-        chunk = (np.arange(len(order)) - first) // self.own_settings.task_rows
+        chunk = (np.arange(len(order)) - first) // min(self.own_settings.task_rows, self.settings.batch_size)
         starts = np.flatnonzero(np.diff(np.stack([ordered, chunk]), axis=1, prepend=-1).any(axis=0))
         chunks = np.split(order, starts[1:])
         draw.shuffle(chunks)
