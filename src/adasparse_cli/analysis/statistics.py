@@ -1,0 +1,209 @@
+"""Which differences between arms are real: paired over seeds, and over test rows clustered by domain or user.
+
+For an arm and its baseline with the same S seeds on the same test rows, and a metric T:
+
+    Δ      = mean over seeds of T(arm, s) − T(baseline, s)
+    Var Δ  = Σ_c u_c² · C/(C − 1)  +  sd_s² / S
+    Δ ± t(0.975, df) √Var Δ
+
+u_c is what cluster c adds to Δ: the sum over its rows of the influence that each has on it, so that the first
+term is the limit of a bootstrap over C clusters, without its noise. sd_s is the spread of the difference over
+seeds. df follows Welch and Satterthwaite, with S − 1 for seeds, and for clusters their effective number
+(Σ n)² / Σ n² less 1, so that one huge domain does not pass for many.
+
+Source: DeLong et al., Biometrics 1988, for the influence of a row on an AUC; Efron, 1982, for the bootstrap's limit;
+Holm, 1979, for the correction. Taking both kinds of chance together is our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+POWER, LEVEL = 0.8, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRows:
+    """The rows that all arms of a comparison are judged on.
+
+    Args:
+        labels: 0 or 1. domains: which domain each row belongs to.
+        clusters: what the bootstrap's clusters are; the domains themselves, or users.
+    """
+
+    __test__ = False  # no test, whatever its name begins with
+
+    labels: NDArray[Any]
+    domains: Integers
+    clusters: Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """An arm against the baseline in one metric; positive is better except for the log loss.
+
+    Args:
+        difference: Δ. low, high: its 95 % interval; NaN where one seed leaves the spread over seeds unknown.
+        p: that Δ is 0, two-sided. p_holm: corrected for the arms compared.
+        detectable: the smallest true difference that such a study would have found with a chance of 80 %.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    detectable: float
+
+    @property
+    def is_real(self) -> bool:
+        """Whether 0 is excluded after correction."""
+        return self.p_holm < LEVEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uplift:
+    """Shares (0–1) of the domains with both classes in which the arm's AUC, mean over seeds, exceeds the baseline's.
+
+    Args:
+        domains: each counting the same (UPR). rows: weighted by test rows.
+    """
+
+    domains: float
+    rows: float
+
+
+def influences(metric: str, rows: TestRows, logits: NDArray[Any]) -> tuple[float, Floats]:
+    """A metric, and for each row its influence on it; the influences add up to 0."""
+    labels = rows.labels.astype(np.float64)
+    if metric == "log_loss":
+        losses = np.logaddexp(0.0, logits.astype(np.float64)) - labels * logits
+        return float(losses.mean()), (losses - losses.mean()) / len(losses)
+    groups = rows.domains if metric == "gauc_domain" else np.zeros(len(labels), dtype=np.int64)
+    placed = placements(labels, logits, groups)
+    number = int(groups.max()) + 1
+    count = np.bincount(groups, minlength=number).astype(np.float64)
+    positives = np.bincount(groups, weights=labels, minlength=number)
+    usable = (positives > 0) & (positives < count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = np.bincount(groups, weights=placed * labels, minlength=number) / positives
+        of_class = np.where(labels > 0, positives[groups], (count - positives)[groups])
+        own = (placed - auc[groups]) / of_class * count[groups]
+    total = count[usable].sum()
+    value = float((count[usable] * auc[usable]).sum() / total) if total else float("nan")
+    spread = np.where(usable[groups], (own + auc[groups] - value) / total, 0.0) if total else np.zeros(len(labels))
+    return value, spread
+
+
+def placements(labels: Floats, scores: NDArray[Any], groups: Integers) -> Floats:
+    """For a positive the share of its group's negatives below it, for a negative that of positives above it; ties half."""
+    order = np.argsort(scores, kind="stable")
+    order = order[np.argsort(groups[order], kind="stable")]
+    s, g, y = scores[order], groups[order], labels[order]
+    first = np.r_[True, (s[1:] != s[:-1]) | (g[1:] != g[:-1])]
+    run = np.cumsum(first) - 1
+    count = np.bincount(g).astype(np.float64)
+    positives = np.bincount(g, weights=y)
+    negatives = count - positives
+    tied = np.bincount(run).astype(np.float64)
+    tied_positives = np.bincount(run, weights=y)
+    before = (np.cumsum(tied) - tied)[run] - (np.cumsum(count) - count)[g]
+    positives_before = (np.cumsum(tied_positives) - tied_positives)[run] - (np.cumsum(positives) - positives)[g]
+    p, n = tied_positives[run], (tied - tied_positives)[run]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_positive = (before - positives_before + n / 2) / negatives[g]
+        of_negative = (positives[g] - positives_before - p / 2) / positives[g]
+    placed = np.empty(len(labels))
+    placed[order] = np.where(y > 0, of_positive, of_negative)
+    return placed
+
+
+def compare(
+    metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]], *, baseline: str
+) -> dict[str, Difference]:
+    """Every arm against the baseline.
+
+    Args:
+        arms: logits by arm, one array per seed, the seeds in the same order for all.
+    """
+    found = {arm: [influences(metric, rows, logits) for logits in seeds] for arm, seeds in arms.items()}
+    base = found.pop(baseline)
+    raw = {arm: _difference(own, base, rows) for arm, own in found.items()}
+    corrected = holm([one.p for one in raw.values()])
+    return {
+        arm: Difference(
+            difference=one.difference, low=one.low, high=one.high, p=one.p, p_holm=p, detectable=one.detectable
+        )
+        for (arm, one), p in zip(raw.items(), corrected, strict=True)
+    }
+
+
+def _difference(
+    own: Sequence[tuple[float, Floats]], base: Sequence[tuple[float, Floats]], rows: TestRows
+) -> Difference:
+    gaps = np.array([a - b for (a, _), (b, _) in zip(own, base, strict=True)])
+    spread = np.mean([a - b for (_, a), (_, b) in zip(own, base, strict=True)], axis=0)
+    clusters = np.unique(rows.clusters, return_inverse=True)[1]
+    sizes = np.bincount(clusters)
+    of_clusters = np.bincount(clusters, weights=spread)
+    number = len(sizes)
+    difference, nan = float(gaps.mean()), float("nan")
+    if number < 2 or len(gaps) < 2 or not np.isfinite(difference):
+        return Difference(difference=difference, low=nan, high=nan, p=nan, p_holm=nan, detectable=nan)
+    of_rows = float((of_clusters**2).sum() * number / (number - 1))
+    of_seeds = float(gaps.var(ddof=1) / len(gaps))
+    error = (of_rows + of_seeds) ** 0.5
+    if error == 0.0:
+        return Difference(difference=difference, low=difference, high=difference, p=1.0, p_holm=1.0, detectable=0.0)
+    effective = max(sizes.sum() ** 2 / (sizes.astype(np.float64) ** 2).sum() - 1, 1.0)
+    freedom = error**4 / (of_rows**2 / effective + of_seeds**2 / (len(gaps) - 1))
+    reach = float(stats.t.ppf(1 - LEVEL / 2, freedom))
+    return Difference(
+        difference=difference,
+        low=difference - reach * error,
+        high=difference + reach * error,
+        p=float(2 * stats.t.sf(abs(difference) / error, freedom)),
+        p_holm=nan,
+        detectable=float((reach + stats.t.ppf(POWER, freedom)) * error),
+    )
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; NaN stays NaN and counts for nothing."""
+    values = np.asarray(p, dtype=np.float64)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    corrected = np.full(len(values), np.nan)
+    factors = len(order) - np.arange(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return [float(value) for value in corrected]
+
+
+def uplift(rows: TestRows, arm: Sequence[NDArray[Any]], base: Sequence[NDArray[Any]]) -> Uplift | None:
+    """UPR: in how many domains the arm is better; None where no domain has both classes."""
+    labels = rows.labels.astype(np.float64)
+    count = np.bincount(rows.domains).astype(np.float64)
+    positives = np.bincount(rows.domains, weights=labels)
+    usable = (positives > 0) & (positives < count)
+    if not usable.any():
+        return None
+    gap = np.zeros(len(count))
+    for own, other in zip(arm, base, strict=True):
+        for sign, logits in ((1.0, own), (-1.0, other)):
+            placed = placements(labels, logits, rows.domains)
+            gap[usable] += sign * np.bincount(rows.domains, weights=np.where(labels > 0, placed, 0.0))[usable]
+    better = gap[usable] > 0
+    return Uplift(domains=float(better.mean()), rows=float(np.average(better, weights=count[usable])))
+
+
+def relative_improvement(auc: float, base: float) -> float | None:
+    """RelaImpr = ((AUC − 0.5) / (AUC_base − 0.5) − 1) · 100 %, as a share; None where the baseline knows nothing."""
+    return (auc - 0.5) / (base - 0.5) - 1 if base > 0.5 else None
