@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli import __version__
-from adasparse_cli.commands import config, data, doctor, evaluate, models, predict, prep, runs, train
+from adasparse_cli.commands import config, data, doctor, evaluate, models, predict, prep, runs, study, train
 from adasparse_cli.errors import AdasparseError, TooManyRejectedError
 from adasparse_cli.render import complain, show
 
@@ -21,6 +21,8 @@ Examples:
   adasparse prep data=iaac raw=FILE.zip   (the contest's own file)
 
   adasparse train data=iaac --seeds 3
+
+  adasparse ablate                        (is the gain real, and whence?)
 
   adasparse doctor                        (is this machine ready?)
 """
@@ -39,6 +41,9 @@ app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("compare", epilog=study.COMPARE_EXAMPLES)(study.compare)
+app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
+app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import re
 import types
 import typing
@@ -122,6 +123,27 @@ def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> lis
         if key not in named:
             words.append(f"{key}={value}")
     return sorted(words, key=lambda word: "." in word.partition("=")[0])
+
+
+def expanded(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Words in Hydra's sweep grammar (`key=a,b`, `key=range(1,4)`) as those of one value, and every combination of the others.
+
+    Raises:
+        UsageError: a word cannot be read.
+    """
+    common, several = [], []
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            what = str(error).splitlines()[0]
+            hint = "a grid is written key=a,b,c or key=range(0,4)"
+            raise UsageError(f"{word!r} cannot be read: {what}", hint=hint) from None
+        if override.is_sweep_override():
+            several.append([f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()])
+        else:
+            common.append(word)
+    return common, [list(chosen) for chosen in itertools.product(*several)]
 
 
 def choices_in(group: str) -> list[str]:

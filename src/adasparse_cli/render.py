@@ -35,6 +35,8 @@ class Format(StrEnum):
     text = "text"
     json = "json"
     csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
 
 
 def chosen_format(as_json: bool, as_csv: bool) -> Format:
@@ -60,6 +62,10 @@ def show(
         writer.writeheader()
         writer.writerows(rows)
         out.file.write(buffer.getvalue())
+    elif form is Format.markdown:
+        out.file.write(_markdown(names, rows, title, caption))
+    elif form is Format.latex:
+        out.file.write(_latex(names, rows, title, caption))
     else:
         if title:
             out.print(title, style="bold", markup=False, highlight=False)
@@ -108,6 +114,32 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return str(value)
+
+
+def _markdown(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
+
+    rules = ["---" if position == 0 else "--:" for position in range(len(names))]
+    lines = [line(names), line(rules), *(line([cell(row.get(name)) for name in names]) for row in rows)]
+    head = [f"**{title}**", ""] if title else []
+    return "\n".join([*head, *lines, *(["", caption] if caption else []), "", ""])
+
+
+def _latex(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(_escaped(text) for text in cells) + r" \\"
+
+    body = [line([cell(row.get(name)) for name in names]) for row in rows]
+    head = [r"\begin{table}", rf"\caption{{{_escaped('. '.join(part for part in (title, caption) if part))}}}"]
+    table = [rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}", r"\hline", line(names), r"\hline", *body, r"\hline"]
+    return "\n".join([*head, *table, r"\end{tabular}", r"\end{table}", ""])
+
+
+def _escaped(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
 
 
 def _is_figure(value: Any) -> bool:

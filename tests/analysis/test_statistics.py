@@ -20,7 +20,6 @@ from adasparse_cli.analysis.statistics import (
 )
 from adasparse_cli.metrics import grouped_auc
 
-
 STUDIES = 300
 
 

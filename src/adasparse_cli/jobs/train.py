@@ -122,18 +122,21 @@ def model_flags(name: str | None) -> dict[str, str | None]:
     return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
 
 
-def run_train(job: TrainJob, progress: Progress | None = None, *, resume: bool = False) -> TrainReport:
+def run_train(
+    job: TrainJob, progress: Progress | None = None, *, resume: bool = False, prepared: PrepReport | None = None
+) -> TrainReport:
     """Train, keep the best weights, evaluate them, and write the run's folder.
 
     Args:
         resume: go on with the newest run of the same settings on the same data; one that is done is
             returned as it stands. Where there is none, a new one starts.
+        prepared: the job's data, where someone has seen to them already.
 
     Raises:
         AdasparseError: by kind; a run that failed says so in its folder, an interrupted one can be resumed.
     """
     progress = progress or Silent()
-    prepared = run_prep(job.data, progress)
+    prepared = prepared or run_prep(job.data, progress)
     manifest = prepared.manifest
     parent = job.runs / manifest.name / job.label
     folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None

@@ -1,0 +1,200 @@
+"""`adasparse compare`, `ablate`, `sweep`: many runs as one study, and which of their differences are real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adasparse_cli.commands.arguments import ConfigFile, Overrides
+from adasparse_cli.render import Format, ProgressDisplay, note, say, share, show, show_json
+
+if TYPE_CHECKING:
+    from adasparse_cli.jobs.study import StudyJob
+
+COMPARE_EXAMPLES = """
+Examples:
+
+  adasparse compare                            (all models on the twin)
+
+  adasparse compare --models dnn,star,apg,adasparse data=twin-3m
+
+  adasparse compare --dry-run data=iaac --seeds 5 --workers 2
+"""
+ABLATE_EXAMPLES = """
+Examples:
+
+  adasparse ablate                      (the modes, and the placebo)
+
+  adasparse ablate --parts data=twin-3m (what fusion is made of, too)
+
+  adasparse ablate data.heterogeneity=0 data.name=control
+"""
+SWEEP_EXAMPLES = """
+Examples:
+
+  adasparse sweep loop.learning_rate=0.0005,0.001,0.002
+
+  adasparse sweep model=star,apg network.embedding_std=0.01,0.1
+"""
+
+
+METRICS = {"gauc_domain": "GAUC by domain", "auc": "AUC", "log_loss": "log loss (less is better)"}
+
+
+class Cluster(StrEnum):
+    """What the intervals' clusters of test rows are."""
+
+    domain = "domain"
+    user = "user"
+
+
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Runs at a time, each on one core.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and how long it will take; train nothing.")]
+Clusters = Annotated[Cluster, typer.Option("--cluster", help="What test rows are resampled by.")]
+Form = Annotated[Format, typer.Option("--format", help="How the table is written.")]
+
+
+def compare(
+    overrides: Overrides = None,
+    models: Annotated[str, typer.Option("--models", help="Which models, a,b,c; all of them without it.")] = "",
+    baseline: Annotated[str | None, typer.Option("--baseline", help="What differences are taken to.")] = None,
+    seeds: Seeds = 3,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    cluster: Clusters = Cluster.domain,
+    config: ConfigFile = None,
+    form: Form = Format.text,
+) -> None:
+    """Train models with the same seeds on the same data, and say which differences are real."""
+    from adasparse_cli.jobs.study import plan_compare
+
+    named = [name.strip() for name in models.split(",") if name.strip()]
+    job = plan_compare(named, overrides or [], seeds=seeds, baseline=baseline, config_file=config)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
+
+
+def ablate(
+    overrides: Overrides = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also vary what fusion is made of, one part at a time.")
+    ] = False,
+    seeds: Seeds = 3,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    cluster: Clusters = Cluster.domain,
+    config: ConfigFile = None,
+    form: Form = Format.text,
+) -> None:
+    """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
+    from adasparse_cli.jobs.study import plan_ablate
+
+    job = plan_ablate(overrides or [], seeds=seeds, parts=parts, config_file=config)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
+
+
+def sweep(
+    overrides: Overrides = None,
+    seeds: Seeds = 1,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    cluster: Clusters = Cluster.domain,
+    config: ConfigFile = None,
+    form: Form = Format.text,
+) -> None:
+    """Train every combination of the values given, and compare them with the first."""
+    from adasparse_cli.jobs.study import plan_sweep
+
+    job = plan_sweep(overrides or [], seeds=seeds, config_file=config)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
+
+
+def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format) -> None:
+    from adasparse_cli.jobs.study import run_study
+
+    if dry_run:
+        _show_plan(job, workers, form)
+        return
+    with ProgressDisplay() as progress:
+        report = run_study(job, progress, workers=workers, cluster=cluster.value)
+    for name, why in report.failed.items():
+        note(f"failed: {name}: {why}")
+    if form is Format.json:
+        show_json(list(report.table))
+        return
+    if form is Format.csv:
+        show(report.table, form=form)
+        return
+    show([_quality(row) for row in report.table], title=f"{job.name}: mean ± sd over seeds", form=form)
+    if any(row["gauc_domain_difference"] is not None for row in report.table):
+        others = [row for row in report.table if row["arm"] != job.baseline]
+        for metric, name in METRICS.items():
+            title = f"{name}: difference to {job.baseline}, with its 95 % interval over seeds and test rows"
+            show([_against(row, metric) for row in others], title=title, caption=report.caption, form=form)
+        _say_what_is_real(report.table, job.baseline)
+    say(f"study: {report.folder}")
+
+
+def _show_plan(job: StudyJob, workers: int, form: Format) -> None:
+    from adasparse_cli.jobs.study import plan_of
+
+    runs = plan_of(job)
+    rows = [{"arm": run.arm, "seed": run.seed, "state": run.state, "seconds": run.seconds} for run in runs]
+    open_runs = [run for run in runs if run.state != "done"]
+    known = [run.seconds for run in open_runs if run.seconds is not None]
+    expected = "how long cannot be said before a first run"
+    if known:
+        minutes = sum(known) / len(known) * len(open_runs) / workers / 60
+        expected = f"about {minutes:,.0f} minutes" + ("" if len(known) == len(open_runs) else ", by the runs known")
+    caption = f"{len(open_runs)} of {len(runs)} runs are to be done: {expected}" if open_runs else "all runs are done"
+    show(rows, title=f"{job.name}, the plan", caption=caption, form=form)
+
+
+def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "arm": row["arm"],
+        "seeds": row["seeds"],
+        "GAUC by domain": _spread(row, "gauc_domain"),
+        "AUC": _spread(row, "auc"),
+        "log loss": _spread(row, "log_loss"),
+        "multiply-adds per row": row["multiply_adds"],
+    }
+
+
+def _against(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    found = {name: row[f"{metric}_{name}"] for name in ("difference", "low", "high", "p_holm", "detectable", "real")}
+    table = {
+        "arm": row["arm"],
+        "difference": None if found["difference"] is None else f"{found['difference']:+.4f}",
+        "low": found["low"],
+        "high": found["high"],
+        "p (Holm)": found["p_holm"],
+        "real": found["real"],
+        "detectable": found["detectable"],
+    }
+    if metric == "gauc_domain":
+        table["domains better"] = share(row["uplift_domains"])
+    if metric == "auc":
+        table["RelaImpr"] = share(row["relative_improvement"])
+    return table
+
+
+def _spread(row: Mapping[str, Any], metric: str) -> str:
+    if row[metric] is None:
+        return "n/a"
+    sd = row[f"{metric}_sd"]
+    return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
+
+
+def _say_what_is_real(table: Any, baseline: str) -> None:
+    better = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
+    worse = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
+    others = [row["arm"] for row in table if row["arm"] not in (*better, *worse, baseline)]
+    say("real: 0 is excluded after Holm's correction over all arms (p < 0.05); detectable: what such a study would")
+    say("have found with a chance of 80 %")
+    for what, arms in (("better than", better), ("worse than", worse), ("undecided against", others)):
+        if arms:
+            say(f"GAUC by domain, {what} {baseline}: {', '.join(arms)}")
