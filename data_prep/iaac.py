@@ -14,13 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
+import numpy as np
 import polars as pl
+from scipy import sparse
 
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.prep.hashing import row_hashes
-from adasparse_cli.prep.lines import Block, TextFile, in_order
+from adasparse_cli.prep.distinct import Remembered, as_distinct, codes_of, distinct_of
+from adasparse_cli.prep.hashing import row_hashes, text_digests
+from adasparse_cli.prep.lines import Block, Lines, TextFile
+from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -184,18 +189,22 @@ def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
 
 
 def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
-    def frame(index: int, block: Block) -> pl.DataFrame | None:
-        rows = _parsed(block, files[index])
-        return _features(rows, source=index) if rows.height else None
+    lists = _Lists()
 
-    blocks = ((index, block) for index, file in enumerate(files) for block in file.blocks())
-    yield from (found for found in in_order(frame, blocks) if found is not None)
+    def frame(index: int, lines: Lines) -> pl.DataFrame | None:
+        rows = _parsed(files[index].checked(lines), files[index], lists)
+        return _features(rows, lists, source=index) if rows.height else None
+
+    lines = ((index, part) for index, file in enumerate(files) for part in file.parts())
+    yield from (found for found in in_order(frame, lines) if found is not None)
 
 
-def _parsed(block: Block, file: TextFile) -> pl.DataFrame:
+def _parsed(block: Block, file: TextFile, lists: _Lists) -> pl.DataFrame:
     """A block's rows with typed columns, bad rows rejected."""
     schema = {name: SCHEMA[name] for name in file.columns}
     lines = pl.Series(LINE, block.lines, dtype=pl.Int64)
+    if not len(lines):
+        return pl.DataFrame()
     try:
         rows = pl.read_csv(block.data, has_header=False, separator=" ", quote_char=None, schema=schema)
     except pl.exceptions.ComputeError:
@@ -211,7 +220,7 @@ def _parsed(block: Block, file: TextFile) -> pl.DataFrame:
         )
         rows, lines = _cast(text, schema, lines, file)
     rows = rows.with_columns(lines)
-    return _in_range(rows, file)
+    return _in_range(rows.with_columns(as_distinct(rows[name]) for name in _LISTS), file, lists)
 
 
 def _cast(
@@ -230,32 +239,38 @@ def _cast(
     return pl.DataFrame(columns).filter(good), lines.filter(good)
 
 
-def _in_range(rows: pl.DataFrame, file: TextFile) -> pl.DataFrame:
+def _in_range(rows: pl.DataFrame, file: TextFile, lists: _Lists) -> pl.DataFrame:
     """Take out rows whose values cannot be, naming the first fault of each."""
-    timestamp = rows["context_timestamp"]
-    faults: list[tuple[pl.Series, str, str]] = [
-        ((timestamp < EARLIEST) | (timestamp >= LATEST), "context_timestamp", "is no second of 2017 to 2019")
+    timestamp = pl.col("context_timestamp")
+    faults: list[tuple[str, str, pl.Expr | pl.Series]] = [
+        ("context_timestamp", "is no second of 2017 to 2019", (timestamp < EARLIEST) | (timestamp >= LATEST))
     ]
     if LABEL_COLUMN in rows.columns:
-        faults.append((~rows[LABEL_COLUMN].is_in([0, 1]), LABEL_COLUMN, "is neither 0 nor 1"))
+        label = pl.col(LABEL_COLUMN)
+        faults.append((LABEL_COLUMN, "is neither 0 nor 1", (label != 0) & (label != 1)))
     for name in NUMERIC:
-        values = rows[name]
-        bad = ~(((values >= 0) & (values <= 1)) | (values == -1))
-        faults.append((bad | values.is_nan(), name, "is neither in 0 to 1 nor -1"))
+        values = pl.col(name)
+        within = ((values >= 0) & (values <= 1)) | (values == -1)
+        faults.append((name, "is neither in 0 to 1 nor -1", ~within | values.is_nan()))
     for name, kind in SCHEMA.items():
         if kind is pl.Int64 and name in rows.columns:
-            faults.append((rows[name] < -1, name, "is negative"))
-    for name, pattern in _LISTS.items():
-        distinct = rows[name].unique()
-        wrong = distinct.filter(~distinct.str.contains(pattern))
-        if len(wrong):
-            faults.append((rows[name].is_in(wrong.implode()), name, "is no list of its form"))
+            faults.append((name, "is negative", pl.col(name) < -1))
+    for name in _LISTS:
+        wrong = lists.wrong[name](distinct_of(rows[name]))
+        if wrong.any():
+            faults.append((name, "is no list of its form", wrong.gather(codes_of(rows[name]))))
+    bad = rows.select(
+        (bad if isinstance(bad, pl.Expr) else pl.lit(bad)).alias(str(k)) for k, (_, _, bad) in enumerate(faults)
+    )
+    if not any(bad.select(pl.all().any()).row(0)):
+        return rows
     good = pl.Series([True]).new_from_index(0, rows.height)
-    for bad, name, reason in faults:
-        if bad.any():
-            _reject(bad & good, rows[name].cast(pl.String), rows[LINE], file, name, reason)
-            good &= ~bad
-    return rows if good.all() else rows.filter(good)
+    for (name, reason, _), found in zip(faults, bad.iter_columns(), strict=True):
+        _reject(found & good, rows[name].cast(pl.String), rows[LINE], file, name, reason)
+        good &= ~found
+    kept = rows.filter(good)
+    # what only rejected rows held must not be numbered
+    return kept.with_columns(as_distinct(kept[name].cast(pl.String)) for name in _LISTS)
 
 
 def _reject(bad: pl.Series, values: pl.Series, lines: pl.Series, file: TextFile, column: str, reason: str) -> None:
@@ -263,11 +278,12 @@ def _reject(bad: pl.Series, values: pl.Series, lines: pl.Series, file: TextFile,
         file.reject(line, column, str(value), reason)
 
 
-def _features(rows: pl.DataFrame, *, source: int) -> pl.DataFrame:
+def _features(rows: pl.DataFrame, lists: _Lists, *, source: int) -> pl.DataFrame:
     """Raw columns as features; -1 becomes null, which is a value of its own, never a magnitude."""
     seconds = pl.col("context_timestamp") + UTC_OFFSET_SECONDS
     kept = [name for name in CATEGORICAL if name in SCHEMA]
-    hashes = row_hashes(rows.drop(LINE))
+    digests = [lists.digests[name](distinct_of(rows[name])).gather(codes_of(rows[name])).alias(name) for name in _LISTS]
+    hashes = row_hashes(rows.drop(LINE).with_columns(digests))
     frame = rows.select(
         pl.col(LINE),
         pl.lit(source, dtype=pl.Int32).alias(SOURCE),
@@ -286,19 +302,13 @@ def _features(rows: pl.DataFrame, *, source: int) -> pl.DataFrame:
         pl.col("predict_category_property").alias("predicted_categories"),
         pl.col("predict_category_property").alias("predicted_properties"),
     )
-    levels = _per_distinct(rows["item_category_list"], _category_levels)
-    return frame.with_columns(levels).with_columns(_match(rows, levels["item_category_1"]))
+    paths = rows["item_category_list"]
+    levels = _category_levels(distinct_of(paths))[codes_of(paths)]
+    return frame.with_columns(levels).with_columns(_match(rows, levels["item_category_1"], lists))
 
 
 def _null_if_missing(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != -1).then(pl.col(name)).alias(name)
-
-
-def _per_distinct(texts: pl.Series, compute: object) -> pl.DataFrame:
-    """What `compute` makes of each text, worked out once for each distinct one."""
-    distinct = texts.unique().alias("text")
-    table = compute(distinct).with_columns(distinct)  # type: ignore[operator]
-    return texts.to_frame("text").join(table, on="text", how="left", maintain_order="left").drop("text")
 
 
 def _category_levels(texts: pl.Series) -> pl.DataFrame:
@@ -311,46 +321,75 @@ def _category_levels(texts: pl.Series) -> pl.DataFrame:
     )
 
 
-def _match(rows: pl.DataFrame, category: pl.Series) -> list[pl.Series]:
+def _match(rows: pl.DataFrame, category: pl.Series, lists: _Lists) -> list[pl.Series]:
     """How well the query's prediction fits the item.
 
     predicted_category_rank: place (from 1) of the item's category, second level, among the predicted
     ones; null where it is not among them. shared_property_count: how many of the item's properties are
     predicted, whatever the category they are predicted for; null where nothing is predicted at all.
     """
-    rows = rows.select("item_property_list", "predict_category_property").with_columns(category.alias("category"))
-    queries = rows["predict_category_property"].unique().alias("predict_category_property")
-    predicted = pl.DataFrame(
-        [
-            queries,
-            _predicted_categories(queries).alias("categories"),
-            _predicted_properties(queries).alias("properties"),
-        ]
-    )
-    return [_ranks(rows, predicted), _shared(rows, predicted)]
+    items, queries = rows["item_property_list"], rows["predict_category_property"]
+    return [_ranks(queries, category, lists), _shared(items, queries, lists)]
 
 
-def _ranks(rows: pl.DataFrame, predicted: pl.DataFrame) -> pl.Series:
+def _ranks(queries: pl.Series, category: pl.Series, lists: _Lists) -> pl.Series:
     """Worked out once for each query and category that occur together."""
-    keys = ["predict_category_property", "category"]
-    places = predicted.select("predict_category_property", pl.col("categories").alias("category")).explode("category")
-    places = places.with_columns(pl.int_range(1, pl.len() + 1).over("predict_category_property").alias("rank"))
+    keys = ["query", "category"]
+    asked = lists.categories(distinct_of(queries)).alias("category")
+    places = asked.to_frame().with_row_index("query").explode("category")
+    places = places.with_columns(pl.int_range(1, pl.len() + 1).over("query").alias("rank"))
+    places = places.filter(pl.col("category").is_in(category.unique().implode()))
     places = places.group_by(keys).agg(pl.col("rank").min().cast(pl.Int64))
-    found = rows.select(keys).join(places, on=keys, how="left", maintain_order="left")
+    rows = pl.DataFrame({"query": codes_of(queries), "category": category})
+    found = rows.join(places, on=keys, how="left", maintain_order="left")
     return found["rank"].alias("predicted_category_rank")
 
 
-def _shared(rows: pl.DataFrame, predicted: pl.DataFrame) -> pl.Series:
-    """Worked out once for each list of properties and query that occur together."""
-    keys = ["item_property_list", "predict_category_property"]
-    items = rows["item_property_list"].unique().alias("item_property_list")
-    owned = pl.DataFrame([items, _properties(items).alias("owned")])
-    pairs = rows.select(keys).unique(maintain_order=True)
-    found = pairs.join(owned, on=keys[0], how="left", maintain_order="left")
-    found = found.join(predicted, on=keys[1], how="left", maintain_order="left")
-    count = pl.col("owned").list.set_intersection("properties").list.len().cast(pl.Int64)
-    found = found.select(*keys, pl.when(pl.col(keys[1]) != "-1").then(count).alias("shared_property_count"))
-    return rows.select(keys).join(found, on=keys, how="left", maintain_order="left")["shared_property_count"]
+def _shared(items: pl.Series, queries: pl.Series, lists: _Lists) -> pl.Series:
+    """Worked out once for each list of properties and query that occur together, as products of sparse 0/1 rows."""
+    owned, asked = lists.owned(distinct_of(items)), lists.asked(distinct_of(queries))
+    rows = pl.DataFrame({"item": codes_of(items), "query": codes_of(queries)})
+    pairs = rows.unique(maintain_order=True)
+    width = len(lists.properties)
+    both = _indicator(owned, width)[pairs["item"]].multiply(_indicator(asked, width)[pairs["query"]])
+    pairs = pairs.with_columns(pl.Series("shared", both.sum(axis=1), dtype=pl.Int64))
+    count = rows.join(pairs, on=["item", "query"], how="left", maintain_order="left")["shared"]
+    nothing = (distinct_of(queries) == "-1").gather(codes_of(queries))
+    return count.set(nothing, None).alias("shared_property_count")
+
+
+def _indicator(lists: pl.Series, width: int) -> sparse.csr_array:
+    """One row per list, with a 1 in the column of each number that the list holds."""
+    starts = np.concatenate([[0], lists.list.len().to_numpy().cumsum()])
+    columns = lists.explode(empty_as_null=False).to_numpy()
+    return sparse.csr_array((np.ones(len(columns), dtype=np.int32), columns, starts), shape=(len(lists), width))
+
+
+class _Lists:
+    """What is made of the lists' texts; each comes again in many blocks."""
+
+    def __init__(self) -> None:
+        self.wrong = {
+            name: Remembered(lambda texts, pattern=pattern: ~texts.str.contains(pattern))
+            for name, pattern in _LISTS.items()
+        }
+        self.digests = {name: Remembered(text_digests) for name in _LISTS}
+        self.categories = Remembered(_predicted_categories)
+        self.properties: dict[int, int] = {}  # a number for each
+        self._lock = Lock()
+        self.owned = Remembered(lambda texts: self._numbered(_properties(texts)))
+        self.asked = Remembered(lambda texts: self._numbered(_predicted_properties(texts)))
+
+    def _numbered(self, lists: pl.Series) -> pl.Series:
+        """Each list as the ascending numbers of its distinct properties."""
+        values = lists.explode(empty_as_null=False).unique()
+        with self._lock:
+            numbers = [self.properties.setdefault(value, len(self.properties)) for value in values]
+        table = pl.DataFrame({"value": values, "number": pl.Series(numbers, dtype=pl.Int32)})
+        entries = lists.alias("value").to_frame().with_row_index("list").explode("value", empty_as_null=True)
+        entries = entries.join(table, on="value", how="left", maintain_order="left")
+        grouped = entries.group_by("list", maintain_order=True).agg(pl.col("number").drop_nulls().unique().sort())
+        return grouped["number"]
 
 
 def _properties(texts: pl.Series) -> pl.Series:

@@ -212,13 +212,15 @@ def compared(job: StudyJob, prepared: PrepReport, failed: Mapping[str, str], *, 
         row: dict[str, Any] = {"arm": arm.name, "seeds": len(reports[arm.name])}
         for metric in COMPARED:
             values = [report["metrics"]["test"][metric] for report in reports[arm.name]]
+            row[metric] = _mean(values)
             known = [value for value in values if value is not None]
-            row[metric] = float(np.mean(known)) if known and len(known) == len(values) else None
             row[f"{metric}_sd"] = float(np.std(known, ddof=1)) if len(known) > 1 and row[metric] is not None else None
             found = differences[metric].get(arm.name)
             for name in ("difference", "low", "high", "p_holm", "detectable"):
                 row[f"{metric}_{name}"] = None if found is None else _known(getattr(found, name))
             row[f"{metric}_real"] = None if found is None else found.is_real
+            # what a choice between arms may rest on: the test rows are for judging it
+            row[f"valid_{metric}"] = _mean([report["metrics"]["valid"][metric] for report in reports[arm.name]])
         better = None
         if test is not None and arm.name in logits and job.baseline in logits and arm.name != job.baseline:
             better = uplift(test, logits[arm.name], logits[job.baseline])
@@ -437,6 +439,12 @@ def _require_version(folder: Path) -> None:
                 f"{path} is of study format {found}, this version reads {STUDY_VERSION}",
                 hint="move the folder away; runs that are done are found again by their settings",
             )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one is missing: a mean over other seeds is another arm's."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def _known(value: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
@@ -74,6 +75,13 @@ class Encoder:
         if self.has_user:
             users = self.spill.scan([USER]).select(pl.col(USER).unique()).collect().sort(USER)
             self._users = users.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias("number"))
+
+    def by_split(self, path: Path) -> dict[Split, pl.DataFrame]:
+        """The rows of one spilled frame, encoded, by the split they belong to."""
+        assert self.spill is not None
+        parts = self.spill.frame(path).partition_by(SPLIT, as_dict=True)
+        found = {Split(str(name)): own for (name,), own in parts.items()}
+        return {split: self.encode(own, labelled=split is not Split.unlabelled) for split, own in found.items()}
 
     def encode(self, frame: pl.DataFrame, *, labelled: bool) -> pl.DataFrame:
         """Ids of the fields in their order, then what is known of the row besides."""

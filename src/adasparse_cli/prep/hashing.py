@@ -11,6 +11,8 @@ import polars as pl
 def row_hashes(frame: pl.DataFrame) -> np.ndarray:
     """A 64-bit hash of each row's values, by column order; equal rows have equal hashes.
 
+    A column of unsigned 64-bit integers counts as texts that were hashed before, see `text_digests`.
+
     Two different rows collide with a chance of 2⁻⁶⁴: 3 in a million for all pairs of 10 million rows.
     """
     hashes = np.zeros(frame.height, dtype=np.uint64)
@@ -30,10 +32,10 @@ def mixed(values: np.ndarray, *, salt: int) -> np.ndarray:
 
 def _column_hashes(series: pl.Series) -> np.ndarray:
     missing = series.is_null().to_numpy() if series.null_count() else None
-    if series.dtype.is_float():
-        bits = series.fill_null(0.0).cast(pl.Float64).to_numpy().view(np.uint64)
-    elif series.dtype.is_integer() or series.dtype == pl.Boolean:
-        bits = series.fill_null(0).cast(pl.Int64).to_numpy().view(np.uint64)
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        whole = series if missing is None else series.fill_null(False if series.dtype == pl.Boolean else 0)
+        same = pl.Float64 if series.dtype.is_float() else pl.UInt64 if series.dtype == pl.UInt64 else pl.Int64
+        bits = whole.cast(same).to_numpy().view(np.uint64)
     else:
         bits = _text_hashes(series.cast(pl.String).fill_null(""))
     if missing is None:
@@ -44,7 +46,12 @@ def _column_hashes(series: pl.Series) -> np.ndarray:
 def _text_hashes(series: pl.Series) -> np.ndarray:
     """Each distinct text is hashed once."""
     distinct = series.unique()
-    digests = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in distinct]
-    table = pl.DataFrame({"text": distinct, "hash": pl.Series(digests, dtype=pl.UInt64)})
+    table = pl.DataFrame({"text": distinct, "hash": text_digests(distinct)})
     found = series.to_frame("text").join(table, on="text", how="left", maintain_order="left")
     return found["hash"].to_numpy()
+
+
+def text_digests(texts: pl.Series) -> pl.Series:
+    """A 64-bit hash of each text."""
+    digests = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in texts]
+    return pl.Series(digests, dtype=pl.UInt64)

@@ -22,8 +22,9 @@ from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
 from adasparse_cli.files import sha256_of, sync_folder, write_json
 from adasparse_cli.prep.encode import Encoder, domain_table
+from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, Reject, nearest_names, recipe_named
-from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
+from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table
 from adasparse_cli.schema import FORMAT_VERSION, Field, Manifest, Source, SplitCounts
@@ -100,12 +101,10 @@ def _prepare(
     progress.start("encoding", spill.rows, "rows")
     encoder = Encoder(plans, vocabularies, raw.domain, domains, spill)
     writers = {split: PartWriter(work / split) for split in SPLITS}
-    for frame in spill.frames():
-        for split in SPLITS:
-            own = frame.filter(pl.col(SPLIT) == split.value)
-            if own.height:
-                writers[split].add(encoder.encode(own, labelled=split is not Split.unlabelled))
-        progress.advance(frame.height)
+    for parts in in_order(encoder.by_split, ((path,) for path in spill.paths)):
+        for split, frame in parts.items():
+            writers[split].add(frame)
+            progress.advance(frame.height)
     for writer in writers.values():
         writer.close()
     unseen = _unseen_in_test(work, fields)

@@ -5,7 +5,6 @@ What follows reads single columns of these files, so memory does not grow with t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import polars as pl
 
 from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
 from adasparse_cli.errors import DataError
+from adasparse_cli.prep.distinct import codes_of, distinct_of
 from adasparse_cli.prep.hashing import mixed
 from adasparse_cli.prep.recipe import (
     DAY,
@@ -28,6 +28,8 @@ from adasparse_cli.prep.recipe import (
 
 SPLIT, PLACE = "__split", "__place"
 HASHES_AT_ONCE = 1_000_000
+# What is done once per frame and field costs little beside what is done per row.
+FRAME_ROWS = 1 << 16
 
 
 @dataclass
@@ -38,8 +40,11 @@ class BagTable:
 
     def indices(self, texts: pl.Series) -> pl.Series:
         """The number of each string; null has number 0."""
+        if texts.dtype == pl.Enum:
+            numbers = [self.number.setdefault(text, len(self.number) + 1) for text in distinct_of(texts).to_list()]
+            return pl.Series(texts.name, numbers, dtype=pl.Int32).gather(codes_of(texts))
         distinct = texts.unique(maintain_order=True).drop_nulls()
-        numbers = [self.number.setdefault(text, len(self.number) + 1) for text in distinct]
+        numbers = [self.number.setdefault(text, len(self.number) + 1) for text in distinct.to_list()]
         table = pl.DataFrame({"text": distinct, "bag": pl.Series(numbers, dtype=pl.Int32)})
         found = texts.to_frame("text").join(table, on="text", how="left", maintain_order="left")
         return found["bag"].fill_null(0).alias(texts.name)
@@ -51,32 +56,48 @@ class BagTable:
 
 @dataclass
 class Spill:
-    """Value frames on disk, in the files' order."""
+    """Value frames on disk, in the files' order.
+
+    Args:
+        split: what a row's SPLIT is, from its other columns; none before `add_split`.
+    """
 
     folder: Path
     bags: dict[str, BagTable]
     paths: list[Path] = field(default_factory=list)
     rows_per_source: dict[int, int] = field(default_factory=dict)
     rows: int = 0
+    split: pl.Expr | None = None
+    _waiting: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Write the next frame."""
-        path = self.folder / f"{len(self.paths):06d}.arrow"
-        _write(frame, path)
-        self.paths.append(path)
+        """Take the next frame; frames are gathered into larger ones before they are written."""
+        self._waiting.append(frame)
         self.rows += frame.height
+        if sum(own.height for own in self._waiting) >= FRAME_ROWS:
+            self.flush()
         for source, count in frame[SOURCE].value_counts().rows():
             self.rows_per_source[source] = self.rows_per_source.get(source, 0) + count
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._waiting:
+            path = self.folder / f"{len(self.paths):06d}.arrow"
+            _write(pl.concat(self._waiting, rechunk=True), path)
+            self.paths.append(path)
+            self._waiting.clear()
 
     def scan(self, columns: list[str] | None = None) -> pl.LazyFrame:
         """All rows, lazily; only the columns named are read."""
         scanned = pl.scan_ipc(self.paths)
+        if self.split is not None:
+            scanned = scanned.with_columns(self.split)
         return scanned if columns is None else scanned.select(columns)
 
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """The frames, one after the other."""
-        for path in self.paths:
-            yield pl.read_ipc(path)
+    def frame(self, path: Path) -> pl.DataFrame:
+        """One frame, with each row's split."""
+        frame = pl.read_ipc(path)
+        return frame if self.split is None else frame.with_columns(self.split)
 
 
 def spill_frames(raw: RawData, folder: Path, progress: Progress) -> Spill:
@@ -93,6 +114,7 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress) -> Spill:
         now = raw.consumed()
         progress.advance(now - done, {"rows": spill.rows})
         done = now
+    spill.flush()
     if not spill.rows:
         raise DataError(
             "the raw files hold no row that can be read" if raw.rejects else "the raw files hold no rows",
@@ -158,16 +180,14 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
 
 
 def add_split(spill: Spill, settings: DataSettings) -> None:
-    """Write each row's split beside its values."""
-    expression = split_expression(spill, settings)
-    places = _places(spill, settings) if settings.split is SplitRule.random else None
-    start = 0
-    for path in spill.paths:
-        frame = pl.read_ipc(path)
-        if places is not None:
-            frame = frame.with_columns(places.slice(start, frame.height))
-        start += frame.height
-        _rewrite(path, frame.with_columns(expression).drop(PLACE, strict=False))
+    """Give each row its split."""
+    if settings.split is SplitRule.random:
+        places, start = _places(spill, settings), 0
+        for path in spill.paths:
+            frame = pl.read_ipc(path)
+            _rewrite(path, frame.with_columns(places.slice(start, frame.height)))
+            start += frame.height
+    spill.split = split_expression(spill, settings)
 
 
 def _places(spill: Spill, settings: DataSettings) -> pl.Series:
