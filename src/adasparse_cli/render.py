@@ -243,7 +243,11 @@ def _amount(number: float | None, unit: str) -> str:
 def _details(detail: Mapping[str, float] | None) -> str:
     if not detail:
         return ""
-    return "  ".join(f"{name} {value:,.0f}" if value > 100 else f"{name} {value:.4f}" for name, value in detail.items())
+    return "  ".join(f"{name} {_figure(value)}" for name, value in detail.items())
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if isinstance(value, int) or value > 100 else f"{value:.4f}"
 
 
 def _one_line(text: str) -> str:

@@ -6,11 +6,16 @@ import json
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adasparse_cli.config import plain
+from adasparse_cli.errors import UsageError
+from adasparse_cli.jobs.comparison import flat
+from adasparse_cli.jobs.study import plan_compare, plan_experiment, plan_sweep
 from tests.commands.test_commands import ENVIRONMENT, adasparse
 
 TINY = ("data.rows=4000", "network.hidden=[8]", "loop.batch_size=256", "network.embedding_width=2")
@@ -23,11 +28,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def without_times(text: str) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in json.loads(text)]
+
+
 def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: Path) -> None:
     """And trains nothing twice: the second time, with other workers, everything is found done."""
     words = ("compare", "--models", "dnn,biasnet", "--seeds", "2", *TINY)
     plan = adasparse(home, *words, "--dry-run")
-    assert "4 of 4 runs are to be done" in plan.stdout
+    assert "4 of 4 runs are to be done, 1 at a time: about" in plan.stdout
     for wait, number in ((6.0, signal.SIGKILL), (9.0, signal.SIGTERM)):
         process = subprocess.Popen(
             [sys.executable, "-m", "adasparse_cli", *words], cwd=home, env=ENVIRONMENT,
@@ -38,15 +47,14 @@ def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: P
         except subprocess.TimeoutExpired:
             process.send_signal(number)
         process.wait()
-        time.sleep(4.0)  # a run whose parent was killed goes on to its end, and holds its folder until then
-    table = json.loads(adasparse(home, *words, "--format", "json").stdout)
+    table = without_times(adasparse(home, *words, "--format", "json").stdout)
     assert [row["arm"] for row in table] == ["dnn", "biasnet"]
     assert all(row["seeds"] == 2 for row in table)
     assert table[1]["gauc_domain_low"] < table[1]["gauc_domain_difference"] < table[1]["gauc_domain_high"]
     assert table[0]["gauc_domain_difference"] is None
 
     alone = ("compare", "--models", "dnn,biasnet", "--seeds", "2", *TINY, "paths.runs=elsewhere", "paths.studies=there")
-    assert json.loads(adasparse(home, *alone, "--workers", "2", "--format", "json").stdout) == table
+    assert without_times(adasparse(home, *alone, "--workers", "2", "--format", "json").stdout) == table
 
     before = sorted(home.glob("runs/*/*/*"))
     shown = adasparse(home, *words, "--format", "markdown").stdout
@@ -68,28 +76,49 @@ def test_a_study_of_another_version_is_refused(home: Path) -> None:
     words = ("sweep", "loop.learning_rate=0.001,0.002", "model=dnn", *TINY)
     adasparse(home, *words)
     (path,) = [path for path in home.glob("studies/sweep-*/study.json") if "0.002" in path.read_text()]
-    path.write_text(path.read_text().replace('"study_version": 1', '"study_version": 99'))
+    path.write_text(path.read_text().replace('"study_version": 2', '"study_version": 99'))
     assert "is of study format 99" in adasparse(home, *words, code=4).stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("plan", "message"),
     [
-        (("compare", "--models", "dnn,strar"), "did you mean star"),
-        (("compare", "--models", "dnn,star", "--baseline", "apg"), "none of the arms"),
-        (("sweep", "loop.learning_rate=0.1"), "no setting has several values"),
-        (("sweep", "loop.learning_rate=0.1,(0.2"), "cannot be read"),
-        (("sweep", "loop.lerning_rate=0.1,0.2"), "loop.learning_rate"),
-        (("ablate", "model.mode=sideways"), "binarization, scaling, fusion"),
+        (lambda: plan_compare(["dnn", "strar"], [], seeds=1, baseline=None), "star"),
+        (lambda: plan_compare(["dnn", "star"], [], seeds=1, baseline="apg"), "dnn, star"),
+        (lambda: plan_sweep(["loop.learning_rate=0.1"], seeds=1), "sweep loop.learning_rate="),
+        (lambda: plan_sweep(["loop.learning_rate=0.1,(0.2"], seeds=1), "a grid is written"),
+        (lambda: plan_sweep(["loop.lerning_rate=0.1,0.2"], seeds=1), "loop.learning_rate"),
+        (lambda: plan_sweep(["data.heterogeneity=0,1"], seeds=1), "each data set"),
+        (lambda: plan_experiment("ablation", ["model.mode=scaling"]), "leave model.mode=scaling out"),
+        (lambda: plan_experiment("ablation", ["model.regularizer.enabled=false"]), "model.regulariser"),
+        (lambda: plan_experiment("ablatoin", []), "ablation"),
     ],
 )
-def test_wrong_words_exit_with_2_and_help(home: Path, words: tuple[str, ...], message: str) -> None:
-    done = adasparse(home, *words, code=2)
-    assert message in done.stderr or message.removeprefix("did you mean ") in done.stderr
+def test_wrong_words_are_refused_with_the_right_one(plan: Callable[[], object], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan()
+    assert message in caught.value.hint
 
 
-def test_ablate_names_its_arms(home: Path) -> None:
-    done = adasparse(home, "ablate", "--parts", "--dry-run", "--format", "csv", *TINY)
-    arms = {line.split(",seed")[0].rsplit(",", 3)[0].strip('"') for line in done.stdout.splitlines()[1:]}
-    assert {"dnn", "scaling", "binarization", "fusion", "fusion on dcnv2"} <= arms
-    assert len(arms) == 13
+def test_words_below_model_go_to_the_arms_that_have_the_setting() -> None:
+    job = plan_experiment("ablation", ["model.regulariser.interval=[0.35,0.4]", "loop.batch_size=99"])
+    for arm in job.arms:
+        own = arm.jobs[0]
+        assert own.loop.batch_size == 99
+        if arm.name != "dnn":
+            assert own.model.regulariser.interval == (0.35, 0.4)
+
+
+def test_the_parts_of_fusion_differ_from_it_in_one_setting_each() -> None:
+    """But for arms of other models."""
+    arms = {arm.name: flat(plain(arm.jobs[0].config)) for arm in plan_experiment("parts", []).arms}
+    fusion = arms.pop("fusion")
+    for name, own in arms.items():
+        if not own["model.name"].startswith("adasparse"):
+            continue
+        assert sum(own[key] != fusion[key] for key in fusion) == 1, name
+
+
+def test_a_wrong_word_ends_with_exit_2(home: Path) -> None:
+    done = adasparse(home, "compare", "--models", "dnn,strar", code=2)
+    assert "did you mean star?" in done.stderr

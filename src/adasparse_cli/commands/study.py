@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from adasparse_cli.commands.arguments import ConfigFile, Overrides
 from adasparse_cli.render import Format, ProgressDisplay, note, say, share, show, show_json
 
 if TYPE_CHECKING:
-    from adasparse_cli.jobs.study import StudyJob
+    from adasparse_cli.jobs.study import StudyJob, StudyReport
 
 COMPARE_EXAMPLES = """
 Examples:
@@ -22,13 +22,15 @@ Examples:
   adasparse compare --models dnn,star,apg,adasparse data=twin-3m
 
   adasparse compare --dry-run data=iaac --seeds 5 --workers 2
+
+  adasparse compare --experiment parts         (a named study)
 """
 ABLATE_EXAMPLES = """
 Examples:
 
   adasparse ablate                      (the modes, and the placebo)
 
-  adasparse ablate --parts data=twin-3m (what fusion is made of, too)
+  adasparse ablate --parts data=twin-3m (what fusion is made of)
 
   adasparse ablate data.heterogeneity=0 data.name=control
 """
@@ -39,8 +41,6 @@ Examples:
 
   adasparse sweep model=star,apg network.embedding_std=0.01,0.1
 """
-
-
 METRICS = {"gauc_domain": "GAUC by domain", "auc": "AUC", "log_loss": "log loss (less is better)"}
 
 
@@ -51,18 +51,24 @@ class Cluster(StrEnum):
     user = "user"
 
 
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")
+]
+Baseline = Annotated[str | None, typer.Option("--baseline", help="The arm that differences are taken to.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Runs at a time, each on one core.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and how long it will take; train nothing.")]
 Clusters = Annotated[Cluster, typer.Option("--cluster", help="What test rows are resampled by.")]
-Form = Annotated[Format, typer.Option("--format", help="How the table is written.")]
+Form = Annotated[Format, typer.Option("--format", help="How tables are written.")]
 
 
 def compare(
     overrides: Overrides = None,
     models: Annotated[str, typer.Option("--models", help="Which models, a,b,c; all of them without it.")] = "",
-    baseline: Annotated[str | None, typer.Option("--baseline", help="What differences are taken to.")] = None,
-    seeds: Seeds = 3,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="A named study instead, of conf/experiment.")
+    ] = None,
+    baseline: Baseline = None,
+    seeds: Seeds = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
@@ -70,19 +76,27 @@ def compare(
     form: Form = Format.text,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
-    from adasparse_cli.jobs.study import plan_compare
+    from adasparse_cli.errors import UsageError
+    from adasparse_cli.jobs.study import plan_compare, plan_experiment
 
-    named = [name.strip() for name in models.split(",") if name.strip()]
-    job = plan_compare(named, overrides or [], seeds=seeds, baseline=baseline, config_file=config)
+    words = overrides or []
+    if experiment is None:
+        named = [name.strip() for name in models.split(",") if name.strip()]
+        job = plan_compare(named, words, seeds=seeds or 3, baseline=baseline, config_file=config)
+    elif models:
+        raise UsageError("--models and --experiment both say what to compare", hint="keep one of the two")
+    else:
+        job = plan_experiment(experiment, words, seeds=seeds, baseline=baseline, config_file=config)
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
 
 
 def ablate(
     overrides: Overrides = None,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Also vary what fusion is made of, one part at a time.")
+        bool, typer.Option("--parts", help="Vary what fusion is made of instead, one part at a time.")
     ] = False,
-    seeds: Seeds = 3,
+    baseline: Baseline = None,
+    seeds: Seeds = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
@@ -90,15 +104,16 @@ def ablate(
     form: Form = Format.text,
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
-    from adasparse_cli.jobs.study import plan_ablate
+    from adasparse_cli.jobs.study import plan_experiment
 
-    job = plan_ablate(overrides or [], seeds=seeds, parts=parts, config_file=config)
+    name = "parts" if parts else "ablation"
+    job = plan_experiment(name, overrides or [], seeds=seeds, baseline=baseline, config_file=config)
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
 
 
 def sweep(
     overrides: Overrides = None,
-    seeds: Seeds = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every combination.")] = 1,
     workers: Workers = 1,
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
@@ -120,37 +135,63 @@ def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: F
         return
     with ProgressDisplay() as progress:
         report = run_study(job, progress, workers=workers, cluster=cluster.value)
+    show_study(report, form)
+
+
+def show_study(report: StudyReport, form: Format) -> None:
+    """The table of a study, the differences to its baseline, and what of it is real."""
     for name, why in report.failed.items():
         note(f"failed: {name}: {why}")
+    comparison = report.comparison
+    table = comparison.table()
     if form is Format.json:
-        show_json(list(report.table))
+        show_json(table)
         return
     if form is Format.csv:
-        show(report.table, form=form)
+        show(table, form=form)
         return
-    show([_quality(row) for row in report.table], title=f"{job.name}: mean ± sd over seeds", form=form)
-    if any(row["gauc_domain_difference"] is not None for row in report.table):
-        others = [row for row in report.table if row["arm"] != job.baseline]
+    if form is Format.text:
+        say(report.question)
+    title = f"{report.title}: mean ± sd over seeds"
+    show([_quality(row) for row in table], title=title, caption=comparison.caption, form=form)
+    if any(row["gauc_domain_difference"] is not None for row in table):
+        others = [row for row in table if row["arm"] != comparison.baseline]
         for metric, name in METRICS.items():
-            title = f"{name}: difference to {job.baseline}, with its 95 % interval over seeds and test rows"
-            show([_against(row, metric) for row in others], title=title, caption=report.caption, form=form)
-        _say_what_is_real(report.table, job.baseline)
-    say(f"study: {report.folder}")
+            show(
+                [_against(row, metric) for row in others],
+                title=f"{name}, difference to {comparison.baseline}",
+                form=form,
+            )
+        _say_what_is_real(table, comparison.baseline)
+    if form is Format.text:
+        say(f"study: {report.folder}")
+        say(f"next: adasparse report {report.folder.name}    for a page with plots")
 
 
 def _show_plan(job: StudyJob, workers: int, form: Format) -> None:
     from adasparse_cli.jobs.study import plan_of
 
     runs = plan_of(job)
-    rows = [{"arm": run.arm, "seed": run.seed, "state": run.state, "seconds": run.seconds} for run in runs]
-    open_runs = [run for run in runs if run.state != "done"]
-    known = [run.seconds for run in open_runs if run.seconds is not None]
-    expected = "how long cannot be said before a first run"
-    if known:
-        minutes = sum(known) / len(known) * len(open_runs) / workers / 60
-        expected = f"about {minutes:,.0f} minutes" + ("" if len(known) == len(open_runs) else ", by the runs known")
-    caption = f"{len(open_runs)} of {len(runs)} runs are to be done: {expected}" if open_runs else "all runs are done"
-    show(rows, title=f"{job.name}, the plan", caption=caption, form=form)
+    rows = [
+        {
+            "arm": run.arm,
+            "seed": run.seed,
+            "state": run.state,
+            "seconds": None if run.seconds is None else round(run.seconds),
+        }
+        for run in runs
+    ]
+    left = [run for run in runs if run.state != "done"]
+    caption = "all runs are done"
+    if left:
+        known = [run.seconds for run in left if run.seconds is not None]
+        minutes = sum(known) / len(known) * len(left) / workers / 60 if known else None
+        how = "by runs like them" if all(run.known for run in left) else "a guess from this machine's speed"
+        expected = (
+            "nobody knows how long, before a first run" if minutes is None else f"about {minutes:,.1f} minutes, {how}"
+        )
+        caption = f"{len(left)} of {len(runs)} runs are to be done, {workers} at a time: {expected}"
+    show(rows, title=f"{job.title}: the plan of {job.folder}", caption=caption, form=form)
 
 
 def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,8 +210,7 @@ def _against(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     table = {
         "arm": row["arm"],
         "difference": None if found["difference"] is None else f"{found['difference']:+.4f}",
-        "low": found["low"],
-        "high": found["high"],
+        "95 % interval": None if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]",
         "p (Holm)": found["p_holm"],
         "real": found["real"],
         "detectable": found["detectable"],
@@ -189,12 +229,14 @@ def _spread(row: Mapping[str, Any], metric: str) -> str:
     return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
 
 
-def _say_what_is_real(table: Any, baseline: str) -> None:
+def _say_what_is_real(table: Sequence[Mapping[str, Any]], baseline: str) -> None:
     better = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
     worse = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
     others = [row["arm"] for row in table if row["arm"] not in (*better, *worse, baseline)]
-    say("real: 0 is excluded after Holm's correction over all arms (p < 0.05); detectable: what such a study would")
-    say("have found with a chance of 80 %")
+    say(
+        "intervals cover the chance of seeds and of test rows; real: 0 is excluded after Holm's correction over all arms"
+    )
+    say("(p < 0.05); detectable: the smallest true difference that such a study would have found with a chance of 80 %")
     for what, arms in (("better than", better), ("worse than", worse), ("undecided against", others)):
         if arms:
             say(f"GAUC by domain, {what} {baseline}: {', '.join(arms)}")

@@ -266,6 +266,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
             "name": manifest.name,
             "words": words_for(manifest),
             "fingerprint": manifest.fingerprint,
+            "label": manifest.label,
             "domain": list(manifest.domain),
             "num_domains": manifest.num_domains,
             "splits": {name: asdict(counts) for name, counts in manifest.splits.items()},

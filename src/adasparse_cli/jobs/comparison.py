@@ -1,0 +1,283 @@
+"""What finished runs say when they are put side by side: one table, and which of its differences are real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.files import read_json
+from adasparse_cli.jobs.run_folder import REPORT
+
+COMPARED = ("gauc_domain", "auc", "log_loss")
+KEY = ("source", "line", "domain", "label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One thing that is compared: its name, and a finished run for each seed (None where it has none)."""
+
+    name: str
+    runs: Mapping[int, Path | None]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every seed has its run."""
+        return all(folder is not None for folder in self.runs.values())
+
+    @property
+    def folders(self) -> dict[int, Path]:
+        """The runs that are there."""
+        return {seed: folder for seed, folder in self.runs.items() if folder is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Arms with the same seeds on the same test rows, against one of them.
+
+    Args:
+        reports: by arm, the reports of its runs, in the order of the seeds.
+        rows: the test rows; None where a run has none.
+        logits: by arm that is whole, one array per seed.
+        differences: by metric and arm. uplifts: by arm.
+    """
+
+    arms: Sequence[Arm]
+    baseline: str
+    seeds: Sequence[int]
+    cluster: str
+    reports: Mapping[str, Sequence[Mapping[str, Any]]]
+    rows: TestRows | None
+    logits: Mapping[str, Sequence[np.ndarray]]
+    differences: Mapping[str, Mapping[str, Difference]]
+    uplifts: Mapping[str, Uplift | None]
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What the arms were trained on, as their reports say."""
+        return next(dict(found[0]["data"]) for found in self.reports.values() if found)
+
+    @property
+    def caption(self) -> str:
+        """Data, test rows and seeds in a line."""
+        rows = self.rows
+        number = "no test rows" if rows is None else f"{len(rows.labels):,} test rows"
+        clusters = "" if rows is None else f", {len(np.unique(rows.clusters)):,} {self.cluster}s"
+        seeds = "seed " if len(self.seeds) == 1 else "seeds "
+        return (
+            f"{self.data['name']}, data {self.data['fingerprint'][:12]}, {number}{clusters}, "
+            f"{seeds}{', '.join(map(str, self.seeds))}"
+        )
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row per arm, plain values; a figure that cannot be had is None."""
+        base = self._mean(self.baseline, "auc", "test")
+        return [self._row(arm.name, base) for arm in self.arms]
+
+    def _row(self, arm: str, base_auc: float | None) -> dict[str, Any]:
+        row: dict[str, Any] = {"arm": arm, "seeds": len(self.reports[arm])}
+        for metric in COMPARED:
+            row[metric] = self._mean(arm, metric, "test")
+            known = [value for value in self._values(arm, metric, "test") if value is not None]
+            row[f"{metric}_sd"] = float(np.std(known, ddof=1)) if row[metric] is not None and len(known) > 1 else None
+            # what a choice between arms may rest on: the test rows are for judging it
+            row[f"valid_{metric}"] = self._mean(arm, metric, "valid")
+            found = self.differences[metric].get(arm)
+            for name in ("difference", "low", "high", "p", "p_holm", "detectable"):
+                row[f"{metric}_{name}"] = None if found is None else _known(getattr(found, name))
+            row[f"{metric}_real"] = None if found is None or row[f"{metric}_p_holm"] is None else found.is_real
+        better = self.uplifts.get(arm)
+        row["uplift_domains"] = None if better is None else better.domains
+        row["uplift_rows"] = None if better is None else better.rows
+        both = base_auc is not None and row["auc"] is not None and arm != self.baseline
+        row["relative_improvement"] = relative_improvement(row["auc"], base_auc or 0.0) if both else None
+        cost = self.reports[arm][0]["cost"] if self.reports[arm] else None
+        row["multiply_adds"] = None if cost is None else cost["backbone_multiply_adds"] + cost["domain_multiply_adds"]
+        row["parameters"] = None if cost is None else cost["backbone_parameters"] + cost["domain_parameters"]
+        row["seconds"] = _mean([report["timings"]["elapsed_seconds"] for report in self.reports[arm]])
+        return row
+
+    def _values(self, arm: str, metric: str, split: str) -> list[float | None]:
+        return [report["metrics"].get(split, {}).get(metric) for report in self.reports[arm]]
+
+    def _mean(self, arm: str, metric: str, split: str) -> float | None:
+        return _mean(self._values(arm, metric, split))
+
+
+def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain") -> Comparison:
+    """Put arms side by side.
+
+    Args:
+        cluster: `domain` or `user`, what the intervals' clusters of test rows are.
+
+    Raises:
+        UsageError: the baseline is none of the arms.
+        DataError: no run is there, arms are of different data, or the data know no users where users were asked for.
+        IntegrityError: predictions are not of the same rows.
+    """
+    if baseline not in [arm.name for arm in arms]:
+        raise UsageError(
+            f"the baseline {baseline!r} is none of the arms", hint=f"they are {', '.join(a.name for a in arms)}"
+        )
+    reports = {arm.name: [read_json(folder / REPORT) for folder in arm.folders.values()] for arm in arms}
+    if not any(reports.values()):
+        raise DataError("no run is done", hint="run the study once more; what failed is named while it runs")
+    _require_same_data(reports)
+    rows, logits = _predictions([arm for arm in arms if arm.whole], cluster)
+    judged = rows is not None and baseline in logits
+    differences = {
+        metric: compare(metric, rows, logits, baseline=baseline) if judged and rows is not None else {}
+        for metric in COMPARED
+    }
+    uplifts = {
+        name: uplift(rows, own, logits[baseline])
+        for name, own in logits.items()
+        if judged and rows is not None and name != baseline
+    }
+    return Comparison(
+        arms=arms,
+        baseline=baseline,
+        seeds=list(arms[0].runs),
+        cluster=cluster,
+        reports=reports,
+        rows=rows,
+        logits=logits,
+        differences=differences,
+        uplifts=uplifts,
+    )
+
+
+def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
+    """Runs that differ in their seed alone make one arm; an arm's name says what sets it apart from the others.
+
+    Raises:
+        DataError: an arm lacks a seed that another has.
+    """
+    grouped: dict[str, tuple[dict[str, Any], dict[int, Path]]] = {}
+    for folder in folders:
+        report = read_json(folder / REPORT)
+        settings = flat(report["settings"])
+        key = repr(sorted(settings.items(), key=str))
+        grouped.setdefault(key, (settings, {}))[1][int(report["seed"])] = folder
+    names = _names([own for own, _ in grouped.values()])
+    seeds = sorted({seed for _, runs in grouped.values() for seed in runs})
+    for name, (_, runs) in zip(names, grouped.values(), strict=True):
+        missing = [seed for seed in seeds if seed not in runs]
+        if missing:
+            raise DataError(
+                f"{name} has no run with seed {missing[0]}, which another arm has",
+                hint="arms are compared on the same seeds: train the missing one, or leave the other out",
+            )
+    return [
+        Arm(name=name, runs={seed: runs[seed] for seed in seeds})
+        for name, (_, runs) in zip(names, grouped.values(), strict=True)
+    ]
+
+
+def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One row per setting in which arms differ: its key, and its value in each arm."""
+    own = {arm: flat(found[0]["settings"]) for arm, found in reports.items() if found}
+    keys = list(dict.fromkeys(key for settings in own.values() for key in settings))
+    rows = []
+    for key in keys:
+        values = {arm: settings.get(key, "–") for arm, settings in own.items()}
+        if len({repr(value) for value in values.values()}) > 1:
+            rows.append({"setting": key, **{arm: _spelled(value) for arm, value in values.items()}})
+    return rows
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one mapping with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Model and mode, and where that is not enough the settings that differ among those of the same model and mode."""
+    labels = []
+    for own in settings:
+        name, loop = str(own["model.name"]), str(own["loop.name"])
+        label = f"{name}-{own['model.mode']}" if "model.mode" in own else name
+        labels.append(label if loop == "standard" else f"{loop} {label}")
+    names = []
+    for label, own in zip(labels, settings, strict=True):
+        alike = [other for other_label, other in zip(labels, settings, strict=True) if other_label == label]
+        keys = [key for key in own if len({repr(other.get(key)) for other in alike}) > 1]
+        names.append(" ".join([label, *(f"{key}={_spelled(own[key])}" for key in keys)]))
+    return names
+
+
+def _require_same_data(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    known = [(arm, report["data"]) for arm, found in reports.items() for report in found]
+    (first, one), *others = known
+    for arm, other in others:
+        if other["fingerprint"] == one["fingerprint"]:
+            continue
+        differs = [key for key in ("name", "label", "domain", "splits") if other.get(key) != one.get(key)]
+        key = differs[0] if differs else "fingerprint"
+        raise DataError(
+            f"{first} and {arm} were trained on different data: {key} is {_short(one.get(key))} and {_short(other.get(key))}",
+            hint="compare runs on one prepared data set only; adasparse runs ls shows whose is whose",
+        )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    if isinstance(value, list):
+        return " × ".join(map(str, value))
+    return str(value)
+
+
+def _predictions(arms: Sequence[Arm], cluster: str) -> tuple[TestRows | None, dict[str, list[np.ndarray]]]:
+    """The test rows, and the logits of each arm and seed, once it is certain that they are of the same rows."""
+    test: TestRows | None = None
+    key: pl.DataFrame | None = None
+    logits: dict[str, list[np.ndarray]] = {}
+    for arm in arms:
+        logits[arm.name] = []
+        for folder in arm.folders.values():
+            path = folder / "predictions.parquet"
+            if not path.exists():
+                return None, {}
+            frame = pl.read_parquet(path)
+            if key is None or test is None:
+                if cluster not in frame.columns:
+                    raise DataError(f"the test rows name no {cluster}", hint="use --cluster domain")
+                key = frame.select(KEY)
+                test = TestRows(
+                    labels=frame["label"].to_numpy(),
+                    domains=frame["domain"].to_numpy().astype(np.int64),
+                    clusters=frame[cluster].to_numpy().astype(np.int64),
+                )
+            elif not frame.select(KEY).equals(key):
+                raise IntegrityError(
+                    f"{path} scores other rows, or the same rows under other labels or domains",
+                    hint="the file is damaged or was replaced; remove the run with adasparse runs rm, and train it anew",
+                )
+            logits[arm.name].append(frame["logit"].to_numpy())
+    return test, logits
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one is missing: a mean over other seeds is another arm's."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # NaN alone differs from itself
