@@ -61,8 +61,9 @@ def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: P
     assert "| biasnet |" in shown
     assert "undecided against dnn: biasnet" in shown
     assert sorted(home.glob("runs/*/*/*")) == before
-    study = json.loads(next(home.glob("studies/compare-*/study.json")).read_text())
-    assert all((home / run).exists() for arm in study["arms"] for run in arm["runs"].values())
+    path = next(home.glob("studies/compare-*/study.json"))
+    arms = json.loads(path.read_text())["arms"]
+    assert all((path.parent / run).exists() for arm in arms for run in arm["runs"].values())
 
 
 def test_a_run_that_fails_is_named_and_does_not_stop_the_others(home: Path) -> None:
