@@ -10,9 +10,9 @@ import pytest
 COMMANDS = [
     [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"],
     ["models"], ["models", "ls"], ["data"], ["data", "ls"], ["data", "show"], ["config"], ["config", "show"],
-    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"],
+    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"],
 ]  # fmt: skip
-HEAVY = ("torch", "polars", "hydra", "omegaconf", "numpy", "sklearn", "scipy", "safetensors")
+HEAVY = ("torch", "polars", "hydra", "omegaconf", "numpy", "sklearn", "scipy", "safetensors", "plotly", "jinja2")
 SCRIPT = """
 import sys
 from adasparse_cli.app import main

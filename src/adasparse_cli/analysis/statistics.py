@@ -18,7 +18,7 @@ Holm, 1979, for the correction. Taking both kinds of chance together is our choi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,20 @@ def placements(labels: Floats, scores: NDArray[Any], groups: Integers) -> Floats
     return placed
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """How far an arm is from the baseline in one metric.
+
+    Args:
+        of_seeds: per seed T(arm, s) − T(baseline, s).
+        of_clusters: u_c. sizes: rows of each cluster.
+    """
+
+    of_seeds: Floats
+    of_clusters: Floats
+    sizes: Integers
+
+
 def compare(
     metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]], *, baseline: str
 ) -> dict[str, Difference]:
@@ -134,44 +148,61 @@ def compare(
     Args:
         arms: logits by arm, one array per seed, the seeds in the same order for all.
     """
+    raw = {arm: difference_of(own) for arm, own in gaps(metric, rows, arms, baseline=baseline).items()}
+    corrected = holm([one.p for one in raw.values()])
+    return {arm: replace(one, p_holm=p) for (arm, one), p in zip(raw.items(), corrected, strict=True)}
+
+
+def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]], *, baseline: str) -> dict[str, Gaps]:
+    """How far every arm but the baseline is from it."""
     found = {arm: [influences(metric, rows, logits) for logits in seeds] for arm, seeds in arms.items()}
     base = found.pop(baseline)
-    raw = {arm: _difference(own, base, rows) for arm, own in found.items()}
-    corrected = holm([one.p for one in raw.values()])
-    return {
-        arm: Difference(
-            difference=one.difference, low=one.low, high=one.high, p=one.p, p_holm=p, detectable=one.detectable
-        )
-        for (arm, one), p in zip(raw.items(), corrected, strict=True)
-    }
-
-
-def _difference(
-    own: Sequence[tuple[float, Floats]], base: Sequence[tuple[float, Floats]], rows: TestRows
-) -> Difference:
-    gaps = np.array([a - b for (a, _), (b, _) in zip(own, base, strict=True)])
-    spread = np.mean([a - b for (_, a), (_, b) in zip(own, base, strict=True)], axis=0)
     clusters = np.unique(rows.clusters, return_inverse=True)[1]
     sizes = np.bincount(clusters)
-    of_clusters = np.bincount(clusters, weights=spread)
+    result = {}
+    for arm, own in found.items():
+        of_rows = np.mean([a - b for (_, a), (_, b) in zip(own, base, strict=True)], axis=0)
+        result[arm] = Gaps(
+            of_seeds=np.array([a - b for (a, _), (b, _) in zip(own, base, strict=True)]),
+            of_clusters=np.bincount(clusters, weights=of_rows, minlength=len(sizes)).astype(np.float64),
+            sizes=sizes,
+        )
+    return result
+
+
+def contrast(one: Gaps, other: Gaps) -> Difference:
+    """Whether the gap is another on these rows than on those: one − other, of clusters that have no row in common."""
+    return difference_of(
+        Gaps(
+            of_seeds=one.of_seeds - other.of_seeds,
+            of_clusters=np.concatenate([one.of_clusters, -other.of_clusters]),
+            sizes=np.concatenate([one.sizes, other.sizes]),
+        )
+    )
+
+
+def difference_of(found: Gaps) -> Difference:
+    """Δ with its interval, not yet corrected for the number of arms (`p_holm` is `p`)."""
+    of_seeds, sizes = found.of_seeds, found.sizes
     number = len(sizes)
-    difference, nan = float(gaps.mean()), float("nan")
-    if number < 2 or len(gaps) < 2 or not np.isfinite(difference):
+    difference, nan = float(of_seeds.mean()), float("nan")
+    if number < 2 or len(of_seeds) < 2 or not np.isfinite(difference):
         return Difference(difference=difference, low=nan, high=nan, p=nan, p_holm=nan, detectable=nan)
-    of_rows = float((of_clusters**2).sum() * number / (number - 1))
-    of_seeds = float(gaps.var(ddof=1) / len(gaps))
-    error = (of_rows + of_seeds) ** 0.5
+    of_rows = float((found.of_clusters**2).sum() * number / (number - 1))
+    of_chance = float(of_seeds.var(ddof=1) / len(of_seeds))
+    error = (of_rows + of_chance) ** 0.5
     if error == 0.0:
         return Difference(difference=difference, low=difference, high=difference, p=1.0, p_holm=1.0, detectable=0.0)
     effective = max(sizes.sum() ** 2 / (sizes.astype(np.float64) ** 2).sum() - 1, 1.0)
-    freedom = error**4 / (of_rows**2 / effective + of_seeds**2 / (len(gaps) - 1))
+    freedom = error**4 / (of_rows**2 / effective + of_chance**2 / (len(of_seeds) - 1))
     reach = float(stats.t.ppf(1 - LEVEL / 2, freedom))
+    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
     return Difference(
         difference=difference,
         low=difference - reach * error,
         high=difference + reach * error,
-        p=float(2 * stats.t.sf(abs(difference) / error, freedom)),
-        p_holm=nan,
+        p=p,
+        p_holm=p,
         detectable=float((reach + stats.t.ppf(POWER, freedom)) * error),
     )
 

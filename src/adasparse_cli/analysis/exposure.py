@@ -1,0 +1,117 @@
+"""Gain by exposure: do domains with few training rows gain as much as those with many?
+
+Domains are ordered by their training rows and cut into bins; each bin is a test set of its own, in which every arm
+is compared with the baseline. The question itself is a contrast: the gain in the sparsest bin less that in the densest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adasparse_cli.analysis.statistics import Difference, Gaps, TestRows, contrast, difference_of, gaps
+from adasparse_cli.metrics import compute_metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Domains of like exposure.
+
+    Args:
+        low, high: least and most training rows of its domains.
+        metrics: by arm and metric, the mean over seeds; None where it cannot be computed.
+        gains: by arm, the difference to the baseline in GAUC by domain; None where the bin has no domain of both classes.
+    """
+
+    low: int
+    high: int
+    domains: int
+    rows: int
+    positives: int
+    metrics: Mapping[str, Mapping[str, float | None]]
+    gains: Mapping[str, Difference | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """The bins, the sparsest first; by arm the gain in the first bin less that in the last (None where one has none)."""
+
+    bins: Sequence[Bin]
+    contrasts: Mapping[str, Difference | None]
+
+
+def bins_of(train_rows: NDArray[Any], present: NDArray[Any], number: int, *, logarithmic: bool) -> NDArray[np.int64]:
+    """The bin of each domain, 0 the sparsest; −1 for domains without test rows.
+
+    Args:
+        train_rows: per domain. present: whether it has test rows.
+        logarithmic: edges at equal ratios of training rows instead of equal numbers of domains.
+    """
+    result = np.full(len(train_rows), -1, dtype=np.int64)
+    own = np.flatnonzero(present)
+    if logarithmic:
+        size = np.log1p(train_rows[own].astype(np.float64))
+        edges = np.linspace(size.min(), size.max(), number + 1)[1:-1]
+        result[own] = np.searchsorted(edges, size, side="right")
+    else:
+        order = own[np.argsort(train_rows[own], kind="stable")]
+        result[order] = np.arange(len(order)) * number // len(order)
+    return result
+
+
+def exposure(
+    rows: TestRows,
+    train_rows: NDArray[Any],
+    arms: Mapping[str, Sequence[NDArray[Any]]],
+    *,
+    baseline: str,
+    number: int = 5,
+    logarithmic: bool = False,
+) -> Exposure:
+    """Bin the domains and compare in each bin.
+
+    Args:
+        train_rows: per domain id. arms: logits by arm, one array per seed.
+    """
+    present = np.bincount(rows.domains, minlength=len(train_rows)) > 0
+    placed = bins_of(train_rows, present, number, logarithmic=logarithmic)
+    bins, found = [], []
+    for k in range(number):
+        domains = np.flatnonzero(placed == k)
+        if not len(domains):
+            continue
+        inside = placed[rows.domains] == k
+        own = TestRows(labels=rows.labels[inside], domains=rows.domains[inside], clusters=rows.clusters[inside])
+        logits = {arm: [seed[inside] for seed in seeds] for arm, seeds in arms.items()}
+        of_bin: dict[str, Gaps] = gaps("gauc_domain", own, logits, baseline=baseline)
+        found.append(of_bin)
+        bins.append(
+            Bin(
+                low=int(train_rows[domains].min()),
+                high=int(train_rows[domains].max()),
+                domains=len(domains),
+                rows=int(inside.sum()),
+                positives=int(own.labels.sum()),
+                metrics={arm: _means(own, seeds, len(train_rows)) for arm, seeds in logits.items()},
+                gains={arm: _usable(difference_of(gap)) for arm, gap in of_bin.items()},
+            )
+        )
+    contrasts = {arm: _usable(contrast(found[0][arm], found[-1][arm])) for arm in found[0]} if len(found) > 1 else {}
+    return Exposure(bins=bins, contrasts=contrasts)
+
+
+def _usable(found: Difference) -> Difference | None:
+    return found if np.isfinite(found.difference) else None
+
+
+def _means(rows: TestRows, seeds: Sequence[NDArray[Any]], domains: int) -> dict[str, float | None]:
+    metrics = [compute_metrics(rows.labels, logits, rows.domains, domains).to_json() for logits in seeds]
+    result: dict[str, float | None] = {}
+    for name in ("auc", "gauc_domain", "log_loss"):
+        values = [found[name] for found in metrics]
+        result[name] = None if None in values else float(np.mean(values))
+    return result

@@ -1,0 +1,45 @@
+"""`adasparse report`: runs or a study as one page that works offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.commands.arguments import RunsFolder, StudiesFolder
+from adasparse_cli.render import say
+
+EXAMPLES = """
+Examples:
+
+  adasparse report                      (the newest study)
+
+  adasparse report ablation-twin        (a study, by part of its name)
+
+  adasparse report RUN_A RUN_B --baseline dnn -o page.html
+"""
+
+
+def report(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STUDY | RUN...]", help="A study, or runs to be compared; the newest study without it."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; report.html beside the source without it.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Of runs: the arm that differences are taken to.")
+    ] = None,
+    runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
+) -> None:
+    """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
+    from adasparse_cli.jobs.report import find_source, write_report
+
+    source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+    path = write_report(source, output)
+    say(f"report: {path}")

@@ -1,0 +1,727 @@
+"""Finished runs, or a study of them, as findings and as one page that can be handed to others."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.analysis.exposure import Exposure, exposure
+from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import read_json, write_text
+from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.jobs.comparison import Comparison, arms_of_runs, compare_arms, differing_settings, flat
+from adasparse_cli.jobs.run_folder import DONE, find_run
+from adasparse_cli.jobs.study import StudyReport, find_study, open_study
+from adasparse_cli.metrics import grouped_auc
+from adasparse_cli.page.write import Page, page_text
+
+PAGE, FINDINGS = "report.html", "findings"
+CALIBRATION_BINS = 20
+SHOWN_METRICS = {
+    "gauc_domain": "GAUC by domain",
+    "auc": "AUC",
+    "log_loss": "log loss",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a page is made from: a comparison, its title and question, and where the page and other findings lie."""
+
+    title: str
+    question: str
+    comparison: Comparison
+    folder: Path
+    failed: Mapping[str, str]
+
+
+def find_source(words: Sequence[str], *, runs: Path, studies: Path, baseline: str | None) -> Source:
+    """What a person names: a study, or runs; the newest study where nothing is named.
+
+    Raises:
+        UsageError: nothing, or too much, is of that name.
+    """
+    if len(words) <= 1:
+        name = words[0] if words else "latest"
+        try:
+            return source_of_study(open_study(find_study(name, studies)))
+        except UsageError:
+            if not words and not studies.exists():
+                raise UsageError(
+                    "there is no study to report on", hint="adasparse ablate makes one; or name runs"
+                ) from None
+            if not words:
+                raise
+    return source_of_runs([find_run(name, runs) for name in words], baseline=baseline)
+
+
+def source_of_study(study: StudyReport) -> Source:
+    """A study as the source of a page."""
+    return Source(
+        title=study.title,
+        question=study.question,
+        comparison=study.comparison,
+        folder=study.folder,
+        failed=study.failed,
+    )
+
+
+def source_of_runs(folders: Sequence[Path], *, baseline: str | None, cluster: str = "domain") -> Source:
+    """Runs as the source of a page; those that differ in their seed alone make one arm.
+
+    Raises:
+        UsageError: a run is not finished, or the baseline is none of the arms.
+        DataError: the runs are of different data, or their seeds differ.
+    """
+    for folder in folders:
+        if not (folder / DONE).exists():
+            raise UsageError(f"{folder} is not finished", hint="adasparse train --resume goes on with it")
+    arms = arms_of_runs(folders)
+    names = [arm.name for arm in arms]
+    base = baseline or ("dnn" if "dnn" in names else names[0])
+    comparison = compare_arms(arms, baseline=base, cluster=cluster)
+    title = names[0] if len(names) == 1 else f"{' against '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
+    question = "How well does it do, and where?" if len(names) == 1 else f"What is better than {base}?"
+    return Source(
+        title=f"{title} on {comparison.data['name']}",
+        question=question,
+        comparison=comparison,
+        folder=folders[-1],
+        failed={},
+    )
+
+
+def write_report(source: Source, output: Path | None = None) -> Path:
+    """Write the page; beside its source unless `output` says otherwise."""
+    comparison = source.comparison
+    data = comparison.data
+    splits = {name: counts for name, counts in data["splits"].items() if counts["rows"]}
+    facts = {
+        "data": data["name"],
+        "fingerprint": data["fingerprint"][:12],
+        "label": str(data.get("label", "n/a")),
+        "domain": " × ".join(data["domain"]),
+        "domains in training": f"{data['num_domains']:,}",
+        **{f"{name} rows": f"{counts['rows']:,}" for name, counts in splits.items()},
+        "seeds": ", ".join(map(str, comparison.seeds)),
+    }
+    lead = source.question if len(comparison.arms) > 1 else "One arm: nothing is compared."
+    page = Page(title=source.title, lead=lead, facts=facts, findings=[*findings_of(source), *stored_findings(source)])
+    path = output or source.folder / PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page_text(page))
+    return path
+
+
+def stored_findings(source: Source) -> list[Finding]:
+    """What analyses left beside the source and its runs.
+
+    Raises:
+        IntegrityError: a file is damaged.
+    """
+    folders = [source.folder, *(run for arm in source.comparison.arms for run in arm.folders.values())]
+    found: list[Finding] = []
+    for path in dict.fromkeys(
+        path for folder in folders for path in sorted((folder / FINDINGS).glob("*/finding.json"))
+    ):
+        try:
+            finding = Finding.from_json(read_json(path))
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(f"{path} is damaged: {error!r}", hint="run the analysis once more") from None
+        if finding.name not in [one.name for one in found]:
+            found.append(finding)
+    return found
+
+
+def findings_of(source: Source) -> list[Finding]:
+    """Everything the page says of the comparison itself."""
+    comparison = source.comparison
+    domains = domain_table(comparison)
+    parts = [
+        verdict(source),
+        _curves(comparison),
+        _exposure(comparison, domains),
+        _calibration(comparison),
+        _sparsity(comparison, domains),
+        _domains(comparison, domains),
+        _settings(comparison),
+        _reproduction(source),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def verdict(source: Source) -> Finding:
+    """The table, and which of its differences are real."""
+    comparison = source.comparison
+    table = comparison.table()
+    base = comparison.baseline
+    quality = [
+        {
+            "arm": row["arm"],
+            "seeds": row["seeds"],
+            **{name: spread(row, metric) for metric, name in SHOWN_METRICS.items()},
+            "multiply-adds per row": row["multiply_adds"],
+            "parameters beside embeddings": row["parameters"],
+            "seconds per run": None if row["seconds"] is None else round(row["seconds"], 1),
+        }
+        for row in table
+    ]
+    tables = [
+        Table(
+            name="quality",
+            title="Mean ± standard deviation over seeds, test rows",
+            rows=quality,
+            caption=comparison.caption,
+        )
+    ]
+    judged = [row for row in table if row["gauc_domain_difference"] is not None]
+    answers: list[str] = []
+    figures: list[Figure] = []
+    if judged:
+        answers = said_of(table, base)
+        for metric, name in SHOWN_METRICS.items():
+            tables.append(
+                Table(
+                    name=f"difference-{metric}",
+                    title=f"{name}: difference to {base}",
+                    rows=[difference_row(row, metric) for row in judged],
+                    caption="less is better" if metric == "log_loss" else "",
+                )
+            )
+        figures = [_forest(judged, base)]
+    elif len(comparison.arms) > 1:
+        answers = ["No difference can be judged: an arm lacks its runs, or there is one seed alone."]
+    answers += [f"Failed: {name}: {why}" for name, why in source.failed.items()]
+    return Finding(
+        name="verdict",
+        title="Which differences are real" if len(comparison.arms) > 1 else "How well it does",
+        question=source.question,
+        answers=answers,
+        tables=tables,
+        figures=figures,
+        notes=(
+            "Arms are trained with the same seeds on the same rows. An interval covers the chance of seeds and that of "
+            f"test rows, resampled by {comparison.cluster}; p is corrected for the number of arms (Holm).",
+            "`real`: the corrected p is below 0.05. `detectable`: the smallest true difference that such a study would "
+            "have found with a chance of 80 %.",
+            "GAUC by domain is the mean of the domains' AUC weighted by their test rows; domains of one class are left out, "
+            "the same for every arm.",
+        ),
+    )
+
+
+def said_of(table: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
+    """Sentences: what is better, what is worse, what is not decided, by GAUC by domain."""
+    better = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
+    worse = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
+    known = [row for row in table if row["gauc_domain_low"] is not None]
+    open_rows = [row for row in known if row not in better and row not in worse]
+    lines = []
+    for word, rows in (("better", better), ("worse", worse)):
+        ordered = sorted(rows, key=lambda row: -abs(row["gauc_domain_difference"]))
+        if ordered:
+            each = "; ".join(f"{row['arm']} {_signed(row, 'gauc_domain')}" for row in ordered)
+            lines.append(f"By GAUC, {word} than {baseline}: {each}.")
+    if open_rows:
+        each = "; ".join(f"{row['arm']} {_signed(row, 'gauc_domain')}" for row in open_rows)
+        lines.append(f"Undecided against {baseline}: {each}.")
+    if not known:
+        lines.append("One seed alone: how far chance reaches is not known, and nothing is claimed.")
+    return lines
+
+
+def spread(row: Mapping[str, Any], metric: str) -> str | None:
+    """Mean ± standard deviation, in words."""
+    if row[metric] is None:
+        return None
+    sd = row[f"{metric}_sd"]
+    return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
+
+
+def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """One arm's difference to the baseline, for a table."""
+    shown = {
+        "arm": row["arm"],
+        "difference": row[f"{metric}_difference"],
+        "95 % interval": _interval(row[f"{metric}_low"], row[f"{metric}_high"]),
+        "p (Holm)": row[f"{metric}_p_holm"],
+        "real": row[f"{metric}_real"],
+        "detectable": row[f"{metric}_detectable"],
+    }
+    if metric == "gauc_domain":
+        shown["domains better, %"] = None if row["uplift_domains"] is None else round(100 * row["uplift_domains"], 1)
+        shown["weighted by rows, %"] = None if row["uplift_rows"] is None else round(100 * row["uplift_rows"], 1)
+    if metric == "auc":
+        gain = row["relative_improvement"]
+        shown["RelaImpr, %"] = None if gain is None else round(100 * gain, 1)
+    return shown
+
+
+def domain_table(comparison: Comparison) -> pl.DataFrame:
+    """All domains: id, key, training rows, test rows and positives, by arm the mean AUC over seeds and the sparsity."""
+    folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
+    first = next((runs[0] for runs in folders.values() if runs), None)
+    assert first is not None
+    table = pl.read_csv(first / "domains.csv", infer_schema_length=None)
+    keys = table.columns[1 : table.columns.index("train_rows")]
+    name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
+    table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
+    rows = comparison.rows
+    if rows is None:
+        return table
+    for arm, seeds in comparison.logits.items():
+        auc = np.mean([grouped_auc(rows.labels, logits, rows.domains, table.height).auc for logits in seeds], axis=0)
+        table = table.with_columns(pl.Series(f"AUC {arm}", auc).fill_nan(None))
+    return table
+
+
+def _signed(row: Mapping[str, Any], metric: str) -> str:
+    return f"{row[f'{metric}_difference']:+.4f} {_interval(row[f'{metric}_low'], row[f'{metric}_high']) or ''}".rstrip()
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"[{low:+.4f}, {high:+.4f}]"
+
+
+def _forest(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
+    """Differences with their intervals, one line per arm."""
+    ordered = list(reversed(rows))
+    difference = [row["gauc_domain_difference"] for row in ordered]
+    known = all(row["gauc_domain_low"] is not None for row in ordered)
+    reach = {
+        "type": "data",
+        "symmetric": False,
+        "array": [row["gauc_domain_high"] - row["gauc_domain_difference"] for row in ordered],
+        "arrayminus": [row["gauc_domain_difference"] - row["gauc_domain_low"] for row in ordered],
+    }
+    real = [bool(row["gauc_domain_real"]) for row in ordered]
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": difference,
+        "y": [html.escape(row["arm"]) for row in ordered],
+        "marker": {
+            "size": 10,
+            "color": Style.of(0).colour,
+            "symbol": ["circle" if one else "circle-open" for one in real],
+        },
+        **({"error_x": reach} if known else {}),
+        "hovertemplate": "%{y}: %{x:+.4f}<extra></extra>",
+    }
+    layout = {
+        "xaxis": {
+            "title": {"text": f"GAUC by domain, difference to {html.escape(base)}"},
+            "zeroline": True,
+            "zerolinewidth": 2,
+        },
+        "height": 160 + 34 * len(ordered),
+        "showlegend": False,
+    }
+    return Figure(
+        name="differences",
+        title=f"Difference to {base} in GAUC by domain, with 95 % intervals",
+        summary="Filled marks are real after correction, open ones are not decided. Right of 0 is better.",
+        traces=[trace],
+        layout=layout,
+    )
+
+
+def _curves(comparison: Comparison) -> Finding | None:
+    """What was logged on the way: mean over seeds, each arm a line."""
+    losses: list[dict[str, Any]] = []
+    aucs: list[dict[str, Any]] = []
+    for k, arm in enumerate(comparison.arms):
+        style = Style.of(k)
+        runs = [list(_lines(folder / "metrics.jsonl")) for folder in arm.folders.values()]
+        for kind, name, traces in (("train", "loss", losses), ("valid", "auc", aucs)):
+            steps, values = _mean_over_seeds(runs, kind, name)
+            if steps:
+                traces.append(
+                    {
+                        "type": "scatter",
+                        "mode": "lines+markers",
+                        "name": html.escape(arm.name),
+                        "x": steps,
+                        "y": values,
+                        "line": {"color": style.colour, "dash": style.dash},
+                        "marker": {"symbol": style.mark, "size": 7},
+                    }
+                )
+    figures = [
+        Figure(
+            name=name,
+            title=title,
+            summary=f"{title}, the mean over seeds at each step that was logged.",
+            traces=traces,
+            layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": unit}}},
+        )
+        for name, title, unit, traces in (
+            ("valid", "AUC on the valid split", "AUC", aucs),
+            ("loss", "Training loss", "mean cross-entropy", losses),
+        )
+        if traces
+    ]
+    if not figures:
+        return None
+    return Finding(name="curves", title="Training", question="How did they get there?", figures=figures)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        yield from (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def _mean_over_seeds(
+    runs: Sequence[Sequence[Mapping[str, Any]]], kind: str, name: str
+) -> tuple[list[int], list[float]]:
+    """Steps that every run logged, and the mean there."""
+    found = [{line["step"]: line.get(name) for line in run if line["kind"] == kind} for run in runs]
+    if not found:
+        return [], []
+    steps = [step for step in found[0] if all(own.get(step) is not None for own in found)]
+    return steps, [float(np.mean([own[step] for own in found])) for step in steps]
+
+
+def _exposure(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
+    """Gain by domain against its training rows."""
+    rows, base = comparison.rows, comparison.baseline
+    if rows is None or base not in comparison.logits or len(comparison.logits) < 2:
+        return None
+    found = exposure(rows, domains["train_rows"].to_numpy(), comparison.logits, baseline=base)
+    traces = []
+    both = domains.filter(pl.col(f"AUC {base}").is_not_null())
+    others = [arm for arm in comparison.logits if arm != base]
+    for k, arm in enumerate(others):
+        style = Style.of(k)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": html.escape(arm),
+                "x": [max(rows, 1) for rows in both["train_rows"]],
+                "y": (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list(),
+                "text": [html.escape(name) for name in both["name"]],
+                "marker": {"symbol": style.mark, "color": style.colour, "opacity": 0.6, "size": 7},
+                "visible": True if k == len(others) - 1 or len(others) == 1 else "legendonly",
+                "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.4f}<extra></extra>",
+            }
+        )
+    figure = Figure(
+        name="domains",
+        title=f"AUC of each domain less that of {base}, against its training rows",
+        summary="Each mark is a domain with both classes in the test split; small domains scatter widely by chance. "
+        "The legend switches arms on and off.",
+        traces=traces,
+        layout={
+            "xaxis": {"title": {"text": "training rows"}, "type": "log"},
+            "yaxis": {"title": {"text": f"AUC − AUC of {html.escape(base)}"}, "zeroline": True, "zerolinewidth": 2},
+        },
+    )
+    return Finding(
+        name="exposure",
+        title="Gain by exposure",
+        question="Do domains with few training rows gain as much as those with many?",
+        answers=exposure_answers(found),
+        tables=[exposure_table(found, base)],
+        figures=[figure],
+        notes=("Bins hold equal numbers of domains, ordered by training rows; each is a test set of its own.",),
+    )
+
+
+def exposure_answers(found: Exposure) -> list[str]:
+    """By arm, whether the gain in the sparsest bin differs from that in the densest."""
+    lines = []
+    for arm, one in found.contrasts.items():
+        if one is None:
+            lines.append(f"{arm}: no domain of the sparsest bin has both classes, so nothing can be said of it.")
+            continue
+        interval = _interval(_known(one.low), _known(one.high))
+        if interval is None:
+            lines.append(
+                f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; one seed gives no interval."
+            )
+            continue
+        word = "differs" if one.p < 0.05 else "does not differ detectably"
+        lines.append(
+            f"{arm}: the gain in the sparsest bin {word} from that in the densest: {one.difference:+.4f} {interval}."
+        )
+    return lines
+
+
+def exposure_table(found: Exposure, base: str) -> Table:
+    """One row per bin and arm."""
+    rows = []
+    for one in found.bins:
+        for arm, own in one.metrics.items():
+            gain = one.gains.get(arm)
+            rows.append(
+                {
+                    "training rows": f"{one.low:,} – {one.high:,}",
+                    "arm": arm,
+                    "domains": one.domains,
+                    "test rows": one.rows,
+                    "positives": one.positives,
+                    "AUC": own["auc"],
+                    "GAUC by domain": own["gauc_domain"],
+                    "log loss": own["log_loss"],
+                    "gain in GAUC": None if gain is None else gain.difference,
+                    "95 % interval": None if gain is None else _interval(_known(gain.low), _known(gain.high)),
+                }
+            )
+    return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows)
+
+
+def _calibration(comparison: Comparison) -> Finding | None:
+    """Predicted against actual rates, in bins of equal counts."""
+    rows = comparison.rows
+    if rows is None or not comparison.logits:
+        return None
+    traces: list[dict[str, Any]] = []
+    table = []
+    top = 0.0
+    for k, (arm, seeds) in enumerate(comparison.logits.items()):
+        style = Style.of(k)
+        predicted, actual = _reliability(rows.labels, seeds)
+        top = max(top, *predicted, *actual)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": html.escape(arm),
+                "x": predicted,
+                "y": actual,
+                "line": {"color": style.colour, "dash": style.dash},
+                "marker": {"symbol": style.mark, "size": 7},
+            }
+        )
+        metrics = [report["metrics"]["test"] for report in comparison.reports[arm]]
+        table.append(
+            {
+                "arm": arm,
+                "predicted over actual positives": _mean_or_none([one["calibration"] for one in metrics]),
+                "calibration error (ECE)": _mean_or_none([one["calibration_error"] for one in metrics]),
+            }
+        )
+    diagonal = {
+        "type": "scatter", "mode": "lines", "name": "right", "x": [0, top], "y": [0, top],
+        "line": {"color": "gray", "width": 1, "dash": "dot"}, "hoverinfo": "skip",
+    }  # fmt: skip
+    figure = Figure(
+        name="reliability",
+        title="Actual against predicted rate, 20 bins of equal counts",
+        summary="On the dotted line predictions are right; above it too low, below it too high.",
+        traces=[*traces, diagonal],
+        layout={"xaxis": {"title": {"text": "predicted rate"}}, "yaxis": {"title": {"text": "rate of positives"}}},
+    )
+    return Finding(
+        name="calibration",
+        title="Calibration",
+        question="Are the predicted rates right?",
+        tables=[Table(name="calibration", title="Over all test rows, mean over seeds; 1 and 0 are right", rows=table)],
+        figures=[figure],
+    )
+
+
+def _reliability(labels: np.ndarray, seeds: Sequence[np.ndarray]) -> tuple[list[float], list[float]]:
+    """Mean prediction and rate of positives per bin; the prediction is the mean over seeds."""
+    probabilities = np.mean([1 / (1 + np.exp(-logits.astype(np.float64))) for logits in seeds], axis=0)
+    order = np.argsort(probabilities, kind="stable")
+    parts = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part)]
+    return [float(probabilities[part].mean()) for part in parts], [float(labels[part].mean()) for part in parts]
+
+
+def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
+    """Share of neurons cut, by layer and by domain."""
+    gated = {arm: found for arm, found in comparison.reports.items() if found and found[0].get("sparsity")}
+    pruning = {arm: found for arm, found in gated.items() if found[0]["sparsity"]["interval"] or _cuts(found[0])}
+    if not pruning:
+        return None
+    rows, traces = [], []
+    for k, (arm, found) in enumerate(pruning.items()):
+        layers = found[0]["sparsity"]["layers"]
+        interval = found[0]["sparsity"]["interval"]
+        kept = [[report["sparsity"]["test"][layer] for report in found] for layer in range(len(layers))]
+        ended = [
+            [(report["sparsity"]["at_end"] or [None] * len(layers))[layer] for report in found]
+            for layer in range(len(layers))
+        ]
+        for name, own, last in zip(layers, kept, ended, strict=True):
+            rows.append(
+                {
+                    "arm": arm,
+                    "layer": name,
+                    "cut in test rows, %": round(100 * float(np.mean(own)), 1),
+                    "least to most over seeds": f"{100 * min(own):.1f} – {100 * max(own):.1f}",
+                    "at the end of training, %": None if None in last else round(100 * float(np.mean(last)), 1),
+                    "interval asked for": "none" if interval is None else f"{interval[0]:.0%} – {interval[1]:.0%}",
+                }
+            )
+        style = Style.of(k)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": html.escape(arm),
+                "x": layers,
+                "y": [float(np.mean(own)) for own in kept],
+                "line": {"color": style.colour, "dash": style.dash},
+                "marker": {"symbol": style.mark, "size": 9},
+            }
+        )
+    figures = [
+        Figure(
+            name="layers",
+            title="Share of neurons cut by layer, test rows",
+            summary="Mean over seeds of the kept weights, which may be from before the regulariser had its full weight.",
+            traces=traces,
+            layout={"yaxis": {"title": {"text": "share cut"}, "tickformat": ".0%", "rangemode": "tozero"}},
+        )
+    ]
+    arm = next(iter(pruning))
+    heat = _domain_heat(comparison, domains, arm)
+    return Finding(
+        name="sparsity",
+        title="Sparsity",
+        question="How much is cut, in which layer, for which domain?",
+        tables=[Table(name="layers", title="By layer", rows=rows)],
+        figures=[*figures, *([heat] if heat else [])],
+    )
+
+
+def _cuts(report: Mapping[str, Any]) -> bool:
+    return any(share > 0 for share in report["sparsity"].get("test", []))
+
+
+def _domain_heat(comparison: Comparison, domains: pl.DataFrame, arm: str, number: int = 30) -> Figure | None:
+    """The largest domains by layer."""
+    folders = next(one for one in comparison.arms if one.name == arm).folders.values()
+    tables = [pl.read_csv(folder / "domains.csv", infer_schema_length=None) for folder in folders]
+    columns = [name for name in tables[0].columns if name.startswith("sparsity_")]
+    if not columns:
+        return None
+    shown = domains.filter(pl.col("test_rows") > 0).head(number)
+    mean = np.mean(
+        [table.select(columns).cast(pl.Float64).to_numpy()[shown["domain"].to_numpy()] for table in tables], axis=0
+    )
+    trace = {
+        "type": "heatmap",
+        "x": [name.removeprefix("sparsity_").replace("_", " ") for name in columns],
+        "y": [html.escape(name) for name in shown["name"]],
+        "z": np.round(mean, 4).tolist(),
+        "colorscale": "Cividis",
+        "colorbar": {"tickformat": ".0%"},
+        "hovertemplate": "%{y}<br>%{x}: %{z:.1%}<extra></extra>",
+        "texttemplate": "%{z:.0%}",
+        "textfont": {"size": 10},
+    }
+    return Figure(
+        name="by-domain",
+        title=f"Share of neurons cut in the {shown.height} largest domains: {arm}",
+        summary="The number in each field is the share; domains with most training rows stand at the top.",
+        traces=[trace],
+        layout={"yaxis": {"autorange": "reversed"}, "height": 140 + 22 * shown.height},
+    )
+
+
+def _domains(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
+    """Every domain, to be sorted and filtered."""
+    if comparison.rows is None:
+        return None
+    base = f"AUC {comparison.baseline}"
+    rows = []
+    for row in domains.filter(pl.col("test_rows") > 0).iter_rows(named=True):
+        own = {
+            "domain": row["name"],
+            "training rows": row["train_rows"],
+            "test rows": row["test_rows"],
+            "positives": row["test_positives"],
+        }
+        for arm in comparison.logits:
+            value = row[f"AUC {arm}"]
+            own[f"AUC {arm}"] = value
+            if f"AUC {arm}" != base and base in row:
+                own[f"{arm} − {comparison.baseline}"] = (
+                    None if value is None or row[base] is None else value - row[base]
+                )
+        rows.append(own)
+    return Finding(
+        name="domains",
+        title="Every domain",
+        question="Who is served well, and who is not?",
+        tables=[
+            Table(
+                name="domains",
+                title=f"{len(rows):,} domains with test rows, {' × '.join(comparison.data['domain'])}",
+                rows=rows,
+                caption="AUC is the mean over seeds, n/a where a domain has one class. With few positives it says next to nothing.",
+                long=True,
+            )
+        ],
+    )
+
+
+def _settings(comparison: Comparison) -> Finding:
+    """What sets the arms apart, and every other setting."""
+    own = {arm: flat(found[0]["settings"]) for arm, found in comparison.reports.items() if found}
+    keys = list(dict.fromkeys(key for settings in own.values() for key in settings))
+    every = [{"setting": key, **{arm: str(settings.get(key, "–")) for arm, settings in own.items()}} for key in keys]
+    differing = differing_settings(comparison.reports)
+    return Finding(
+        name="settings",
+        title="Settings",
+        question="What differs between the arms?",
+        answers=() if differing or len(own) < 2 else ("Nothing but their names: the arms are the same model.",),
+        tables=[
+            Table(name="differing", title="Settings that differ", rows=differing),
+            Table(name="every", title="Every setting", rows=every, long=True),
+        ],
+    )
+
+
+def _reproduction(source: Source) -> Finding:
+    """Versions, machine, and the commands that make each run again."""
+    rows = []
+    for arm in source.comparison.arms:
+        for seed, run in arm.folders.items():
+            rows.append(
+                {
+                    "arm": arm.name,
+                    "seed": seed,
+                    "run": str(run),
+                    "command": f"adasparse train --config {run}/config.yaml",
+                }
+            )
+    first = next(run for arm in source.comparison.arms for run in arm.folders.values())
+    sitting = read_json(first / "environment.json")["sittings"][-1]
+    versions = ", ".join(f"{name} {number}" for name, number in sitting["versions"].items())
+    host = sitting["host"]
+    answers = [
+        f"Prepare the data: `adasparse prep {source.comparison.data.get('words', '')}`; their fingerprint must be `{source.comparison.data['fingerprint'][:12]}`.",
+        "Train a run again from its own settings with the command in the table: on the same machine with the same number of threads it ends with the same bytes.",
+        f"Trained with {versions}, python {host['python']}, on {host['system']} with {host['cores']} cores, {sitting['threads']} threads each, {sitting['device']}.",
+    ]
+    if sitting.get("git_commit"):
+        answers.append(f"Code: commit `{sitting['git_commit']}`.")
+    return Finding(
+        name="reproduction",
+        title="How to reproduce it",
+        question="",
+        answers=answers,
+        tables=[Table(name="runs", title="Runs", rows=rows, long=True)],
+    )
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # NaN alone differs from itself
