@@ -93,6 +93,7 @@ def loop_settings(**changes: Any) -> LoopSettings:
         "max_steps": None,
         "learning_rate": 0.01,
         "embedding_learning_rate": None,
+        "domain_learning_rate": None,
         "warmup_share": 0.0,
         "final_share": 1.0,
         "beta1": 0.9,

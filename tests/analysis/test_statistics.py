@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,11 @@ from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
 from adasparse_cli.analysis.statistics import (
+    Difference,
     TestRows,
     compare,
+    contrast,
+    gaps,
     holm,
     influences,
     placements,
@@ -74,8 +79,9 @@ def test_placements_equal_those_counted_pair_by_pair(rows: list[tuple[int, int, 
             assert found[k] == pytest.approx(np.mean(beaten))
 
 
-def test_the_error_of_rows_is_that_of_a_bootstrap_over_clusters() -> None:
-    """Truth: 2,000 draws of domains with replacement, the metrics computed anew in each."""
+@pytest.mark.parametrize("metric", ["auc", "gauc_domain", "log_loss"])
+def test_the_error_of_rows_is_that_of_a_bootstrap_over_clusters(metric: str) -> None:
+    """Truth: 300 draws of domains with replacement, the metrics computed anew in each."""
     draw = np.random.default_rng(1)
     of = draw.integers(0, 60, 3000)
     labels = (draw.random(3000) < 0.3).astype(np.float64)
@@ -83,56 +89,104 @@ def test_the_error_of_rows_is_that_of_a_bootstrap_over_clusters() -> None:
     base, arm = (labels + draw.normal(size=3000) for _ in range(2))
     arm += taste * (labels - 0.5)
     rows = TestRows(labels=labels, domains=of, clusters=of)
-    for metric in ("auc", "gauc_domain", "log_loss"):
-        found = compare(metric, rows, {"base": [base, base], "arm": [arm, arm]}, baseline="base")["arm"]
-        drawn = []
-        for _ in range(300):
-            weights = np.bincount(draw.integers(0, 60, 60), minlength=60)[of].astype(np.float64)
-            drawn.append(weighted(metric, rows, arm, weights) - weighted(metric, rows, base, weights))
-        error = (found.high - found.low) / 2 / stats.t.ppf(0.975, 58)
-        assert np.std(drawn) == pytest.approx(error, rel=0.15), metric
-
-
-def simulated(draw: np.random.Generator, *, gain: float) -> tuple[TestRows, dict[str, list[np.ndarray]]]:
-    """A study of 4 seeds: 40 domains with tastes that one of the arms happens to serve, and training's chance."""
-    of = np.repeat(np.arange(40), draw.integers(10, 40, 40))
-    signal = draw.normal(size=len(of))
-    labels = (draw.random(len(of)) < 1 / (1 + np.exp(-signal))).astype(np.float64)
-    served = draw.normal(gain, 0.5, 40)[of]
-    arms: dict[str, list[np.ndarray]] = {"base": [], "arm": []}
-    for _ in range(4):
-        arms["base"].append(signal + draw.normal(0, 0.05) * np.sin(of) + draw.normal(0, 1.0, len(of)) * 0.3)
-        quality = np.clip(0.5 + served, 0, None)
-        arms["arm"].append(signal * quality + draw.normal(0, 0.3, len(of)) * 0.3 + (1 - quality) * 0.5)
-    return TestRows(labels=labels, domains=of, clusters=of), arms
-
-
-def test_intervals_cover_the_truth_at_the_promised_rate_and_no_difference_is_claimed_in_five_of_a_hundred() -> None:
-    """Truth: log loss is a mean over rows, so the expected difference is that of a very large study."""
-    draw = np.random.default_rng(5)
-    expected = []
+    found = compare(metric, rows, {"base": [base, base], "arm": [arm, arm]}, baseline="base")["arm"]
+    drawn = []
     for _ in range(300):
-        rows, arms = simulated(draw, gain=0.3)
-        losses = {
-            arm: np.mean([np.logaddexp(0, logits) - rows.labels * logits for logits in seeds])
-            for arm, seeds in arms.items()
-        }
-        expected.append(losses["arm"] - losses["base"])
-    truth = float(np.mean(expected))
-    covered, claimed = 0, 0
+        weights = np.bincount(draw.integers(0, 60, 60), minlength=60)[of].astype(np.float64)
+        drawn.append(weighted(metric, rows, arm, weights) - weighted(metric, rows, base, weights))
+    error = (found.high - found.low) / 2 / stats.t.ppf(0.975, 58)
+    assert np.std(drawn) == pytest.approx(error, rel=0.15)
+
+
+def study(
+    draw: np.random.Generator, *, sizes: list[int], seeds: int, of_clusters: float, of_seeds: float, gain: float = 0.0
+) -> Difference:
+    """A study whose differences in log loss are known: gain + a cluster's effect + a seed's.
+
+    All labels are 0, so that a row's loss is log(1 + e^z) and any loss can be asked for. Cluster effects are
+    taken less their mean over a population in which clusters are drawn as they are sized, which is 0 here.
+    """
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    effect = draw.normal(0, of_clusters, len(sizes))[of] if of_clusters else np.zeros(len(of))
+    base = np.full(len(of), np.log(np.expm1(9.0)))
+    arms = [np.log(np.expm1(9.0 + gain + effect + draw.normal(0, of_seeds))) for _ in range(seeds)]
+    rows = TestRows(labels=np.zeros(len(of)), domains=of, clusters=of)
+    return compare("log_loss", rows, {"base": [base] * seeds, "arm": arms}, baseline="base")["arm"]
+
+
+@pytest.mark.parametrize(
+    ("case", "least", "most"),
+    [
+        ({"sizes": [3] * 8, "seeds": 2, "of_clusters": 0.0, "of_seeds": 0.1}, 0.935, 0.965),
+        ({"sizes": [3] * 8, "seeds": 3, "of_clusters": 0.0, "of_seeds": 0.1}, 0.935, 0.965),
+        ({"sizes": [2] * 5, "seeds": 3, "of_clusters": 0.1, "of_seeds": 0.0}, 0.935, 0.965),
+        ({"sizes": [2] * 40, "seeds": 3, "of_clusters": 0.1, "of_seeds": 0.02}, 0.935, 0.965),
+        # a long tail, as domains have it: four clusters hold most rows
+        ({"sizes": [400 // k for k in range(1, 60)], "seeds": 3, "of_clusters": 0.1, "of_seeds": 0.0}, 0.92, 0.97),
+    ],
+)
+def test_intervals_cover_the_truth_at_the_promised_rate(case: dict[str, Any], least: float, most: float) -> None:
+    """By simulation, each kind of chance by itself and both: few seeds, few clusters, clusters of unlike size."""
+    draw = np.random.default_rng(2)
+    covered = [found.low <= 0.0 <= found.high for found in (study(draw, **case) for _ in range(3000))]
+    assert least < np.mean(covered) < most
+
+
+def test_what_is_called_detectable_is_found_in_four_of_five_studies() -> None:
+    draw = np.random.default_rng(3)
+    case: dict[str, Any] = {"sizes": [2] * 40, "seeds": 5, "of_clusters": 0.1, "of_seeds": 0.02}
+    detectable = float(np.mean([study(draw, **case).detectable for _ in range(300)]))
+    found = [study(draw, **case, gain=detectable).is_real for _ in range(1500)]
+    assert 0.75 < np.mean(found) < 0.85
+
+
+def test_arms_that_are_alike_are_called_different_in_five_of_a_hundred_studies() -> None:
+    """By simulation with rankings: no difference by construction, since a coin swaps the arms cluster by cluster."""
+    draw = np.random.default_rng(5)
+    claimed = {"gauc_domain": 0, "auc": 0, "log_loss": 0}
     for _ in range(STUDIES):
-        rows, arms = simulated(draw, gain=0.3)
-        found = compare("log_loss", rows, arms, baseline="base")["arm"]
-        covered += found.low <= truth <= found.high
-        # no difference by construction: which arm is which is a coin's choice, cluster by cluster
-        flip = draw.integers(0, 2, 40)[rows.domains].astype(bool)
-        mixed = {
-            "base": [np.where(flip, a, b) for a, b in zip(arms["arm"], arms["base"], strict=True)],
-            "arm": [np.where(flip, b, a) for a, b in zip(arms["arm"], arms["base"], strict=True)],
-        }
-        claimed += compare("log_loss", rows, mixed, baseline="base")["arm"].is_real
-    assert 0.91 < covered / STUDIES < 0.985
-    assert claimed / STUDIES < 0.085
+        of = np.repeat(np.arange(40), draw.integers(10, 40, 40))
+        signal = draw.normal(size=len(of))
+        labels = (draw.random(len(of)) < 1 / (1 + np.exp(-signal))).astype(np.float64)
+        quality = draw.normal(0.6, 0.4, 40)[of]
+        flip = draw.integers(0, 2, 40)[of].astype(bool)
+        arms: dict[str, list[np.ndarray]] = {"base": [], "arm": []}
+        for _ in range(3):
+            one = signal + draw.normal(0, 0.3, len(of))
+            other = signal * quality + draw.normal(0, 0.3, len(of))
+            arms["base"].append(np.where(flip, one, other))
+            arms["arm"].append(np.where(flip, other, one))
+        rows = TestRows(labels=labels, domains=of, clusters=of)
+        for metric in claimed:
+            claimed[metric] += compare(metric, rows, arms, baseline="base")["arm"].is_real
+    for metric, number in claimed.items():
+        assert number / STUDIES < 0.085, metric
+
+
+def test_a_contrast_is_the_difference_of_gaps_on_rows_apart() -> None:
+    """Truth: for the log loss, the difference of two means of independent rows."""
+    draw = np.random.default_rng(4)
+    labels = (draw.random(400) < 0.3).astype(np.float64)
+    of = np.arange(400)
+    logits = {arm: [draw.normal(size=400) for _ in range(2)] for arm in ("base", "arm")}
+    halves = [np.arange(400) < 200, np.arange(400) >= 200]
+    own = []
+    for half in halves:
+        rows = TestRows(labels=labels[half], domains=of[half], clusters=of[half])
+        own.append(
+            gaps("log_loss", rows, {a: [z[half] for z in seeds] for a, seeds in logits.items()}, baseline="base")["arm"]
+        )
+    found = contrast(*own)
+    losses = {a: [np.logaddexp(0, z) - labels * z for z in seeds] for a, seeds in logits.items()}
+    gap = [losses["arm"][s] - losses["base"][s] for s in range(2)]
+    of_seeds = [gap[s][halves[0]].mean() - gap[s][halves[1]].mean() for s in range(2)]
+    assert found.difference == pytest.approx(np.mean(of_seeds))
+    mean = (gap[0] + gap[1]) / 2
+    variance = sum(mean[half].var(ddof=1) / 200 for half in halves) + np.var(of_seeds, ddof=1) / 2
+    freedom = variance**2 / (
+        sum((mean[half].var(ddof=1) / 200) ** 2 / 199 for half in halves) + (np.var(of_seeds, ddof=1) / 2) ** 2
+    )
+    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, freedom) * variance**0.5, rel=1e-9)
 
 
 def test_one_seed_gives_no_interval_and_equal_arms_no_difference() -> None:
@@ -149,6 +203,17 @@ def test_holm_equals_its_definition() -> None:
     assert holm([0.01, 0.04, 0.03, float("nan")])[:3] == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_equal_arms_have_no_uplift() -> None:
+    """Sums of shares that are equal but for rounding are ties, not wins."""
+    rows, base = made(3, rows=600)
+    order = np.argsort(base, kind="stable")
+    same = np.empty(600)
+    same[order] = np.unique(base[order], return_inverse=True)[1]  # another scale, the same ranking
+    found = uplift(rows, [same, base, same], [base, same, base])
+    assert found is not None
+    assert found.domains == 0.0
 
 
 def test_uplift_counts_domains_with_both_classes() -> None:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from adasparse_cli.config import compose, typed
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.embedding import EmbeddedRows
+from adasparse_cli.models.apg import ApgLayer, ApgSettings
 from tests import small
 from tests.models.parts import Parts, parts_of, relu
 
@@ -63,3 +66,19 @@ def test_what_is_generated_starts_near_the_identity() -> None:
     for layer in model.layers:
         made = layer.generator(embedded.conditions).view(-1, 8, 8)
         assert (made - torch.eye(8)).abs().max() < 0.5
+
+
+@pytest.mark.parametrize("inputs", [7, 8, 9])
+@pytest.mark.parametrize("version", ["v1", "v4", "v5"])
+def test_a_layer_starts_with_the_variance_of_hes_rule_whatever_its_widths(version: str, inputs: int) -> None:
+    """Also where an input is as wide as an inner factor."""
+    words = [f"model.version={version}", "model.rank=6", "model.over_parameters=8", "model.generator_hidden=[16]"]
+    settings = typed(compose("train", ["model=apg", *words])["model"], ApgSettings, "model")
+    torch.manual_seed(0)
+    found = []
+    for _ in range(300):
+        layer = ApgLayer(inputs, 20, 4, settings)
+        x, told = torch.randn(16, inputs), torch.randn(16, 4) * 0.01
+        embedded = EmbeddedRows(x, told, told, torch.arange(16))
+        found.append((layer(x, embedded) - layer.bias(told)).square().mean().item())
+    assert np.mean(found) == pytest.approx(2.0, rel=0.2)

@@ -12,102 +12,155 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional
 
+from adasparse_cli.choices import Normalisation
 from adasparse_cli.config import compose, typed
 from adasparse_cli.errors import UsageError
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.maml import MamlLoop, MamlSettings, adapting_domains
+from adasparse_cli.training.standard import StandardLoop
 from tests import small
 
 
 def settings(**changes: Any) -> MamlSettings:
     packaged = typed(compose("train", ["loop=maml"])["loop"], MamlSettings, "loop")
     base = {name: getattr(small.loop_settings(), name) for name in vars(small.loop_settings()) if name != "name"}
-    return replace(packaged, **{**base, "task_rows": 16, "minimum_rows": 8, "inner_learning_rate": 0.5, **changes})
+    return replace(
+        packaged,
+        **{**base, "support_rows": 12, "minimum_rows": 8, "tasks_per_step": 3, "inner_learning_rate": 0.5, **changes},
+    )
 
 
-def loop_in(folder: Path, name: str = "dnn", rows: Rows | None = None, **changes: Any) -> MamlLoop:
+def loop_in(
+    folder: Path, name: str = "dnn", rows: Rows | None = None, *, network: dict[str, Any] | None = None, **changes: Any
+) -> MamlLoop:
     folder.mkdir(exist_ok=True)
     train = small.rows(500, 1) if rows is None else rows
-    return MamlLoop(small.model(name), train, small.rows(300, 2), 6, settings(**changes), 3, folder)
+    return MamlLoop(small.model(name, **(network or {})), train, small.rows(300, 2), 6, settings(**changes), 3, folder)
 
 
 def plain_loss(model: Any, weights: dict[str, Any], rows: Rows, chosen: torch.Tensor) -> Any:
     batch = rows.batch(chosen)
-    return functional.binary_cross_entropy_with_logits(functional_call(model, weights, (batch,)).logits, batch.labels)
+    prediction = functional_call(model, weights, (batch,))
+    return functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels) + prediction.penalty
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-def test_gradients_equal_a_plain_computation_by_finite_differences(tmp_path: Path, second_order: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("dnn", {"second_order": False}),
+        ("dnn", {"second_order": True}),
+        ("dnn", {"second_order": True, "inner_steps": 2}),
+        ("dnn", {"second_order": False, "inner_steps": 2}),
+        ("adasparse", {"second_order": False, "inner_learning_rate": 0.01}),  # has a penalty
+    ],
+)
+def test_gradients_equal_a_plain_computation_by_finite_differences(
+    tmp_path: Path, name: str, changes: dict[str, Any]
+) -> None:
     """Truth: the outer loss as a function of θ, differentiated numerically; for first order with the inner
     gradients held where they were."""
-    loop = loop_in(tmp_path, second_order=second_order)
+    loop = loop_in(tmp_path, name, **changes)
     loop.model.double()
+    loop.model.schedule(0.7)
+    loop.train = train = replace(loop.train, labels=loop.train.labels.double())
     rows = loop._epoch(0)[0]
-    dense = {name: part.detach().clone() for name, part in loop._dense.items()}
+    others, tasks = loop._tasks(rows)
+    assert len(tasks) == 3
+    assert sorted([*others.tolist(), *(row for _, query in tasks for row in query.tolist())]) == sorted(rows.tolist())
+    rate, steps = loop.own_settings.inner_learning_rate, loop.own_settings.inner_steps
+    dense = {key: part.detach().clone() for key, part in loop._dense.items()}
 
-    def inner(weights: dict[str, Any], chosen: torch.Tensor) -> list[torch.Tensor]:
-        asked = {name: part.clone().requires_grad_() for name, part in weights.items()}
-        return list(torch.autograd.grad(plain_loss(loop.model, asked, train, chosen), list(asked.values())))
+    def inner(weights: dict[str, Any], chosen: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        moves = []
+        for _ in range(steps):
+            asked = {key: part.clone().requires_grad_() for key, part in weights.items()}
+            own = torch.autograd.grad(plain_loss(loop.model, asked, train, chosen), list(asked.values()))
+            moves.append({key: rate * g for key, g in zip(asked, own, strict=True)})
+            weights = {key: part - moves[-1][key] for key, part in weights.items()}
+        return moves
 
-    train = replace(loop.train, labels=loop.train.labels.double())
-    loop.train = train
-    tasks, rest = [], []
-    for domain in range(6):
-        own = rows[train.domain_ids[rows] == domain]
-        if len(own):
-            halves = own[: len(own) // 2], own[len(own) // 2 :]
-            for support, query in (halves, halves[::-1]):
-                one_class = len(set(train.labels[support].tolist())) < 2
-                (rest if one_class else tasks).append((support, query))
-    assert len(tasks) > 3
-    held = {k: inner(dense, support) for k, (support, _) in enumerate(tasks)}
+    held = [inner(dense, support) for support, _ in tasks]
 
     def outer(weights: dict[str, Any]) -> float:
-        total = 0.0
+        total = len(others) / len(rows) * plain_loss(loop.model, weights, train, others).item()
         for k, (support, query) in enumerate(tasks):
-            steps = inner(weights, support) if second_order else held[k]
-            adapted = {name: part - 0.5 * g for (name, part), g in zip(weights.items(), steps, strict=True)}
+            moves = inner(weights, support) if loop.own_settings.second_order else held[k]
+            adapted = {key: part - sum(move[key] for move in moves) for key, part in weights.items()}
             total += len(query) / len(rows) * plain_loss(loop.model, adapted, train, query).item()
-        for _, query in rest:
-            total += len(query) / len(rows) * plain_loss(loop.model, weights, train, query).item()
         return total
 
     found = loop._add_gradients(rows)
-    assert found.loss.item() == pytest.approx(outer(dense), rel=1e-9)
-    for name, place in (("head.bias", (0,)), ("head.weight", (0, 3)), ("blocks.0.linear.weight", (2, 1))):
+    assert (found.loss + found.penalty).item() == pytest.approx(outer(dense), rel=1e-9)
+    if name == "adasparse":  # its straight-through gradient is no derivative of its loss
+        assert found.penalty.item() > 0
+        return
+    for key, place in (("head.bias", (0,)), ("head.weight", (0, 3)), ("blocks.0.linear.weight", (2, 1))):
         moved = []
         for step in (1e-5, -1e-5):
-            weights = {key: part.clone() for key, part in dense.items()}
-            weights[name][place] += step
+            weights = {other: part.clone() for other, part in dense.items()}
+            weights[key][place] += step
             moved.append(outer(weights))
         numeric = (moved[0] - moved[1]) / 2e-5
-        assert loop._dense[name].grad[place].item() == pytest.approx(numeric, rel=1e-4, abs=1e-8), name
+        assert loop._dense[key].grad[place].item() == pytest.approx(numeric, rel=1e-4, abs=1e-8), key
 
 
-def test_with_an_inner_rate_of_zero_it_is_plain_training(tmp_path: Path) -> None:
-    loop = loop_in(tmp_path, inner_learning_rate=0.0)
-    rows = loop._epoch(0)[0]
-    loop._add_gradients(rows)
-    ours = {name: part.grad.clone() for name, part in loop._dense.items()}
-    for part in loop._dense.values():
-        part.grad = None
-    loop.model.embedding.weight.grad = None
-    plain_loss(loop.model, {}, loop.train, rows).backward()
-    for name, part in loop._dense.items():
-        torch.testing.assert_close(ours[name], part.grad, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("name", ["dnn", "adasparse", "star"])
+def test_with_an_inner_rate_of_zero_it_is_the_standard_loop(tmp_path: Path, name: str) -> None:
+    """Truth: the standard loop itself, on the same seeds, step by step up to rounding."""
+    ends = []
+    for kind, folder in ((MamlLoop, "maml"), (StandardLoop, "standard")):
+        (tmp_path / folder).mkdir()
+        own = settings(inner_learning_rate=0.0, epochs=1)
+        model = small.model(name, 0, *(["model.partitioned_norm.enabled=false"] if name == "star" else []))
+        model.regulariser_weight = torch.zeros(())  # the penalty is of a batch's mean, not a sum over its rows
+        model.schedule = lambda progress: None  # type: ignore[method-assign]
+        loop = kind(model, small.rows(500, 1), small.rows(300, 2), 6, own, 3, tmp_path / folder)
+        loop.run()
+        ends.append({key: part.detach().clone() for key, part in model.named_parameters()})
+    for key, part in ends[0].items():
+        torch.testing.assert_close(part, ends[1][key], rtol=2e-3, atol=2e-4)
 
 
-def test_every_row_is_in_one_step_of_each_epoch_and_a_domains_rows_come_together(tmp_path: Path) -> None:
+def test_supports_are_a_domains_other_training_rows(tmp_path: Path) -> None:
     loop = loop_in(tmp_path)
-    first, second = loop._epoch(0), loop._epoch(1)
-    assert len(first) == len(second) == loop.steps_per_epoch == 500 // 32
-    for epoch in (first, second):
-        assert sorted(torch.cat(epoch).tolist()) == list(range(500))
-        assert min(len(rows) for rows in epoch) > 0
-    assert torch.cat(first).tolist() != torch.cat(second).tolist()
-    domains = [len(torch.unique(loop.train.domain_ids[rows])) for rows in first]
-    assert np.mean(domains) < 4  # of six: a random batch of 32 holds all of them
+    for step in range(10):
+        loop.state.step = step
+        rows = loop._epoch(0)[step]
+        for support, query in loop._tasks(rows)[1]:
+            assert len(support) == 12
+            (domain,) = torch.unique(loop.train.domain_ids[query]).tolist()
+            assert torch.unique(loop.train.domain_ids[support]).tolist() == [domain]
+            assert not set(support.tolist()) & set(rows.tolist())
+            assert len(torch.unique(loop.train.labels[support])) == 2
+
+
+@pytest.mark.parametrize("name", ["dnn", "star"])
+def test_statistics_move_once_a_step_by_rows_that_are_no_tasks(tmp_path: Path, name: str) -> None:
+    loop = loop_in(tmp_path, name, network={"normalisation": Normalisation.batch})
+    rows = loop._epoch(0)[0]
+    others, _ = loop._tasks(rows)
+    alone = loop_in(tmp_path / "alone", name, network={"normalisation": Normalisation.batch}).model
+    alone.train()(loop.train.batch(others))
+    loop.model.train()
+    loop._add_gradients(rows)
+    expected = dict(alone.named_buffers())
+    moved = {key: value for key, value in loop.model.named_buffers() if "running" in key or key.startswith("norm.")}
+    assert moved
+    for key, value in moved.items():
+        torch.testing.assert_close(value, expected[key], msg=key)
+    assert all(part.training for part in loop.model.modules())
+
+
+def test_a_lone_row_beside_the_tasks_is_no_obstacle_to_batch_normalisation(tmp_path: Path) -> None:
+    few = small.rows(500, 1)
+    loop = loop_in(tmp_path, rows=few, network={"normalisation": Normalisation.batch}, tasks_per_step=6)
+    own = torch.from_numpy(np.flatnonzero(few.domains < 5))[:20]
+    lone = torch.from_numpy(np.flatnonzero(few.domains == 5))[:1]
+    loop._adapting[5] = False
+    loop.model.train()
+    found = loop._add_gradients(torch.cat([own, lone]))
+    assert torch.isfinite(found.loss)
 
 
 def test_small_and_one_class_domains_do_not_adapt() -> None:
@@ -120,17 +173,34 @@ def test_small_and_one_class_domains_do_not_adapt() -> None:
     assert found.tolist() == [True, True, False, True, False, True]
 
 
-def test_adapting_before_a_test_scores_each_domain_with_its_own_weights_and_leaves_no_trace(tmp_path: Path) -> None:
-    loop = loop_in(tmp_path, adapt_before_test=True, support_rows=1000)
+def test_a_step_takes_no_domain_for_a_task_that_may_not_adapt(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path, minimum_rows=90, tasks_per_step=6)
+    large = set(np.flatnonzero(np.bincount(loop.train.domains) >= 90))
+    assert 0 < len(large) < 6
+    rows = torch.arange(200)
+    tasks = {int(loop.train.domain_ids[query[0]]) for _, query in loop._tasks(rows)[1]}
+    assert tasks == large
+
+
+@pytest.mark.parametrize("support_rows", [1000, 20])
+def test_adapting_before_a_test_scores_each_domain_with_its_own_weights_and_leaves_no_trace(
+    tmp_path: Path, support_rows: int
+) -> None:
+    """With dropout and batch normalisation, which must both be as in evaluation."""
+    network = {"normalisation": Normalisation.batch, "dropout": 0.3}
+    loop = loop_in(tmp_path, network=network, adapt_before_test=True, test_support_rows=support_rows)
+    for _ in range(20):
+        loop.model.train()(loop.train.batch(slice(0, 200)))
     before = {name: value.clone() for name, value in loop.model.state_dict().items()}
-    loop.model.train()
     found = loop.scores(loop.valid)
     assert loop.model.training
     assert all(torch.equal(before[name], value) for name, value in loop.model.state_dict().items())
     plain = score(loop.model, loop.valid, batch_size=64).logits
     assert not np.allclose(found.logits, plain)
+    loop.model.eval()
     dense = {name: part.detach().clone().requires_grad_() for name, part in loop._dense.items()}
-    support = torch.from_numpy(np.flatnonzero(loop.train.domains == 3))
+    known = np.flatnonzero(loop.train.domains == 3)
+    support = torch.from_numpy(np.random.default_rng(3).permutation(known)[:support_rows])
     gradients = torch.autograd.grad(plain_loss(loop.model, dense, loop.train, support), list(dense.values()))
     adapted = {name: part - 0.5 * g for (name, part), g in zip(dense.items(), gradients, strict=True)}
     theirs = torch.from_numpy(np.flatnonzero(loop.valid.domains == 3))
@@ -151,9 +221,3 @@ def test_it_learns_with_any_model_inside(tmp_path: Path, name: str) -> None:
 def test_second_order_is_refused_for_models_that_cannot_have_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="second_order"):
         loop_in(tmp_path, "adasparse", second_order=True)
-
-
-def test_a_task_is_never_larger_than_a_step(tmp_path: Path) -> None:
-    loop = loop_in(tmp_path, task_rows=4096)
-    assert min(len(rows) for rows in loop._epoch(0)) > 0
-    assert max(len(rows) for rows in loop._epoch(0)) < 3 * 32

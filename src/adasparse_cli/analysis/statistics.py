@@ -3,16 +3,19 @@
 For an arm and its baseline with the same S seeds on the same test rows, and a metric T:
 
     Δ      = mean over seeds of T(arm, s) − T(baseline, s)
-    Var Δ  = Σ_c u_c² · C/(C − 1)  +  sd_s² / S
+    Var Δ  = (C − 1)/C Σ_c (u_c / (1 − w_c))²  +  sd_s² / S
     Δ ± t(0.975, df) √Var Δ
 
-u_c is what cluster c adds to Δ: the sum over its rows of the influence that each has on it, so that the first
-term is the limit of a bootstrap over C clusters, without its noise. sd_s is the spread of the difference over
-seeds. df follows Welch and Satterthwaite, with S − 1 for seeds, and for clusters their effective number
-(Σ n)² / Σ n² less 1, so that one huge domain does not pass for many.
+u_c is what cluster c adds to Δ: the sum over its rows of the influence that each has on it. w_c is the cluster's share
+of what the metric weighs: its rows for the log loss, its rows in domains of both classes for the GAUC, its rows of the
+rarer class for the AUC; C counts clusters with any. Dividing by 1 − w_c makes the first term that of a jackknife,
+which leaves out a cluster at a time: the plain sum of squares, a bootstrap's limit, is too small where a few clusters
+are most of the data (measured: its 95 % intervals covered 90 %; tests/analysis). sd_s is the spread of the
+difference over seeds. df follows Welch and Satterthwaite, with S − 1 for seeds, and for clusters their effective
+number 1/Σ w² less 1, so that one huge domain does not pass for many.
 
-Source: DeLong et al., Biometrics 1988, for the influence of a row on an AUC; Efron, 1982, for the bootstrap's limit;
-Holm, 1979, for the correction. Taking both kinds of chance together is our choice.
+Source: DeLong et al., Biometrics 1988, for the influence of a row on an AUC; Efron, The Jackknife, the Bootstrap and Other
+Resampling Plans, 1982; Holm, 1979, for the correction. Taking both kinds of chance together is our choice.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 POWER, LEVEL = 0.8, 0.05
+TIE = 1e-9  # sums of shares are equal up to rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +136,11 @@ class Gaps:
 
     Args:
         of_seeds: per seed T(arm, s) − T(baseline, s).
-        of_clusters: u_c. sizes: rows of each cluster.
+        of_rows: variances that the chance of test rows adds, each with its degrees of freedom.
     """
 
     of_seeds: Floats
-    of_clusters: Floats
-    sizes: Integers
+    of_rows: tuple[tuple[float, float], ...]
 
 
 def compare(
@@ -158,43 +161,34 @@ def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]]
     found = {arm: [influences(metric, rows, logits) for logits in seeds] for arm, seeds in arms.items()}
     base = found.pop(baseline)
     clusters = np.unique(rows.clusters, return_inverse=True)[1]
-    sizes = np.bincount(clusters)
+    shares = _shares(metric, rows, clusters)
     result = {}
     for arm, own in found.items():
-        of_rows = np.mean([a - b for (_, a), (_, b) in zip(own, base, strict=True)], axis=0)
+        spread = np.mean([a - b for (_, a), (_, b) in zip(own, base, strict=True)], axis=0)
+        of_clusters = np.bincount(clusters, weights=spread, minlength=len(shares))
         result[arm] = Gaps(
             of_seeds=np.array([a - b for (a, _), (b, _) in zip(own, base, strict=True)]),
-            of_clusters=np.bincount(clusters, weights=of_rows, minlength=len(sizes)).astype(np.float64),
-            sizes=sizes,
+            of_rows=(_jackknife(of_clusters.astype(np.float64), shares),),
         )
     return result
 
 
 def contrast(one: Gaps, other: Gaps) -> Difference:
     """Whether the gap is another on these rows than on those: one − other, of clusters that have no row in common."""
-    return difference_of(
-        Gaps(
-            of_seeds=one.of_seeds - other.of_seeds,
-            of_clusters=np.concatenate([one.of_clusters, -other.of_clusters]),
-            sizes=np.concatenate([one.sizes, other.sizes]),
-        )
-    )
+    return difference_of(Gaps(of_seeds=one.of_seeds - other.of_seeds, of_rows=(*one.of_rows, *other.of_rows)))
 
 
 def difference_of(found: Gaps) -> Difference:
     """Δ with its interval, not yet corrected for the number of arms (`p_holm` is `p`)."""
-    of_seeds, sizes = found.of_seeds, found.sizes
-    number = len(sizes)
+    of_seeds = found.of_seeds
     difference, nan = float(of_seeds.mean()), float("nan")
-    if number < 2 or len(of_seeds) < 2 or not np.isfinite(difference):
+    if len(of_seeds) < 2 or not np.isfinite([difference, *(variance for variance, _ in found.of_rows)]).all():
         return Difference(difference=difference, low=nan, high=nan, p=nan, p_holm=nan, detectable=nan)
-    of_rows = float((found.of_clusters**2).sum() * number / (number - 1))
-    of_chance = float(of_seeds.var(ddof=1) / len(of_seeds))
-    error = (of_rows + of_chance) ** 0.5
+    parts = [*found.of_rows, (float(of_seeds.var(ddof=1) / len(of_seeds)), float(len(of_seeds) - 1))]
+    error = sum(variance for variance, _ in parts) ** 0.5
     if error == 0.0:
         return Difference(difference=difference, low=difference, high=difference, p=1.0, p_holm=1.0, detectable=0.0)
-    effective = max(sizes.sum() ** 2 / (sizes.astype(np.float64) ** 2).sum() - 1, 1.0)
-    freedom = error**4 / (of_rows**2 / effective + of_chance**2 / (len(of_seeds) - 1))
+    freedom = error**4 / sum(variance**2 / own for variance, own in parts)
     reach = float(stats.t.ppf(1 - LEVEL / 2, freedom))
     p = float(2 * stats.t.sf(abs(difference) / error, freedom))
     return Difference(
@@ -205,6 +199,31 @@ def difference_of(found: Gaps) -> Difference:
         p_holm=p,
         detectable=float((reach + stats.t.ppf(POWER, freedom)) * error),
     )
+
+
+def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:
+    """Of each cluster the share of what the metric weighs."""
+    labels = rows.labels > 0.5
+    if metric == "log_loss":
+        weighed = np.ones(len(labels))
+    elif metric == "auc":
+        weighed = (labels if labels.mean() <= 0.5 else ~labels).astype(np.float64)
+    else:
+        count = np.bincount(rows.domains)
+        positives = np.bincount(rows.domains, weights=labels)
+        weighed = ((positives > 0) & (positives < count))[rows.domains].astype(np.float64)
+    sums = np.bincount(clusters, weights=weighed).astype(np.float64)
+    shares: Floats = sums / max(float(sums.sum()), 1.0)
+    return shares
+
+
+def _jackknife(of_clusters: Floats, shares: Floats) -> tuple[float, float]:
+    """Variance from the clusters, and its degrees of freedom; NaN where there are not two of them."""
+    number = int((shares > 0).sum())
+    if number < 2:
+        return float("nan"), 1.0
+    variance = float(((of_clusters / (1 - shares)) ** 2).sum() * (number - 1) / number)
+    return variance, max(float(1 / (shares**2).sum() - 1), 1.0)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -231,7 +250,7 @@ def uplift(rows: TestRows, arm: Sequence[NDArray[Any]], base: Sequence[NDArray[A
         for sign, logits in ((1.0, own), (-1.0, other)):
             placed = placements(labels, logits, rows.domains)
             gap[usable] += sign * np.bincount(rows.domains, weights=np.where(labels > 0, placed, 0.0))[usable]
-    better = gap[usable] > 0
+    better = gap[usable] > TIE
     return Uplift(domains=float(better.mean()), rows=float(np.average(better, weights=count[usable])))
 
 

@@ -17,13 +17,14 @@ class Groups:
 
     Args:
         order: rows in the order of their groups. back: the inverse of `order`.
-        members: the ids of the groups that are present, ascending.
+        members: the ids of the groups that are present, ascending; `places` the same as numbers on the CPU.
         bounds: group k holds the sorted rows from `bounds[k]` to `bounds[k + 1]`.
     """
 
     order: Int[Tensor, " rows"]
     back: Int[Tensor, " rows"]
     members: Int[Tensor, " groups"]
+    places: tuple[int, ...]
     bounds: tuple[int, ...]
 
     def repeated(self, times: int) -> Groups:
@@ -31,11 +32,12 @@ class Groups:
         steps = torch.arange(times, device=self.order.device)
         order = (self.order.unsqueeze(1) * times + steps).flatten()
         back = (self.back.unsqueeze(1) * times + steps).flatten()
-        return Groups(order, back, self.members, tuple(bound * times for bound in self.bounds))
+        return Groups(order, back, self.members, self.places, tuple(bound * times for bound in self.bounds))
 
     def numbered(self) -> Groups:
         """The same groups counted from 0, for weights that were made for these groups alone."""
-        return Groups(self.order, self.back, torch.arange(len(self.members), device=self.order.device), self.bounds)
+        members = torch.arange(len(self.members), device=self.order.device)
+        return Groups(self.order, self.back, members, tuple(range(len(self.places))), self.bounds)
 
 
 def group_rows(ids: Int[Tensor, " rows"]) -> Groups:
@@ -44,7 +46,9 @@ def group_rows(ids: Int[Tensor, " rows"]) -> Groups:
     members, counts = torch.unique_consecutive(ordered, return_counts=True)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
-    return Groups(order, back, members, (0, *counts.cumsum(0).tolist()))
+    # one wait for the device for all that the products must know on the CPU
+    places, ends = torch.stack([members, counts.cumsum(0)]).tolist()
+    return Groups(order, back, members, tuple(places), (0, *ends))
 
 
 class DomainTable(nn.Module):
@@ -133,4 +137,4 @@ class _GroupedLinear(torch.autograd.Function):
 
 
 def _each(groups: Groups) -> list[tuple[int, int, int]]:
-    return list(zip(groups.members.tolist(), groups.bounds[:-1], groups.bounds[1:], strict=True))
+    return list(zip(groups.places, groups.bounds[:-1], groups.bounds[1:], strict=True))

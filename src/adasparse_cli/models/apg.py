@@ -80,6 +80,7 @@ class ApgLayer(nn.Module):
                 start = torch.empty(outputs, inputs)
                 nn.init.kaiming_uniform_(start, nonlinearity="relu")
                 last.bias.copy_(start.flatten())
+                last.weight.mul_(inputs**-0.5)  # as W's own entries are scaled
                 return
             last.bias.copy_(torch.eye(rank).flatten())
         wide = settings.version is ApgVersion.v5
@@ -87,9 +88,9 @@ class ApgLayer(nn.Module):
             (self.down, [(rank, inner), (inner, inputs)] if wide else [(rank, inputs)]),
             (self.up, [(outputs, inner), (inner, rank)] if wide else [(outputs, rank)]),
         ):
-            for shape in shapes:
+            for place, shape in enumerate(shapes):
                 # U V x keeps the variance that He's rule gives W x: 2 for the map that reads x, 1 for each after it
-                gain = 2.0 if shape[1] == inputs and parts is self.down else 1.0
+                gain = 2.0 if parts is self.down and place == len(shapes) - 1 else 1.0
                 parts.append(nn.Parameter(torch.randn(shape) * (gain / shape[1]) ** 0.5))
 
     def forward(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:

@@ -16,6 +16,7 @@ from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.embedding import Bags, EmbeddedRows, FieldEmbedding
 from adasparse_cli.layers.grouped import DomainTable
 from adasparse_cli.layers.mlp import Block
+from adasparse_cli.layers.partitioned_norm import PartitionedNorm
 from adasparse_cli.schema import Field
 
 
@@ -122,6 +123,10 @@ class Model(nn.Module, ABC):
         """Parameters with a sparse gradient, of which a step updates the rows that the batch used alone."""
         tables = {f"{name}.weight": part.weight for name, part in self.named_modules() if isinstance(part, DomainTable)}
         return {"embedding.weight": self.embedding.weight, **tables}
+
+    def moving_statistics(self) -> list[nn.Module]:
+        """Parts whose passes in training move statistics that evaluation uses."""
+        return [part for part in self.modules() if isinstance(part, (nn.BatchNorm1d, PartitionedNorm))]
 
     def batch_floats(self, rows: int) -> int:
         """Numbers, beside activations, that a batch of so many rows makes the model hold; for those that make many."""

@@ -255,8 +255,9 @@ class Loop(ABC):
         self._adam.step()
         self._adam.zero_grad()
         of_embedding = self.settings.embedding_learning_rate or rate
+        of_domains = self.settings.domain_learning_rate or rate
         for name, adam in self._table_adams.items():
-            adam.step((of_embedding if name == EMBEDDING else rate) * share)
+            adam.step((of_embedding if name == EMBEDDING else of_domains) * share)
         self._loss_sum += found.loss
         self._penalty_sum += found.penalty
         if found.pruned is not None:
@@ -271,21 +272,39 @@ class Loop(ABC):
         return self.settings.final_share + (1 - self.settings.final_share) * min(left, 1.0)
 
     def _require_finite(self, loss: Tensor, rows: Tensor) -> None:
-        # On the CPU the value is at hand. On a GPU one flag is read a step later, which waits for a step
-        # that has ended anyway, so that the queue of work never runs dry.
-        if loss.device.type == "cpu":
-            suspicious = not math.isfinite(loss.item())
-        else:
-            suspicious = bool(self._previous_bad) if self._previous_bad is not None else False
-            self._previous_bad = ~torch.isfinite(loss)
-        if suspicious:
-            where = _first_bad_layer(self.model, self.train.batch(rows))
-            raise NumericError(
-                f"the loss is not finite at step {self.state.step + 1}, first in {where}",
-                hint="lower loop.learning_rate; the checkpoint before this step is kept",
-            )
+        """Stop at a loss that is not finite: on the CPU before the step is taken, on a GPU one step later.
 
-    _previous_bad: Tensor | None = None
+        There a flag is copied while the device works on, and looked at when the next step's loss is there; whatever
+        is kept looks at it first, so nothing bad is ever kept.
+        """
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss.item()):
+                raise self._not_finite(rows)
+            return
+        self._require_finite_before()
+        flag = torch.empty((), dtype=torch.bool, pin_memory=True)
+        flag.copy_(torch.isfinite(loss), non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        self._flagged = flag, copied, rows
+
+    def _require_finite_before(self) -> None:
+        """Look at the flag of the last step, where one is under way."""
+        if self._flagged is not None:
+            flag, copied, rows = self._flagged
+            self._flagged = None
+            copied.synchronize()
+            if not flag:
+                raise self._not_finite(rows)
+
+    def _not_finite(self, rows: Tensor) -> NumericError:
+        where = _first_bad_layer(self.model, self.train.batch(rows))
+        return NumericError(
+            f"the loss is not finite at step {self.state.step + 1}, first in {where}",
+            hint="lower loop.learning_rate; the checkpoint before this step is kept",
+        )
+
+    _flagged: tuple[Tensor, torch.cuda.Event, Tensor] | None = None
 
     def _evaluation_due(self) -> bool:
         if self.state.step == self.total_steps:
@@ -296,6 +315,7 @@ class Loop(ABC):
         return (done + 1) * count // per_epoch > done * count // per_epoch
 
     def _evaluate(self) -> None:
+        self._require_finite_before()
         if self.state.logged_steps < self.state.step:
             self._log()
         metrics = metrics_of(self.scores(self.valid), self.valid, num_domains=self.num_domains).to_json()
@@ -317,6 +337,7 @@ class Loop(ABC):
             self._figures = {**self._figures, f"valid {self.settings.select}": value}
 
     def _log(self) -> None:
+        self._require_finite_before()
         count = self.state.step - self.state.logged_steps
         loss, penalty = float(self._loss_sum) / count, float(self._penalty_sum) / count
         line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
@@ -343,6 +364,7 @@ class Loop(ABC):
             file.truncate(self.state.metrics_bytes)
 
     def _save(self) -> None:
+        self._require_finite_before()
         tensors = _named("model.", self.model.state_dict())
         for name, adam in self._table_adams.items():
             tensors |= _named(f"table.{name}:", adam.state())

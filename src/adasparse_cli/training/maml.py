@@ -1,20 +1,22 @@
 """MAML: learn weights from which one step on a domain's rows leads to good weights for that domain.
 
-Each domain of a step is a task; its rows are cut into two halves A and B, each of which is support and
-query in turn, so that every row is a query once per epoch:
+Batches are those of the standard loop. In each, some of its domains are tasks: their rows are the query, and their
+support is drawn from the domain's other training rows:
 
-    θ_A = θ − a ∇L(θ; A),  θ_B = θ − a ∇L(θ; B)                        inner step, repeated `inner_steps` times
-    θ  <- Adam(θ, Σ_tasks (n_B ∇L(θ_A; B) + n_A ∇L(θ_B; A)) / n)       outer step, n the rows of the step
+    θ_d = θ − a ∇L(θ; support_d)                                         inner step, repeated `inner_steps` times
+    θ  <- Adam(θ, (Σ_tasks n_d ∇L(θ_d; query_d) + n_0 ∇L(θ; others)) / n)   outer step, n the rows of the batch
 
-First order takes ∇L(θ_A; B) at θ_A as if it were that at θ; second order differentiates through the inner
+First order takes ∇L(θ_d; query_d) at θ_d as if it were that at θ; second order differentiates through the inner
 step. L is the mean cross-entropy plus the model's penalty. θ are the dense parameters: tables (embeddings, a
-domain's private weights) take part in the outer step alone, since a task reads few of their rows.
+domain's private weights) take part in the outer step alone, since a task reads few of their rows. With a = 0
+this is the standard loop.
 
-Rules of ours for small and for one-class domains: a domain with fewer than `minimum_rows` training rows does not
-adapt, and neither does a domain whose training rows are of one class; in a step, a half of one class leaves
-θ as it is. Rows that do not adapt are trained on together, as plain rows. Before a test, nothing
-adapts unless `adapt_before_test` says so; then each domain that may adapts to `support_rows` of its training
-rows, drawn once.
+Rules of ours. Tasks are drawn with a chance proportional to a domain's rows in the batch, `tasks_per_step` of them; rows
+of other domains are trained on as they are. A domain with fewer than `minimum_rows` training rows is no task, and
+neither is one whose training rows, or whose support as drawn, are of one class. Moving statistics (of a batch
+normalisation, say) are those of the other rows; tasks are normalised by them, as they are in evaluation. Before a
+test, nothing adapts unless `adapt_before_test` says so; then each domain that may adapts to
+`test_support_rows` of its training rows, drawn once.
 
 Source: Finn et al., MAML, ICML 2017; a domain as a task as in Yu et al., Personalized Adaptive Meta Learning for
 Cold-start (arXiv 2012.11842), and MAMDR (Luo et al., arXiv 2202.12524).
@@ -22,25 +24,26 @@ Cold-start (arXiv 2012.11842), and MAMDR (Luo et al., arXiv 2202.12524).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction
 from adasparse_cli.choices import Between
 from adasparse_cli.errors import UsageError
-from adasparse_cli.layers.grouped import group_rows
 from adasparse_cli.models.base import Model
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, score
-from adasparse_cli.training.loop import Gradients, Loop
+from adasparse_cli.training.loop import Gradients
 from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.training.standard import StandardLoop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +53,24 @@ class MamlSettings(LoopSettings):
     Args:
         inner_learning_rate: a. inner_steps: steps from θ to a task's weights.
         second_order: whether the outer gradient passes through the inner step.
-        task_rows: rows of one domain that are drawn together, at most (and at most `batch_size`).
-        minimum_rows: training rows from which on a domain is a task of its own.
+        tasks_per_step: domains of a batch that are tasks, at most.
+        support_rows: training rows of a domain that a task adapts to, at most.
+        minimum_rows: training rows from which on a domain can be a task.
         adapt_before_test: whether a domain takes inner steps before its rows are scored.
-        support_rows: training rows of a domain that it adapts to before a test, at most.
+        test_support_rows: training rows of a domain that it adapts to before a test, at most.
     """
 
     inner_learning_rate: Annotated[float, Between(0)]
     inner_steps: Annotated[int, Between(1)]
     second_order: bool
-    task_rows: Annotated[int, Between(4)]
+    tasks_per_step: Annotated[int, Between(1)]
+    support_rows: Annotated[int, Between(2)]
     minimum_rows: Annotated[int, Between(4)]
     adapt_before_test: bool
-    support_rows: Annotated[int, Between(2)]
+    test_support_rows: Annotated[int, Between(2)]
 
 
-class MamlLoop(Loop):
+class MamlLoop(StandardLoop):
     """Trains any model so that a domain's own step from it is a good one."""
 
     Settings = MamlSettings
@@ -77,8 +82,13 @@ class MamlLoop(Loop):
                 hint="use loop.second_order=false, or a model such as dnn",
             )
         super().__post_init__()
-        adapting = torch.from_numpy(adapting_domains(self.train, self.own_settings.minimum_rows))
-        self._adapting = adapting.to(self.train.domain_ids.device)
+        assert self.train.labels is not None
+        # on the CPU, so that choosing tasks waits for no device
+        self._domains = self.train.domain_ids.cpu().numpy()
+        self._labels = self.train.labels.cpu().numpy()
+        self._adapting = adapting_domains(self.train, self.own_settings.minimum_rows)
+        self._rows_of = dict(_rows_by_domain(self.train))
+        self._statistics = self.model.moving_statistics()
 
     @property
     def own_settings(self) -> MamlSettings:
@@ -86,58 +96,48 @@ class MamlLoop(Loop):
         assert isinstance(self.settings, MamlSettings)
         return self.settings
 
-    def _steps_per_epoch(self) -> int:
-        return max(len(self.train) // self.settings.batch_size, 1)
-
-    def _epoch(self, epoch: int) -> list[Tensor]:
-        """Each domain's rows, shuffled and cut into chunks; the chunks, shuffled and cut into steps of like size."""
-        draw = np.random.default_rng([self.seed, epoch])
-        domains = self.train.domain_ids.cpu().numpy()
-        shuffled = draw.permutation(len(domains))
-        order = shuffled[np.argsort(domains[shuffled], kind="stable")]
-        ordered = domains[order]
-        first = np.searchsorted(ordered, ordered)  # where each row's domain begins
-        chunk = (np.arange(len(order)) - first) // min(self.own_settings.task_rows, self.settings.batch_size)
-        starts = np.flatnonzero(np.diff(np.stack([ordered, chunk]), axis=1, prepend=-1).any(axis=0))
-        chunks = np.split(order, starts[1:])
-        draw.shuffle(chunks)
-        begins = np.cumsum([0, *(len(rows) for rows in chunks[:-1])])
-        # a chunk belongs to the step in whose stretch of the epoch it begins; no stretch is without one
-        step = begins * self.steps_per_epoch // len(order)
-        parts = np.split(np.concatenate(chunks), begins[np.searchsorted(step, np.arange(1, self.steps_per_epoch))])
-        device = self.train.field_ids.device
-        return [torch.from_numpy(part).to(device) for part in parts]
-
     def _add_gradients(self, rows: Tensor) -> Gradients:
-        settings, nothing = self.own_settings, torch.zeros((), device=rows.device)
+        nothing = torch.zeros((), device=rows.device)
         sums = _Sums(len(rows), nothing, nothing)
-        domains = self.train.domain_ids[rows]
-        adapts = self._adapting[domains]
-        plain = [rows[~adapts]]
-        own = rows[adapts]
-        groups = group_rows(domains[adapts])
-        labels = self.train.labels
-        assert labels is not None
-        for start, end in zip(groups.bounds[:-1], groups.bounds[1:], strict=True):
-            task = own[groups.order[start:end]]
-            half = len(task) // 2
-            halves = task[:half], task[half:]
-            for support, query in (halves, halves[::-1]):
-                if len(support) == 0 or labels[support].min() == labels[support].max():
-                    plain.append(query)
-                    continue
+        others, tasks = self._tasks(rows)
+        if len(others):
+            # first, since their pass moves the statistics that tasks are normalised by
+            with _resting(self._statistics if len(others) < 2 else ()):
+                self._add(self.train.batch(others), {}, sums)
+        with _resting(self._statistics):
+            for support, query in tasks:
                 adapted = adapt(
                     self.model,
                     self._dense,
                     self.train.batch(support),
-                    settings,
-                    through=settings.second_order,
+                    self.own_settings,
+                    through=self.own_settings.second_order,
                 )
                 self._add(self.train.batch(query), adapted, sums)
-        rest = torch.cat(plain)
-        if len(rest):
-            self._add(self.train.batch(rest), {}, sums)
         return Gradients(sums.loss, sums.penalty, sums.pruned)
+
+    def _tasks(self, rows: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """The rows that are trained on as they are, and support and query of each task."""
+        draw = np.random.default_rng([self.seed, self.state.step, 1])
+        batch = rows.cpu().numpy()
+        domains, place, counts = np.unique(self._domains[batch], return_inverse=True, return_counts=True)
+        able = np.flatnonzero(self._adapting[domains])
+        number = min(self.own_settings.tasks_per_step, len(able))
+        chosen = draw.choice(able, number, replace=False, p=counts[able] / counts[able].sum()) if number else able
+        tasks = []
+        apart = np.zeros(len(domains), dtype=bool)
+        for k in np.sort(chosen):
+            query = batch[place == k]
+            known, wanted = self._rows_of[int(domains[k])], self.own_settings.support_rows
+            drawn = known[draw.choice(len(known), min(wanted + len(query), len(known)), replace=False)]
+            support = drawn[~np.isin(drawn, query)][:wanted]
+            if len(support) and self._labels[support].min() < self._labels[support].max():
+                apart[k] = True
+                tasks.append((self._placed(support), self._placed(query)))
+        return self._placed(batch[~apart[place]]), tasks
+
+    def _placed(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows).to(self.train.field_ids.device)
 
     def _add(self, batch: Batch, weights: Mapping[str, Tensor], sums: _Sums) -> None:
         prediction, loss = loss_of(self.model, weights, batch)
@@ -152,6 +152,7 @@ class MamlLoop(Loop):
             return super().scores_of(model, rows, train, settings)
         support = train()
         known = adapting_domains(support, settings.minimum_rows)
+        rows_of = dict(_rows_by_domain(support))
         found = score(model, rows, batch_size=settings.evaluation_batch_size)
         logits, pruned = found.logits.copy(), None if found.pruned is None else found.pruned.copy()
         tables = model.row_tables()
@@ -161,8 +162,7 @@ class MamlLoop(Loop):
         for domain, own in _rows_by_domain(rows):
             if domain >= len(known) or not known[domain]:
                 continue
-            theirs = np.flatnonzero(support.domain_ids.cpu().numpy() == domain)
-            drawn = np.random.default_rng(domain).permutation(theirs)[: settings.support_rows]
+            drawn = np.random.default_rng(domain).permutation(rows_of[domain])[: settings.test_support_rows]
             batch = support.batch(torch.from_numpy(drawn).to(rows.field_ids.device))
             adapted = adapt(model, dense, batch, settings, through=False)
             with torch.no_grad():
@@ -174,6 +174,18 @@ class MamlLoop(Loop):
                         pruned[part.numpy()] = prediction.pruned.cpu().numpy()
         model.train(was_training)
         return Scores(logits, pruned)
+
+
+@contextmanager
+def _resting(parts: Sequence[nn.Module]) -> Iterator[None]:
+    """Let parts use their moving statistics without moving them."""
+    for part in parts:
+        part.eval()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.train()
 
 
 @dataclass

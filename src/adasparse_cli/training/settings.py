@@ -18,6 +18,8 @@ class LoopSettings:
         max_steps: stop after so many steps; null for no limit. Schedules end at whichever comes first.
         learning_rate: Adam's step size for dense parameters.
         embedding_learning_rate: for embeddings; null for the same.
+        domain_learning_rate: for tables of what each domain has to itself (STAR's factors, SAR-Net's experts); null
+            for the same.
         warmup_share: share (0–1) of all steps over which the learning rates rise linearly from 0.
         final_share: share (0–1) of the learning rates that is left at the last step, falling linearly; 1 is constant.
         beta1, beta2, eps: Adam's constants.
@@ -36,6 +38,7 @@ class LoopSettings:
     max_steps: Annotated[int, Between(1)] | None
     learning_rate: Annotated[float, Between(0, exclusive=True)]
     embedding_learning_rate: Annotated[float, Between(0, exclusive=True)] | None
+    domain_learning_rate: Annotated[float, Between(0, exclusive=True)] | None
     warmup_share: Annotated[float, Between(0, 1)]
     final_share: Annotated[float, Between(0, 1)]
     beta1: Annotated[float, Between(0, 0.9999)]
