@@ -1,11 +1,10 @@
-"""The commands as a person types them, each in a process of its own."""
+"""The commands as a person types them: what they leave, what they say, how they fail, and that they can be killed."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import random
 import signal
 import subprocess
@@ -18,22 +17,9 @@ import pytest
 
 from adasparse_cli.files import only_owner
 from adasparse_cli.models import MODELS
+from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 SMALL = ("data.rows=6000", "network.hidden=[16,8]", "loop.batch_size=256", "network.embedding_width=4")
-ENVIRONMENT = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-
-
-def adasparse(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "adasparse_cli", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +49,7 @@ def test_every_model_trains_on_the_twin_and_reports_every_metric(home: Path, nam
 
 
 def test_maml_adapts_before_a_test_the_same_way_in_train_and_evaluate(home: Path) -> None:
-    words = ("--model", "maml", *SMALL, "loop.adapt_before_test=true", "loop.task_rows=128", "seed=7")
+    words = ("--model", "maml", *SMALL, "loop.adapt_before_test=true", "loop.tasks_per_step=4", "seed=7")
     report = json.loads(adasparse(home, "train", *words, "--json").stdout)
     again = json.loads(adasparse(home, "evaluate", report["run"].split("/")[-1], "--json").stdout)
     assert again["metrics"]["test"] == pytest.approx(report["metrics"]["test"])
@@ -245,11 +231,11 @@ def test_a_run_killed_at_random_moments_ends_bit_equal_to_one_left_alone(home: P
     words = ("--mode", "fusion", *SMALL, f"seed={times}", "loop.epochs=12", "loop.checkpoint_seconds=0.05",
              "network.dropout=0.1", f"loop.log_steps={times}")  # fmt: skip
     started = time.monotonic()
-    adasparse(home, "train", *words)
+    adasparse(home, "train", *words, apart=True)
     seconds = time.monotonic() - started
     alone = newest(home).rename(home / f"left-alone-{times}")
     killed = killed_again_and_again(home, times, words, seconds)
-    adasparse(home, "train", "--resume", *words)
+    adasparse(home, "train", "--resume", *words, apart=True)
     run = newest(home)
     sittings = json.loads((run / "environment.json").read_text())["sittings"]
     assert killed >= times // 2, f"killed {killed} times; alone it takes {seconds:.0f} s"

@@ -16,7 +16,7 @@ from adasparse_cli.config import plain
 from adasparse_cli.errors import UsageError
 from adasparse_cli.jobs.comparison import flat
 from adasparse_cli.jobs.study import plan_compare, plan_experiment, plan_sweep
-from tests.commands.test_commands import ENVIRONMENT, adasparse
+from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 TINY = ("data.rows=4000", "network.hidden=[8]", "loop.batch_size=256", "network.embedding_width=2")
 
