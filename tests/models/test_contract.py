@@ -156,7 +156,7 @@ def test_a_small_batch_can_be_learnt_by_heart(case: str, tmp_path: Path) -> None
         **{name: getattr(few, name)[again] for name in ("field_ids", "domain_ids", "condition_ids", "labels")},
         **{name: getattr(few, name)[again.numpy()] for name in ("domains", "users", "sources", "lines")},
     )
-    settings = small.loop_settings(batch_size=48, epochs=1, learning_rate=0.02, evaluations=4)
+    settings = small.loop_settings(batch_size=48, epochs=1, learning_rate=0.01, evaluations=4)
     StandardLoop(built(case), many, few, 6, settings, 0, tmp_path).run()
     lines = (tmp_path / "metrics.jsonl").read_text()
     best = max(float(line.split('"auc": ')[1].split(",")[0]) for line in lines.splitlines() if '"valid"' in line)
