@@ -10,7 +10,8 @@ import pytest
 COMMANDS = [
     [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"],
     ["models"], ["models", "ls"], ["data"], ["data", "ls"], ["data", "show"], ["config"], ["config", "show"],
-    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"],
+    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"], ["analyze"],
+    ["analyze", "overlap"],
 ]  # fmt: skip
 HEAVY = ("torch", "polars", "hydra", "omegaconf", "numpy", "sklearn", "scipy", "safetensors", "plotly", "jinja2")
 SCRIPT = """

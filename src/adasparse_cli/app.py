@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from adasparse_cli import __version__
-from adasparse_cli.commands import config, data, doctor, evaluate, models, predict, prep, report, runs, study, train
+from adasparse_cli.commands import (
+    analyze,
+    config,
+    data,
+    doctor,
+    evaluate,
+    models,
+    predict,
+    prep,
+    report,
+    runs,
+    study,
+    train,
+)
 from adasparse_cli.errors import AdasparseError, TooManyRejectedError
 from adasparse_cli.render import complain, show
 
@@ -44,6 +57,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("compare", epilog=study.COMPARE_EXAMPLES)(study.compare)
 app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
 app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)
+app.add_typer(analyze.app, name="analyze")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from adasparse_cli.findings import Finding
 
 out = Console(soft_wrap=False)
 err = Console(stderr=True)
@@ -80,6 +83,27 @@ def show(
         out.print(table)
         if caption:
             out.print(caption, style="dim", markup=False, highlight=False)
+
+
+def show_finding(finding: Finding, form: Format, kept: Path | None = None) -> None:
+    """A finding: what it says, its tables but the long ones, and where it is kept. CSV is its first table."""
+    if form is Format.json:
+        show_json(finding.to_json())
+        return
+    if form is Format.csv:
+        show(finding.tables[0].rows if finding.tables else [], form=form)
+        return
+    if finding.question:
+        say(finding.question)
+    for answer in finding.answers:
+        say(f"  {answer}")
+    for table in finding.tables:
+        if table.rows and not table.long:
+            show(table.rows, title=table.title, caption=table.caption, form=form)
+    for line in finding.notes:
+        note(line)
+    if kept is not None:
+        say(f"tables and plots: {kept}; adasparse report shows them on a page")
 
 
 def show_json(value: Any) -> None:

@@ -17,12 +17,13 @@ from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_text
 from adasparse_cli.findings import Figure, Finding, Style, Table
 from adasparse_cli.jobs.comparison import Comparison, arms_of_runs, compare_arms, differing_settings, flat
+from adasparse_cli.jobs.keep import FINDING, FINDINGS
 from adasparse_cli.jobs.run_folder import DONE, find_run
 from adasparse_cli.jobs.study import StudyReport, find_study, open_study
 from adasparse_cli.metrics import grouped_auc
 from adasparse_cli.page.write import Page, page_text
 
-PAGE, FINDINGS = "report.html", "findings"
+PAGE = "report.html"
 CALIBRATION_BINS = 20
 SHOWN_METRICS = {
     "gauc_domain": "GAUC by domain",
@@ -128,9 +129,7 @@ def stored_findings(source: Source) -> list[Finding]:
     """
     folders = [source.folder, *(run for arm in source.comparison.arms for run in arm.folders.values())]
     found: list[Finding] = []
-    for path in dict.fromkeys(
-        path for folder in folders for path in sorted((folder / FINDINGS).glob("*/finding.json"))
-    ):
+    for path in dict.fromkeys(path for folder in folders for path in sorted((folder / FINDINGS).glob(f"*/{FINDING}"))):
         try:
             finding = Finding.from_json(read_json(path))
         except (KeyError, TypeError) as error:

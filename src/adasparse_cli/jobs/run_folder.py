@@ -111,6 +111,20 @@ def find_run(words: str, root: Path) -> Path:
     )
 
 
+def newest_run_of(model: str, words: str | None, root: Path) -> Path:
+    """The run that words name, or the newest finished one of a model where there are no words.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if words is not None:
+        return find_run(words, root)
+    done = [path.parent for path in root.glob(f"*/{model}*/*/{DONE}")]
+    if not done:
+        raise UsageError(f"there is no finished run of {model} in {root}", hint=f"adasparse train --model {model}")
+    return max(done, key=lambda folder: folder.name)
+
+
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_RUN}
     loop = {key: value for key, value in dict(kept.get("loop", {})).items() if key != "checkpoint_seconds"}

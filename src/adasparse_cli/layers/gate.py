@@ -46,6 +46,22 @@ def gate(
     return gated, cut
 
 
+def weight_factors(
+    v: Float[Tensor, "rows width"],
+    *,
+    mode: Mode,
+    scale: float,
+    sharpness: Float[Tensor, ""],
+    threshold: Float[Tensor, ""],
+) -> Float[Tensor, "rows width"]:
+    """π itself, for looking at; its gradient is not the one that `gate` trains with."""
+    v_out = _squashed(v, mode, scale, sharpness)
+    if mode is Mode.scaling:
+        return v_out
+    step = _step(v_out, threshold)
+    return step if mode is Mode.binarization else step.mul_(v_out)
+
+
 def _squashed(v: Tensor, mode: Mode, scale: float, sharpness: Tensor) -> Tensor:
     out = torch.sigmoid(v) if mode is Mode.scaling else torch.mul(v, sharpness).sigmoid_()
     return out if mode is Mode.binarization else out.mul_(scale)

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Backbone, Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
 from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
-from adasparse_cli.layers.gate import gate
+from adasparse_cli.layers.gate import gate, weight_factors
 from adasparse_cli.layers.pruner import Pruner
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
 
@@ -177,6 +177,16 @@ class AdaSparse(Model):
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows; the penalty is R_s."""
+        return self._run(batch)
+
+    def factors(self, batch: Batch) -> list[Tensor]:
+        """The weight factors π of each gated layer, rows × width, in the order of `gated_layers`; for looking at."""
+        watched: list[Tensor] = []
+        with torch.no_grad():
+            self._run(batch, watched)
+        return watched
+
+    def _run(self, batch: Batch, watched: list[Tensor] | None = None) -> Prediction:
         embedded = self.embed(batch)
         cuts: list[Tensor] = []
         crossed: list[Tensor] = []
@@ -186,7 +196,11 @@ class AdaSparse(Model):
             if name in self.pruners:
                 v = self.pruners[name](h, embedded.conditions, embedded.condition_of_row)
                 sharpness, threshold = self._sharpness_and_threshold(len(cuts))
-                h, cut = gate(h, v, mode=self.mode, scale=self.settings.scale, sharpness=sharpness, threshold=threshold)
+                scale = self.settings.scale
+                if watched is not None:
+                    found = weight_factors(v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
+                    watched.append(found)
+                h, cut = gate(h, v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
                 cuts.append(cut)
             if layer == 0:
                 h = torch.cat([h, embedded.aware], dim=1)
