@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_one_logit_per_row(case: str) -> None:
     assert prediction.logits.shape == (64,)
     assert prediction.penalty.shape == ()
     assert torch.isfinite(prediction.logits).all()
+
+
+@pytest.mark.parametrize("case", TREES)
+def test_a_model_starts_at_the_base_rate(case: str) -> None:
+    """Up to what its random weights add: the mean logit moves by the whole of the log-odds."""
+    before, after = built(case).eval(), built(case).eval()
+    after.start_at(0.02)
+    moved = after(rows()).logits - before(rows()).logits
+    assert moved.mean().item() == pytest.approx(math.log(0.02 / 0.98), abs=0.3)
+    assert moved.std().item() < 1e-5
 
 
 @pytest.mark.parametrize("case", TREES)

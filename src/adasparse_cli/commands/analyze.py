@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, RunsFolder
+from adasparse_cli.commands.arguments import AsCsv, AsJson, Baseline, DataFolder, RunsFolder, StudiesFolder
 from adasparse_cli.render import ProgressDisplay, chosen_format, show_finding
 
 app = typer.Typer(help="What saved runs and studies mean.", no_args_is_help=True, rich_markup_mode=None)
@@ -21,6 +21,16 @@ Examples:
   adasparse analyze overlap latest --split train --min-rows 200
 
   adasparse analyze overlap RUN --domain 0/1003/3006 --domain 1/1004/3005
+"""
+
+EXPOSURE_EXAMPLES = """
+Examples:
+
+  adasparse analyze exposure                  (the newest study)
+
+  adasparse analyze exposure ablation-twin --bins 10
+
+  adasparse analyze exposure RUN_A RUN_B --log
 """
 
 
@@ -55,4 +65,29 @@ def overlap(
     )
     with ProgressDisplay() as progress:
         finding, kept = run_overlap(job, progress)
+    show_finding(finding, chosen_format(as_json, as_csv), kept)
+
+
+@app.command("exposure", epilog=EXPOSURE_EXAMPLES)
+def exposure(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STUDY | RUN...]", help="A study, or runs; the newest study without it."),
+    ] = None,
+    bins: Annotated[int, typer.Option("--bins", min=2, help="Bins of domains, by training rows.")] = 5,
+    log: Annotated[
+        bool, typer.Option("--log", help="Edges at equal ratios of rows; equal numbers of domains without it.")
+    ] = False,
+    baseline: Baseline = None,
+    runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Whether domains with few training rows gain as much as those with many, bin by bin, with intervals."""
+    from adasparse_cli.jobs.exposure import run_exposure
+    from adasparse_cli.jobs.source import find_source
+
+    source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+    finding, kept = run_exposure(source, bins=bins, logarithmic=log)
     show_finding(finding, chosen_format(as_json, as_csv), kept)

@@ -20,3 +20,9 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a part 
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where the runs lie.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Where the prepared data lie.")]
 StudiesFolder = Annotated[Path, typer.Option("--studies", help="Where the studies lie.")]
+Baseline = Annotated[str | None, typer.Option("--baseline", help="The arm that differences are taken to.")]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Runs at a time, each on one core.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and how long it will take; train nothing.")]

@@ -38,7 +38,8 @@ def report(
     studies: StudiesFolder = Path("studies"),
 ) -> None:
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
-    from adasparse_cli.jobs.report import find_source, write_report
+    from adasparse_cli.jobs.report import write_report
+    from adasparse_cli.jobs.source import find_source
 
     source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
     path = write_report(source, output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adasparse_cli.commands.arguments import ConfigFile, Overrides
+from adasparse_cli.commands.arguments import Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
 from adasparse_cli.render import Format, ProgressDisplay, note, say, share, show, show_json
 
 if TYPE_CHECKING:
@@ -51,12 +51,6 @@ class Cluster(StrEnum):
     user = "user"
 
 
-Seeds = Annotated[
-    int | None, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")
-]
-Baseline = Annotated[str | None, typer.Option("--baseline", help="The arm that differences are taken to.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Runs at a time, each on one core.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and how long it will take; train nothing.")]
 Clusters = Annotated[Cluster, typer.Option("--cluster", help="What test rows are resampled by.")]
 Form = Annotated[Format, typer.Option("--format", help="How tables are written.")]
 

@@ -14,6 +14,8 @@ from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, comp
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import read_json
 from adasparse_cli.jobs.run_folder import REPORT
+from adasparse_cli.jobs.wording import known, mean_or_none
+from adasparse_cli.metrics import grouped_auc
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
 KEY = ("source", "line", "domain", "label")
@@ -84,13 +86,13 @@ class Comparison:
         row: dict[str, Any] = {"arm": arm, "seeds": len(self.reports[arm])}
         for metric in COMPARED:
             row[metric] = self._mean(arm, metric, "test")
-            known = [value for value in self._values(arm, metric, "test") if value is not None]
-            row[f"{metric}_sd"] = float(np.std(known, ddof=1)) if row[metric] is not None and len(known) > 1 else None
+            held = [value for value in self._values(arm, metric, "test") if value is not None]
+            row[f"{metric}_sd"] = float(np.std(held, ddof=1)) if row[metric] is not None and len(held) > 1 else None
             # what a choice between arms may rest on: the test rows are for judging it
             row[f"valid_{metric}"] = self._mean(arm, metric, "valid")
             found = self.differences[metric].get(arm)
             for name in ("difference", "low", "high", "p", "p_holm", "detectable"):
-                row[f"{metric}_{name}"] = None if found is None else _known(getattr(found, name))
+                row[f"{metric}_{name}"] = None if found is None else known(getattr(found, name))
             row[f"{metric}_real"] = None if found is None or row[f"{metric}_p_holm"] is None else found.is_real
         better = self.uplifts.get(arm)
         row["uplift_domains"] = None if better is None else better.domains
@@ -100,14 +102,14 @@ class Comparison:
         cost = self.reports[arm][0]["cost"] if self.reports[arm] else None
         row["multiply_adds"] = None if cost is None else cost["backbone_multiply_adds"] + cost["domain_multiply_adds"]
         row["parameters"] = None if cost is None else cost["backbone_parameters"] + cost["domain_parameters"]
-        row["seconds"] = _mean([report["timings"]["elapsed_seconds"] for report in self.reports[arm]])
+        row["seconds"] = mean_or_none([report["timings"]["elapsed_seconds"] for report in self.reports[arm]])
         return row
 
     def _values(self, arm: str, metric: str, split: str) -> list[float | None]:
         return [report["metrics"].get(split, {}).get(metric) for report in self.reports[arm]]
 
     def _mean(self, arm: str, metric: str, split: str) -> float | None:
-        return _mean(self._values(arm, metric, split))
+        return mean_or_none(self._values(arm, metric, split))
 
 
 def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain") -> Comparison:
@@ -178,6 +180,24 @@ def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
         Arm(name=name, runs={seed: runs[seed] for seed in seeds})
         for name, (_, runs) in zip(names, grouped.values(), strict=True)
     ]
+
+
+def domain_table(comparison: Comparison) -> pl.DataFrame:
+    """All domains: id, key, training rows, test rows and positives, by arm the mean AUC over seeds and the sparsity."""
+    folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
+    first = next((runs[0] for runs in folders.values() if runs), None)
+    assert first is not None
+    table = pl.read_csv(first / "domains.csv", infer_schema_length=None)
+    keys = table.columns[1 : table.columns.index("train_rows")]
+    name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
+    table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
+    rows = comparison.rows
+    if rows is None:
+        return table
+    for arm, seeds in comparison.logits.items():
+        auc = np.mean([grouped_auc(rows.labels, logits, rows.domains, table.height).auc for logits in seeds], axis=0)
+        table = table.with_columns(pl.Series(f"AUC {arm}", auc).fill_nan(None))
+    return table
 
 
 def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -271,13 +291,3 @@ def _predictions(arms: Sequence[Arm], cluster: str) -> tuple[TestRows | None, di
                 )
             logits[arm.name].append(frame["logit"].to_numpy())
     return test, logits
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """None where one is missing: a mean over other seeds is another arm's."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def _known(value: float) -> float | None:
-    return value if value == value else None  # NaN alone differs from itself

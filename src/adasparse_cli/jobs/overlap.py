@@ -286,7 +286,7 @@ def _shares(names: Sequence[str], found: Activity) -> list[dict[str, Any]]:
                 for neuron, value in enumerate(shares[domain])
             },
         }
-        for domain in np.flatnonzero(found.rows)
+        for domain in np.flatnonzero(found.rows).tolist()
     ]
 
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from adasparse_cli.analysis.exposure import Exposure, exposure
-from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_text
 from adasparse_cli.findings import Figure, Finding, Style, Table
-from adasparse_cli.jobs.comparison import Comparison, arms_of_runs, compare_arms, differing_settings, flat
+from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table, flat
+from adasparse_cli.jobs.exposure import exposure_finding
 from adasparse_cli.jobs.keep import FINDING, FINDINGS
-from adasparse_cli.jobs.run_folder import DONE, find_run
-from adasparse_cli.jobs.study import StudyReport, find_study, open_study
-from adasparse_cli.metrics import grouped_auc
+from adasparse_cli.jobs.source import Source
+from adasparse_cli.jobs.wording import interval, mean_or_none
 from adasparse_cli.page.write import Page, page_text
 
 PAGE = "report.html"
@@ -30,73 +28,6 @@ SHOWN_METRICS = {
     "auc": "AUC",
     "log_loss": "log loss",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What a page is made from: a comparison, its title and question, and where the page and other findings lie."""
-
-    title: str
-    question: str
-    comparison: Comparison
-    folder: Path
-    failed: Mapping[str, str]
-
-
-def find_source(words: Sequence[str], *, runs: Path, studies: Path, baseline: str | None) -> Source:
-    """What a person names: a study, or runs; the newest study where nothing is named.
-
-    Raises:
-        UsageError: nothing, or too much, is of that name.
-    """
-    if len(words) <= 1:
-        name = words[0] if words else "latest"
-        try:
-            return source_of_study(open_study(find_study(name, studies)))
-        except UsageError:
-            if not words and not studies.exists():
-                raise UsageError(
-                    "there is no study to report on", hint="adasparse ablate makes one; or name runs"
-                ) from None
-            if not words:
-                raise
-    return source_of_runs([find_run(name, runs) for name in words], baseline=baseline)
-
-
-def source_of_study(study: StudyReport) -> Source:
-    """A study as the source of a page."""
-    return Source(
-        title=study.title,
-        question=study.question,
-        comparison=study.comparison,
-        folder=study.folder,
-        failed=study.failed,
-    )
-
-
-def source_of_runs(folders: Sequence[Path], *, baseline: str | None, cluster: str = "domain") -> Source:
-    """Runs as the source of a page; those that differ in their seed alone make one arm.
-
-    Raises:
-        UsageError: a run is not finished, or the baseline is none of the arms.
-        DataError: the runs are of different data, or their seeds differ.
-    """
-    for folder in folders:
-        if not (folder / DONE).exists():
-            raise UsageError(f"{folder} is not finished", hint="adasparse train --resume goes on with it")
-    arms = arms_of_runs(folders)
-    names = [arm.name for arm in arms]
-    base = baseline or ("dnn" if "dnn" in names else names[0])
-    comparison = compare_arms(arms, baseline=base, cluster=cluster)
-    title = names[0] if len(names) == 1 else f"{' against '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
-    question = "How well does it do, and where?" if len(names) == 1 else f"What is better than {base}?"
-    return Source(
-        title=f"{title} on {comparison.data['name']}",
-        question=question,
-        comparison=comparison,
-        folder=folders[-1],
-        failed={},
-    )
 
 
 def write_report(source: Source, output: Path | None = None) -> Path:
@@ -146,7 +77,7 @@ def findings_of(source: Source) -> list[Finding]:
     parts = [
         verdict(source),
         _curves(comparison),
-        _exposure(comparison, domains),
+        exposure_finding(comparison, domains),
         _calibration(comparison),
         _sparsity(comparison, domains),
         _domains(comparison, domains),
@@ -249,7 +180,7 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     shown = {
         "arm": row["arm"],
         "difference": row[f"{metric}_difference"],
-        "95 % interval": _interval(row[f"{metric}_low"], row[f"{metric}_high"]),
+        "95 % interval": interval(row[f"{metric}_low"], row[f"{metric}_high"]),
         "p (Holm)": row[f"{metric}_p_holm"],
         "real": row[f"{metric}_real"],
         "detectable": row[f"{metric}_detectable"],
@@ -263,30 +194,8 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return shown
 
 
-def domain_table(comparison: Comparison) -> pl.DataFrame:
-    """All domains: id, key, training rows, test rows and positives, by arm the mean AUC over seeds and the sparsity."""
-    folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
-    first = next((runs[0] for runs in folders.values() if runs), None)
-    assert first is not None
-    table = pl.read_csv(first / "domains.csv", infer_schema_length=None)
-    keys = table.columns[1 : table.columns.index("train_rows")]
-    name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
-    table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
-    rows = comparison.rows
-    if rows is None:
-        return table
-    for arm, seeds in comparison.logits.items():
-        auc = np.mean([grouped_auc(rows.labels, logits, rows.domains, table.height).auc for logits in seeds], axis=0)
-        table = table.with_columns(pl.Series(f"AUC {arm}", auc).fill_nan(None))
-    return table
-
-
 def _signed(row: Mapping[str, Any], metric: str) -> str:
-    return f"{row[f'{metric}_difference']:+.4f} {_interval(row[f'{metric}_low'], row[f'{metric}_high']) or ''}".rstrip()
-
-
-def _interval(low: float | None, high: float | None) -> str | None:
-    return None if low is None or high is None else f"[{low:+.4f}, {high:+.4f}]"
+    return f"{row[f'{metric}_difference']:+.4f} {interval(row[f'{metric}_low'], row[f'{metric}_high']) or ''}".rstrip()
 
 
 def _forest(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
@@ -388,95 +297,6 @@ def _mean_over_seeds(
     return steps, [float(np.mean([own[step] for own in found])) for step in steps]
 
 
-def _exposure(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
-    """Gain by domain against its training rows."""
-    rows, base = comparison.rows, comparison.baseline
-    if rows is None or base not in comparison.logits or len(comparison.logits) < 2:
-        return None
-    found = exposure(rows, domains["train_rows"].to_numpy(), comparison.logits, baseline=base)
-    traces = []
-    both = domains.filter(pl.col(f"AUC {base}").is_not_null())
-    others = [arm for arm in comparison.logits if arm != base]
-    for k, arm in enumerate(others):
-        style = Style.of(k)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": html.escape(arm),
-                "x": [max(rows, 1) for rows in both["train_rows"]],
-                "y": (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list(),
-                "text": [html.escape(name) for name in both["name"]],
-                "marker": {"symbol": style.mark, "color": style.colour, "opacity": 0.6, "size": 7},
-                "visible": True if k == len(others) - 1 or len(others) == 1 else "legendonly",
-                "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.4f}<extra></extra>",
-            }
-        )
-    figure = Figure(
-        name="domains",
-        title=f"AUC of each domain less that of {base}, against its training rows",
-        summary="Each mark is a domain with both classes in the test split; small domains scatter widely by chance. "
-        "The legend switches arms on and off.",
-        traces=traces,
-        layout={
-            "xaxis": {"title": {"text": "training rows"}, "type": "log"},
-            "yaxis": {"title": {"text": f"AUC − AUC of {html.escape(base)}"}, "zeroline": True, "zerolinewidth": 2},
-        },
-    )
-    return Finding(
-        name="exposure",
-        title="Gain by exposure",
-        question="Do domains with few training rows gain as much as those with many?",
-        answers=exposure_answers(found),
-        tables=[exposure_table(found, base)],
-        figures=[figure],
-        notes=("Bins hold equal numbers of domains, ordered by training rows; each is a test set of its own.",),
-    )
-
-
-def exposure_answers(found: Exposure) -> list[str]:
-    """By arm, whether the gain in the sparsest bin differs from that in the densest."""
-    lines = []
-    for arm, one in found.contrasts.items():
-        if one is None:
-            lines.append(f"{arm}: no domain of the sparsest bin has both classes, so nothing can be said of it.")
-            continue
-        interval = _interval(_known(one.low), _known(one.high))
-        if interval is None:
-            lines.append(
-                f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; one seed gives no interval."
-            )
-            continue
-        word = "differs" if one.p < 0.05 else "does not differ detectably"
-        lines.append(
-            f"{arm}: the gain in the sparsest bin {word} from that in the densest: {one.difference:+.4f} {interval}."
-        )
-    return lines
-
-
-def exposure_table(found: Exposure, base: str) -> Table:
-    """One row per bin and arm."""
-    rows = []
-    for one in found.bins:
-        for arm, own in one.metrics.items():
-            gain = one.gains.get(arm)
-            rows.append(
-                {
-                    "training rows": f"{one.low:,} – {one.high:,}",
-                    "arm": arm,
-                    "domains": one.domains,
-                    "test rows": one.rows,
-                    "positives": one.positives,
-                    "AUC": own["auc"],
-                    "GAUC by domain": own["gauc_domain"],
-                    "log loss": own["log_loss"],
-                    "gain in GAUC": None if gain is None else gain.difference,
-                    "95 % interval": None if gain is None else _interval(_known(gain.low), _known(gain.high)),
-                }
-            )
-    return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows)
-
-
 def _calibration(comparison: Comparison) -> Finding | None:
     """Predicted against actual rates, in bins of equal counts."""
     rows = comparison.rows
@@ -504,8 +324,8 @@ def _calibration(comparison: Comparison) -> Finding | None:
         table.append(
             {
                 "arm": arm,
-                "predicted over actual positives": _mean_or_none([one["calibration"] for one in metrics]),
-                "calibration error (ECE)": _mean_or_none([one["calibration_error"] for one in metrics]),
+                "predicted over actual positives": mean_or_none([one["calibration"] for one in metrics]),
+                "calibration error (ECE)": mean_or_none([one["calibration_error"] for one in metrics]),
             }
         )
     diagonal = {
@@ -545,7 +365,7 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
     rows, traces = [], []
     for k, (arm, found) in enumerate(pruning.items()):
         layers = found[0]["sparsity"]["layers"]
-        interval = found[0]["sparsity"]["interval"]
+        asked = found[0]["sparsity"]["interval"]
         kept = [[report["sparsity"]["test"][layer] for report in found] for layer in range(len(layers))]
         ended = [
             [(report["sparsity"]["at_end"] or [None] * len(layers))[layer] for report in found]
@@ -559,7 +379,7 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
                     "cut in test rows, %": round(100 * float(np.mean(own)), 1),
                     "least to most over seeds": f"{100 * min(own):.1f} – {100 * max(own):.1f}",
                     "at the end of training, %": None if None in last else round(100 * float(np.mean(last)), 1),
-                    "interval asked for": "none" if interval is None else f"{interval[0]:.0%} – {interval[1]:.0%}",
+                    "interval asked for": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
                 }
             )
         style = Style.of(k)
@@ -715,12 +535,3 @@ def _reproduction(source: Source) -> Finding:
         answers=answers,
         tables=[Table(name="runs", title="Runs", rows=rows, long=True)],
     )
-
-
-def _mean_or_none(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def _known(value: float) -> float | None:
-    return value if value == value else None  # NaN alone differs from itself

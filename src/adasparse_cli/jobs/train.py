@@ -159,10 +159,12 @@ def run_train(
 
 
 def build_model(job: TrainJob, shape: DataShape) -> Model:
-    """The job's model with its initial weights, which depend on the seed alone."""
+    """The job's model with its initial weights, which depend on the seed and the base rate alone."""
     torch.manual_seed(job.seed)
     model_class: Any = MODELS[job.model.name]
     model: Model = model_class(job.model, job.network, shape)
+    if shape.base_rate is not None:
+        model.start_at(shape.base_rate)
     return model
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction
@@ -45,11 +47,16 @@ class NetworkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DataShape:
-    """What a model must know of the data to be built."""
+    """What a model must know of the data to be built.
+
+    Args:
+        base_rate: share of positives in training, in (0, 1); None where it is not known.
+    """
 
     fields: tuple[Field, ...]
     bags: Mapping[str, Bags]
     num_domains: int
+    base_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,18 @@ class Model(nn.Module, ABC):
         self.num_domains = shape.num_domains
         self.inputs = self.embedding.agnostic_width + self.embedding.aware_width
         self.outputs = network.hidden[-1] if network.hidden else self.inputs
+
+    def start_at(self, rate: float) -> None:
+        """Let the head's bias be the log-odds of `rate`, so that no step is spent on learning the base rate."""
+        bias = self.head_bias()
+        with torch.no_grad():
+            bias.fill_(math.log(rate / (1 - rate)))
+
+    def head_bias(self) -> Tensor:
+        """The bias of the logit."""
+        head = self.head
+        assert isinstance(head, nn.Linear)
+        return head.bias
 
     @abstractmethod
     def forward(self, batch: Batch) -> Prediction:

@@ -123,6 +123,12 @@ class Star(Model):
         logits = (h[groups.back] + auxiliary).squeeze(1)
         return Prediction(logits, no_penalty(logits))
 
+    def head_bias(self) -> Tensor:
+        """That of the shared head; each domain adds its own, which starts at 0."""
+        head = self.layers[-1]
+        assert isinstance(head, StarLinear)
+        return head.shared.bias
+
     def cost(self) -> Cost:
         """What the model weighs; its factors are as many as the shared weights, times the domains."""
         shared = [layer.shared for layer in self.layers if isinstance(layer, StarLinear)]

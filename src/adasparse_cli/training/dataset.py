@@ -119,10 +119,12 @@ def rows_of(frame: pl.DataFrame, fields: Sequence[Field], *, device: torch.devic
 def load_shape(folder: Path, manifest: Manifest) -> DataShape:
     """What a model must know of the data: its fields, bags and number of domains."""
     multi = [field.name for field in manifest.fields if field.kind is FieldKind.multi_valued]
+    train = manifest.splits[Split.train]
     return DataShape(
         fields=manifest.fields,
         bags={name: bags_of(read_bags(folder, name)) for name in multi},
         num_domains=manifest.num_domains,
+        base_rate=train.positives / train.rows if train.positives and train.positives < train.rows else None,
     )
 
 

@@ -1,0 +1,133 @@
+"""Do domains with few training rows gain as much as those with many? A comparison, bin by bin of exposure."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import polars as pl
+
+from adasparse_cli.analysis.exposure import Exposure, exposure
+from adasparse_cli.errors import DataError
+from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.jobs.comparison import Comparison, domain_table
+from adasparse_cli.jobs.keep import keep
+from adasparse_cli.jobs.source import Source
+from adasparse_cli.jobs.wording import interval, known
+
+
+def run_exposure(source: Source, *, bins: int, logarithmic: bool) -> tuple[Finding, Path]:
+    """Bin, compare, and keep the finding beside the study or the last of the runs.
+
+    Raises:
+        DataError: there is nothing to be compared.
+    """
+    finding = exposure_finding(source.comparison, domain_table(source.comparison), bins=bins, logarithmic=logarithmic)
+    if finding is None:
+        raise DataError(
+            "there are no two arms with all their seeds and test rows",
+            hint="name runs of two models, or a study: adasparse ablate",
+        )
+    return finding, keep(finding, source.folder)
+
+
+def exposure_finding(
+    comparison: Comparison, domains: pl.DataFrame, *, bins: int = 5, logarithmic: bool = False
+) -> Finding | None:
+    """Gain by bin of exposure, and by domain; None where there is nothing to be compared.
+
+    Args:
+        domains: as `domain_table` gives them. bins, logarithmic: see `analysis.exposure`.
+    """
+    rows, base = comparison.rows, comparison.baseline
+    if rows is None or base not in comparison.logits or len(comparison.logits) < 2:
+        return None
+    found = exposure(
+        rows,
+        domains["train_rows"].to_numpy(),
+        comparison.logits,
+        baseline=base,
+        number=bins,
+        logarithmic=logarithmic,
+    )
+    traces = []
+    both = domains.filter(pl.col(f"AUC {base}").is_not_null())
+    others = [arm for arm in comparison.logits if arm != base]
+    for k, arm in enumerate(others):
+        style = Style.of(k)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": html.escape(arm),
+                "x": [max(rows, 1) for rows in both["train_rows"]],
+                "y": (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list(),
+                "text": [html.escape(name) for name in both["name"]],
+                "marker": {"symbol": style.mark, "color": style.colour, "opacity": 0.6, "size": 7},
+                "visible": True if k == len(others) - 1 or len(others) == 1 else "legendonly",
+                "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.4f}<extra></extra>",
+            }
+        )
+    figure = Figure(
+        name="domains",
+        title=f"AUC of each domain less that of {base}, against its training rows",
+        summary="Each mark is a domain with both classes in the test split; small domains scatter widely by chance. "
+        "The legend switches arms on and off.",
+        traces=traces,
+        layout={
+            "xaxis": {"title": {"text": "training rows"}, "type": "log"},
+            "yaxis": {"title": {"text": f"AUC − AUC of {html.escape(base)}"}, "zeroline": True, "zerolinewidth": 2},
+        },
+    )
+    return Finding(
+        name="exposure",
+        title="Gain by exposure",
+        question="Do domains with few training rows gain as much as those with many?",
+        answers=exposure_answers(found),
+        tables=[exposure_table(found, base)],
+        figures=[figure],
+        notes=("Bins hold equal numbers of domains, ordered by training rows; each is a test set of its own.",),
+    )
+
+
+def exposure_answers(found: Exposure) -> list[str]:
+    """By arm, whether the gain in the sparsest bin differs from that in the densest."""
+    lines = []
+    for arm, one in found.contrasts.items():
+        if one is None:
+            lines.append(f"{arm}: no domain of the sparsest bin has both classes, so nothing can be said of it.")
+            continue
+        reach = interval(known(one.low), known(one.high))
+        if reach is None:
+            lines.append(
+                f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; one seed gives no interval."
+            )
+            continue
+        word = "differs" if one.p < 0.05 else "does not differ detectably"
+        lines.append(
+            f"{arm}: the gain in the sparsest bin {word} from that in the densest: {one.difference:+.4f} {reach}."
+        )
+    return lines
+
+
+def exposure_table(found: Exposure, base: str) -> Table:
+    """One row per bin and arm."""
+    rows = []
+    for one in found.bins:
+        for arm, own in one.metrics.items():
+            gain = one.gains.get(arm)
+            rows.append(
+                {
+                    "training rows": f"{one.low:,} – {one.high:,}",
+                    "arm": arm,
+                    "domains": one.domains,
+                    "test rows": one.rows,
+                    "positives": one.positives,
+                    "AUC": own["auc"],
+                    "GAUC by domain": own["gauc_domain"],
+                    "log loss": own["log_loss"],
+                    "gain in GAUC": None if gain is None else gain.difference,
+                    "95 % interval": None if gain is None else interval(known(gain.low), known(gain.high)),
+                }
+            )
+    return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows)

@@ -1,0 +1,79 @@
+"""What a page or an analysis is made from: a study, or runs that a person names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adasparse_cli.errors import UsageError
+from adasparse_cli.jobs.comparison import Comparison, arms_of_runs, compare_arms
+from adasparse_cli.jobs.run_folder import DONE, find_run
+from adasparse_cli.jobs.study import StudyReport, find_study, open_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a page is made from: a comparison, its title and question, and where the page and other findings lie."""
+
+    title: str
+    question: str
+    comparison: Comparison
+    folder: Path
+    failed: Mapping[str, str]
+
+
+def find_source(words: Sequence[str], *, runs: Path, studies: Path, baseline: str | None) -> Source:
+    """What a person names: a study, or runs; the newest study where nothing is named.
+
+    Raises:
+        UsageError: nothing, or too much, is of that name.
+    """
+    if len(words) <= 1:
+        name = words[0] if words else "latest"
+        try:
+            return source_of_study(open_study(find_study(name, studies)))
+        except UsageError:
+            if not words and not studies.exists():
+                raise UsageError(
+                    "there is no study to report on", hint="adasparse ablate makes one; or name runs"
+                ) from None
+            if not words:
+                raise
+    return source_of_runs([find_run(name, runs) for name in words], baseline=baseline)
+
+
+def source_of_study(study: StudyReport) -> Source:
+    """A study as the source of a page."""
+    return Source(
+        title=study.title,
+        question=study.question,
+        comparison=study.comparison,
+        folder=study.folder,
+        failed=study.failed,
+    )
+
+
+def source_of_runs(folders: Sequence[Path], *, baseline: str | None, cluster: str = "domain") -> Source:
+    """Runs as the source of a page; those that differ in their seed alone make one arm.
+
+    Raises:
+        UsageError: a run is not finished, or the baseline is none of the arms.
+        DataError: the runs are of different data, or their seeds differ.
+    """
+    for folder in folders:
+        if not (folder / DONE).exists():
+            raise UsageError(f"{folder} is not finished", hint="adasparse train --resume goes on with it")
+    arms = arms_of_runs(folders)
+    names = [arm.name for arm in arms]
+    base = baseline or ("dnn" if "dnn" in names else names[0])
+    comparison = compare_arms(arms, baseline=base, cluster=cluster)
+    title = names[0] if len(names) == 1 else f"{' against '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
+    question = "How well does it do, and where?" if len(names) == 1 else f"What is better than {base}?"
+    return Source(
+        title=f"{title} on {comparison.data['name']}",
+        question=question,
+        comparison=comparison,
+        folder=folders[-1],
+        failed={},
+    )
