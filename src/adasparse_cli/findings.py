@@ -93,3 +93,17 @@ class Finding:
         tables = tuple(Table(**table) for table in values["tables"])
         figures = tuple(Figure(**figure) for figure in values["figures"])
         return cls(**{**values, "tables": tables, "figures": figures})
+
+
+def cell(value: Any, column: str = "") -> str:
+    """A value of a table as a person reads it; what is not available says so, per cent and seconds have one decimal."""
+    if value is None or value != value:  # NaN alone differs from itself
+        return "n/a"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        short = column.endswith("%") or "seconds" in column
+        return f"{value:,.1f}" if short else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)

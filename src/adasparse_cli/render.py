@@ -24,12 +24,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from adasparse_cli.findings import Finding
+from adasparse_cli.findings import Finding, cell
 
 out = Console(soft_wrap=False)
 err = Console(stderr=True)
 # A line of progress this often, where there is no terminal to draw a bar on.
 LINE_SECONDS = 10.0
+# Text up to this long is never folded: an interval, a key.
+SHORT = 20
 
 
 class Format(StrEnum):
@@ -75,11 +77,14 @@ def show(
         table = Table()
         for position, name in enumerate(names):
             numeric = bool(rows) and all(_is_figure(row.get(name)) for row in rows)
-            # figures and the first column stay whole; headers and other text are folded in a narrow terminal
-            whole = max((len(cell(row.get(name))) for row in rows), default=0) if numeric or position == 0 else None
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold", min_width=whole)
+            # figures, short text and the first column (up to half of the width) stay whole; other text is folded in a narrow terminal
+            widest = max((len(cell(row.get(name), name)) for row in rows), default=0)
+            whole = widest if numeric or widest <= SHORT else min(widest, out.width // 2) if position == 0 else None
+            word = max((len(part) for part in name.split()), default=0)
+            least = max(whole or 0, word) if word <= SHORT else whole
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold", min_width=least)
         for row in rows:
-            table.add_row(*(cell(row.get(name)) for name in names))
+            table.add_row(*(cell(row.get(name), name) for name in names))
         out.print(table)
         if caption:
             out.print(caption, style="dim", markup=False, highlight=False)
@@ -127,25 +132,12 @@ def complain(message: str, hint: str) -> None:
     err.print(f"hint: {_one_line(hint)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def cell(value: Any) -> str:
-    """A value as a person reads it; what is not available says so."""
-    if value is None or value != value:  # NaN alone differs from itself
-        return "n/a"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return str(value)
-
-
 def _markdown(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
 
     rules = ["---" if position == 0 else "--:" for position in range(len(names))]
-    lines = [line(names), line(rules), *(line([cell(row.get(name)) for name in names]) for row in rows)]
+    lines = [line(names), line(rules), *(line([cell(row.get(name), name) for name in names]) for row in rows)]
     head = [f"**{title}**", ""] if title else []
     return "\n".join([*head, *lines, *(["", caption] if caption else []), "", ""])
 
@@ -154,7 +146,7 @@ def _latex(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(_escaped(text) for text in cells) + r" \\"
 
-    body = [line([cell(row.get(name)) for name in names]) for row in rows]
+    body = [line([cell(row.get(name), name) for name in names]) for row in rows]
     head = [r"\begin{table}", rf"\caption{{{_escaped('. '.join(part for part in (title, caption) if part))}}}"]
     table = [rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}", r"\hline", line(names), r"\hline", *body, r"\hline"]
     return "\n".join([*head, *table, r"\end{tabular}", r"\end{table}", ""])

@@ -168,7 +168,7 @@ def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]]
         of_clusters = np.bincount(clusters, weights=spread, minlength=len(shares))
         result[arm] = Gaps(
             of_seeds=np.array([a - b for (a, _), (b, _) in zip(own, base, strict=True)]),
-            of_rows=(_jackknife(of_clusters.astype(np.float64), shares),),
+            of_rows=(jackknife(of_clusters.astype(np.float64), shares),),
         )
     return result
 
@@ -217,8 +217,12 @@ def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:
     return shares
 
 
-def _jackknife(of_clusters: Floats, shares: Floats) -> tuple[float, float]:
-    """Variance from the clusters, and its degrees of freedom; NaN where there are not two of them."""
+def jackknife(of_clusters: Floats, shares: Floats) -> tuple[float, float]:
+    """Variance of a sum of clusters' effects u_c, and its degrees of freedom; NaN where there are not two of them.
+
+    Args:
+        of_clusters: u_c. shares: w_c, which add up to 1.
+    """
     number = int((shares > 0).sum())
     if number < 2:
         return float("nan"), 1.0

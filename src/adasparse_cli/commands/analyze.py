@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
-from adasparse_cli.commands.arguments import AsCsv, AsJson, Baseline, DataFolder, RunsFolder, StudiesFolder
+from adasparse_cli.commands.arguments import (
+    AsCsv,
+    AsJson,
+    Baseline,
+    ConfigFile,
+    DataFolder,
+    DryRun,
+    Overrides,
+    RunsFolder,
+    Seeds,
+    StudiesFolder,
+    Workers,
+)
 from adasparse_cli.render import ProgressDisplay, chosen_format, show_finding
 
 app = typer.Typer(help="What saved runs and studies mean.", no_args_is_help=True, rich_markup_mode=None)
@@ -31,6 +43,29 @@ Examples:
   adasparse analyze exposure ablation-twin --bins 10
 
   adasparse analyze exposure RUN_A RUN_B --log
+"""
+
+ABTEST_EXAMPLES = """
+Examples:
+
+  adasparse analyze abtest DNN_RUN FUSION_RUN
+
+  adasparse analyze abtest RUN RUN        (against itself: no change)
+"""
+
+SPARSITY_EXAMPLES = """
+Examples:
+
+  adasparse analyze sparsity data=twin-3m --workers 2
+
+  adasparse analyze sparsity --dry-run
+"""
+DOMAINS_EXAMPLES = """
+Examples:
+
+  adasparse analyze domains data=twin-3m --workers 2
+
+  adasparse analyze domains --fields user_gender_id,item_category_1
 """
 
 
@@ -90,4 +125,82 @@ def exposure(
 
     source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
     finding, kept = run_exposure(source, bins=bins, logarithmic=log)
+    show_finding(finding, chosen_format(as_json, as_csv), kept)
+
+
+@app.command("abtest", epilog=ABTEST_EXAMPLES)
+def abtest(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The arm in place.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The arm that is tried.")],
+    auctions: Annotated[int, typer.Option("--auctions", min=1, help="How many are held.")] = 200_000,
+    candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads in each.")] = 8,
+    bid_spread: Annotated[
+        float, typer.Option("--bid-spread", min=0.0, help="Standard deviation of the bids' logarithm.")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the auctions.")] = 0,
+    runs: RunsFolder = Path("runs"),
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Two runs in simulated auctions on the twin, where true rates are known: CTR, CPC, revenue, uplift by domain."""
+    from adasparse_cli.jobs.abtest import AbTestJob, run_abtest
+    from adasparse_cli.jobs.run_folder import find_run
+    from adasparse_cli.jobs.score import open_run
+
+    opened = [open_run(find_run(words, runs), data_root=data) for words in (run_a, run_b)]
+    job = AbTestJob(
+        a=opened[0], b=opened[1], auctions=auctions, candidates=candidates, bid_spread=bid_spread, seed=seed
+    )
+    with ProgressDisplay() as progress:
+        finding, kept = run_abtest(job, progress)
+    show_finding(finding, chosen_format(as_json, as_csv), kept)
+
+
+@app.command("sparsity", epilog=SPARSITY_EXAMPLES)
+def sparsity(
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """How much may be cut: intervals from almost nothing to most neurons, and where parity with dnn is lost."""
+    from adasparse_cli.commands.study import show_plan
+    from adasparse_cli.jobs.sparsity import keep_sparsity
+    from adasparse_cli.jobs.study import plan_experiment, run_study
+
+    form = chosen_format(as_json, as_csv)
+    job = plan_experiment("sparsity", overrides or [], seeds=seeds, config_file=config)
+    if dry_run:
+        show_plan(job, workers, form)
+        return
+    with ProgressDisplay() as progress:
+        finding, kept = keep_sparsity(run_study(job, progress, workers=workers))
+    show_finding(finding, form, kept)
+
+
+@app.command("domains", epilog=DOMAINS_EXAMPLES)
+def domains(
+    overrides: Overrides = None,
+    fields: Annotated[
+        str,
+        typer.Option(
+            "--fields", help="Fields a,b,c that are added one by one; the data's own and two more without it."
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every rung.")] = 3,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
+    from adasparse_cli.jobs.ladder import plan_ladder, run_ladder
+
+    named = [name.strip() for name in fields.split(",") if name.strip()]
+    with ProgressDisplay() as progress:
+        job = plan_ladder(overrides or [], fields=named, seeds=seeds, progress=progress)
+        finding, kept = run_ladder(job, progress, workers=workers)
     show_finding(finding, chosen_format(as_json, as_csv), kept)

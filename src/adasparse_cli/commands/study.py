@@ -125,7 +125,7 @@ def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: F
     from adasparse_cli.jobs.study import run_study
 
     if dry_run:
-        _show_plan(job, workers, form)
+        show_plan(job, workers, form)
         return
     with ProgressDisplay() as progress:
         report = run_study(job, progress, workers=workers, cluster=cluster.value)
@@ -162,7 +162,8 @@ def show_study(report: StudyReport, form: Format) -> None:
         say(f"next: adasparse report {report.folder.name}    for a page with plots")
 
 
-def _show_plan(job: StudyJob, workers: int, form: Format) -> None:
+def show_plan(job: StudyJob, workers: int, form: Format) -> None:
+    """What a study would do, and how long it would take."""
     from adasparse_cli.jobs.study import plan_of
 
     runs = plan_of(job)

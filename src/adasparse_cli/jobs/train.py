@@ -286,6 +286,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
         "metrics": metrics,
         "sparsity": {
             "layers": list(model.gated_layers),
+            "widths": [list(widths) for widths in model.gated_widths],
             "interval": list(model.sparsity_interval) if model.sparsity_interval else None,
             "at_end": loop.state.last_sparsity,
             **sparsity,

@@ -12,6 +12,14 @@ def interval(low: float | None, high: float | None) -> str | None:
     return None if low is None or high is None else f"[{low:+.4f}, {high:+.4f}]"
 
 
+def half_width(text: str | None) -> float | None:
+    """How far an interval in words reaches to either side, for a plot's bars."""
+    if text is None:
+        return None
+    low, high = (float(part) for part in text.strip("[]").split(","))
+    return (high - low) / 2
+
+
 def known(value: float) -> float | None:
     """A number, or None for NaN."""
     return value if value == value else None  # NaN alone differs from itself

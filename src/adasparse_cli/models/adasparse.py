@@ -148,6 +148,8 @@ class AdaSparse(Model):
             }
         )
         self.gated_layers = tuple("input" if layer == "0" else f"hidden {layer}" for layer in self.pruners)
+        readers = [*network.hidden, 1]
+        self.gated_widths = tuple((widths[int(layer)], readers[int(layer)]) for layer in self.pruners)
         gates = len(self.gated_layers)
         prunes = self.mode is not Mode.scaling
         if prunes and settings.regulariser.enabled:

@@ -83,6 +83,7 @@ class Model(nn.Module, ABC):
 
     Settings: ClassVar[type[Any]]
     gated_layers: tuple[str, ...] = ()
+    gated_widths: tuple[tuple[int, int], ...] = ()  # neurons of each, and of the layer that reads them
     minimum_hidden: ClassVar[int] = 0
     twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
     sparsity_interval: tuple[float, float] | None = None

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from adasparse_cli import __version__
-from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.findings import Figure, Finding, Table, cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +52,6 @@ def embedded(value: Any) -> str:
     """A value as JSON that may stand inside a script element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def cell(value: Any, column: str = "") -> str:
-    """A value of a table as a person reads it; per cent and seconds have one decimal."""
-    if value is None:
-        return "n/a"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float) and (column.endswith("%") or "seconds" in column):
-        return f"{value:,.1f}"
-    if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
 
 
 def _plot(figure: Figure) -> dict[str, Any]:

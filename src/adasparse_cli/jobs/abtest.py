@@ -1,0 +1,169 @@
+"""Two saved runs in simulated auctions, on data whose true rates are known."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.analysis.abtest import Trial, trial
+from adasparse_cli.choices import Split
+from adasparse_cli.errors import DataError
+from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.jobs.keep import keep
+from adasparse_cli.jobs.score import SavedRun
+from adasparse_cli.jobs.wording import known
+from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.prep.recipe import Progress, Silent
+
+KEY = ["source", "line"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbTestJob:
+    """The runs, and the auctions they are tried in; see `analysis.abtest.trial`."""
+
+    a: SavedRun
+    b: SavedRun
+    auctions: int
+    candidates: int
+    bid_spread: float
+    seed: int
+
+
+def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Finding, Path]:
+    """Hold the auctions, and keep the finding beside run B.
+
+    Raises:
+        DataError: nobody knows the true rates of these data, or the runs are of different data.
+    """
+    progress = progress or Silent()
+    if job.a.manifest.fingerprint != job.b.manifest.fingerprint:
+        raise DataError(
+            f"{job.a.folder} and {job.b.folder} were trained on different data: {job.a.manifest.name} and {job.b.manifest.name}",
+            hint="name two runs on the same prepared data",
+        )
+    truth = job.a.data_folder / "truth" / "rows.parquet"
+    if not truth.exists():
+        raise DataError(
+            f"the true rate of a row of {job.a.manifest.name} is not known, so what another ad would have earned is not either",
+            hint="use the synthetic twin; a real log would need the candidates and bids of each auction, and the chance with "
+            "which each could have been shown",
+        )
+    a, b = (pl.read_parquet(run.folder / "predictions.parquet") for run in (job.a, job.b))
+    if not a.select(*KEY, "label").equals(b.select(*KEY, "label")):
+        raise DataError(f"{job.b.folder} scores other rows than {job.a.folder}", hint="train one of the two anew")
+    rates = a.select("line").join(pl.read_parquet(truth), on="line", how="left", maintain_order="left")["probability"]
+    progress.start("auctions", job.auctions, "auctions")
+    found = trial(
+        a["domain"].to_numpy().astype(np.int64),
+        rates.to_numpy(),
+        a["probability"].to_numpy(),
+        b["probability"].to_numpy(),
+        auctions=job.auctions,
+        candidates=job.candidates,
+        bid_spread=job.bid_spread,
+        seed=job.seed,
+        on_auctions=lambda number: progress.advance(number),
+    )
+    if not len(found.domains):
+        raise DataError(
+            f"no domain has {job.candidates} rows in the {Split.test} split", hint="ask for fewer --candidates"
+        )
+    finding = _finding(job, found)
+    return finding, keep(finding, job.b.folder)
+
+
+def _finding(job: AbTestJob, found: Trial) -> Finding:
+    name_a, name_b = (f"{run.job.label} ({run.folder.name})" for run in (job.a, job.b))
+    rows = [
+        {
+            "figure": change.name,
+            "A": change.a,
+            "B": change.b,
+            "change, %": 100 * change.relative,
+            "95 % interval, %": _interval(change.low, change.high),
+            "beyond chance": None if known(change.low) is None else not change.low <= 0 <= change.high,
+        }
+        for change in found.changes
+    ]
+    answers = []
+    for change in found.changes:
+        interval = _interval(change.low, change.high)
+        if change.relative == 0:
+            answers.append(f"{change.name}: no change at all.")
+        elif interval is None or change.low <= 0 <= change.high:
+            answers.append(f"{change.name}: {100 * change.relative:+.2f} % {interval or ''}, which chance can explain.")
+        else:
+            answers.append(f"{change.name}: {100 * change.relative:+.2f} % {interval}.")
+    answers.append(
+        f"CTR is higher in B in {found.uplift_domains:.1%} of domains (UPR), {found.uplift_auctions:.1%} weighted by auctions."
+    )
+    keys = list(job.a.manifest.domain)
+    domains = read_domains(job.a.data_folder).select(
+        pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator="/").alias("name"), "train_rows"
+    )
+    held = np.flatnonzero(found.auctions)
+    of_a = found.a.clicks[held] / found.auctions[held]
+    of_b = found.b.clicks[held] / found.auctions[held]
+    names = domains["name"].gather(found.domains[held]).to_list()
+    by_domain = [
+        {
+            "domain": name,
+            "training rows": int(domains["train_rows"][int(domain)]),
+            "auctions": int(number),
+            "CTR A": float(one),
+            "CTR B": float(other),
+            "change, %": float(100 * (other / one - 1)),
+        }
+        for name, domain, number, one, other in zip(
+            names, found.domains[held], found.auctions[held], of_a, of_b, strict=True
+        )
+    ]
+    style = Style.of(0)
+    figure = Figure(
+        name="uplift",
+        title="Change of CTR by domain, against its training rows",
+        summary="Each mark is a domain; above 0 B shows ads that are clicked more.",
+        traces=[
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [max(row["training rows"], 1) for row in by_domain],
+                "y": [row["change, %"] for row in by_domain],
+                "text": [html.escape(row["domain"]) for row in by_domain],
+                "marker": {"color": style.colour, "symbol": style.mark, "size": 7, "opacity": 0.7},
+                "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.1f} %<extra></extra>",
+            }
+        ],
+        layout={
+            "xaxis": {"type": "log", "title": {"text": "training rows"}},
+            "yaxis": {"title": {"text": "CTR of B over A, %"}, "zeroline": True, "zerolinewidth": 2},
+        },
+    )
+    return Finding(
+        name="abtest",
+        title="Simulated auctions",
+        question=f"What would change if {name_b} (B) chose the ads instead of {name_a} (A)?",
+        answers=answers,
+        tables=[
+            Table(name="changes", title=f"{int(found.auctions.sum()):,} auctions in {len(held)} domains", rows=rows),
+            Table(name="domains", title="By domain", rows=by_domain, long=True),
+        ],
+        figures=[figure],
+        notes=(
+            f"Each auction draws {job.candidates} rows of one domain's test rows as candidates; bids are log-normal with "
+            f"median 1 and standard deviation {job.bid_spread} of the logarithm; ranked by bid × predicted rate, second price. "
+            "Both arms see the same auctions. Clicks are counted at their true rate; CPC and RPM are in units of the median bid.",
+            "Intervals cover the chance of domains. They do not cover that of training: two runs of one model with other seeds "
+            "differ as well.",
+            "A rate here is whatever the label means: on IAAC and its twin, a purchase after a click.",
+        ),
+    )
+
+
+def _interval(low: float, high: float) -> str | None:
+    return None if known(low) is None or known(high) is None else f"[{100 * low:+.2f}, {100 * high:+.2f}]"

@@ -1,0 +1,329 @@
+"""How many domains are best? One model on a ladder of definitions of a domain, all judged on the same rows and groups.
+
+A rung is a list of fields whose combination is the domain; the first is none at all. Every rung has the same features,
+split and rows: what changes is what counts as a domain, and which fields the pruners are told. All are judged by the
+domains of the data's own definition, and against one plain network, which does not know what a domain is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.analysis.statistics import Difference, TestRows, compare
+from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.files import only_owner, read_json
+from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.jobs.keep import keep
+from adasparse_cli.jobs.prepare import PrepReport, run_prep
+from adasparse_cli.jobs.run_folder import DONE, REPORT, latest_alike
+from adasparse_cli.jobs.train import TrainJob, plan_seeds
+from adasparse_cli.jobs.wording import half_width, interval, known
+from adasparse_cli.jobs.workers import NamedRun, train_all
+from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
+from adasparse_cli.schema import Manifest
+
+BASELINE = "dnn"
+# Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
+FURTHER, FEWEST, MOST = 2, 3, 60
+UNSEEN = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A definition of a domain, with its jobs, one per seed."""
+
+    fields: tuple[str, ...]
+    jobs: tuple[TrainJob, ...]
+
+    @property
+    def name(self) -> str:
+        """Its fields, in words."""
+        return " × ".join(self.fields) or "one domain"
+
+    @property
+    def adds(self) -> str:
+        """What sets it apart from the rung before."""
+        return "one domain" if not self.fields else f"{'+ ' if len(self.fields) > 1 else ''}{self.fields[-1]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderJob:
+    """Rungs from the coarsest to the finest, the plain network's runs, and where the finding goes."""
+
+    rungs: tuple[Rung, ...]
+    baseline: tuple[TrainJob, ...]
+    reference: PrepReport
+    folder: Path
+    words: tuple[str, ...]
+
+
+def plan_ladder(
+    words: Sequence[str], *, fields: Sequence[str], seeds: int, progress: Progress | None = None
+) -> LadderJob:
+    """The ladder's jobs. The data of its own definition are prepared first, where they are not.
+
+    Args:
+        words: as for `train`, with adasparse as the model.
+        fields: added one by one; empty for those of the data's own definition and a few more.
+
+    Raises:
+        UsageError: a field is of no use as part of a domain.
+    """
+    words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
+    baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
+    reference = run_prep(baseline[0].data, progress or Silent())
+    manifest = reference.manifest
+    chosen = tuple(fields) or (*manifest.domain, *_further(manifest))
+    _require_fields(manifest, chosen)
+    rungs = [Rung(fields=(), jobs=tuple(_jobs(words, manifest, chosen[:1], seeds, told=False)))]
+    for number in range(1, len(chosen) + 1):
+        rungs.append(
+            Rung(fields=chosen[:number], jobs=tuple(_jobs(words, manifest, chosen[:number], seeds, told=True)))
+        )
+    digest = hashlib.sha256(json.dumps([*words, *chosen, seeds, manifest.fingerprint]).encode()).hexdigest()
+    name = f"domains-{manifest.name}-{digest[:8]}"
+    return LadderJob(
+        rungs=tuple(rungs),
+        baseline=tuple(baseline),
+        reference=reference,
+        folder=Path(baseline[0].config["paths"]["studies"]) / name,
+        words=tuple(words),
+    )
+
+
+def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
+    """Prepare and train what is missing, judge, and keep the finding.
+
+    Raises:
+        InterruptedRun: stopped; what was begun is saved.
+        DataError: a rung has no finished runs.
+    """
+    progress = progress or Silent()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with only_owner(job.folder):
+        prepared = [run_prep(rung.jobs[0].data, progress) for rung in job.rungs]
+        asked = [(BASELINE, own, job.reference) for own in job.baseline] + [
+            (rung.name, own, data) for rung, data in zip(job.rungs, prepared, strict=True) for own in rung.jobs
+        ]
+        runs = [
+            NamedRun(name=f"{name}, seed {own.seed}", job=own, prepared=data)
+            for name, own, data in asked
+            if _done(own, data) is None
+        ]
+        failed = train_all(runs, progress, workers=workers, what="ladder of domains")
+        finding = _finding(job, prepared, failed)
+        return finding, keep(finding, job.folder)
+
+
+def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds: int, *, told: bool) -> list[TrainJob]:
+    """Jobs on data of another definition; without being told, the pruners see the layer alone."""
+    own = [f"data.domain=[{','.join(fields)}]", f"data.name={_name(manifest, fields)}", "data.domain_aware=[]"]
+    sources = [source.path for source in manifest.sources if Path(source.path).is_absolute()]
+    raw = [f"raw=[{','.join(_quoted(path) for path in sources)}]"] if sources else []
+    kept = [
+        word for word in words if word.partition("=")[0] not in ("data.domain", "data.name", "data.domain_aware", "raw")
+    ]
+    untold = [] if told else ["model.pruner.inputs=[hidden]"]
+    # the settings that the data were prepared with, whoever typed them
+    same = [
+        f"data.{key}={value}"
+        for key, value in manifest.settings.items()
+        if key in ("split", "split_seed", "min_count", "rows", "heterogeneity", "seed")
+        and not any(word.startswith(f"data.{key}=") for word in kept)
+    ]
+    return plan_seeds([*kept, *same, *own, *raw, *untold], seeds)
+
+
+def _name(manifest: Manifest, fields: Sequence[str]) -> str:
+    if tuple(fields) == manifest.domain and not manifest.settings.get("domain_aware"):
+        return manifest.name
+    return f"{manifest.name}-by-{'-'.join(fields)}"
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _further(manifest: Manifest) -> tuple[str, ...]:
+    """The coarsest other fields that a domain could be made of."""
+    able = [
+        field
+        for field in manifest.fields
+        if field.role is FieldRole.domain_agnostic
+        and field.kind is FieldKind.categorical
+        and FEWEST <= field.size - 1 <= MOST
+        and manifest.unseen.get(field.name, 0.0) < UNSEEN
+    ]
+    return tuple(field.name for field in sorted(able, key=lambda field: field.size)[:FURTHER])
+
+
+def _require_fields(manifest: Manifest, fields: Sequence[str]) -> None:
+    categorical = [field.name for field in manifest.fields if field.kind is FieldKind.categorical]
+    for name in fields:
+        if name not in categorical:
+            raise UsageError(
+                f"--fields names {name}, which is no categorical field",
+                hint=f"there are {nearest_names(name, categorical)}",
+            )
+    if len(set(fields)) < len(fields):
+        raise UsageError("--fields names a field twice", hint="each field can be added once")
+
+
+def _done(job: TrainJob, prepared: PrepReport) -> Path | None:
+    folder = latest_alike(job.runs / prepared.manifest.name / job.label, job.config, prepared.manifest.fingerprint)
+    return folder if folder is not None and (folder / DONE).exists() else None
+
+
+def _finding(job: LadderJob, prepared: Sequence[PrepReport], failed: dict[str, str]) -> Finding:
+    base = [_done(own, job.reference) for own in job.baseline]
+    if None in base:
+        raise DataError("a run of the plain network is missing", hint="; ".join(failed.values()) or "run it once more")
+    whole = []
+    for rung, data in zip(job.rungs, prepared, strict=True):
+        folders = [_done(own, data) for own in rung.jobs]
+        if None not in folders:
+            whole.append((rung, data, [folder for folder in folders if folder is not None]))
+    if not whole:
+        raise DataError("no rung has all its runs", hint="; ".join(failed.values()) or "run it once more")
+    rows, key, logits = _rows([folder for folder in base if folder is not None])
+    arms = {BASELINE: logits}
+    for rung, _, runs in whole:
+        arms[rung.name] = [_aligned(run, key) for run in runs]
+    gains = {metric: compare(metric, rows, arms, baseline=BASELINE) for metric in ("gauc_domain", "auc")}
+    means = {name: gains["gauc_domain"][name].difference for name in arms if name != BASELINE}
+    best = max(means, key=lambda name: means[name])
+    against = compare("gauc_domain", rows, {name: arms[name] for name in means}, baseline=best)
+    table = [_row(rung, data, runs, gains, against.get(rung.name), best) for rung, data, runs in whole]
+    return Finding(
+        name="domains",
+        title="How many domains",
+        question="Into how many domains should these data be divided?",
+        answers=_answers(table, best, whole, failed),
+        tables=[
+            Table(
+                name="ladder",
+                title=f"Rungs against {BASELINE}, all judged by {' × '.join(job.reference.manifest.domain)}",
+                rows=[{key: value for key, value in row.items() if key != "domain"} for row in table],
+                caption=f"{len(rows.labels):,} test rows, seeds {', '.join(str(own.seed) for own in job.baseline)}",
+            )
+        ],
+        figures=[_figure(table)],
+        notes=(
+            "On the first rung the pruners are told nothing and see the layer alone. Features, rows and split are the same "
+            "on every rung.",
+            "A rung is told apart from the best one if the interval of their difference, corrected for the number of rungs, "
+            "excludes 0. The recommendation is the coarsest rung that is not.",
+        ),
+    )
+
+
+def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndarray]]:
+    """The rows that all rungs are judged on, in the order of the plain network's first run."""
+    frames = [pl.read_parquet(folder / "predictions.parquet") for folder in folders]
+    first = frames[0]
+    domains = first["domain"].to_numpy().astype(np.int64)
+    rows = TestRows(labels=first["label"].to_numpy(), domains=domains, clusters=domains)
+    key = first.select("source", "line", "label")
+    return rows, key, [frame["logit"].to_numpy() for frame in frames]
+
+
+def _aligned(folder: Path, key: pl.DataFrame) -> np.ndarray:
+    """A run's logits in the order of the rows judged."""
+    frame = pl.read_parquet(folder / "predictions.parquet")
+    found = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
+    if frame.height != key.height or found["logit"].null_count():
+        raise IntegrityError(
+            f"{folder} scores other rows than the plain network did",
+            hint="prepare the data anew and run the ladder once more",
+        )
+    return np.asarray(found["logit"].to_numpy())
+
+
+def _row(
+    rung: Rung,
+    data: PrepReport,
+    folders: Sequence[Path],
+    gains: dict[str, dict[str, Difference]],
+    against: Difference | None,
+    best: str,
+) -> dict[str, Any]:
+    gain = gains["gauc_domain"][rung.name]
+    auc = [read_json(folder / REPORT)["metrics"]["test"]["auc"] for folder in folders]
+    apart = None if against is None else against.p_holm < 0.05
+    return {
+        "rung": rung.adds,
+        "domains": data.manifest.num_domains if rung.fields else 1,
+        "AUC": float(np.mean(auc)),
+        "gain in AUC": gains["auc"][rung.name].difference,
+        "gain in GAUC": gain.difference,
+        "95 % interval": interval(known(gain.low), known(gain.high)),
+        "better than dnn": None if known(gain.p_holm) is None else gain.is_real and gain.difference > 0,
+        "domain": rung.name,
+        "told apart from the best": False if rung.name == best else apart,
+    }
+
+
+def _answers(
+    table: Sequence[dict[str, Any]],
+    best: str,
+    whole: Sequence[tuple[Rung, PrepReport, list[Path]]],
+    failed: dict[str, str],
+) -> list[str]:
+    top = next(row for row in table if row["domain"] == best)
+    alike = [row for row in table if not row["told apart from the best"]]
+    lines = [
+        f"Best in the mean: {best} ({top['domains']:,} domains), {top['gain in GAUC']:+.4f} GAUC over {BASELINE}, {top['95 % interval']}."
+    ]
+    if len(alike) == len(table):
+        lines.append("No rung is told apart from the best: where gains turn cannot be said from these runs.")
+    else:
+        lines.append(
+            f"Not told apart from it: {', '.join(row['domain'] for row in alike if row['domain'] != best) or 'none'}."
+        )
+    fields = next(rung.fields for rung, _, _ in whole if rung.name == alike[0]["domain"])
+    better = any(row["better than dnn"] for row in table)
+    if not better:
+        lines.append(f"No rung is shown to be better than {BASELINE}: on these data any definition will do.")
+    written = ",".join(fields)
+    lines.append(
+        f"Recommended, as the coarsest of these: {alike[0]['domain']}"
+        + (f" (`data.domain=[{written}]`)." if fields else ".")
+    )
+    return [*lines, *(f"Failed: {name}: {why}" for name, why in failed.items())]
+
+
+def _figure(table: Sequence[dict[str, Any]]) -> Figure:
+    style = Style.of(0)
+    reach = [half_width(row["95 % interval"]) for row in table]
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [row["domains"] for row in table],
+        "y": [row["gain in GAUC"] for row in table],
+        "text": [row["domain"] for row in table],
+        "line": {"color": style.colour},
+        "marker": {"symbol": style.mark, "size": 9},
+        "hovertemplate": "%{text}<br>%{x:,} domains: %{y:+.4f}<extra></extra>",
+    }
+    if None not in reach:
+        trace["error_y"] = {"type": "data", "array": reach}
+    return Figure(
+        name="ladder",
+        title=f"Gain over {BASELINE} in GAUC, against the number of domains",
+        summary="Bars are 95 % intervals; the rungs stand from one domain to the finest definition.",
+        traces=[trace],
+        layout={
+            "xaxis": {"type": "log", "title": {"text": "domains in training"}},
+            "yaxis": {"title": {"text": f"GAUC − GAUC of {BASELINE}"}, "zeroline": True, "zerolinewidth": 2},
+            "showlegend": False,
+        },
+    )
