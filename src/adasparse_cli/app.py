@@ -19,6 +19,7 @@ from adasparse_cli.commands import (
     predict,
     prep,
     report,
+    reproduce,
     runs,
     study,
     train,
@@ -59,6 +60,7 @@ app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
 app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)
 app.add_typer(analyze.app, name="analyze")
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")

@@ -18,14 +18,14 @@ Source: ours. Generalised second price as in Edelman et al., American Economic R
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adasparse_cli.analysis.statistics import LEVEL, jackknife
+from adasparse_cli.analysis.statistics import LEVEL, Difference, Gaps, difference_of, jackknife
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -42,7 +42,11 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A figure in both arms, and B over A less 1 with its 95 % interval (NaN where it cannot be had)."""
+    """A figure in both arms, and B over A less 1 with its 95 % interval (NaN where it cannot be had).
+
+    Args:
+        of_domains: what each domain adds to the relative change. shares: its share of the auctions.
+    """
 
     name: str
     a: float
@@ -50,6 +54,8 @@ class Change:
     relative: float
     low: float
     high: float
+    of_domains: Floats
+    shares: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +160,8 @@ def _change(name: str, a: tuple[Floats, Floats], b: tuple[Floats, Floats], weigh
     ]
     relative = values[1] / values[0] - 1
     of_domains = (effects[1] - (1 + relative) * effects[0]) / values[0]
-    variance, freedom = jackknife(of_domains, weights / max(weights.sum(), 1.0))
+    shares = weights / max(weights.sum(), 1.0)
+    variance, freedom = jackknife(of_domains, shares)
     reach = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * variance**0.5
     return Change(
         name=name,
@@ -163,4 +170,13 @@ def _change(name: str, a: tuple[Floats, Floats], b: tuple[Floats, Floats], weigh
         relative=float(relative),
         low=float(relative - reach),
         high=float(relative + reach),
+        of_domains=of_domains,
+        shares=shares,
     )
+
+
+def over_seeds(changes: Sequence[Change]) -> Difference:
+    """The mean relative change of several pairs of runs in the same auctions, with the chance of domains and of seeds."""
+    mean = np.mean([change.of_domains for change in changes], axis=0)
+    of_seeds = np.array([change.relative for change in changes])
+    return difference_of(Gaps(of_seeds=of_seeds, of_rows=(jackknife(mean, changes[0].shares),)))

@@ -120,7 +120,7 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
             if _done(own, data) is None
         ]
         failed = train_all(runs, progress, workers=workers, what="ladder of domains")
-        finding = _finding(job, prepared, failed)
+        finding = _finding(job, failed)
         return finding, keep(finding, job.folder)
 
 
@@ -183,21 +183,42 @@ def _done(job: TrainJob, prepared: PrepReport) -> Path | None:
     return folder if folder is not None and (folder / DONE).exists() else None
 
 
-def _finding(job: LadderJob, prepared: Sequence[PrepReport], failed: dict[str, str]) -> Finding:
+@dataclass(frozen=True, kw_only=True)
+class JudgedLadder:
+    """All rungs on the same rows: logits by arm, and the runs of each rung that has all of them."""
+
+    rows: TestRows
+    arms: dict[str, list[np.ndarray]]
+    whole: Sequence[tuple[Rung, PrepReport, list[Path]]]
+
+
+def judged_ladder(job: LadderJob) -> JudgedLadder:
+    """The finished runs of a ladder, put on the same rows.
+
+    Raises:
+        DataError: the plain network or every rung lacks a run.
+    """
     base = [_done(own, job.reference) for own in job.baseline]
     if None in base:
-        raise DataError("a run of the plain network is missing", hint="; ".join(failed.values()) or "run it once more")
+        raise DataError("a run of the plain network is missing", hint="run it once more; what failed is named")
     whole = []
-    for rung, data in zip(job.rungs, prepared, strict=True):
+    for rung in job.rungs:
+        data = run_prep(rung.jobs[0].data)
         folders = [_done(own, data) for own in rung.jobs]
         if None not in folders:
             whole.append((rung, data, [folder for folder in folders if folder is not None]))
     if not whole:
-        raise DataError("no rung has all its runs", hint="; ".join(failed.values()) or "run it once more")
+        raise DataError("no rung has all its runs", hint="run it once more; what failed is named")
     rows, key, logits = _rows([folder for folder in base if folder is not None])
     arms = {BASELINE: logits}
     for rung, _, runs in whole:
         arms[rung.name] = [_aligned(run, key) for run in runs]
+    return JudgedLadder(rows=rows, arms=arms, whole=whole)
+
+
+def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
+    judged = judged_ladder(job)
+    rows, arms, whole = judged.rows, judged.arms, judged.whole
     gains = {metric: compare(metric, rows, arms, baseline=BASELINE) for metric in ("gauc_domain", "auc")}
     means = {name: gains["gauc_domain"][name].difference for name in arms if name != BASELINE}
     best = max(means, key=lambda name: means[name])

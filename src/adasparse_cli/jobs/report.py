@@ -52,6 +52,12 @@ def write_report(source: Source, output: Path | None = None) -> Path:
     return path
 
 
+def write_findings(findings: Sequence[Finding], *, title: str, lead: str, facts: Mapping[str, str], path: Path) -> Path:
+    """A page of findings that are no single comparison's."""
+    write_text(path, page_text(Page(title=title, lead=lead, facts=facts, findings=findings)))
+    return path
+
+
 def stored_findings(source: Source) -> list[Finding]:
     """What analyses left beside the source and its runs.
 

@@ -1,0 +1,67 @@
+"""What a difference, with its interval, says of a claim.
+
+A claim "A is better than B" holds if the difference is real (0 is excluded after correction) and on A's side. It does not
+hold if the interval leaves no room for a gain that matters: its upper end lies below the smallest difference of interest.
+Else it is undecided: the study was too small. A claim "A is no worse than B" holds if the interval leaves no room for a
+loss that matters, and does not if a loss is real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+
+from adasparse_cli.analysis.statistics import Difference, holm
+
+# A difference of 0.001 in AUC is what papers of this field commonly call one that matters.
+SMALLEST = 0.001
+
+
+class Verdict(StrEnum):
+    """What the evidence says of a claim."""
+
+    holds = "holds"
+    fails = "does not hold"
+    undecided = "undecided"
+
+
+def better(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
+    """Of "A is better than B"; positive differences are on A's side."""
+    if not np.isfinite(found.p_holm):
+        return Verdict.undecided
+    if found.is_real and found.difference > 0:
+        return Verdict.holds
+    return Verdict.fails if found.high < smallest else Verdict.undecided
+
+
+def no_worse(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
+    """Of "A is no worse than B"."""
+    if not np.isfinite(found.p_holm):
+        return Verdict.undecided
+    if found.low > -smallest:
+        return Verdict.holds
+    return Verdict.fails if found.is_real and found.difference < 0 else Verdict.undecided
+
+
+def alike(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
+    """Of "A and B differ by nothing that matters"."""
+    if not np.isfinite(found.p_holm):
+        return Verdict.undecided
+    if found.low > -smallest and found.high < smallest:
+        return Verdict.holds
+    return Verdict.fails if found.is_real else Verdict.undecided
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of a claim that is several claims at once: it holds if all do, and fails if one does."""
+    if Verdict.fails in verdicts:
+        return Verdict.fails
+    return Verdict.undecided if Verdict.undecided in verdicts or not verdicts else Verdict.holds
+
+
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """The same differences, their p corrected for being looked at together."""
+    return [replace(one, p_holm=p) for one, p in zip(found, holm([one.p for one in found]), strict=True)]

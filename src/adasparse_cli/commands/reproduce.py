@@ -1,0 +1,72 @@
+"""`adasparse reproduce`: the paper's claims, each with the verdict that the evidence gives."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DryRun, Overrides, Seeds, Workers
+from adasparse_cli.render import Format, ProgressDisplay, chosen_format, say, show, show_json
+
+EXAMPLES = """
+Examples:
+
+  adasparse reproduce --profile quick --workers 2
+
+  adasparse reproduce --profile full --workers 2 --dry-run
+
+  adasparse reproduce data=iaac        (once data=iaac is prepared)
+"""
+
+
+def reproduce(
+    overrides: Overrides = None,
+    profile: Annotated[
+        str, typer.Option("--profile", help="quick (minutes, too small for some claims) or full (hours).")
+    ] = "quick",
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Ask each claim of the paper as a question, train what it takes, and say: holds, does not hold, or undecided."""
+    from adasparse_cli.jobs.reproduce import plan_reproduce, planned_studies, run_reproduce
+
+    form = chosen_format(as_json, as_csv)
+    job = plan_reproduce(profile, overrides or [], seeds=seeds)
+    if dry_run:
+        rows = [
+            {
+                "study": name,
+                "runs to be done": runs,
+                "minutes": None if seconds is None else round(seconds / workers / 60, 1),
+            }
+            for name, runs, seconds in planned_studies(job)
+        ]
+        caption = "minutes are a guess; beside them comes a ladder of domain definitions, whose data are prepared first"
+        show(rows, title=f"{job.name}: the plan", caption=caption, form=form)
+        return
+    with ProgressDisplay() as progress:
+        report = run_reproduce(job, progress, workers=workers)
+    if form is not Format.text:
+        claims = [{"claim": claim.name, "verdict": claim.verdict, "rows": list(claim.rows)} for claim in report.claims]
+        if form is Format.json:
+            show_json(claims)
+        else:
+            show([{key: claim[key] for key in ("claim", "verdict")} for claim in claims], form=form)
+        return
+    for claim in report.claims:
+        word = "not asked on these data" if claim.verdict is None else claim.verdict.value
+        say(f"{claim.name}: {word}")
+        say(f"  {claim.says}")
+        if claim.rows:
+            show(claim.rows)
+        for remark in claim.remarks:
+            say(f"  {remark}")
+    overview = report.findings[0]
+    show(overview.tables[0].rows, title=overview.title, columns=("claim", "verdict"))
+    for answer in overview.answers:
+        say(answer)
+    say(f"page: {report.page}")

@@ -1,0 +1,340 @@
+"""The paper's claims, and what finished studies say of each; beside them two of ours, which tell why a gain is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.analysis.abtest import over_seeds, trial
+from adasparse_cli.analysis.exposure import exposure
+from adasparse_cli.analysis.overlap import activity, overlap
+from adasparse_cli.analysis.similarity import mantel
+from adasparse_cli.analysis.statistics import Difference, compare
+from adasparse_cli.analysis.verdict import Verdict, alike, better, corrected, no_worse, together
+from adasparse_cli.choices import Split
+from adasparse_cli.config import from_yaml
+from adasparse_cli.jobs.comparison import Comparison, domain_table
+from adasparse_cli.jobs.ladder import LadderJob, judged_ladder
+from adasparse_cli.jobs.overlap import SIMILARITIES, similarities
+from adasparse_cli.jobs.run_folder import CONFIG
+from adasparse_cli.jobs.score import SavedRun, open_run
+from adasparse_cli.jobs.study import StudyReport
+from adasparse_cli.jobs.train import trained_model
+from adasparse_cli.jobs.wording import interval, known
+from adasparse_cli.models.adasparse import AdaSparse
+from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.training.dataset import load_rows, load_shape
+from adasparse_cli.training.machine import chosen_device
+
+AUCTIONS, CANDIDATES, BID_SPREAD = 200_000, 8, 0.5
+BINS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim of the paper, the verdict, and what it rests on. `verdict` is None where these data cannot answer it."""
+
+    name: str
+    says: str
+    verdict: Verdict | None
+    rows: Sequence[Mapping[str, Any]]
+    remarks: Sequence[str] = ()
+
+
+def modes(comparison: Comparison) -> Claim:
+    asked = [
+        ("fusion", "binarization", no_worse),
+        ("binarization", "scaling", no_worse),
+        ("scaling", "dnn", better),
+        ("fusion", "dnn", better),
+    ]
+    return _pairs(
+        "modes",
+        "Fusion is no worse than binarization, binarization no worse than scaling, and all are better than the plain network.",
+        comparison,
+        asked,
+    )
+
+
+def opponents(comparison: Comparison, others: Sequence[str]) -> Claim:
+    asked = [("fusion", other, better) for other in ("dnn", *others)]
+    return _pairs("baselines", "AdaSparse (fusion) is better than DNN, MAML, STAR, APG and DCNv2.", comparison, asked)
+
+
+def domain(comparison: Comparison) -> Claim:
+    return _pairs(
+        "domain",
+        "The gain is due to the domain (ours: the same model whose pruner is told another row's domain gains less).",
+        comparison,
+        [("fusion", "placebo", better)],
+    )
+
+
+def negative_control(control: StudyReport | None) -> Claim:
+    says = "Where domains differ in their base rate alone, knowing the domain is worth nothing (ours: the negative control)."
+    if control is None:
+        return Claim(
+            name="control",
+            says=says,
+            verdict=None,
+            rows=(),
+            remarks=("These data have no negative control; the synthetic twin does.",),
+        )
+    claim = _pairs("control", says, control.comparison, [("fusion", "placebo", alike)])
+    beside = _difference(control.comparison, "fusion", "dnn")
+    remark = (
+        f"Fusion over dnn at heterogeneity 0: {_said(beside)}. Were it above 0, it would be a gain from gating, regularisation or "
+        "optimisation, not from the domain."
+    )
+    return Claim(name=claim.name, says=says, verdict=claim.verdict, rows=claim.rows, remarks=(remark,))
+
+
+def _pairs(
+    name: str,
+    says: str,
+    comparison: Comparison,
+    asked: Sequence[tuple[str, str, Callable[[Difference], Verdict]]],
+) -> Claim:
+    able = [(a, b, judge) for a, b, judge in asked if a in comparison.logits and b in comparison.logits]
+    found = corrected([_difference(comparison, a, b) for a, b, _ in able])
+    rows, verdicts = [], []
+    for (a, b, judge), one in zip(able, found, strict=True):
+        verdict = judge(one)
+        verdicts.append(verdict)
+        word = {"better": "better than", "no_worse": "no worse than", "alike": "like"}[judge.__name__]
+        rows.append({"question": f"{a} {word} {b}?", **_figures(one), "verdict": verdict.value})
+    missing = [f"{a} or {b} has no result" for a, b, _ in asked if (a, b) not in [(x, y) for x, y, _ in able]]
+    return Claim(name=name, says=says, verdict=together(verdicts), rows=rows, remarks=missing)
+
+
+def _difference(comparison: Comparison, arm: str, base: str) -> Difference:
+    assert comparison.rows is not None
+    pair = {arm: comparison.logits[arm], base: comparison.logits[base]}
+    return compare("gauc_domain", comparison.rows, pair, baseline=base)[arm]
+
+
+def _figures(found: Difference) -> dict[str, Any]:
+    return {
+        "GAUC difference": found.difference,
+        "95 % interval": interval(known(found.low), known(found.high)),
+        "p (Holm)": known(found.p_holm),
+        "detectable": known(found.detectable),
+    }
+
+
+def _said(found: Difference) -> str:
+    return f"{found.difference:+.4f} {interval(known(found.low), known(found.high)) or '(one seed: no interval)'}"
+
+
+def number_of_domains(ladder: LadderJob) -> Claim:
+    says = "Gains grow with the number of domains, then turn."
+    rungs = judged_ladder(ladder)
+    arms = {name: logits for name, logits in rungs.arms.items() if name != "dnn"}
+    names = list(arms)
+    own = " × ".join(ladder.reference.manifest.domain)
+    middle = own if own in arms else names[-1]
+    pairs = [(middle, names[0], "more domains better than one?")]
+    if names[-1] != middle:
+        pairs.append((middle, names[-1], "are still more domains worse?"))
+    found = corrected(
+        [compare("gauc_domain", rungs.rows, {a: arms[a], b: arms[b]}, baseline=b)[a] for a, b, _ in pairs]
+    )
+    verdicts = [better(one) for one in found]
+    rows = [
+        {"question": f"{word} ({a} against {b})", **_figures(one), "verdict": verdict.value}
+        for (a, b, word), one, verdict in zip(pairs, found, verdicts, strict=True)
+    ]
+    return Claim(name="number-of-domains", says=says, verdict=together(verdicts), rows=rows)
+
+
+def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_rows: int) -> Claim:
+    says = "Similar domains share more neurons."
+    rows, verdict = [], None
+    for study, word in ((main, ""), (control, " (heterogeneity 0)")):
+        if study is None:
+            continue
+        for kind, correlation, p, number in _mantels(study, minimum_rows):
+            decided = Verdict.holds if p is not None and p < 0.05 and (correlation or 0) > 0 else Verdict.undecided
+            main_kind = "planted" if study.comparison.data["words"].startswith("data=twin") else "features"
+            if study is main and kind == main_kind:
+                verdict = decided
+            rows.append(
+                {
+                    "question": f"alike by {SIMILARITIES[kind]}{word}?",
+                    "rank correlation": correlation,
+                    "p": p,
+                    "domains": number,
+                    "verdict": decided.value,
+                }
+            )
+    remarks = (
+        "Closeness of the shares of rows in which neurons are active, all layers, mean over seeds; Mantel's test. A relation with "
+        "feature distributions is no surprise: pruners see the layer too. The planted groups are what only a learnt domain structure follows.",
+    )
+    return Claim(name="overlap", says=says, verdict=verdict, rows=rows, remarks=remarks)
+
+
+def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | None, float | None, int]]:
+    """Per similarity: correlation, p, and how many domains were compared."""
+    folders = next(arm for arm in study.comparison.arms if arm.name == "fusion").folders
+    if not folders:
+        return []
+    closeness, chosen, similar = [], None, None
+    for folder in folders.values():
+        saved = _opened(folder)
+        device = chosen_device(saved.job.device)
+        model = trained_model(saved.job, folder, load_shape(saved.data_folder, saved.manifest))
+        assert isinstance(model, AdaSparse)
+        rows = load_rows(saved.data_folder, saved.manifest, Split.test, device=device)
+        found = activity(
+            model, rows, num_domains=saved.manifest.num_all_domains, batch_size=saved.job.loop.evaluation_batch_size
+        )
+        if chosen is None or similar is None:
+            chosen = np.flatnonzero(found.rows >= minimum_rows)
+            if len(chosen) < 3:
+                return []
+            train = load_rows(saved.data_folder, saved.manifest, Split.train, device=device)
+            similar = similarities(saved, train, read_domains(saved.data_folder), chosen)
+        closeness.append(overlap(found.all_layers()[chosen], prunes=found.prunes).closeness)
+    assert chosen is not None
+    assert similar is not None
+    mean = np.mean(closeness, axis=0)
+    result = []
+    for kind, matrix in similar.items():
+        test = mantel(matrix, mean)
+        result.append((kind, None if test is None else test.correlation, None if test is None else test.p, len(chosen)))
+    return result
+
+
+def _opened(folder: Path) -> SavedRun:
+    """A run of a study, with its data where the run says that they lie."""
+    config = from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
+    return open_run(folder, data_root=Path(config["paths"]["data"]))
+
+
+def little_exposure(comparison: Comparison) -> Claim:
+    says = "Domains with little exposure gain too."
+    assert comparison.rows is not None
+    pair = {arm: comparison.logits[arm] for arm in ("fusion", "dnn")}
+    train_rows = domain_table(comparison)["train_rows"].to_numpy()
+    found = exposure(comparison.rows, train_rows, pair, baseline="dnn", number=BINS)
+    rows, verdicts = [], []
+    gains = corrected([one for own in found.bins if (one := own.gains["fusion"]) is not None])
+    able = [own for own in found.bins if own.gains["fusion"] is not None]
+    for own, gain in zip(able, gains, strict=True):
+        verdict = better(gain)
+        verdicts.append(verdict)
+        rows.append(
+            {
+                "question": f"a gain in domains of {own.low:,} – {own.high:,} training rows?",
+                "positives": own.positives,
+                **_figures(gain),
+                "verdict": verdict.value,
+            }
+        )
+    contrast = found.contrasts.get("fusion")
+    remark = "" if contrast is None else f"Gain in the sparsest bin less that in the densest: {_said(contrast)}."
+    return Claim(
+        name="exposure",
+        says=says,
+        verdict=verdicts[0] if verdicts else None,
+        rows=rows,
+        remarks=(remark,) if remark else (),
+    )
+
+
+def moderate_sparsity(study: StudyReport) -> Claim:
+    comparison = study.comparison
+    asked = [
+        ("15–25 %", "dnn", better),
+        ("15–25 %", "35–45 %", better),
+        ("35–45 %", "dnn", alike),
+        ("dnn", "60–70 %", better),
+    ]
+    says = "Moderate sparsity (15 to 25 %) is best, at 35 to 45 % there is parity with the plain network, and above it harm."
+    return _pairs("sparsity", says, comparison, asked)
+
+
+def online(main: StudyReport) -> Claim:
+    says = (
+        "Online, CTR went up, cost per click down, and more than 90 % of scenarios gained (here: simulated auctions)."
+    )
+    arms = {arm.name: arm for arm in main.comparison.arms}
+    folder = next(iter(arms["dnn"].folders.values()))
+    saved = _opened(folder)
+    truth = saved.data_folder / "truth" / "rows.parquet"
+    if not truth.exists():
+        return Claim(
+            name="online", says=says, verdict=None, rows=(), remarks=("The true rates of these data are not known.",)
+        )
+    rates = pl.read_parquet(truth)
+    trials = []
+    for seed, run in arms["dnn"].folders.items():
+        a = pl.read_parquet(run / "predictions.parquet")
+        b = pl.read_parquet(arms["fusion"].folders[seed] / "predictions.parquet")
+        known_rates = (
+            a.select("line").join(rates, on="line", how="left", maintain_order="left")["probability"].to_numpy()
+        )
+        trials.append(
+            trial(
+                a["domain"].to_numpy().astype(np.int64),
+                known_rates,
+                a["probability"].to_numpy(),
+                b["probability"].to_numpy(),
+                auctions=AUCTIONS,
+                candidates=CANDIDATES,
+                bid_spread=BID_SPREAD,
+                seed=0,
+            )
+        )
+    rows, verdicts = [], []
+    for k, (name, wanted) in enumerate((("CTR", 1), ("CPC", -1))):
+        found = over_seeds([one.changes[k] for one in trials])
+        sided = (
+            found
+            if wanted > 0
+            else Difference(
+                difference=-found.difference,
+                low=-found.high,
+                high=-found.low,
+                p=found.p,
+                p_holm=found.p_holm,
+                detectable=found.detectable,
+            )
+        )
+        verdict = better(sided)
+        verdicts.append(verdict)
+        rows.append(
+            {
+                "question": f"{name} {'up' if wanted > 0 else 'down'}?",
+                "change, %": 100 * found.difference,
+                "95 % interval, %": None
+                if known(found.low) is None
+                else f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]",
+                "verdict": verdict.value,
+            }
+        )
+    uplift = float(np.mean([one.uplift_domains for one in trials]))
+    decided = Verdict.holds if uplift > 0.9 else Verdict.fails
+    rows.append(
+        {
+            "question": "CTR up in more than 90 % of domains?",
+            "change, %": 100 * uplift,
+            "95 % interval, %": None,
+            "verdict": decided.value,
+        }
+    )
+    return Claim(
+        name="online",
+        says=says,
+        verdict=together([*verdicts, decided]),
+        rows=rows,
+        remarks=(
+            "Auctions as in `adasparse analyze abtest`; the last row gives the share of domains, mean over seeds.",
+        ),
+    )
