@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -26,7 +28,8 @@ from rich.table import Table
 
 from adasparse_cli.findings import Finding, cell
 
-out = Console(soft_wrap=False)
+# What is read by a program or kept in a file is not cut to a screen's width.
+out = Console(soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 err = Console(stderr=True)
 # A line of progress this often, where there is no terminal to draw a bar on.
 LINE_SECONDS = 10.0

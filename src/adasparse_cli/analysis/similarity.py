@@ -92,14 +92,23 @@ def planted_similarity(first: Integers, second: Integers, second_weight: Floats)
     return np.asarray(mixtures @ mixtures.T)
 
 
-def mantel(one: Floats, other: Floats, *, permutations: int = 999, seed: int = 0) -> Mantel | None:
+def mantel(
+    one: Floats, other: Floats, *, given: Floats | None = None, permutations: int = 999, seed: int = 0
+) -> Mantel | None:
     """Whether pairs that are high in one matrix are high in the other; None where one of them does not vary.
 
     The p is one-sided: (1 + how often a shuffle of the domains gives as high a correlation) / (1 + shuffles).
+
+    Args:
+        given: a third matrix, whose linear part is taken out of the ranks of both first (the partial test of Smouse, Long
+            and Sokal, Systematic Zoology 1986): whether they go together beyond what it explains.
     """
     number = len(one)
     pairs = np.triu_indices(number, 1)
     x, y = _ranks(one, pairs), _ranks(other, pairs)
+    if given is not None:
+        z = _ranks(given, pairs)
+        x, y = _without(x, z), _without(y, z)
     if len(pairs[0]) < 3 or not x.any() or not y.any():
         return None
     scale = np.sqrt((x[pairs] ** 2).sum() * (y[pairs] ** 2).sum())
@@ -119,6 +128,15 @@ def _ranks(matrix: Floats, pairs: tuple[Integers, Integers]) -> Floats:
     centred = np.zeros_like(matrix)
     centred[pairs] = ranks - ranks.mean()
     return centred + centred.T
+
+
+def _without(ranks: Floats, given: Floats) -> Floats:
+    """Centred ranks less what is linear in others; all 0 if nothing is left but rounding."""
+    size = float((given**2).sum())
+    rest = ranks - (float((ranks * given).sum()) / size if size else 0.0) * given
+    return (
+        rest if np.abs(rest).max(initial=0.0) > 1e-9 * max(np.abs(ranks).max(initial=0.0), 1.0) else np.zeros_like(rest)
+    )
 
 
 def _top(column: NDArray[np.int32], number: int) -> NDArray[np.int64]:

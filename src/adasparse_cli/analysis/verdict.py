@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 
 def better(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
     """Of "A is better than B"; positive differences are on A's side."""
-    if not np.isfinite(found.p_holm):
+    if not _judged(found):
         return Verdict.undecided
     if found.is_real and found.difference > 0:
         return Verdict.holds
@@ -39,7 +39,7 @@ def better(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
 
 def no_worse(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
     """Of "A is no worse than B"."""
-    if not np.isfinite(found.p_holm):
+    if not _judged(found):
         return Verdict.undecided
     if found.low > -smallest:
         return Verdict.holds
@@ -48,11 +48,16 @@ def no_worse(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
 
 def alike(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
     """Of "A and B differ by nothing that matters"."""
-    if not np.isfinite(found.p_holm):
+    if not _judged(found):
         return Verdict.undecided
     if found.low > -smallest and found.high < smallest:
         return Verdict.holds
     return Verdict.fails if found.is_real else Verdict.undecided
+
+
+def _judged(found: Difference) -> bool:
+    """Whether there is an interval; one of no width comes of arms that do not differ on any row that counts."""
+    return bool(np.isfinite(found.p_holm)) and found.high > found.low
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:

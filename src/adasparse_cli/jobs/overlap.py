@@ -41,6 +41,7 @@ SIMILARITIES = {
     "features": "closeness of feature distributions",
     "labels": "closeness of label behaviour",
     "planted": "planted taste groups",
+    "planted | key": "planted taste groups, beyond shared key fields",
 }
 
 
@@ -111,6 +112,20 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
     return finding, keep(finding, saved.folder, whole={"pairs": pairs, "shares": _shares(names, found)})
 
 
+def mantel_tests(
+    similar: Mapping[str, Floats], overlap: Floats, *, permutations: int = 999
+) -> dict[str, Mantel | None]:
+    """Mantel's test of every similarity against a measure of overlap.
+
+    Domains of like key have like embeddings, so their neurons are alike whatever was learnt; the planted groups follow
+    the key in part, and are tested beyond it as well.
+    """
+    found = {kind: mantel(matrix, overlap, permutations=permutations) for kind, matrix in similar.items()}
+    if "planted" in similar:
+        found["planted | key"] = mantel(similar["planted"], overlap, given=similar["key"], permutations=permutations)
+    return found
+
+
 def similarities(saved: SavedRun, train: Rows, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> dict[str, Floats]:
     """How alike the chosen domains are, in every way that can be had."""
     fields = saved.manifest.fields
@@ -172,13 +187,13 @@ def _finding(
 ) -> Finding:
     measures = {"closeness": whole.closeness, **({"excess": whole.excess} if found.prunes else {})}
     tests = {
-        (kind, measure): mantel(matrix, values, permutations=job.permutations)
-        for kind, matrix in similar.items()
+        (kind, measure): test
         for measure, values in measures.items()
         if np.isfinite(values).all()
+        for kind, test in mantel_tests(similar, values, permutations=job.permutations).items()
     }
     main = "planted" if "planted" in similar else "features" if "features" in similar else "key"
-    answers = [_said(kind, tests.get((kind, "closeness"))) for kind in similar]
+    answers = [_said(kind, test) for (kind, measure), test in tests.items() if measure == "closeness"]
     pairs = _pairs(names, chosen, similar, main, whole)
     figures = [_heat(names, chosen, whole, found.prunes)]
     tables = [
