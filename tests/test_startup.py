@@ -10,10 +10,22 @@ import pytest
 COMMANDS = [
     [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"],
     ["models"], ["models", "ls"], ["data"], ["data", "ls"], ["data", "show"], ["config"], ["config", "show"],
-    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"], ["reproduce"], ["analyze"],
+    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"], ["reproduce"], ["hpo"], ["analyze"],
     ["analyze", "overlap"], ["analyze", "exposure"], ["analyze", "abtest"], ["analyze", "sparsity"], ["analyze", "domains"],
 ]  # fmt: skip
-HEAVY = ("torch", "polars", "hydra", "omegaconf", "numpy", "sklearn", "scipy", "safetensors", "plotly", "jinja2")
+HEAVY = (
+    "torch",
+    "polars",
+    "hydra",
+    "omegaconf",
+    "numpy",
+    "sklearn",
+    "scipy",
+    "safetensors",
+    "plotly",
+    "jinja2",
+    "optuna",
+)
 SCRIPT = """
 import sys
 from adasparse_cli.app import main

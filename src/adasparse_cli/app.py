@@ -15,6 +15,7 @@ from adasparse_cli.commands import (
     data,
     doctor,
     evaluate,
+    hpo,
     models,
     predict,
     prep,
@@ -58,6 +59,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("compare", epilog=study.COMPARE_EXAMPLES)(study.compare)
 app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
 app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)
+app.command("hpo", epilog=hpo.EXAMPLES)(hpo.hpo)
 app.add_typer(analyze.app, name="analyze")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)

@@ -159,6 +159,14 @@ class Metric(StrEnum):
     gauc_domain = "gauc_domain"
 
 
+class TrackerName(StrEnum):
+    """Where metrics go beside the run's own files."""
+
+    none = "none"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+
+
 class TwinProfile(StrEnum):
     """Which round of the contest the synthetic twin follows in its days, rates by day and missing shares."""
 

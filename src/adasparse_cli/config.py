@@ -22,6 +22,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -95,6 +96,14 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one mapping with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
 def to_yaml(tree: Mapping[str, Any]) -> str:
     """Values as YAML text, keys in their order."""
     return str(yaml.safe_dump(plain(tree), sort_keys=False, allow_unicode=True))
@@ -133,17 +142,67 @@ def expanded(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """
     common, several = [], []
     for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            what = str(error).splitlines()[0]
-            hint = "a grid is written key=a,b,c or key=range(0,4)"
-            raise UsageError(f"{word!r} cannot be read: {what}", hint=hint) from None
+        override = _parsed(word, "a grid is written key=a,b,c or key=range(0,4)")
+        if override.is_interval_sweep():
+            raise UsageError(f"{word!r}: a grid has no intervals", hint="name the values, or use adasparse hpo")
         if override.is_sweep_override():
             several.append([f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()])
         else:
             common.append(word)
     return common, [list(chosen) for chosen in itertools.product(*several)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of some values, as words."""
+
+    values: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A number from `low` to `high`; on a logarithmic scale where they are far apart."""
+
+    low: float
+    high: float
+    whole: bool
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether equal ratios are as likely as one another."""
+        return self.low > 0 and self.high / self.low >= 10
+
+
+def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | Interval]]:
+    """Words of one value, and what the keys of the others may be: `key=a,b`, `key=interval(0.1,1)`, `key=range(1,9)`.
+
+    Raises:
+        UsageError: a word cannot be read, or an interval is empty.
+    """
+    common: list[str] = []
+    space: dict[str, Choice | Interval] = {}
+    for word in words:
+        override = _parsed(word, "a search is written key=a,b,c, key=interval(0.1,1) or key=range(1,9)")
+        if not override.is_sweep_override():
+            common.append(word)
+            continue
+        key, value = override.key_or_group, override.value()
+        if isinstance(value, IntervalSweep):
+            low, high = value.start, value.end
+            if low is None or high is None or not low < high:
+                raise UsageError(f"{word!r}: the interval is empty", hint=f"such as {key}=interval(0.1,1)")
+            space[key] = Interval(float(low), float(high), isinstance(low, int) and isinstance(high, int))
+        else:
+            space[key] = Choice(tuple(override.sweep_string_iterator()))
+    return common, space
+
+
+def _parsed(word: str, hint: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        what = str(error).splitlines()[0]
+        raise UsageError(f"{word!r} cannot be read: {what}", hint=hint) from None
 
 
 def choices_in(group: str) -> list[str]:
@@ -210,12 +269,9 @@ def _spelled(value: Any) -> str:
 
 def _require_readable(words: Sequence[str]) -> None:
     for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            what = str(error).splitlines()[0]
-            hint = "words are key=value, such as loop.batch_size=2048; quote values with spaces or commas"
-            raise UsageError(f"{word!r} cannot be read: {what}", hint=hint) from None
+        override = _parsed(
+            word, "words are key=value, such as loop.batch_size=2048; quote values with spaces or commas"
+        )
         if override.is_sweep_override():
             hint = "one run takes one value; a list is written [a,b]"
             raise UsageError(f"{word!r} names several values", hint=hint)

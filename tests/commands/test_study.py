@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from adasparse_cli.config import plain
+from adasparse_cli.config import flat, plain
 from adasparse_cli.errors import UsageError
-from adasparse_cli.jobs.comparison import flat
 from adasparse_cli.jobs.study import plan_compare, plan_experiment, plan_sweep
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 

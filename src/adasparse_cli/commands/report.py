@@ -38,9 +38,12 @@ def report(
     studies: StudiesFolder = Path("studies"),
 ) -> None:
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
-    from adasparse_cli.jobs.report import write_report
-    from adasparse_cli.jobs.source import find_source
+    from adasparse_cli.jobs.report import write_kept, write_report
+    from adasparse_cli.jobs.source import find_kept, find_source
 
-    source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
-    path = write_report(source, output)
+    kept = find_kept(what or [], studies)
+    if kept is not None:
+        path = write_kept(kept, output)
+    else:
+        path = write_report(find_source(what or [], runs=runs, studies=studies, baseline=baseline), output)
     say(f"report: {path}")

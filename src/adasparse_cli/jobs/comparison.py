@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
+from adasparse_cli.config import flat
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import read_json
 from adasparse_cli.jobs.run_folder import REPORT
@@ -210,14 +211,6 @@ def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> li
         if len({repr(value) for value in values.values()}) > 1:
             rows.append({"setting": key, **{arm: _spelled(value) for arm, value in values.items()}})
     return rows
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def _spelled(value: Any) -> str:

@@ -24,8 +24,8 @@ from adasparse_cli.files import only_owner, read_json
 from adasparse_cli.findings import Figure, Finding, Style, Table
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.prepare import PrepReport, run_prep
-from adasparse_cli.jobs.run_folder import DONE, REPORT, latest_alike
-from adasparse_cli.jobs.train import TrainJob, plan_seeds
+from adasparse_cli.jobs.run_folder import REPORT
+from adasparse_cli.jobs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.jobs.wording import half_width, interval, known
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
@@ -117,7 +117,7 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
         runs = [
             NamedRun(name=f"{name}, seed {own.seed}", job=own, prepared=data)
             for name, own, data in asked
-            if _done(own, data) is None
+            if finished_run(own, data) is None
         ]
         failed = train_all(runs, progress, workers=workers, what="ladder of domains")
         finding = _finding(job, failed)
@@ -178,11 +178,6 @@ def _require_fields(manifest: Manifest, fields: Sequence[str]) -> None:
         raise UsageError("--fields names a field twice", hint="each field can be added once")
 
 
-def _done(job: TrainJob, prepared: PrepReport) -> Path | None:
-    folder = latest_alike(job.runs / prepared.manifest.name / job.label, job.config, prepared.manifest.fingerprint)
-    return folder if folder is not None and (folder / DONE).exists() else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class JudgedLadder:
     """All rungs on the same rows: logits by arm, and the runs of each rung that has all of them."""
@@ -198,13 +193,13 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
     Raises:
         DataError: the plain network or every rung lacks a run.
     """
-    base = [_done(own, job.reference) for own in job.baseline]
+    base = [finished_run(own, job.reference) for own in job.baseline]
     if None in base:
         raise DataError("a run of the plain network is missing", hint="run it once more; what failed is named")
     whole = []
     for rung in job.rungs:
         data = run_prep(rung.jobs[0].data)
-        folders = [_done(own, data) for own in rung.jobs]
+        folders = [finished_run(own, data) for own in rung.jobs]
         if None not in folders:
             whole.append((rung, data, [folder for folder in folders if folder is not None]))
     if not whole:

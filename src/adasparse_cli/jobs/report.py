@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from adasparse_cli.config import flat
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_text
 from adasparse_cli.findings import Figure, Finding, Style, Table
-from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table, flat
+from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.exposure import exposure_finding
 from adasparse_cli.jobs.keep import FINDING, FINDINGS
 from adasparse_cli.jobs.source import Source
@@ -58,6 +59,15 @@ def write_findings(findings: Sequence[Finding], *, title: str, lead: str, facts:
     return path
 
 
+def write_kept(folder: Path, output: Path | None = None) -> Path:
+    """A page of what is kept below a folder that is neither a run nor a study: a ladder, a search."""
+    findings = [_read(path) for path in sorted((folder / FINDINGS).glob(f"*/{FINDING}"))]
+    path = output or folder / PAGE
+    return write_findings(
+        findings, title=findings[0].title, lead=findings[0].question, facts={"folder": folder.name}, path=path
+    )
+
+
 def stored_findings(source: Source) -> list[Finding]:
     """What analyses left beside the source and its runs.
 
@@ -67,13 +77,17 @@ def stored_findings(source: Source) -> list[Finding]:
     folders = [source.folder, *(run for arm in source.comparison.arms for run in arm.folders.values())]
     found: list[Finding] = []
     for path in dict.fromkeys(path for folder in folders for path in sorted((folder / FINDINGS).glob(f"*/{FINDING}"))):
-        try:
-            finding = Finding.from_json(read_json(path))
-        except (KeyError, TypeError) as error:
-            raise IntegrityError(f"{path} is damaged: {error!r}", hint="run the analysis once more") from None
+        finding = _read(path)
         if finding.name not in [one.name for one in found]:
             found.append(finding)
     return found
+
+
+def _read(path: Path) -> Finding:
+    try:
+        return Finding.from_json(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{path} is damaged: {error!r}", hint="run the analysis once more") from None
 
 
 def findings_of(source: Source) -> list[Finding]:

@@ -24,8 +24,8 @@ from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_json, write_text
 
 DONE, FAILED, CONFIG, REPORT = "DONE", "FAILED", "config.yaml", "report.json"
-# Where things lie and how many there are does not change what a run computes.
-_NOT_OF_THE_RUN = ("paths", "raw")
+# Where things lie and who is told of them does not change what a run computes.
+_NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 
 
 def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:

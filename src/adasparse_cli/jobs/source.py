@@ -8,8 +8,9 @@ from pathlib import Path
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.jobs.comparison import Comparison, arms_of_runs, compare_arms
-from adasparse_cli.jobs.run_folder import DONE, find_run
-from adasparse_cli.jobs.study import StudyReport, find_study, open_study
+from adasparse_cli.jobs.keep import FINDINGS
+from adasparse_cli.jobs.run_folder import CONFIG, DONE, find_run
+from adasparse_cli.jobs.study import STUDY, StudyReport, find_study, open_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,19 @@ class Source:
     comparison: Comparison
     folder: Path
     failed: Mapping[str, str]
+
+
+def find_kept(words: Sequence[str], studies: Path) -> Path | None:
+    """A folder of findings alone, such as a ladder's or a search's, if that is what a person names."""
+    if len(words) != 1:
+        return None
+    folders = [Path(words[0]), *(path for path in sorted(studies.glob("*")) if words[0] in path.name)]
+    kept = [
+        path
+        for path in folders
+        if (path / FINDINGS).is_dir() and not (path / STUDY).exists() and not (path / CONFIG).exists()
+    ]
+    return kept[0] if len(kept) == 1 else None
 
 
 def find_source(words: Sequence[str], *, runs: Path, studies: Path, baseline: str | None) -> Source:

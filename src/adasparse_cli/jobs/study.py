@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from adasparse_cli.choices import Between
-from adasparse_cli.config import choices_in, compose, expanded, nearest, plain, typed
+from adasparse_cli.config import choices_in, compose, expanded, flat, nearest, plain, typed
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_json
-from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms, flat
+from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.forecast import expected_seconds
 from adasparse_cli.jobs.prepare import PrepReport, existing, run_prep
 from adasparse_cli.jobs.run_folder import DONE, latest_alike
-from adasparse_cli.jobs.train import TrainJob, model_flags, plan_seeds
+from adasparse_cli.jobs.train import TrainJob, finished_run, model_flags, plan_seeds
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.models import MODELS
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
@@ -258,7 +258,7 @@ def run_study(
             NamedRun(name=f"{name}, seed {own.seed}", job=own, prepared=prepared)
             for turn in turns
             for name, own in turn
-            if _done(own, prepared) is None
+            if finished_run(own, prepared) is None
         ]
         failed = train_all(runs, progress, workers=workers, what=job.title)
         _write(job, prepared, failed)
@@ -400,14 +400,8 @@ def _parent(job: TrainJob) -> Path:
     return job.runs / job.data.settings.name / job.label
 
 
-def _done(job: TrainJob, prepared: PrepReport) -> Path | None:
-    """The finished run of this job on these data, if there is one."""
-    folder = latest_alike(_parent(job), job.config, prepared.manifest.fingerprint)
-    return folder if folder is not None and (folder / DONE).exists() else None
-
-
 def _arms(job: StudyJob, prepared: PrepReport) -> list[Arm]:
-    return [Arm(name=arm.name, runs={own.seed: _done(own, prepared) for own in arm.jobs}) for arm in job.arms]
+    return [Arm(name=arm.name, runs={own.seed: finished_run(own, prepared) for own in arm.jobs}) for arm in job.arms]
 
 
 def _write(job: StudyJob, prepared: PrepReport, failed: Mapping[str, str]) -> None:

@@ -14,11 +14,12 @@ import polars as pl
 import torch
 
 from adasparse_cli.choices import Split
-from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.config import compose, flat, plain, typed
 from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, ResourceError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_atomically, write_json, write_text
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep, words_for
 from adasparse_cli.jobs.run_folder import DONE, REPORT, finish, latest_alike, new_run, write_environment
+from adasparse_cli.jobs.tracking import TRACKERS, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
@@ -53,6 +54,7 @@ class TrainJob:
     network: NetworkSettings
     model: Any
     loop: LoopSettings
+    tracking: TrackingSettings
     seed: int
     device: str
     threads: int | None
@@ -108,6 +110,7 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         network=typed(tree["network"], NetworkSettings, "network"),
         model=model,
         loop=typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
         seed=int(tree["seed"]),
         device=str(tree["device"]),
         threads=tree["threads"],
@@ -146,16 +149,27 @@ def run_train(
         progress.note("no unfinished run of these settings: starting a new one")
     folder = folder or new_run(parent, job.config, seed=job.seed)
     with only_owner(folder), _logged(folder):
+        report: dict[str, Any] | None = None
+        tracker = TRACKERS[job.tracking.name](job.tracking, folder, job.runs, flat(job.config))
         try:
-            report = _train(job, prepared, folder, progress)
+            report = _train(job, prepared, folder, progress, tracker)
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
             finish(folder, error=message)
             raise
+        finally:
+            tracker.close(report)
         finish(folder)
     return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def finished_run(job: TrainJob, prepared: PrepReport) -> Path | None:
+    """The finished run of this job on these data, if there is one."""
+    parent = job.runs / prepared.manifest.name / job.label
+    folder = latest_alike(parent, job.config, prepared.manifest.fingerprint)
+    return folder if folder is not None and (folder / DONE).exists() else None
 
 
 def build_model(job: TrainJob, shape: DataShape) -> Model:
@@ -209,7 +223,7 @@ def trained_model(job: TrainJob, folder: Path, shape: DataShape) -> Model:
     return model.to(chosen_device(job.device)).eval()
 
 
-def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress) -> dict[str, Any]:
+def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
     if not prepared.fresh:
         verify(data_folder, manifest)
@@ -235,6 +249,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
         seed=job.seed,
         folder=folder,
         on_step=lambda rows, figures: progress.advance(rows, figures),
+        on_line=tracker.line,
     )
     loop.resume()
     if loop.state.step:

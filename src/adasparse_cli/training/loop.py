@@ -93,6 +93,7 @@ class Loop(ABC):
 
     Args:
         on_step: told the number of rows after each step, and the latest figures.
+        on_line: told each line of metrics.jsonl.
     """
 
     Settings: ClassVar[type[LoopSettings]] = LoopSettings
@@ -105,6 +106,7 @@ class Loop(ABC):
     seed: int
     folder: Path
     on_step: Callable[[int, dict[str, float]], None] = lambda rows, figures: None
+    on_line: Callable[[dict[str, Any]], None] = lambda line: None
     state: _State = field(default_factory=_State)
 
     def __post_init__(self) -> None:
@@ -355,6 +357,7 @@ class Loop(ABC):
     def _write(self, line: dict[str, Any]) -> None:
         with (self.folder / "metrics.jsonl").open("ab") as file:
             self.state.metrics_bytes += file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+        self.on_line(line)
 
     def _cut_metrics(self) -> None:
         """Drop lines written after the checkpoint that the run goes on from."""

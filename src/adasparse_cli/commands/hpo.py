@@ -1,0 +1,40 @@
+"""`adasparse hpo`: a search over settings that goes where it pays."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.choices import Metric
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Workers
+from adasparse_cli.render import ProgressDisplay, chosen_format, show_finding
+
+EXAMPLES = """
+Examples:
+
+  adasparse hpo 'loop.learning_rate=interval(0.0005,0.005)' model=star
+
+  adasparse hpo model.rank=8,16,32 model=apg --trials 10 --seeds 2
+"""
+
+
+def hpo(
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Sets of values to try, in all.")] = 20,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every trial; their mean counts.")] = 1,
+    metric: Annotated[
+        Metric, typer.Option("--metric", help="Of the valid split, to be made best.")
+    ] = Metric.gauc_domain,
+    workers: Workers = 1,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Search settings by their validation metric, with Optuna; the same words go on with a search that was stopped."""
+    from adasparse_cli.jobs.hpo import plan_search, run_search
+
+    job = plan_search(overrides or [], trials=trials, seeds=seeds, metric=metric, config_file=config)
+    with ProgressDisplay() as progress:
+        finding, kept = run_search(job, progress, workers=workers)
+    show_finding(finding, chosen_format(as_json, as_csv), kept)

@@ -1,0 +1,175 @@
+"""A search over settings that goes where it pays: Optuna proposes, runs answer with their validation metric.
+
+A trial is a set of values; its worth is the mean over seeds of a metric of the valid split, never of the test split. Trials
+stand in a database in the study's folder, so a search that was stopped goes on with the same words; each proposal depends
+on the trials before it and on the seed alone, so it goes on as if it had not been stopped. Runs are shared with every
+other command: nothing is trained twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.choices import Metric
+from adasparse_cli.config import Choice, Interval, search_space
+from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.files import only_owner, read_json
+from adasparse_cli.findings import Finding, Table
+from adasparse_cli.jobs.keep import keep
+from adasparse_cli.jobs.prepare import run_prep
+from adasparse_cli.jobs.run_folder import REPORT
+from adasparse_cli.jobs.train import finished_run, plan_seeds
+from adasparse_cli.jobs.wording import mean_or_none
+from adasparse_cli.jobs.workers import NamedRun, train_all
+from adasparse_cli.prep.recipe import Progress, Silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchJob:
+    """A search to be done, or gone on with.
+
+    Args:
+        words: that hold for every trial. space: key → what it may be. trials: how many in all.
+        metric: of the valid split, that is to be made best.
+    """
+
+    words: tuple[str, ...]
+    space: Mapping[str, Choice | Interval]
+    trials: int
+    seeds: int
+    metric: Metric
+    folder: Path
+    config_file: Path | None
+
+
+def plan_search(
+    words: Sequence[str], *, trials: int, seeds: int, metric: Metric, config_file: Path | None = None
+) -> SearchJob:
+    """A search from words in Hydra's sweep grammar.
+
+    Raises:
+        UsageError: no setting is left open, or a word cannot be used.
+    """
+    common, space = search_space(words)
+    if not space:
+        raise UsageError(
+            "no setting is left open",
+            hint="such as: adasparse hpo 'loop.learning_rate=interval(0.0005,0.005)' model=star",
+        )
+    common = common if any(word.startswith("threads=") for word in common) else [*common, "threads=1"]
+    first = plan_seeds(
+        [*common, *(f"{key}={_first(kind)}" for key, kind in space.items())], seeds, config_file=config_file
+    )[0]
+    told = json.dumps([sorted(common), {key: repr(kind) for key, kind in space.items()}, seeds, metric.value])
+    name = f"hpo-{first.data.settings.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return SearchJob(
+        words=tuple(common),
+        space=space,
+        trials=trials,
+        seeds=seeds,
+        metric=metric,
+        folder=Path(first.config["paths"]["studies"]) / name,
+        config_file=config_file,
+    )
+
+
+def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
+    """Go on until there are as many trials as were asked for.
+
+    Raises:
+        UsageError: Optuna is not installed.
+        InterruptedRun: stopped; the trial under way goes on next time.
+        DataError: no trial has a result.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError(
+            "adasparse hpo needs the package optuna, which is not installed",
+            hint="python -m pip install 'adasparse-cli[hpo]'; adasparse sweep needs nothing more",
+        ) from None
+    progress = progress or Silent()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    direction = "minimize" if job.metric is Metric.log_loss else "maximize"
+    with only_owner(job.folder):
+        storage = f"sqlite:///{(job.folder / 'trials.db').resolve()}"
+        study = optuna.create_study(
+            storage=storage, study_name=job.folder.name, direction=direction, load_if_exists=True
+        )
+        open_trial = optuna.trial.TrialState.RUNNING
+        for stale in study.get_trials(deepcopy=False, states=(open_trial,)):
+            # what was under way when the process died is asked again, with the same values
+            study.tell(stale.number, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(stale.params)
+        distributions = {key: _distribution(optuna, kind) for key, kind in job.space.items()}
+        while True:
+            ended = study.get_trials(
+                deepcopy=False, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+            )
+            if len(ended) >= job.trials:
+                break
+            study.sampler = optuna.samplers.TPESampler(seed=len(ended), n_startup_trials=max(4, len(job.space) * 2))
+            trial = study.ask(distributions)
+            value = _worth(job, trial.params, len(ended), progress, workers)
+            if value is None:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            else:
+                study.tell(trial, value)
+        finding = _finding(job, study, optuna)
+        return finding, keep(finding, job.folder)
+
+
+def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Progress, workers: int) -> float | None:
+    """The validation metric of a set of values, mean over seeds; None where a run failed."""
+    words = [f"{key}={value}" for key, value in values.items()]
+    groups = [word for word in words if "." not in word.partition("=")[0]]
+    keys = [word for word in words if word not in groups]
+    jobs = plan_seeds([*groups, *job.words, *keys], job.seeds, config_file=job.config_file)
+    prepared = run_prep(jobs[0].data, progress)
+    runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
+    left = [run for run in runs if finished_run(run.job, prepared) is None]
+    train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}")
+    done = [finished_run(own, prepared) for own in jobs]
+    return mean_or_none(
+        [None if run is None else read_json(run / REPORT)["metrics"]["valid"][job.metric] for run in done]
+    )
+
+
+def _finding(job: SearchJob, study: Any, optuna: Any) -> Finding:
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state is optuna.trial.TrialState.COMPLETE]
+    if not trials:
+        raise DataError("no trial has a result", hint="look at what failed: adasparse runs ls")
+    sign = 1 if job.metric is Metric.log_loss else -1
+    ordered = sorted(trials, key=lambda trial: (sign * trial.value, trial.number))
+    name = f"valid {job.metric}"
+    rows = [{"trial": trial.number, name: float(trial.value), **trial.params} for trial in ordered]
+    best = " ".join(f"{key}={value}" for key, value in ordered[0].params.items())
+    return Finding(
+        name="hpo",
+        title="Search over settings",
+        question=f"Which values of {', '.join(job.space)} are best by {name}?",
+        answers=(
+            f"Best of {len(trials)} trials: {best} ({ordered[0].value:.4f}).",
+            f"To judge it on the test split: `adasparse train {' '.join(job.words)} {best} --seeds 5`",
+        ),
+        tables=(Table(name="trials", title="Trials, the best first", rows=rows),),
+        notes=(f"Mean over {job.seeds} seed{'s' * (job.seeds > 1)}; the test split was not looked at.",),
+    )
+
+
+def _distribution(optuna: Any, kind: Choice | Interval) -> Any:
+    if isinstance(kind, Choice):
+        return optuna.distributions.CategoricalDistribution(kind.values)
+    if kind.whole:
+        return optuna.distributions.IntDistribution(int(kind.low), int(kind.high), log=kind.logarithmic)
+    return optuna.distributions.FloatDistribution(kind.low, kind.high, log=kind.logarithmic)
+
+
+def _first(kind: Choice | Interval) -> str:
+    return str(kind.values[0]) if isinstance(kind, Choice) else str(int(kind.low) if kind.whole else kind.low)

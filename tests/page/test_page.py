@@ -1,0 +1,164 @@
+"""The page: complete, escaped, self-contained; and in a real browser it draws, sorts and filters without an error."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adasparse_cli.findings import Figure, Finding, Table, cell
+from adasparse_cli.page.write import Page, embedded, page_text
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EVIL = "<script>alert('x')</script> & \"quotes\" </script>"
+ROWS = [
+    {"domain": "b/2", "rows": 5, "AUC": 0.7, "note": EVIL},
+    {"domain": "a/10", "rows": 1200, "AUC": None, "note": "plain"},
+    {"domain": "a/9", "rows": 30, "AUC": 0.55, "note": "other"},
+]
+
+
+def page() -> Page:
+    table = Table(name="long", title="Every <domain>", rows=ROWS, long=True)
+    figure = Figure(
+        name="plot",
+        title="A plot of <b>",
+        summary="what it shows",
+        traces=[{"type": "scatter", "x": [1, 2], "y": [3, 4], "name": html.escape(EVIL)}],
+        layout={"xaxis": {"title": {"text": "x"}}},
+    )
+    finding = Finding(
+        name="first",
+        title="First",
+        question=f"Is {EVIL} safe?",
+        answers=["type `adasparse train`"],
+        tables=[table],
+        figures=[figure],
+    )
+    return Page(
+        title=f"Title {EVIL}",
+        lead="lead",
+        facts={"data": EVIL},
+        findings=[finding, Finding(name="b", title="Second", question="")],
+    )
+
+
+def test_text_from_data_is_escaped_everywhere() -> None:
+    text = page_text(page())
+    assert "<script>alert" not in text
+    assert "<code>adasparse train</code>" in text
+    assert html.escape("<script>alert('x')</script>", quote=False)[:12] in text
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    """Truth: no element of the page itself names another place; plotly's own code holds addresses, but loads none."""
+    text = page_text(page())
+    own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"(?:src|href)=[\"'](?!#)", own)
+    assert "@import" not in own
+    assert "url(" not in own
+
+
+def test_embedded_json_can_end_no_script_and_comes_back_as_it_was() -> None:
+    value: Any = {"a": [EVIL, 1.5, None]}
+    text = embedded(value)
+    assert "<" not in text
+    assert json.loads(text) == value
+    with pytest.raises(ValueError, match="JSON"):
+        embedded(float("nan"))
+
+
+def test_a_page_without_plots_carries_no_plotly() -> None:
+    plain = Page(title="t", lead="l", facts={}, findings=[Finding(name="a", title="A", question="")])
+    assert len(page_text(plain)) < 30_000 < len(page_text(page()))
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "text"),
+    [
+        (None, "", "n/a"),
+        (float("nan"), "", "n/a"),
+        (True, "", "yes"),
+        (1234567, "", "1,234,567"),
+        (0.12345, "", "0.1235"),
+        (12.345, "cut, %", "12.3"),
+        (3.21, "seconds per run", "3.2"),
+        (12345.6, "", "12,346"),
+        ("text", "", "text"),
+    ],
+)
+def test_values_are_written_as_a_person_reads_them(value: Any, column: str, text: str) -> None:
+    assert cell(value, column) == text
+
+
+SCRIPT = """
+<script>
+window.addEventListener("load", () => setTimeout(() => {
+  const table = document.getElementById("table-first-long");
+  const column = (k) => [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[k].textContent.trim());
+  const seen = { errors: window.seenErrors };
+  const click = (k) => table.tHead.rows[0].cells[k].querySelector("button").click();
+  click(0); seen.text = column(0);
+  click(1); seen.down = column(1);
+  click(1); seen.up = column(1);
+  click(2); seen.missing = column(2);
+  click(2); seen.missingUp = column(2);
+  const input = document.querySelector("input[type=search]");
+  const type = (text) => { input.value = text; input.dispatchEvent(new Event("input")); return column(0); };
+  seen.filtered = type("a/");
+  seen.condition = type("rows > 20");
+  seen.count = document.querySelector(".count").textContent;
+  const before = document.documentElement.dataset.theme;
+  document.getElementById("theme").click();
+  seen.theme = before !== document.documentElement.dataset.theme;
+  seen.drawn = document.querySelectorAll(".plot .main-svg").length > 0;
+  seen.wide = document.documentElement.scrollWidth <= window.innerWidth + 1;
+  const place = document.createElement("pre");
+  place.id = "seen"; place.textContent = JSON.stringify(seen);
+  document.body.append(place);
+}, 500));
+</script>
+"""
+EARLY = "<script>window.seenErrors = []; window.addEventListener('error', (e) => window.seenErrors.push(String(e.message)));</script>"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_in_a_browser_it_draws_sorts_and_filters_without_an_error(tmp_path: Path, width: int) -> None:
+    text = page_text(page()).replace("<body>", f"<body>{EARLY}", 1).replace("</body>", f"{SCRIPT}</body>", 1)
+    path = tmp_path / "page.html"
+    path.write_text(text, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as profile:
+        assert CHROMIUM is not None
+        done = subprocess.run(
+            [
+                CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", f"--window-size={width},900",
+                "--virtual-time-budget=10000", "--dump-dom", path.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, flags=re.DOTALL)
+    assert found is not None
+    seen = json.loads(html.unescape(found.group(1)))
+    assert seen.pop("errors") == []
+    assert seen == {
+        "text": ["a/9", "a/10", "b/2"],
+        "down": ["1,200", "30", "5"],
+        "up": ["5", "30", "1,200"],
+        "missing": ["0.7000", "0.5500", "n/a"],
+        "missingUp": ["0.5500", "0.7000", "n/a"],
+        "filtered": ["a/9", "a/10"],
+        "condition": ["a/9", "a/10"],
+        "count": "2 of 3 rows",
+        "theme": True,
+        "drawn": True,
+        "wide": True,
+    }
