@@ -46,7 +46,9 @@ def write_report(source: Source, output: Path | None = None) -> Path:
         "seeds": ", ".join(map(str, comparison.seeds)),
     }
     lead = source.question if len(comparison.arms) > 1 else "One arm: nothing is compared."
-    page = Page(title=source.title, lead=lead, facts=facts, findings=[*findings_of(source), *stored_findings(source)])
+    # an analysis that was asked for by itself takes the place of the page's own
+    findings = {finding.name: finding for finding in (*findings_of(source), *stored_findings(source))}
+    page = Page(title=source.title, lead=lead, facts=facts, findings=list(findings.values()))
     path = output or source.folder / PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page_text(page))

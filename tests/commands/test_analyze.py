@@ -1,0 +1,150 @@
+"""Analyses and pages as a person asks for them, on a small twin trained once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from adasparse_cli.jobs.run_folder import DONE
+from tests.commands.typing_in import adasparse
+
+TINY = ("data.rows=12000", "network.hidden=[16,8]", "loop.batch_size=256", "network.embedding_width=4", "loop.epochs=2")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of dnn and of fusion, trained in this process, so that studies find them done."""
+    folder = tmp_path_factory.mktemp("analyses")
+    for words in (("--model", "dnn"), ("--mode", "fusion")):
+        adasparse(folder, "train", *words, "--seeds", "2", *TINY, "threads=1")
+    return folder
+
+
+def runs_of(home: Path, label: str) -> list[str]:
+    return [str(path.parent.relative_to(home)) for path in sorted(home.glob(f"runs/twin/{label}/*/{DONE}"))]
+
+
+def test_a_study_finds_what_train_has_done_and_becomes_a_page(home: Path) -> None:
+    done = adasparse(home, "compare", "--models", "dnn,adasparse", "--seeds", "2", *TINY)
+    assert "runs done" not in done.stderr
+    assert len(runs_of(home, "dnn")) == len(runs_of(home, "adasparse-fusion")) == 2
+    adasparse(home, "analyze", "exposure", "--bins", "2")
+    shown = adasparse(home, "report").stdout
+    page = (home / shown.split("report: ")[1].strip()).read_text(encoding="utf-8")
+    for section in ("verdict", "curves", "exposure", "calibration", "sparsity", "domains", "settings", "reproduction"):
+        assert f'<section id="{section}">' in page
+    assert page.count('<section id="exposure">') == 1
+    assert "model.pruner.rank" in page
+
+
+def test_runs_that_are_named_are_compared_by_what_sets_them_apart(home: Path) -> None:
+    done = adasparse(home, "report", *runs_of(home, "dnn"), *runs_of(home, "adasparse-fusion"), "-o", "page.html")
+    assert "page.html" in done.stdout
+    page = (home / "page.html").read_text(encoding="utf-8")
+    assert "dnn against adasparse-fusion" in page
+    one = adasparse(home, "report", runs_of(home, "dnn")[0], "-o", "one.html")
+    assert "one.html" in one.stdout
+    uneven = adasparse(home, "report", *runs_of(home, "dnn"), runs_of(home, "adasparse-fusion")[0], code=3)
+    assert "no run with seed 1" in uneven.stderr
+
+
+def test_a_run_is_made_again_from_its_own_settings(home: Path) -> None:
+    """The command that the page gives; the new run's metrics are those of the first."""
+    run = Path(runs_of(home, "dnn")[0])
+    again = json.loads(adasparse(home, "train", "--config", str(run / "config.yaml"), "--json").stdout)
+    assert again["metrics"] == json.loads((home / run / "report.json").read_text())["metrics"]
+
+
+def test_overlap_of_the_newest_run_by_itself_and_of_named_domains(home: Path) -> None:
+    found = json.loads(
+        adasparse(home, "analyze", "overlap", "--min-rows", "15", "--permutations", "99", "--json").stdout
+    )
+    assert found["name"] == "overlap"
+    kinds = {row["similarity"] for row in found["tables"][0]["rows"]}
+    assert len(kinds) == 5
+    names = [
+        row["domain"] for row in next(table for table in found["tables"] if table["name"] == "most-and-least")["rows"]
+    ]
+    named = adasparse(home, "analyze", "overlap", "--min-rows", "15", "--domain", names[0], "--domain", names[-1])
+    assert "Overlap of" in named.stdout
+    (folder,) = home.glob("runs/twin/adasparse-fusion/*/findings/overlap")
+    with (folder / "pairs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    domains = {row["domain"] for row in rows} | {row["other"] for row in rows}
+    assert len(rows) == len(domains) * (len(domains) - 1) // 2
+    assert "no weight factors" in adasparse(home, "analyze", "overlap", runs_of(home, "dnn")[0], code=2).stderr
+    assert (
+        "no domain '7/7/7'"
+        in adasparse(home, "analyze", "overlap", "--domain", "7/7/7", "--domain", "x", code=2).stderr
+    )
+    assert "lower --min-rows" in adasparse(home, "analyze", "overlap", "--min-rows", "999999", code=3).stderr
+
+
+def test_auctions_against_itself_change_nothing_and_logs_without_truth_are_refused(home: Path) -> None:
+    run = runs_of(home, "dnn")[0]
+    rows = list(
+        csv.DictReader(
+            io.StringIO(adasparse(home, "analyze", "abtest", run, run, "--auctions", "5000", "--csv").stdout)
+        )
+    )
+    assert [float(row["change, %"]) for row in rows] == [0.0, 0.0, 0.0]
+    truth = home / "data/twin/truth/rows.parquet"
+    hidden = truth.rename(truth.with_suffix(".away"))
+    try:
+        refused = adasparse(home, "analyze", "abtest", run, run, code=3)
+    finally:
+        hidden.rename(truth)
+    assert "is not known" in refused.stderr
+    assert "candidates and bids" in refused.stderr
+
+
+def test_a_ladder_of_domains_prepares_trains_and_recommends(home: Path) -> None:
+    words = (
+        "analyze",
+        "domains",
+        *TINY[:4],
+        "loop.max_steps=10",
+        "--fields",
+        "user_gender_id,user_age_level",
+        "--seeds",
+        "1",
+    )
+    found = json.loads(adasparse(home, *words, "--json").stdout)
+    rows = found["tables"][0]["rows"]
+    assert [row["rung"] for row in rows] == ["one domain", "user_gender_id", "+ user_age_level"]
+    assert rows[0]["domains"] == 1
+    assert rows[1]["domains"] < rows[2]["domains"]
+    assert any(answer.startswith("Recommended") for answer in found["answers"])
+    assert (home / "data" / "twin-by-user_gender_id" / "manifest.json").exists()
+    before = sorted(home.glob("runs/*/*/*"))
+    adasparse(home, *words)
+    assert sorted(home.glob("runs/*/*/*")) == before
+    page = adasparse(home, "report", "domains-twin").stdout
+    assert "report.html" in page
+    assert "no categorical field" in adasparse(home, "analyze", "domains", *TINY, "--fields", "item_idd", code=2).stderr
+
+
+def test_a_plan_is_shown_before_hours_are_spent(tmp_path: Path) -> None:
+    assert "Sparsity intervals" in adasparse(tmp_path, "analyze", "sparsity", "--dry-run").stdout
+    plan = adasparse(tmp_path, "reproduce", "--dry-run").stdout
+    assert "reproduce-control" in plan
+    assert "27" in plan
+    assert "quick, full" in adasparse(tmp_path, "reproduce", "--profile", "instant", code=2).stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_every_claim_gets_a_verdict_and_the_same_words_train_nothing_more(tmp_path: Path) -> None:
+    words = ("reproduce", *TINY[:4], "--seeds", "2", "--workers", "2", "--json")
+    claims = json.loads(adasparse(tmp_path, *words).stdout)
+    assert [claim["claim"] for claim in claims] == [
+        "modes", "baselines", "domain", "control", "number-of-domains", "overlap", "exposure", "sparsity", "online",
+    ]  # fmt: skip
+    assert {claim["verdict"] for claim in claims} <= {"holds", "does not hold", "undecided"}
+    before = sorted(tmp_path.glob("runs/*/*/*"))
+    assert json.loads(adasparse(tmp_path, *words).stdout) == claims
+    assert sorted(tmp_path.glob("runs/*/*/*")) == before
