@@ -19,13 +19,13 @@ Source: ours. Generalised second price as in Edelman et al., American Economic R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adasparse_cli.analysis.statistics import LEVEL, Difference, Gaps, difference_of, jackknife
+from adasparse_cli.analysis.statistics import LEVEL, Difference, Gaps, Moves, difference_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Change:
     """A figure in both arms, and B over A less 1 with its 95 % interval (NaN where it cannot be had).
 
     Args:
-        of_domains: what each domain adds to the relative change. shares: its share of the auctions.
+        of_domains: how far the relative change moves when a domain is left out.
     """
 
     name: str
@@ -54,8 +54,7 @@ class Change:
     relative: float
     low: float
     high: float
-    of_domains: Floats
-    shares: Floats
+    of_domains: Moves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +91,8 @@ def trial(
 
     Args:
         domains: of each row. truth: its true rate. scores_a, scores_b: each arm's predicted rate, in (0, 1).
-        candidates: K; domains with fewer rows take no part.
+        candidates: K, at least 2; domains with fewer rows take no part. Rows are drawn with replacement, so that one may
+            stand against itself, under another bid.
         bid_spread: standard deviation of log b; its median is 1.
     """
     order = np.argsort(domains, kind="stable")
@@ -150,18 +150,16 @@ def _change(name: str, a: tuple[Floats, Floats], b: tuple[Floats, Floats], weigh
 
     A domain's effect on Σn/Σm is (n_d − R m_d)/Σm, and on the relative change the difference of both, over A.
     """
-    values = [
-        numerators.sum() / denominators.sum() if denominators.sum() else float("nan")
-        for numerators, denominators in (a, b)
-    ]
+    sums = [(float(numerators.sum()), float(denominators.sum())) for numerators, denominators in (a, b)]
+    values = [numerator / denominator if denominator else float("nan") for numerator, denominator in sums]
+    relative = values[1] / values[0] - 1 if values[0] else float("nan")
     effects = [
-        (numerators - value * denominators) / max(denominators.sum(), 1e-300)
-        for value, (numerators, denominators) in zip(values, (a, b), strict=True)
+        (numerators - value * denominators) / (total or float("nan"))
+        for value, (numerators, denominators), (_, total) in zip(values, (a, b), sums, strict=True)
     ]
-    relative = values[1] / values[0] - 1
-    of_domains = (effects[1] - (1 + relative) * effects[0]) / values[0]
-    shares = weights / max(weights.sum(), 1.0)
-    variance, freedom = jackknife(of_domains, shares)
+    of_domains = (effects[1] - (1 + relative) * effects[0]) / (values[0] or float("nan"))
+    moves = Moves.of(np.arange(len(weights)), of_domains, weights / max(weights.sum(), 1.0))
+    variance, freedom = moves.variance()
     reach = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * variance**0.5
     return Change(
         name=name,
@@ -170,13 +168,12 @@ def _change(name: str, a: tuple[Floats, Floats], b: tuple[Floats, Floats], weigh
         relative=float(relative),
         low=float(relative - reach),
         high=float(relative + reach),
-        of_domains=of_domains,
-        shares=shares,
+        of_domains=moves,
     )
 
 
 def over_seeds(changes: Sequence[Change]) -> Difference:
     """The mean relative change of several pairs of runs in the same auctions, with the chance of domains and of seeds."""
-    mean = np.mean([change.of_domains for change in changes], axis=0)
-    of_seeds = np.array([change.relative for change in changes])
-    return difference_of(Gaps(of_seeds=of_seeds, of_rows=(jackknife(mean, changes[0].shares),)))
+    first = changes[0].of_domains
+    mean = replace(first, moves=np.mean([change.of_domains.moves for change in changes], axis=0))
+    return difference_of(Gaps(of_seeds=np.array([change.relative for change in changes]), of_rows=(mean,)))

@@ -53,6 +53,8 @@ def bins_of(train_rows: NDArray[Any], present: NDArray[Any], number: int, *, log
     """
     result = np.full(len(train_rows), -1, dtype=np.int64)
     own = np.flatnonzero(present)
+    if not len(own):
+        return result
     if logarithmic:
         size = np.log1p(train_rows[own].astype(np.float64))
         edges = np.linspace(size.min(), size.max(), number + 1)[1:-1]

@@ -45,7 +45,7 @@ def key_similarity(keys: Sequence[Sequence[str]]) -> Floats:
 
 
 def feature_similarity(field_ids: NDArray[np.int32], domains: Integers, chosen: Integers) -> Floats:
-    """Closeness of the distributions of values.
+    """Closeness of the distributions of values; NaN for a domain without rows.
 
     Args:
         field_ids: rows × fields, single-valued. domains: of each row. chosen: the domains compared.
@@ -53,7 +53,8 @@ def feature_similarity(field_ids: NDArray[np.int32], domains: Integers, chosen: 
     distances = []
     for column in field_ids.T:
         counts = _counts(column, domains, chosen, FEATURE_VALUES, rest=True)
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        total = counts.sum(1, keepdims=True)
+        shares = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
         distances.append(cdist(shares, shares, "cityblock") / 2)
     return np.asarray(1.0 - np.mean(distances, axis=0))
 
@@ -64,7 +65,7 @@ def label_similarity(
     """Correlation of how values do in a domain against how they do elsewhere; 0 where a domain has nothing to say."""
     positive = labels > 0.5
     base = positive.mean()
-    rows = np.bincount(domains, minlength=int(domains.max()) + 1).astype(np.float64)
+    rows = np.bincount(domains, minlength=int(max(domains.max(), chosen.max())) + 1).astype(np.float64)
     hits = np.bincount(domains[positive], minlength=len(rows)).astype(np.float64)
     lift = ((hits + SHRINKAGE) / (rows * base + SHRINKAGE))[chosen]
     parts = []
@@ -78,7 +79,7 @@ def label_similarity(
     table = np.concatenate(parts, axis=1)
     table = table - table.mean(1, keepdims=True)
     length = np.sqrt((table**2).sum(1, keepdims=True))
-    unit = np.divide(table, length, out=np.zeros_like(table), where=length > 0)
+    unit = np.divide(table, length, out=np.zeros_like(table), where=length > 1e-9)
     return np.asarray(unit @ unit.T)
 
 
@@ -124,7 +125,7 @@ def mantel(
 
 def _ranks(matrix: Floats, pairs: tuple[Integers, Integers]) -> Floats:
     """Centred ranks of the pairs in a symmetric matrix with a diagonal of 0; all 0 if no pair differs."""
-    ranks = rankdata(matrix[pairs])
+    ranks = rankdata(np.round(matrix[pairs], 12))  # what differs by rounding alone is tied
     centred = np.zeros_like(matrix)
     centred[pairs] = ranks - ranks.mean()
     return centred + centred.T

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,16 +131,43 @@ def placements(labels: Floats, scores: NDArray[Any], groups: Integers) -> Floats
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moves:
+    """How far a figure moves when a cluster is left out: u_c / (1 − w_c).
+
+    Args:
+        clusters: ids. shares: w_c, which add up to 1.
+    """
+
+    clusters: Integers
+    moves: Floats
+    shares: Floats
+
+    @classmethod
+    def of(cls, clusters: Integers, effects: Floats, shares: Floats) -> Self:
+        """From u_c; a cluster that is everything cannot be left out, and moves by NaN."""
+        rest = np.where(shares < 1, 1 - shares, np.nan)
+        return cls(clusters=clusters, moves=effects / rest, shares=shares)
+
+    def variance(self) -> tuple[float, float]:
+        """(C − 1)/C Σ moves², and its degrees of freedom; NaN where there are not two clusters."""
+        number = int((self.shares > 0).sum())
+        if number < 2:
+            return float("nan"), 1.0
+        variance = float((self.moves**2).sum() * (number - 1) / number)
+        return variance, max(float(1 / (self.shares**2).sum() - 1), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gaps:
     """How far an arm is from the baseline in one metric.
 
     Args:
         of_seeds: per seed T(arm, s) − T(baseline, s).
-        of_rows: variances that the chance of test rows adds, each with its degrees of freedom.
+        of_rows: what clusters add, in parts that have no cluster in common.
     """
 
     of_seeds: Floats
-    of_rows: tuple[tuple[float, float], ...]
+    of_rows: tuple[Moves, ...]
 
 
 def compare(
@@ -160,7 +187,7 @@ def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]]
     """How far every arm but the baseline is from it."""
     found = {arm: [influences(metric, rows, logits) for logits in seeds] for arm, seeds in arms.items()}
     base = found.pop(baseline)
-    clusters = np.unique(rows.clusters, return_inverse=True)[1]
+    ids, clusters = np.unique(rows.clusters, return_inverse=True)
     shares = _shares(metric, rows, clusters)
     result = {}
     for arm, own in found.items():
@@ -168,23 +195,34 @@ def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]]
         of_clusters = np.bincount(clusters, weights=spread, minlength=len(shares))
         result[arm] = Gaps(
             of_seeds=np.array([a - b for (a, _), (b, _) in zip(own, base, strict=True)]),
-            of_rows=(jackknife(of_clusters.astype(np.float64), shares),),
+            of_rows=(Moves.of(ids, of_clusters.astype(np.float64), shares),),
         )
     return result
 
 
 def contrast(one: Gaps, other: Gaps) -> Difference:
-    """Whether the gap is another on these rows than on those: one − other, of clusters that have no row in common."""
-    return difference_of(Gaps(of_seeds=one.of_seeds - other.of_seeds, of_rows=(*one.of_rows, *other.of_rows)))
+    """Whether the gap is another on these rows than on those: one − other. A cluster may have rows on both sides."""
+    (a,), (b,) = one.of_rows, other.of_rows
+    of_seeds = one.of_seeds - other.of_seeds
+    if not len(np.intersect1d(a.clusters, b.clusters)):
+        return difference_of(Gaps(of_seeds=of_seeds, of_rows=(a, b)))
+    ids = np.union1d(a.clusters, b.clusters)
+    moves, shares = np.zeros(len(ids)), np.zeros(len(ids))
+    for sign, side in ((1.0, a), (-1.0, b)):
+        place = np.searchsorted(ids, side.clusters)
+        moves[place] += sign * side.moves
+        shares[place] += side.shares / 2
+    return difference_of(Gaps(of_seeds=of_seeds, of_rows=(Moves(clusters=ids, moves=moves, shares=shares),)))
 
 
 def difference_of(found: Gaps) -> Difference:
     """Δ with its interval, not yet corrected for the number of arms (`p_holm` is `p`)."""
     of_seeds = found.of_seeds
     difference, nan = float(of_seeds.mean()), float("nan")
-    if len(of_seeds) < 2 or not np.isfinite([difference, *(variance for variance, _ in found.of_rows)]).all():
+    of_rows = [part.variance() for part in found.of_rows]
+    if len(of_seeds) < 2 or not np.isfinite([difference, *(variance for variance, _ in of_rows)]).all():
         return Difference(difference=difference, low=nan, high=nan, p=nan, p_holm=nan, detectable=nan)
-    parts = [*found.of_rows, (float(of_seeds.var(ddof=1) / len(of_seeds)), float(len(of_seeds) - 1))]
+    parts = [*of_rows, (float(of_seeds.var(ddof=1) / len(of_seeds)), float(len(of_seeds) - 1))]
     error = sum(variance for variance, _ in parts) ** 0.5
     if error == 0.0:
         return Difference(difference=difference, low=difference, high=difference, p=1.0, p_holm=1.0, detectable=0.0)
@@ -215,19 +253,6 @@ def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:
     sums = np.bincount(clusters, weights=weighed).astype(np.float64)
     shares: Floats = sums / max(float(sums.sum()), 1.0)
     return shares
-
-
-def jackknife(of_clusters: Floats, shares: Floats) -> tuple[float, float]:
-    """Variance of a sum of clusters' effects u_c, and its degrees of freedom; NaN where there are not two of them.
-
-    Args:
-        of_clusters: u_c. shares: w_c, which add up to 1.
-    """
-    number = int((shares > 0).sum())
-    if number < 2:
-        return float("nan"), 1.0
-    variance = float(((of_clusters / (1 - shares)) ** 2).sum() * (number - 1) / number)
-    return variance, max(float(1 / (shares**2).sum() - 1), 1.0)
 
 
 def holm(p: Sequence[float]) -> list[float]:

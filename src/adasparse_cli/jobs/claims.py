@@ -12,7 +12,7 @@ import polars as pl
 
 from adasparse_cli.analysis.abtest import over_seeds, trial
 from adasparse_cli.analysis.exposure import exposure
-from adasparse_cli.analysis.overlap import activity, overlap
+from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.statistics import Difference, compare
 from adasparse_cli.analysis.verdict import Verdict, alike, better, corrected, no_worse, together
 from adasparse_cli.choices import Split
@@ -28,6 +28,7 @@ from adasparse_cli.jobs.train import trained_model
 from adasparse_cli.jobs.wording import interval, known
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.training.activity import activity
 from adasparse_cli.training.dataset import load_rows, load_shape
 from adasparse_cli.training.machine import chosen_device
 
@@ -197,11 +198,12 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
             model, rows, num_domains=saved.manifest.num_all_domains, batch_size=saved.job.loop.evaluation_batch_size
         )
         if chosen is None or similar is None:
-            chosen = np.flatnonzero(found.rows >= minimum_rows)
+            domains = read_domains(saved.data_folder)
+            chosen = np.flatnonzero((found.rows >= minimum_rows) & (domains["train_rows"].to_numpy() > 0))
             if len(chosen) < 3:
                 return []
             train = load_rows(saved.data_folder, saved.manifest, Split.train, device=device)
-            similar = similarities(saved, train, read_domains(saved.data_folder), chosen)
+            similar = similarities(saved, train, domains, chosen)
         closeness.append(overlap(found.all_layers()[chosen], prunes=found.prunes).closeness)
     assert chosen is not None
     assert similar is not None

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adasparse_cli.analysis.overlap import Activity, Overlap, activity, clustered, overlap
+from adasparse_cli.analysis.overlap import Overlap, clustered, overlap
 from adasparse_cli.analysis.similarity import (
     Mantel,
     feature_similarity,
@@ -31,6 +31,7 @@ from adasparse_cli.jobs.train import trained_model
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.prepared import read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
+from adasparse_cli.training.activity import Activity, activity
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
 from adasparse_cli.training.machine import chosen_device, set_threads
 
@@ -92,7 +93,8 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
     names = domains.select(
         pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator="/")
     ).to_series().to_list()  # fmt: skip
-    chosen = np.flatnonzero(found.rows >= job.minimum_rows)
+    # a domain new to this split has no training rows to be alike by
+    chosen = np.flatnonzero((found.rows >= job.minimum_rows) & (domains["train_rows"].to_numpy() > 0))
     if len(chosen) < 3:
         raise DataError(
             f"{len(chosen)} domains have {job.minimum_rows} rows in the {job.split} split, three are needed",
