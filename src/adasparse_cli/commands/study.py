@@ -156,7 +156,10 @@ def show_study(report: StudyReport, form: Format) -> None:
                 title=f"{name}, difference to {comparison.baseline}",
                 form=form,
             )
-        _say_what_is_real(table, comparison.baseline)
+        _say_what_is_real(table, comparison.baseline, form)
+    cut = comparison.sparsity()
+    if cut:
+        show(cut, title="Share of neurons cut, by layer", form=form)
     if form is Format.text:
         say(f"study: {report.folder}")
         say(f"next: adasparse report {report.folder.name}    for a page with plots")
@@ -196,6 +199,7 @@ def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
         "GAUC by domain": _spread(row, "gauc_domain"),
         "AUC": _spread(row, "auc"),
         "log loss": _spread(row, "log_loss"),
+        "GAUC, valid": row["valid_gauc_domain"],
         "multiply-adds per row": row["multiply_adds"],
     }
 
@@ -224,14 +228,17 @@ def _spread(row: Mapping[str, Any], metric: str) -> str:
     return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
 
 
-def _say_what_is_real(table: Sequence[Mapping[str, Any]], baseline: str) -> None:
+def _say_what_is_real(table: Sequence[Mapping[str, Any]], baseline: str, form: Format) -> None:
+    """Text and Markdown can hold sentences; in LaTeX they are comments."""
     better = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
     worse = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
     others = [row["arm"] for row in table if row["arm"] not in (*better, *worse, baseline)]
-    say(
-        "intervals cover the chance of seeds and of test rows; real: 0 is excluded after Holm's correction over all arms"
-    )
-    say("(p < 0.05); detectable: the smallest true difference that such a study would have found with a chance of 80 %")
+    mark = {Format.markdown: "- ", Format.latex: "% "}.get(form, "")
     for what, arms in (("better than", better), ("worse than", worse), ("undecided against", others)):
         if arms:
-            say(f"GAUC by domain, {what} {baseline}: {', '.join(arms)}")
+            say(f"{mark}GAUC by domain, {what} {baseline}: {', '.join(arms)}")
+    say(
+        f"{mark}Intervals cover the chance of seeds and of test rows. Real: 0 is excluded after Holm's correction over all arms "
+        "(p < 0.05). Detectable: the smallest true difference that such a study would have found with a chance of 80 %."
+    )
+    say("")

@@ -83,6 +83,34 @@ class Comparison:
         base = self._mean(self.baseline, "auc", "test")
         return [self._row(arm.name, base) for arm in self.arms]
 
+    def pruning(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """The arms whose networks are pruned, with what their reports say of it, one per seed."""
+        found = {
+            arm: [one["sparsity"] for one in reports if one.get("sparsity")] for arm, reports in self.reports.items()
+        }
+        return {arm: own for arm, own in found.items() if own and (own[0]["interval"] or any(own[0].get("test", ())))}
+
+    def sparsity(self) -> list[dict[str, Any]]:
+        """One row per pruned arm and layer: the share of neurons cut, mean and range over seeds."""
+        rows = []
+        for arm, found in self.pruning().items():
+            asked = found[0]["interval"]
+            for k, layer in enumerate(found[0]["layers"]):
+                kept = [100 * float(one["test"][k]) for one in found]
+                ended = [100 * float(one["at_end"][k]) for one in found if one["at_end"]]
+                rows.append(
+                    {
+                        "arm": arm,
+                        "layer": layer,
+                        "interval asked for": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
+                        "at the end of training, %": float(np.mean(ended)) if ended else None,
+                        "over seeds": f"{min(ended):.1f} – {max(ended):.1f}" if ended else None,
+                        "of kept weights on test rows, %": float(np.mean(kept)),
+                        "over seeds ": f"{min(kept):.1f} – {max(kept):.1f}",
+                    }
+                )
+        return rows
+
     def _row(self, arm: str, base_auc: float | None) -> dict[str, Any]:
         row: dict[str, Any] = {"arm": arm, "seeds": len(self.reports[arm])}
         for metric in COMPARED:

@@ -380,30 +380,12 @@ def _reliability(labels: np.ndarray, seeds: Sequence[np.ndarray]) -> tuple[list[
 
 def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
     """Share of neurons cut, by layer and by domain."""
-    gated = {arm: found for arm, found in comparison.reports.items() if found and found[0].get("sparsity")}
-    pruning = {arm: found for arm, found in gated.items() if found[0]["sparsity"]["interval"] or _cuts(found[0])}
+    pruning = comparison.pruning()
     if not pruning:
         return None
-    rows, traces = [], []
+    traces = []
     for k, (arm, found) in enumerate(pruning.items()):
-        layers = found[0]["sparsity"]["layers"]
-        asked = found[0]["sparsity"]["interval"]
-        kept = [[report["sparsity"]["test"][layer] for report in found] for layer in range(len(layers))]
-        ended = [
-            [(report["sparsity"]["at_end"] or [None] * len(layers))[layer] for report in found]
-            for layer in range(len(layers))
-        ]
-        for name, own, last in zip(layers, kept, ended, strict=True):
-            rows.append(
-                {
-                    "arm": arm,
-                    "layer": name,
-                    "cut in test rows, %": round(100 * float(np.mean(own)), 1),
-                    "least to most over seeds": f"{100 * min(own):.1f} – {100 * max(own):.1f}",
-                    "at the end of training, %": None if None in last else round(100 * float(np.mean(last)), 1),
-                    "interval asked for": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
-                }
-            )
+        layers = found[0]["layers"]
         style = Style.of(k)
         traces.append(
             {
@@ -411,7 +393,7 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
                 "mode": "lines+markers",
                 "name": html.escape(arm),
                 "x": layers,
-                "y": [float(np.mean(own)) for own in kept],
+                "y": [float(np.mean([one["test"][layer] for one in found])) for layer in range(len(layers))],
                 "line": {"color": style.colour, "dash": style.dash},
                 "marker": {"symbol": style.mark, "size": 9},
             }
@@ -431,13 +413,9 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
         name="sparsity",
         title="Sparsity",
         question="How much is cut, in which layer, for which domain?",
-        tables=[Table(name="layers", title="By layer", rows=rows)],
+        tables=[Table(name="layers", title="By layer", rows=comparison.sparsity())],
         figures=[*figures, *([heat] if heat else [])],
     )
-
-
-def _cuts(report: Mapping[str, Any]) -> bool:
-    return any(share > 0 for share in report["sparsity"].get("test", []))
 
 
 def _domain_heat(comparison: Comparison, domains: pl.DataFrame, arm: str, number: int = 30) -> Figure | None:
