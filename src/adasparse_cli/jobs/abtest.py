@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import polars as pl
 from adasparse_cli.analysis.abtest import Trial, trial
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import DataError
-from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.jobs.figures import by_exposure, exposure_layout
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.wording import known
@@ -123,26 +123,20 @@ def _finding(job: AbTestJob, found: Trial) -> Finding:
             names, found.domains[held], found.auctions[held], of_a, of_b, strict=True
         )
     ]
-    style = Style.of(0)
+    marks = by_exposure(
+        0,
+        "domains",
+        [row["training rows"] for row in by_domain],
+        [row["change, %"] for row in by_domain],
+        [row["domain"] for row in by_domain],
+        unit=" %",
+    )
     figure = Figure(
         name="uplift",
         title="Change of CTR by domain, against its training rows",
         summary="Each mark is a domain; above 0 B shows ads that are clicked more.",
-        traces=[
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [max(row["training rows"], 1) for row in by_domain],
-                "y": [row["change, %"] for row in by_domain],
-                "text": [html.escape(row["domain"]) for row in by_domain],
-                "marker": {"color": style.colour, "symbol": style.mark, "size": 7, "opacity": 0.7},
-                "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.1f} %<extra></extra>",
-            }
-        ],
-        layout={
-            "xaxis": {"type": "log", "title": {"text": "training rows"}},
-            "yaxis": {"title": {"text": "CTR of B over A, %"}, "zeroline": True, "zerolinewidth": 2},
-        },
+        traces=[marks],
+        layout=exposure_layout("CTR of B over A, %"),
     )
     return Finding(
         name="abtest",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 import polars as pl
 
 from adasparse_cli.analysis.exposure import Exposure, exposure
 from adasparse_cli.errors import DataError
-from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.comparison import Comparison, domain_table
+from adasparse_cli.jobs.figures import by_exposure, exposure_layout
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.source import Source
 from adasparse_cli.jobs.wording import interval, known
@@ -54,30 +54,17 @@ def exposure_finding(
     both = domains.filter(pl.col(f"AUC {base}").is_not_null())
     others = [arm for arm in comparison.logits if arm != base]
     for k, arm in enumerate(others):
-        style = Style.of(k)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": html.escape(arm),
-                "x": [max(rows, 1) for rows in both["train_rows"]],
-                "y": (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list(),
-                "text": [html.escape(name) for name in both["name"]],
-                "marker": {"symbol": style.mark, "color": style.colour, "opacity": 0.6, "size": 7},
-                "visible": True if k == len(others) - 1 or len(others) == 1 else "legendonly",
-                "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.4f}<extra></extra>",
-            }
-        )
+        gap = (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list()
+        marks = by_exposure(k, arm, both["train_rows"].to_list(), gap, both["name"].to_list())
+        # one arm at a time can be read; the legend switches on the others
+        traces.append({**marks, "visible": True if k == len(others) - 1 else "legendonly"})
     figure = Figure(
         name="domains",
         title=f"AUC of each domain less that of {base}, against its training rows",
         summary="Each mark is a domain with both classes in the test split; small domains scatter widely by chance. "
         "The legend switches arms on and off.",
         traces=traces,
-        layout={
-            "xaxis": {"title": {"text": "training rows"}, "type": "log"},
-            "yaxis": {"title": {"text": f"AUC − AUC of {html.escape(base)}"}, "zeroline": True, "zerolinewidth": 2},
-        },
+        layout=exposure_layout(f"AUC − AUC of {base}"),
     )
     return Finding(
         name="exposure",

@@ -21,12 +21,13 @@ from adasparse_cli.analysis.statistics import Difference, TestRows, compare
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json
-from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.jobs.figures import gains
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.prepare import PrepReport, run_prep
 from adasparse_cli.jobs.run_folder import REPORT
 from adasparse_cli.jobs.train import TrainJob, finished_run, plan_seeds
-from adasparse_cli.jobs.wording import half_width, interval, known
+from adasparse_cli.jobs.wording import interval, known
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.schema import Manifest
@@ -214,11 +215,11 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
 def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
     judged = judged_ladder(job)
     rows, arms, whole = judged.rows, judged.arms, judged.whole
-    gains = {metric: compare(metric, rows, arms, baseline=BASELINE) for metric in ("gauc_domain", "auc")}
-    means = {name: gains["gauc_domain"][name].difference for name in arms if name != BASELINE}
+    gained = {metric: compare(metric, rows, arms, baseline=BASELINE) for metric in ("gauc_domain", "auc")}
+    means = {name: gained["gauc_domain"][name].difference for name in arms if name != BASELINE}
     best = max(means, key=lambda name: means[name])
     against = compare("gauc_domain", rows, {name: arms[name] for name in means}, baseline=best)
-    table = [_row(rung, data, runs, gains, against.get(rung.name), best) for rung, data, runs in whole]
+    table = [_row(rung, data, runs, gained, against.get(rung.name), best) for rung, data, runs in whole]
     return Finding(
         name="domains",
         title="How many domains",
@@ -268,18 +269,18 @@ def _row(
     rung: Rung,
     data: PrepReport,
     folders: Sequence[Path],
-    gains: dict[str, dict[str, Difference]],
+    gained: dict[str, dict[str, Difference]],
     against: Difference | None,
     best: str,
 ) -> dict[str, Any]:
-    gain = gains["gauc_domain"][rung.name]
+    gain = gained["gauc_domain"][rung.name]
     auc = [read_json(folder / REPORT)["metrics"]["test"]["auc"] for folder in folders]
     apart = None if against is None else against.p_holm < 0.05
     return {
         "rung": rung.adds,
         "domains": data.manifest.num_domains if rung.fields else 1,
         "AUC": float(np.mean(auc)),
-        "gain in AUC": gains["auc"][rung.name].difference,
+        "gain in AUC": gained["auc"][rung.name].difference,
         "gain in GAUC": gain.difference,
         "95 % interval": interval(known(gain.low), known(gain.high)),
         "better than dnn": None if known(gain.p_holm) is None else gain.is_real and gain.difference > 0,
@@ -318,28 +319,14 @@ def _answers(
 
 
 def _figure(table: Sequence[dict[str, Any]]) -> Figure:
-    style = Style.of(0)
-    reach = [half_width(row["95 % interval"]) for row in table]
-    trace: dict[str, Any] = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [row["domains"] for row in table],
-        "y": [row["gain in GAUC"] for row in table],
-        "text": [row["domain"] for row in table],
-        "line": {"color": style.colour},
-        "marker": {"symbol": style.mark, "size": 9},
-        "hovertemplate": "%{text}<br>%{x:,} domains: %{y:+.4f}<extra></extra>",
-    }
-    if None not in reach:
-        trace["error_y"] = {"type": "data", "array": reach}
-    return Figure(
-        name="ladder",
+    return gains(
+        "ladder",
         title=f"Gain over {BASELINE} in GAUC, against the number of domains",
         summary="Bars are 95 % intervals; the rungs stand from one domain to the finest definition.",
-        traces=[trace],
-        layout={
-            "xaxis": {"type": "log", "title": {"text": "domains in training"}},
-            "yaxis": {"title": {"text": f"GAUC − GAUC of {BASELINE}"}, "zeroline": True, "zerolinewidth": 2},
-            "showlegend": False,
-        },
+        x=[row["domains"] for row in table],
+        y=[row["gain in GAUC"] for row in table],
+        intervals=[row["95 % interval"] for row in table],
+        labels=[row["domain"] for row in table],
+        xaxis={"type": "log", "title": {"text": "domains in training"}},
+        base=BASELINE,
     )

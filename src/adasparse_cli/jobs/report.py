@@ -17,6 +17,7 @@ from adasparse_cli.files import read_json, write_text
 from adasparse_cli.findings import Figure, Finding, Style, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.exposure import exposure_finding
+from adasparse_cli.jobs.figures import series
 from adasparse_cli.jobs.keep import FINDING, FINDINGS
 from adasparse_cli.jobs.source import Source
 from adasparse_cli.jobs.wording import interval, mean_or_none
@@ -268,22 +269,11 @@ def _curves(comparison: Comparison) -> Finding | None:
     losses: list[dict[str, Any]] = []
     aucs: list[dict[str, Any]] = []
     for k, arm in enumerate(comparison.arms):
-        style = Style.of(k)
         runs = [list(_lines(folder / "metrics.jsonl")) for folder in arm.folders.values()]
         for kind, name, traces in (("train", "loss", losses), ("valid", "auc", aucs)):
             steps, values = _mean_over_seeds(runs, kind, name)
             if steps:
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "mode": "lines+markers",
-                        "name": html.escape(arm.name),
-                        "x": steps,
-                        "y": values,
-                        "line": {"color": style.colour, "dash": style.dash},
-                        "marker": {"symbol": style.mark, "size": 7},
-                    }
-                )
+                traces.append(series(k, arm.name, steps, values))
     figures = [
         Figure(
             name=name,
@@ -328,20 +318,9 @@ def _calibration(comparison: Comparison) -> Finding | None:
     table = []
     top = 0.0
     for k, (arm, seeds) in enumerate(comparison.logits.items()):
-        style = Style.of(k)
         predicted, actual = _reliability(rows.labels, seeds)
         top = max(top, *predicted, *actual)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": html.escape(arm),
-                "x": predicted,
-                "y": actual,
-                "line": {"color": style.colour, "dash": style.dash},
-                "marker": {"symbol": style.mark, "size": 7},
-            }
-        )
+        traces.append(series(k, arm, predicted, actual))
         metrics = [report["metrics"]["test"] for report in comparison.reports[arm]]
         table.append(
             {
@@ -386,17 +365,10 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
     traces = []
     for k, (arm, found) in enumerate(pruning.items()):
         layers = found[0]["layers"]
-        style = Style.of(k)
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": html.escape(arm),
-                "x": layers,
-                "y": [float(np.mean([one["test"][layer] for one in found])) for layer in range(len(layers))],
-                "line": {"color": style.colour, "dash": style.dash},
-                "marker": {"symbol": style.mark, "size": 9},
-            }
+            series(
+                k, arm, layers, [float(np.mean([one["test"][layer] for one in found])) for layer in range(len(layers))]
+            )
         )
     figures = [
         Figure(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.jobs.figures import gains
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.study import StudyReport
-from adasparse_cli.jobs.wording import half_width, interval
+from adasparse_cli.jobs.wording import interval
 
 
 def keep_sparsity(report: StudyReport) -> tuple[Finding, Path]:
@@ -116,28 +116,14 @@ def parity(rows: Sequence[Mapping[str, Any]], base: str) -> list[str]:
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
-    style = Style.of(0)
-    reach = [half_width(row["95 % interval"]) for row in rows]
-    trace = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [row["all layers, %"] for row in rows],
-        "y": [row[f"over {base}"] for row in rows],
-        "text": [html.escape(row["interval"]) for row in rows],
-        "line": {"color": style.colour},
-        "marker": {"symbol": style.mark, "size": 9},
-        "hovertemplate": "asked %{text}, cut %{x:.1f} %: %{y:+.4f}<extra></extra>",
-    }
-    if None not in reach:
-        trace["error_y"] = {"type": "data", "array": reach}
-    return Figure(
-        name="gain",
+    return gains(
+        "gain",
         title=f"Gain over {base} in GAUC by domain, against the share of neurons cut",
         summary="Bars are 95 % intervals; above 0 is better.",
-        traces=[trace],
-        layout={
-            "xaxis": {"title": {"text": "neurons cut in test rows, %"}, "rangemode": "tozero"},
-            "yaxis": {"title": {"text": f"GAUC − GAUC of {html.escape(base)}"}, "zeroline": True, "zerolinewidth": 2},
-            "showlegend": False,
-        },
+        x=[row["all layers, %"] for row in rows],
+        y=[row[f"over {base}"] for row in rows],
+        intervals=[row["95 % interval"] for row in rows],
+        labels=[f"asked for {row['interval']}" for row in rows],
+        xaxis={"title": {"text": "neurons cut in test rows, %"}, "rangemode": "tozero"},
+        base=base,
     )
