@@ -233,3 +233,25 @@ def test_real_tables_are_read_as_the_csv_module_reads_them(tmp_path: Path, data:
             assert int(row[label]) == y
             assert of_id[domain] == tuple(row[name] for name in manifest.domain)
     assert not raw
+
+
+def test_the_domain_itself_can_be_one_more_field_that_tells_it(tmp_path: Path) -> None:
+    """Its ids stand for the domains one to one; a combination that training lacks has id 0."""
+    rows = table()
+    words = ("data.domain=[place,user]", "data.domain_id=true", "data.split=random", "data.min_count=1")
+    manifest = prepared(tmp_path / "data", written(tmp_path, "plain.csv", rows), *words)
+    own = next(field for field in manifest.fields if field.name == "domain")
+    assert own.role == "domain_aware"
+    assert [field.name for field in manifest.fields if field.role == "domain_aware"] == ["place", "user", "domain"]
+    for split in ("train", "test"):
+        frame = read_split(tmp_path / "data", manifest, split)  # type: ignore[arg-type]
+        seen = frame.filter(pl.col("__domain") < manifest.num_domains)
+        assert seen.select("__domain", "domain").n_unique() == seen["__domain"].n_unique() == seen["domain"].n_unique()
+        assert (seen["domain"] > 0).all()
+        assert (frame.filter(pl.col("__domain") >= manifest.num_domains)["domain"] == 0).all()
+
+
+def test_a_column_named_domain_stands_in_the_way_of_the_domains_own_field(tmp_path: Path) -> None:
+    rows = [{**row, "domain": "x" if row["y"] else "z"} for row in table()]
+    with pytest.raises(UsageError, match="have already"):
+        prepared(tmp_path / "data", written(tmp_path, "plain.csv", rows), "data.domain_id=true")

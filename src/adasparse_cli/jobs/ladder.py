@@ -138,7 +138,7 @@ def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds
     same = [
         f"data.{key}={value}"
         for key, value in manifest.settings.items()
-        if key in ("split", "split_seed", "min_count", "rows", "heterogeneity", "seed")
+        if key in ("domain_id", "split", "split_seed", "min_count", "rows", "heterogeneity", "seed")
         and not any(word.startswith(f"data.{key}=") for word in kept)
     ]
     return plan_seeds([*kept, *same, *own, *raw, *untold], seeds)

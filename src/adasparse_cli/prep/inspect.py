@@ -14,7 +14,16 @@ import polars as pl
 from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.encode import domain_table
-from adasparse_cli.prep.recipe import DAY, LABEL, DataSettings, FieldPlan, Progress, Reject, recipe_named
+from adasparse_cli.prep.recipe import (
+    DAY,
+    LABEL,
+    DataSettings,
+    FieldPlan,
+    Progress,
+    Reject,
+    recipe_named,
+    with_domain_id,
+)
 from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import build_vocabulary
 
@@ -64,7 +73,7 @@ def inspect(settings: DataSettings, raw: Sequence[Path], progress: Progress) -> 
     with tempfile.TemporaryDirectory(prefix="adasparse-inspect-") as name:
         work = Path(name)
         sources = recipe.sources(settings, list(raw), work, progress)
-        data = recipe.read(settings, sources)
+        data = with_domain_id(recipe.read(settings, sources), settings)
         progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
         spill = spill_frames(data, work / "spill", progress)
         duplicates = count_duplicates(spill, DuplicateRule.keep)

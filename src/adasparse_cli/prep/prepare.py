@@ -23,7 +23,16 @@ from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError,
 from adasparse_cli.files import sha256_of, sync_folder, write_json
 from adasparse_cli.prep.encode import Encoder, domain_table
 from adasparse_cli.prep.parallel import in_order
-from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, Reject, nearest_names, recipe_named
+from adasparse_cli.prep.recipe import (
+    DataSettings,
+    FieldPlan,
+    Progress,
+    RawData,
+    Reject,
+    nearest_names,
+    recipe_named,
+    with_domain_id,
+)
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table
@@ -55,7 +64,15 @@ def prepare(
         _require_room(sources, work)
         with ThreadPoolExecutor(1) as pool:
             digests = [pool.submit(sha256_of, path) for path in sources]
-            manifest = _prepare(recipe.read(settings, sources), settings, values, sources, digests, work, progress)
+            manifest = _prepare(
+                with_domain_id(recipe.read(settings, sources), settings),
+                settings,
+                values,
+                sources,
+                digests,
+                work,
+                progress,
+            )
         write_json(work / "manifest.json", manifest.to_json())
         _put_in_place(work, folder)
     finally:

@@ -13,7 +13,7 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, sha256_of
 from adasparse_cli.prep.encode import Encoder
-from adasparse_cli.prep.recipe import DataSettings, Reject, recipe_named
+from adasparse_cli.prep.recipe import DataSettings, Reject, recipe_named, with_domain_id
 from adasparse_cli.prep.spill import BagTable, field_columns
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.schema import FORMAT_VERSION, Manifest
@@ -124,7 +124,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     A block's new bags are numbered from the stored ones on, anew in each block.
     """
     recipe = recipe_named(manifest.recipe)
-    data = recipe.read(settings, list(raw))
+    data = with_domain_id(recipe.read(settings, list(raw)), settings)
     plans = field_columns(data.plans)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {

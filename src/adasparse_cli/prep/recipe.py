@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Annotated, Protocol
 
@@ -39,6 +39,8 @@ class DataSettings:
         name: folder of the prepared data below `paths.data`, and the name shown.
         domain: fields whose combination of values is the domain.
         domain_aware: fields that tell the domain to a model; empty means the fields of `domain`.
+        domain_id: whether the combination itself is one more such field, named `domain`: then a model is told what its
+            parts cannot tell it one by one.
         split: `day` (the last day is test, the day before valid) or `random`.
         split_seed: seed of the random split's hash; rows of one file always fall the same way.
         valid_share, test_share: shares of the random split (0–1); the day split ignores them.
@@ -52,6 +54,7 @@ class DataSettings:
     name: str
     domain: tuple[str, ...]
     domain_aware: tuple[str, ...]
+    domain_id: bool
     split: SplitRule
     split_seed: int
     valid_share: Annotated[float, Between(0, 1, exclusive=True)]
@@ -140,6 +143,28 @@ class Silent:
 
     def note(self, line: str) -> None:
         pass
+
+
+DOMAIN_FIELD = "domain"
+
+
+def with_domain_id(raw: RawData, settings: DataSettings) -> RawData:
+    """Raw data with the domain itself as a field, where the settings ask for it.
+
+    Raises:
+        UsageError: the data have a field of that name already.
+    """
+    if not settings.domain_id:
+        return raw
+    if DOMAIN_FIELD in [plan.name for plan in raw.plans]:
+        raise UsageError(
+            f"data.domain_id=true would add a field {DOMAIN_FIELD!r}, which these data have already",
+            hint="rename the column, or leave data.domain_id out",
+        )
+    parts = [pl.col(name).cast(pl.String).fill_null("missing") for name in raw.domain]
+    key = pl.concat_str(parts, separator="/").alias(DOMAIN_FIELD)
+    plan = FieldPlan(name=DOMAIN_FIELD, role=FieldRole.domain_aware, kind=FieldKind.categorical)
+    return replace(raw, plans=(*raw.plans, plan), frames=(frame.with_columns(key) for frame in raw.frames))
 
 
 def nearest_names(word: str, known: Sequence[str]) -> str:
