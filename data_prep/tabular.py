@@ -25,6 +25,7 @@ from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
     LINE,
+    PROPENSITY,
     ROW_HASH,
     SOURCE,
     TIMESTAMP,
@@ -52,6 +53,8 @@ class Settings(DataSettings):
         timestamp: column of unix seconds, unix milliseconds or ISO dates; null for none.
         utc_offset_hours: zone in which days and hours are read.
         user: column that names the user; null for none.
+        propensity: column of the chance, in (0, 1], with which the logging system showed the row; null where it is not known.
+            It is no feature; `analyze abtest` weighs rows by it. Unlabelled files may lack it.
         roles: role by column, where it is not `domain_agnostic`; `ignored` leaves a column out.
         kinds: kind by column, where the inferred one is wrong.
         separator: of a text file; null to find it in the header.
@@ -64,6 +67,7 @@ class Settings(DataSettings):
     timestamp: str | None
     utc_offset_hours: Annotated[float, Between(-24, 24)]
     user: str | None
+    propensity: str | None
     roles: Mapping[str, FieldRole]
     kinds: Mapping[str, FieldKind]
     separator: str | None
@@ -85,13 +89,15 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     tables = [opened_table(path, settings, rejects) for path in sources]
     first = tables[0]
     for table in tables[1:]:
-        lacking = [name for name in first.columns if name not in table.columns and name != settings.label]
+        optional = () if settings.label in table.columns else (settings.label, settings.propensity)
+        lacking = [name for name in first.columns if name not in (*table.columns, *optional)]
         if lacking:
             raise DataError(
                 f"{table.path}: lacks the column {lacking[0]}, which {first.path.name} has",
                 hint="files that are prepared together need the same columns (the label may be absent)",
             )
-    _require_columns(settings, first)
+    for table in tables:
+        _require_columns(settings, table)
     plans, notes = _planned(settings, first)
     return RawData(
         plans=tuple(plans),
@@ -111,6 +117,7 @@ def _require_columns(settings: Settings, table: Table) -> None:
         "data.domain_aware": list(settings.domain_aware),
         "data.timestamp": [settings.timestamp] if settings.timestamp else [],
         "data.user": [settings.user] if settings.user else [],
+        "data.propensity": [settings.propensity] if settings.propensity and settings.label in table.columns else [],
         "data.roles": list(settings.roles),
         "data.kinds": list(settings.kinds),
     }
@@ -127,7 +134,7 @@ def _require_columns(settings: Settings, table: Table) -> None:
 def _planned(settings: Settings, table: Table) -> tuple[list[FieldPlan], list[str]]:
     """The fields, and one line for each thing inferred."""
     aware = settings.domain_aware or settings.domain
-    special = {settings.label, settings.timestamp}
+    special = {settings.label, settings.timestamp, settings.propensity}
     plans, notes = [], []
     if settings.label not in table.columns:
         notes.append(f"{table.path.name} has no column {settings.label}: its rows are unlabelled")
@@ -228,6 +235,12 @@ def _features(
     columns.append((local // 86400).cast(pl.Int32).alias(DAY))
     if settings.user:
         columns.append(_with_nulls(frame, settings.user, settings).alias(USER))
+    if settings.propensity:
+        chances = pl.Series([None], dtype=pl.Float64).new_from_index(0, frame.height)
+        if settings.propensity in frame.columns:
+            chances = frame[settings.propensity].cast(pl.Float64, strict=False)
+            check(~((chances > 0) & (chances <= 1)).fill_null(False), settings.propensity, "is no chance in (0, 1]")
+        columns.append(chances.alias(PROPENSITY))
     derived = {"hour": local % 86400 // 3600, "weekday": (local // 86400 + 3) % 7}
     for plan in plans:
         if plan.name not in frame.columns:

@@ -300,3 +300,65 @@ def test_intervals_cover_the_change_in_the_world_that_domains_are_drawn_from(
             covered[name].append(own.low <= truth[name][1] / truth[name][0] - 1 <= own.high)
     shares = {name: float(np.mean(own)) for name, own in covered.items()}
     assert all(0.9 < share < 0.98 for share in shares.values()), shares
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.sampled_from([1.0, 0.5, 0.01]), st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_propensities_that_are_all_the_same_say_nothing(sizes: list[int], chance: float, seed: int) -> None:
+    of = world(np.random.default_rng(seed), [*sizes, 12])
+    plain = held(of, auctions=200, seed=seed)
+    weighed = held(of, auctions=200, seed=seed, propensities=np.full(len(of[0]), chance))
+    np.testing.assert_array_equal(plain.domains, weighed.domains)
+    np.testing.assert_allclose(plain.b.clicks.sum(), weighed.b.clicks.sum(), rtol=0.05)
+    if chance != 0.01:  # powers of two scale the line without rounding
+        np.testing.assert_array_equal(plain.auctions, weighed.auctions)
+        np.testing.assert_array_equal(plain.b.clicks, weighed.b.clicks)
+        np.testing.assert_array_equal(plain.a.cost, weighed.a.cost)
+
+
+def test_a_row_stands_for_as_many_as_its_propensity_says() -> None:
+    """Truth: the world in which each row lies 1/π times, and every pair of rows is as likely."""
+    draw = np.random.default_rng(8)
+    of = world(draw, [2, 5, 9, 20, 1])
+    times = draw.integers(1, 8, len(of[0]))
+    found = held(of, auctions=200_000, candidates=2, bid_spread=0.0, propensities=1.0 / times)
+    whole = tuple(np.repeat(column, times) for column in of)
+    taking = found.domains.tolist()
+    assert taking == [0, 1, 2, 3]
+    sizes = np.array([np.sum(whole[0] == domain) for domain in taking])
+    np.testing.assert_allclose(found.auctions / 200_000, sizes / sizes.sum(), atol=0.005)
+    for scores, outcome in ((whole[2], found.a), (whole[3], found.b)):
+        for place, domain in enumerate(taking):
+            own = whole[0] == domain
+            clicks, cost = of_all_pairs(whole[1][own], scores[own])
+            assert outcome.clicks[place] / found.auctions[place] == pytest.approx(clicks, rel=0.015)
+            assert outcome.cost[place] / found.auctions[place] == pytest.approx(cost, rel=0.015)
+
+
+def test_a_log_with_propensities_tells_what_showing_other_rows_would_have_brought() -> None:
+    """By simulation. Truth: auctions over all rows at their true rates; the log has some rows, and labels, only.
+
+    The logging system prefers what arm A prefers, so that without the propensities B looks worse than it is.
+    """
+    draw = np.random.default_rng(9)
+    sizes = draw.integers(20, 120, 60).tolist()
+    covered, naive = [], []
+    for seed in range(120):
+        domains, truth, a, b = world(draw, sizes)
+        truth = np.clip(4 * truth, 0.001, 0.95)
+        ahead = held((domains, truth, a, b), auctions=20_000, candidates=3, seed=seed)
+        chance = np.clip((a / np.median(a)) ** 1.5 * 0.4, 0.1, 1.0)
+        logged = draw.random(len(domains)) < chance
+        labels = (draw.random(len(domains)) < truth).astype(np.float64)
+        log = (domains[logged], labels[logged], a[logged], b[logged])
+        how = {"auctions": 20_000, "candidates": 3, "seed": seed + 1000}
+        weighed, plain = held(log, propensities=chance[logged], **how), held(log, **how)
+        real = figures(ahead)["CTR"]
+        found, blind = figures(weighed)["CTR"], figures(plain)["CTR"]
+        covered.append(found.low <= real.relative <= found.high)
+        naive.append((found.relative - real.relative, blind.relative - real.relative))
+    gaps = np.array(naive)
+    assert np.mean(covered) > 0.9
+    standard_error = gaps.std(0, ddof=1) / len(gaps) ** 0.5
+    assert abs(gaps[:, 0].mean()) < 4 * standard_error[0] + 0.01
+    assert abs(gaps[:, 1].mean()) > 3 * abs(gaps[:, 0].mean())

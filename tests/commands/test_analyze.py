@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,31 @@ def test_auctions_against_itself_change_nothing_and_logs_without_truth_are_refus
     finally:
         hidden.rename(truth)
     assert "is not known" in refused.stderr
-    assert "candidates and bids" in refused.stderr
+    assert "data.propensity" in refused.stderr
+
+
+def test_auctions_on_a_log_with_propensities_are_an_off_policy_estimate(home: Path) -> None:
+    """A row with a propensity that is none is set aside; the column is no feature."""
+    draw = random.Random(3)
+    lines = ["country,ad,shown_with,clicked"]
+    for _ in range(3000):
+        ad, country = draw.randrange(20), draw.choice(["de", "fr", "it"])
+        lines.append(f"{country},ad{ad},{0.1 + 0.04 * ad:.2f},{int(draw.random() < 0.1 + 0.03 * (ad % 7))}")
+    lines.insert(100, "de,ad1,0,1")
+    (home / "log.csv").write_text("\n".join(lines) + "\n")
+    words = ("data=tabular", "raw=log.csv", "data.label=clicked", "data.domain=[country]", "data.name=log")
+    prepared = adasparse(home, "prep", *words, "data.propensity=shown_with", "--json")
+    manifest = json.loads((home / "data/log/manifest.json").read_text())
+    assert manifest["rejected"] == {"is no chance in (0, 1]": 1}
+    assert [field["name"] for field in manifest["fields"]] == ["ad", "country"]
+    assert prepared.stdout
+    for arm in ("dnn", "adasparse"):
+        adasparse(home, "train", "data=tabular", "data.name=log", f"model={arm}", "network.hidden=[8]", "threads=1")
+    one, other = (str(next((home / "runs/log").glob(f"{arm}*/*/{DONE}")).parent) for arm in ("dnn", "adasparse"))
+    found = json.loads(adasparse(home, "analyze", "abtest", one, other, "--auctions", "2000", "--json").stdout)
+    assert any("off-policy" in note for note in found["notes"])
+    assert [row["figure"] for row in found["tables"][0]["rows"]] == ["CTR", "CPC", "RPM"]
+    assert 0 < found["tables"][0]["rows"][0]["A"] < 1
 
 
 def test_a_ladder_of_domains_prepares_trains_and_recommends(home: Path) -> None:

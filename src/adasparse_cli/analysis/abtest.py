@@ -11,6 +11,11 @@ of a draw, so that no chance is added:
 
     CTR = Σ p / auctions      CPC = Σ price · p / Σ p      RPM = 1000 Σ price · p / auctions
 
+On a log whose true rates nobody knows, but whose system says with which chance π it showed each row, the same auctions are
+an off-policy estimate (Horvitz and Thompson 1952, as a ratio of sums): a logged row stands for 1/π rows that could have
+been shown, so it is drawn as a candidate with a chance in proportion to 1/π, and what follows from showing it is its own
+label. Rows that the system never shows (π = 0) are not in the log, and the estimate is of the others.
+
 Intervals are of relative changes B/A − 1, by a jackknife over domains; UPR is the share of domains whose CTR is higher in B.
 
 Source: ours. Generalised second price as in Edelman et al., American Economic Review 2007.
@@ -85,15 +90,17 @@ def trial(
     candidates: int,
     bid_spread: float,
     seed: int,
+    propensities: Floats | None = None,
     on_auctions: Callable[[int], None] = lambda number: None,
 ) -> Trial:
     """Hold the auctions.
 
     Args:
-        domains: of each row. truth: its true rate. scores_a, scores_b: each arm's predicted rate, in (0, 1).
+        domains: of each row. truth: its true rate, or its label. scores_a, scores_b: each arm's predicted rate, in (0, 1).
         candidates: K, at least 2; domains with fewer rows take no part. Rows are drawn with replacement, so that one may
             stand against itself, under another bid.
         bid_spread: standard deviation of log b; its median is 1.
+        propensities: chance with which each row was logged, in (0, 1]; None where rows are as they come.
     """
     order = np.argsort(domains, kind="stable")
     taking, first, rows = np.unique(domains[order], return_index=True, return_counts=True)
@@ -102,11 +109,15 @@ def trial(
     number = np.zeros(len(taking), dtype=np.int64)
     sums = {arm: Outcome(clicks=np.zeros(len(taking)), cost=np.zeros(len(taking))) for arm in ("a", "b")}
     draw = np.random.default_rng(seed)
-    chances = rows / max(rows.sum(), 1)
+    line = None if propensities is None else _Line(1.0 / propensities[order], first, rows)
+    weights = rows if line is None else line.weights
+    chances = weights / max(weights.sum(), 1)
     for start in range(0, auctions if len(taking) else 0, AT_ONCE):
         size = min(AT_ONCE, auctions - start)
         place = draw.choice(len(taking), size, p=chances)
-        drawn = order[first[place][:, None] + (draw.random((size, candidates)) * rows[place][:, None]).astype(np.int64)]
+        points = draw.random((size, candidates)) * weights[place][:, None]
+        within = points.astype(np.int64) if line is None else line.rows_at(points, place)
+        drawn = order[first[place][:, None] + within]
         bids = np.exp(draw.normal(0.0, bid_spread, (size, candidates)))
         number += np.bincount(place, minlength=len(taking))
         for arm, scores in (("a", scores_a), ("b", scores_b)):
@@ -133,6 +144,27 @@ def trial(
         uplift_domains=float("nan") if nobody else float(higher[number > 0].mean()),
         uplift_auctions=float("nan") if nobody else float(np.average(higher, weights=held)),
     )
+
+
+class _Line:
+    """All rows one behind the other, each as long as its weight, the rows of a domain together.
+
+    Args:
+        weights: of each row. first, rows: where each domain begins, and how many rows it has.
+    """
+
+    def __init__(self, weights: Floats, first: Integers, rows: Integers) -> None:
+        self._ends = np.cumsum(weights)
+        self._first, self._rows = first, rows
+        self._below = np.concatenate(([0.0], self._ends))[first]
+        self.weights = self._ends[first + rows - 1] - self._below
+
+    def rows_at(self, points: Floats, place: Integers) -> Integers:
+        """Which row of its domain lies at each point, measured from the domain's begin; one line of points per place."""
+        found: Integers = np.searchsorted(self._ends, self._below[place][:, None] + points, side="right")
+        # rounding can push a point over the edge of its domain
+        within: Integers = np.clip(found - self._first[place][:, None], 0, self._rows[place][:, None] - 1)
+        return within
 
 
 def _held(bids: Floats, scores: Floats) -> tuple[Integers, Floats]:

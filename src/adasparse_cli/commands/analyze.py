@@ -143,7 +143,10 @@ def abtest(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Two runs in simulated auctions on the twin, where true rates are known: CTR, CPC, revenue, uplift by domain."""
+    """Two runs in simulated auctions: CTR, CPC, revenue, uplift by domain.
+
+    On the twin, where true rates are known; on a log with propensities as an off-policy estimate.
+    """
     from adasparse_cli.jobs.abtest import AbTestJob, run_abtest
     from adasparse_cli.jobs.run_folder import find_run
     from adasparse_cli.jobs.score import open_run

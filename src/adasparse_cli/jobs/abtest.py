@@ -1,4 +1,4 @@
-"""Two saved runs in simulated auctions, on data whose true rates are known."""
+"""Two saved runs in simulated auctions, on data whose true rates are known, or whose log says how likely each row was."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from adasparse_cli.jobs.figures import by_exposure, exposure_layout
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.wording import known
-from adasparse_cli.prep.prepared import read_domains
-from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.prep.prepared import read_domains, read_split
+from adasparse_cli.prep.recipe import PROPENSITY, Progress, Silent
 
 KEY = ["source", "line"]
 
@@ -38,7 +38,7 @@ def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Findin
     """Hold the auctions, and keep the finding beside run B.
 
     Raises:
-        DataError: nobody knows the true rates of these data, or the runs are of different data.
+        DataError: nobody knows the true rates of these data nor how likely its rows were shown, or the runs are of different data.
     """
     progress = progress or Silent()
     if job.a.manifest.fingerprint != job.b.manifest.fingerprint:
@@ -46,38 +46,81 @@ def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Findin
             f"{job.a.folder} and {job.b.folder} were trained on different data: {job.a.manifest.name} and {job.b.manifest.name}",
             hint="name two runs on the same prepared data",
         )
-    truth = job.a.data_folder / "truth" / "rows.parquet"
-    if not truth.exists():
-        raise DataError(
-            f"the true rate of a row of {job.a.manifest.name} is not known, so what another ad would have earned is not either",
-            hint="use the synthetic twin; a real log would need the candidates and bids of each auction, and the chance with "
-            "which each could have been shown",
-        )
     a, b = (pl.read_parquet(run.folder / "predictions.parquet") for run in (job.a, job.b))
     if not a.select(*KEY, "label").equals(b.select(*KEY, "label")):
         raise DataError(f"{job.b.folder} scores other rows than {job.a.folder}", hint="train one of the two anew")
-    rates = a.select("line").join(pl.read_parquet(truth), on="line", how="left", maintain_order="left")["probability"]
+    known_of = _known(job.a, a)
     progress.start("auctions", job.auctions, "auctions")
     found = trial(
         a["domain"].to_numpy().astype(np.int64),
-        rates.to_numpy(),
+        known_of.rates,
         a["probability"].to_numpy(),
         b["probability"].to_numpy(),
         auctions=job.auctions,
         candidates=job.candidates,
         bid_spread=job.bid_spread,
         seed=job.seed,
+        propensities=known_of.propensities,
         on_auctions=lambda number: progress.advance(number),
     )
     if not len(found.domains):
         raise DataError(
             f"no domain has {job.candidates} rows in the {Split.test} split", hint="ask for fewer --candidates"
         )
-    finding = _finding(job, found)
+    finding = _finding(job, found, known_of)
     return finding, keep(finding, job.b.folder)
 
 
-def _finding(job: AbTestJob, found: Trial) -> Finding:
+@dataclass(frozen=True)
+class Known:
+    """What follows from showing a row: its true rate, or its label and the chance with which it was logged.
+
+    Args:
+        notes: what that means for a reader.
+    """
+
+    rates: np.ndarray
+    propensities: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
+    """Of the scored rows, in their order."""
+    truth = run.data_folder / "truth" / "rows.parquet"
+    if truth.exists():
+        rates = rows.select("line").join(pl.read_parquet(truth), on="line", how="left", maintain_order="left")
+        return Known(
+            rates["probability"].to_numpy(),
+            None,
+            (
+                "Clicks are counted at their true rate. A rate here is whatever the label means: on IAAC's twin, a purchase "
+                "after a click.",
+            ),
+        )
+    split = read_split(run.data_folder, run.manifest, Split.test)
+    if PROPENSITY not in split.columns:
+        raise DataError(
+            f"the true rate of a row of {run.manifest.name} is not known, so what another ad would have earned is not either",
+            hint="use the synthetic twin; a log of your own needs the chance with which each row was shown, in a column that "
+            "data.propensity names",
+        )
+    logged = split.select("__source", "__line", PROPENSITY).rename({"__source": "source", "__line": "line"})
+    chances = rows.select(*KEY).join(logged, on=KEY, how="left", maintain_order="left")[PROPENSITY].to_numpy()
+    weights = 1.0 / chances
+    return Known(
+        rows["label"].to_numpy().astype(np.float64),
+        chances,
+        (
+            "An off-policy estimate: a logged row is drawn as a candidate with a chance in proportion to 1 / its propensity, and "
+            f"counts with its own label. {len(weights):,} rows weigh as much as {weights.sum() ** 2 / (weights**2).sum():,.0f} "
+            f"of equal weight; the heaviest is {weights.max() / weights.sum():.2%} of all.",
+            "It is right if the propensities are: rows that the logging system would never show are not in the log, and what "
+            "they would have earned is not estimated.",
+        ),
+    )
+
+
+def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
     name_a, name_b = (f"{run.job.label} ({run.folder.name})" for run in (job.a, job.b))
     rows = [
         {
@@ -151,10 +194,10 @@ def _finding(job: AbTestJob, found: Trial) -> Finding:
         notes=(
             f"Each auction draws {job.candidates} rows of one domain's test rows as candidates; bids are log-normal with "
             f"median 1 and standard deviation {job.bid_spread} of the logarithm; ranked by bid × predicted rate, second price. "
-            "Both arms see the same auctions. Clicks are counted at their true rate; CPC and RPM are in units of the median bid.",
+            "Both arms see the same auctions. CPC and RPM are in units of the median bid.",
+            *known_of.notes,
             "Intervals cover the chance of domains. They do not cover that of training: two runs of one model with other seeds "
             "differ as well.",
-            "A rate here is whatever the label means: on IAAC and its twin, a purchase after a click.",
         ),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
-from adasparse_cli.prep.recipe import DAY, LABEL, LINE, SOURCE, TIMESTAMP, USER, FieldPlan
+from adasparse_cli.prep.recipe import DAY, LABEL, LINE, PROPENSITY, SOURCE, TIMESTAMP, USER, FieldPlan
 from adasparse_cli.prep.spill import SPLIT, Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
 
@@ -107,4 +107,6 @@ class Encoder:
         columns += [frame[SOURCE].cast(pl.Int32), frame[LINE].cast(pl.Int64)]
         if DAY in frame.columns:
             columns.append(frame[DAY].cast(pl.Int32))
+        if PROPENSITY in frame.columns:
+            columns.append(frame[PROPENSITY])
         return pl.DataFrame(columns)

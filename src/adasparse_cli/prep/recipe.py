@@ -26,7 +26,7 @@ from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, 
 from adasparse_cli.errors import UsageError
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
-LABEL, DAY, USER, TIMESTAMP = "__label", "__day", "__user", "__timestamp"
+LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
 
 
@@ -105,7 +105,8 @@ class RawData:
         frames: iterator of value frames with the columns LABEL, SOURCE (index into the sources,
             Int32), LINE (Int64), ROW_HASH (UInt64, over all raw columns), DAY (Int32 days since
             1970 in the data's own zone; null without timestamp), TIMESTAMP (Int64 seconds; optional),
-            USER (optional) and one per feature. Rows keep the files' order.
+            USER (optional), PROPENSITY (Float64 in (0, 1], optional: the chance with which the logging system showed the
+            row) and one per feature. Rows keep the files' order.
         rejects: filled while `frames` is consumed.
         labelled: per source, whether it has the label.
         consumed: bytes of the sources (as they lie on disk) read so far.
