@@ -55,7 +55,7 @@ class Difference:
     """An arm against the baseline in one metric; positive is better except for the log loss.
 
     Args:
-        difference: Δ. low, high: its 95 % interval; NaN where one seed leaves the spread over seeds unknown.
+        difference: Δ. low, high: its 95 % interval; NaN where one seed, or one domain, leaves a spread unknown.
         p: that Δ is 0, two-sided. p_holm: corrected for the arms compared.
         detectable: the smallest true difference that such a study would have found with a chance of 80 %.
     """

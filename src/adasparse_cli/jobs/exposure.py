@@ -87,7 +87,8 @@ def exposure_answers(found: Exposure) -> list[str]:
         reach = interval(known(one.low), known(one.high))
         if reach is None:
             lines.append(
-                f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; one seed gives no interval."
+                f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; no interval can be had from one "
+                "seed, nor from a bin in which one domain alone has both classes."
             )
             continue
         word = "differs" if one.p < 0.05 else "does not differ detectably"

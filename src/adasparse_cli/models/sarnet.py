@@ -9,7 +9,8 @@ Source: Shen et al., SAR-Net: A Scenario-Aware Ranking Network for Personalized 
 Hundreds of Travel Scenarios, CIKM 2021 (arXiv 2110.06475). Where we differ: its attention over behaviour
 sequences is left out, since logs such as IAAC's have none; the experts share the layers below their last, so
 that hundreds of domains stay affordable; the multi-gate is a shared one plus a private part that starts at
-zero. A domain not seen in training has β = 1, γ = 0, the shared gate, and no expert of its own.
+zero. A domain not seen in training has β = 1, γ = 0, the shared gate, and no expert of its own. Batch normalisation, where the network has it, takes its statistics over
+rows of all domains.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ Source: Sheng et al., One Model to Serve All: Star Topology Adaptive Recommender
 one not seen in training is scored by, the shared network; the auxiliary network reads e_d alone. Where we
 differ: a domain with few rows in a batch is normalised by its moving statistics. A batch is sorted by
 domain and multiplied in groups, and only the domains of a batch are updated: Adam's moments of a domain
-rest while it is absent.
+rest while it is absent. The hidden layers' `normalise` (a setting of the network, common to all models) takes
+its statistics over rows of all domains; only the partitioned normalisation keeps them apart.
 """
 
 from __future__ import annotations
