@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -365,14 +366,15 @@ def _indicator(lists: pl.Series, width: int) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(columns), dtype=np.int32), columns, starts), shape=(len(lists), width))
 
 
+def _breaks(pattern: str, texts: pl.Series) -> pl.Series:
+    return ~texts.str.contains(pattern)
+
+
 class _Lists:
     """What is made of the lists' texts; each comes again in many blocks."""
 
     def __init__(self) -> None:
-        self.wrong = {
-            name: Remembered(lambda texts, pattern=pattern: ~texts.str.contains(pattern))
-            for name, pattern in _LISTS.items()
-        }
+        self.wrong = {name: Remembered(partial(_breaks, pattern)) for name, pattern in _LISTS.items()}
         self.digests = {name: Remembered(text_digests) for name in _LISTS}
         self.categories = Remembered(_predicted_categories)
         self.properties: dict[int, int] = {}  # a number for each

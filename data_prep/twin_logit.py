@@ -170,4 +170,5 @@ def _solved(draw: np.random.Generator, profile: known.Profile, factors: dict[str
             logit += step[level[name]]
     shift = np.log(profile.rate / (1 - profile.rate))
     assert np.isfinite(logit - base).all()
-    return shift + sum((effects[name][factors[name].level] for name in targets), start=np.zeros(len(rest)))
+    of_levels: Floats = sum((effects[name][factors[name].level] for name in targets), start=np.zeros(len(rest)))
+    return shift + of_levels

@@ -35,7 +35,8 @@ def quantile_counts(
     def counts(bend: float) -> Integers:
         share = np.where(quarter == 3, within**bend, within)
         # a quartile is a count that is reached, so it may not be cut off just below its whole number
-        return np.floor(np.exp(q[quarter] + share * (q[quarter + 1] - q[quarter])) + 0.08).astype(np.int64)
+        reached: Integers = np.floor(np.exp(q[quarter] + share * (q[quarter + 1] - q[quarter])) + 0.08).astype(np.int64)
+        return reached
 
     low, high = 0.05, 30.0
     for _ in range(60):
