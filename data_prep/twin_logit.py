@@ -170,5 +170,5 @@ def _solved(draw: np.random.Generator, profile: known.Profile, factors: dict[str
             logit += step[level[name]]
     shift = np.log(profile.rate / (1 - profile.rate))
     assert np.isfinite(logit - base).all()
-    of_levels: Floats = sum((effects[name][factors[name].level] for name in targets), start=np.zeros(len(rest)))
-    return shift + of_levels
+    logits: Floats = shift + sum((effects[name][factors[name].level] for name in targets), start=np.zeros(len(rest)))
+    return logits
