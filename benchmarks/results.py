@@ -18,31 +18,22 @@ TMALL = os.environ.get("TMALL_REPEAT", "repeat_buyers.csv.gz")
 WORKERS = ("--workers", "2")
 CONTROL = ("data=twin-3m", "data.name=twin-3m-control", "data.heterogeneity=0")
 USER = "[user_gender_id,user_age_level_minus1000,user_star_level_minus3000"
+CITY = ("data=iaac-sample", "data.name=iaac-sample-city", f"data.domain={USER},item_city_id_code]")
+CATEGORY = ("data=iaac-sample", "data.name=iaac-sample-category", f"data.domain={USER},category_1]")
 PREPARATION = (
     ("prep", "data=iaac-sample", f"raw={SAMPLE}"),
-    (
-        "prep",
-        "data=iaac-sample",
-        f"raw={SAMPLE}",
-        "data.name=iaac-sample-city",
-        f"data.domain={USER},item_city_id_code]",
-    ),
-    ("prep", "data=iaac-sample", f"raw={SAMPLE}", "data.name=iaac-sample-category", f"data.domain={USER},category_1]"),
+    ("prep", *CITY, f"raw={SAMPLE}"),
+    ("prep", *CATEGORY, f"raw={SAMPLE}"),
     ("prep", "data=tmall-repeat", f"raw={TMALL}"),
 )
 STUDIES = {
-    "Every model, twin-3m": ("compare", "data=twin-3m", "--seeds", "3"),
-    "Modes and placebo, twin-3m": ("ablate", "data=twin-3m", "--seeds", "3"),
-    "The negative control": ("ablate", *CONTROL, "--seeds", "3"),
-    "Two intervals of sparsity, twin-3m": (
-        "sweep", "data=twin-3m", "model.regulariser.interval=[0.15,0.25],[0.35,0.40]", "--seeds", "3",
-    ),
+    "Every model, twin-3m": ("compare", "--experiment", "tuned", "data=twin-3m", "--seeds", "3"),
+    "Modes and placebo, twin-3m": ("ablate", "data=twin-3m", "loop.learning_rate=0.001", "--seeds", "3"),
+    "The negative control": ("ablate", *CONTROL, "loop.learning_rate=0.001", "--seeds", "3"),
     "Every model, IAAC sample": ("compare", "data=iaac-sample", "--seeds", "5"),
     "Modes and placebo, IAAC sample": ("ablate", "data=iaac-sample", "--seeds", "5"),
-    "Modes and placebo, IAAC sample by city": ("ablate", "data=iaac-sample", "data.name=iaac-sample-city", "--seeds", "5"),
-    "Modes and placebo, IAAC sample by category": (
-        "ablate", "data=iaac-sample", "data.name=iaac-sample-category", "--seeds", "5",
-    ),
+    "Modes and placebo, IAAC sample by city": ("ablate", *CITY, "--seeds", "5"),
+    "Modes and placebo, IAAC sample by category": ("ablate", *CATEGORY, "--seeds", "5"),
     "Every model, Tmall": ("compare", "data=tmall-repeat", "--seeds", "5"),
     "Modes and placebo, Tmall": ("ablate", "data=tmall-repeat", "--seeds", "5"),
 }  # fmt: skip
