@@ -1,13 +1,17 @@
 """The closed sets and the ranges that settings may take. Floor 0: imports nothing of the project.
 
 A setting with a closed set of values is a `StrEnum` whose members are spelled as in YAML and on the
-command line. A number with a range is `Annotated[float, Between(0, 1)]`; `config.typed` checks both.
+command line. A number with a range is `Annotated[float, Between(0, 1)]`, the name of a folder `Annotated[str, PlainName()]`;
+`config.typed` checks all of them.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,18 @@ class Between:
         left = "" if self.low is None else f"{'more than' if self.exclusive else 'at least'} {self.low:g}"
         right = "" if self.high is None else f"{'less than' if self.exclusive else 'at most'} {self.high:g}"
         return " and ".join(part for part in (left, right) if part) or "any number"
+
+
+@dataclass(frozen=True, slots=True)
+class PlainName:
+    """A text that names a folder of ours: it stays below its parent, and can be typed without quotes."""
+
+    def holds(self, value: str) -> bool:
+        """Whether `value` is such a name."""
+        return len(value) <= LONGEST_NAME and re.fullmatch(r"\w[\w.+-]*", value) is not None
+
+    def __str__(self) -> str:
+        return "a name of letters, digits, '_', '.', '+' and '-' that starts with a letter or a digit"
 
 
 class Mode(StrEnum):

@@ -27,7 +27,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adasparse_cli.choices import Between
+from adasparse_cli.choices import Between, PlainName
 from adasparse_cli.errors import UsageError
 
 T = TypeVar("T")
@@ -199,10 +199,12 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
 
 def _parsed(word: str, hint: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        what = str(error).splitlines()[0]
-        raise UsageError(f"{word!r} cannot be read: {what}", hint=hint) from None
+        parsed: Override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        raise UsageError(f"{word!r} cannot be read", hint=hint) from None
+    if not parsed.key_or_group:
+        raise UsageError(f"{word!r} names no key", hint=hint)
+    return parsed
 
 
 def choices_in(group: str) -> list[str]:
@@ -213,9 +215,9 @@ def choices_in(group: str) -> list[str]:
         return sorted(name for name in loader.get_group_options(group) if name != "common")
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like `word`, if one is."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
+    """The known word most like `word`, if one is at least so much alike (0 to 1)."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)
     return found[0] if found else None
 
 
@@ -234,8 +236,10 @@ def _file_overrides(path: Path) -> list[str]:
     groups, keys = [], []
     for name, value in values.items():
         if isinstance(value, dict):
-            chosen = value.get("name") if name in ("model", "loop", "data") else None
-            if chosen is not None and chosen in choices_in(name):
+            chosen = (
+                _packaged_data(value) if name == "data" else value.get("name") if name in ("model", "loop") else None
+            )
+            if chosen is not None and (name == "data" or chosen in choices_in(name)):
                 groups.append(f"{name}={chosen}")
             keys += [f"{name}.{key}={_spelled(item)}" for key, item in _leaves(value)]
         else:
@@ -243,9 +247,48 @@ def _file_overrides(path: Path) -> list[str]:
     return [*groups, *keys]
 
 
+def _packaged_data(section: Mapping[str, Any]) -> str | None:
+    """Which of conf/data a file's section starts from; None where it does not say."""
+    name, recipe = section.get("name"), section.get("recipe")
+    if recipe is None:
+        return name if name in choices_in("data") else None
+    start = data_start(str(name), str(recipe))
+    # a part of what someone else's recipe needs is laid over what is chosen already
+    return None if start == "common" and not {"name", "domain"} <= section.keys() else start
+
+
+def data_start(name: str, recipe: str) -> str:
+    """The data set of conf/data that settings start from: of the same name and recipe, of the recipe alone, or `common`."""
+    offered = choices_in("data")
+    if name in offered and compose("prep", [f"data={name}"])["data"]["recipe"] == recipe:
+        return name
+    return recipe if recipe in offered else "common"
+
+
+def data_words(values: Mapping[str, Any]) -> list[str] | None:
+    """The words that choose a data set of conf/data and turn it into `values`; None where words cannot."""
+    start = data_start(str(values["name"]), str(values["recipe"]))
+    packaged = compose("prep", [f"data={start}"])["data"]
+    differing = [f"data.{key}={_spelled(value)}" for key, value in values.items() if packaged.get(key, ...) != value]
+    words = [f"data={start}", *differing]
+    try:
+        return words if compose("prep", words)["data"] == dict(values) else None
+    except UsageError:
+        return None
+
+
+def word(key: str, value: Any) -> str:
+    """A setting as it is typed, before a shell's own quotes."""
+    return f"{key}={_spelled(value)}"
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, dict) and value:
+        if (
+            isinstance(value, dict)
+            and value
+            and all(re.fullmatch(r"[A-Za-z_]\w*", str(name), re.ASCII) for name in value)
+        ):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -260,11 +303,20 @@ def _spelled(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(_spelled(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_spelled(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{_spelled_key(key)}:{_spelled(item)}" for key, item in value.items()) + "}"
     if isinstance(value, str):
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{quoted}'"
+        bare = re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII)
+        if bare and value.lower() not in ("null", "true", "false", "nan", "inf"):
+            return value
+        # backslashes count as such unless a quote follows them
+        quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + (found[2] and '\\"'), value)
+        return f'"{quoted}"'
     return str(value)
+
+
+def _spelled_key(key: str) -> str:
+    """A key of a mapping; the grammar knows no quotes there."""
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", str(key))
 
 
 def _require_readable(words: Sequence[str]) -> None:
@@ -312,8 +364,13 @@ def _explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
     key = re.search(r"[Cc]ould not override '([^']+)'", text)
     if key:
         known = _known_keys(root, words)
-        close = nearest(key.group(1), known)
-        hint = f"did you mean {close}?" if close else f"adasparse config show {root} prints all keys"
+        parent, _, own = key.group(1).rpartition(".")
+        beside = [name for name in known if name.rpartition(".")[0] == parent]
+        close = nearest(key.group(1), [name for name in known if nearest(own, [name.rpartition(".")[2]], alike=0.6)])
+        others = (
+            f"there are {', '.join(beside)}" if parent and beside else f"adasparse config show {root} prints all keys"
+        )
+        hint = f"did you mean {close}?" if close else others
         return UsageError(f"{key.group(1)} is no key", hint=hint)
     return UsageError(text.splitlines()[0], hint=f"adasparse config show {root} prints all keys and values")
 
@@ -347,7 +404,8 @@ def _read(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
     if origin is typing.Annotated:
         result = _read(value, arguments[0], where, faults)
         for limit in arguments[1:]:
-            if isinstance(limit, Between) and isinstance(result, (int, float)) and not limit.holds(result):
+            known = isinstance(result, (int, float) if isinstance(limit, Between) else str)
+            if isinstance(limit, (Between, PlainName)) and known and not limit.holds(result):
                 faults.append(f"{where}={value} must be {limit}")
         return result
     if origin in (typing.Union, types.UnionType):

@@ -10,8 +10,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from adasparse_cli.errors import BusyError, IntegrityError
+
+LONGEST_STEM = 150
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -47,11 +50,29 @@ def read_json(path: Path) -> Any:
         IntegrityError: the file is missing, or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing", hint="the folder was moved or only partly copied") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no JSON, no UTF-8, or a number that JSON does not have
         raise IntegrityError(f"{path} is damaged: {error}", hint="restore it from a copy, or make it anew") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def file_stem(name: str) -> str:
+    """A text from data, such as a column's name, as the stem of a file: letters, digits and `_.-~ ` stay, the rest is %-coded.
+
+    A name too long for a file system keeps its beginning, and a hash of the whole.
+    """
+    stem = quote(name, safe=" ")
+    return shortened(stem, LONGEST_STEM)
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name as it is, or where it is too long its beginning and a hash of the whole."""
+    return name if len(name) <= longest else f"{name[: longest - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def sync_folder(folder: Path) -> None:

@@ -146,10 +146,64 @@ def test_a_run_is_removed_only_when_nobody_holds_it(home: Path) -> None:
     assert not run.exists()
 
 
+def test_prepared_data_replace_nothing_that_is_not_theirs(tmp_path: Path) -> None:
+    """Neither a folder of other things, nor the raw file itself."""
+    table = "country,ad,clicked\n" + "".join(f"c{k % 3},a{k % 7},{int(k % 5 == 0)}\n" for k in range(200))
+    mine = tmp_path / "data" / "clicks" / "clicks.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(table)
+    words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
+    assert "lies in data/clicks" in adasparse(tmp_path, *words, "raw=data/clicks/clicks.csv", code=2).stderr
+    (tmp_path / "clicks.csv").write_text(table)
+    assert "holds no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
+    assert mine.read_text() == table
+    mine.unlink()
+    adasparse(tmp_path, *words, "raw=clicks.csv")
+
+
+def test_columns_may_be_named_as_no_file_can_be(tmp_path: Path) -> None:
+    names = ["<b>col</b>", "a/../b", "x" * 300]
+    rows = [f"c{k % 3},{k % 2},{k % 5},{k % 7},{int(k % 4 == 0)}" for k in range(400)]
+    (tmp_path / "odd.csv").write_text("\n".join([",".join(["country", *names, "clicked"]), *rows]) + "\n")
+    words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=odd")
+    adasparse(tmp_path, "prep", *words, "raw=odd.csv")
+    manifest = json.loads((tmp_path / "data/odd/manifest.json").read_text())
+    assert {field["name"] for field in manifest["fields"]} == {*names, "country"}
+    adasparse(tmp_path, "train", "data=tabular", "data.name=odd", "network.hidden=[4]", "model=dnn")
+    adasparse(tmp_path, "predict", "latest", "odd.csv")
+
+
+def test_a_damaged_run_is_listed_as_such_beside_the_others(home: Path) -> None:
+    adasparse(home, "train", *SMALL, "--mode", "binarization")
+    report = next(home.glob("runs/twin/adasparse-binarization/*/report.json"))
+    whole = report.read_text()
+    try:
+        report.write_text(whole[:-20])
+        states = [row["state"] for row in json.loads(adasparse(home, "runs", "ls", "--json").stdout)]
+        assert "damaged" in states
+        assert "done" in states
+        config = report.with_name("config.yaml")
+        text = config.read_text()
+        config.write_text(text.replace("batch_size:", "batch_syze:"))
+        assert "batch_syze" in adasparse(home, "evaluate", str(report.parent), code=4).stderr
+        config.write_text("{torn")
+        assert "config.yaml is missing or damaged" in adasparse(home, "evaluate", str(report.parent), code=4).stderr
+        config.write_text(text)
+    finally:
+        report.write_text(whole)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "error", "hint"),
     [
         (("train", "model=nope"), 2, "there is no model 'nope'", "adasparse"),
+        (("train", "seed=-1"), 2, "seed=-1 must be a whole number, at least 0", "seed=1"),
+        (("train", "threads=0"), 2, "threads=0 must be a whole number, at least 1", "threads=1"),
+        (("train", "model=apg", "model.ranks=3"), 2, "model.ranks is no key", "did you mean model.rank?"),
+        (("train", "data=tabular", "data.name=typo"), 2, "data/typo is not prepared", "prep"),
+        (("prep", "data.name=.."), 2, "must be a name of letters", "config show"),
+        (("prep", "data.name=../runs"), 2, "must be a name of letters", "config show"),
+        (("prep", "data.name="), 2, "must be a name of letters", "config show"),
         (("train", "loop.batch_size=0"), 2, "loop.batch_size=0 must be at least 2", "config show"),
         (("train", "data.splitt=day"), 2, "data.splitt is no key", "did you mean data.split?"),
         (("train", "--mode", "scaling", "model.mode=fusion"), 2, "given twice", "keep one"),

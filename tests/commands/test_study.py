@@ -92,6 +92,11 @@ def test_a_study_of_another_version_is_refused(home: Path) -> None:
         (lambda: plan_experiment("ablation", ["model.mode=scaling"]), "leave model.mode=scaling out"),
         (lambda: plan_experiment("ablation", ["model.regularizer.enabled=false"]), "model.regulariser"),
         (lambda: plan_experiment("ablatoin", []), "ablation"),
+        (lambda: plan_experiment("ablation", ["model=star"]), "leave model=star out"),
+        (lambda: plan_sweep(["model=dnn,apg", "loop=maml", "model=star"], seeds=1), "leave model=star out"),
+        (lambda: plan_sweep(["paths.runs=x,y"], seeds=1), "where its runs lie"),
+        (lambda: plan_sweep(["=1,2"], seeds=1), "key=a,b,c"),
+        (lambda: plan_sweep(["model=dnn,epnet", "model.rank=8,16"], seeds=1), "there are model.name"),
     ],
 )
 def test_wrong_words_are_refused_with_the_right_one(plan: Callable[[], object], message: str) -> None:

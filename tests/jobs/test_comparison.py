@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.jobs.comparison import Arm, arms_of_runs, compare_arms, differing_settings
 
-DATA: dict[str, Any] = {"name": "made", "fingerprint": "f" * 64, "label": "y", "domain": ["d"], "splits": {}}
+DATA: dict[str, Any] = {
+    "name": "made",
+    "fingerprint": "f" * 64,
+    "label": "y",
+    "domain": ["d"],
+    "splits": {"test": {"rows": 300, "positives": 90}},
+}
 
 
 def run(root: Path, name: str, seed: int, *, settings: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -38,6 +45,7 @@ def run(root: Path, name: str, seed: int, *, settings: dict[str, Any] | None = N
         "calibration_error": 0.0,
     }
     report = {
+        "report_version": 1,
         "seed": seed,
         "data": {**DATA, **changes},
         "settings": {
@@ -127,6 +135,54 @@ def test_predictions_of_other_rows_are_refused(tmp_path: Path) -> None:
     pl.read_parquet(path).with_columns(pl.col("label") ^ 1).write_parquet(path)
     with pytest.raises(IntegrityError, match="other labels"):
         compare_arms(arms, baseline="dnn")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet is missing"),
+        (lambda folder: (folder / "predictions.parquet").write_bytes(b"PAR1 torn"), "predictions.parquet is damaged"),
+        (lambda folder: (folder / "report.json").write_text('{"report_version": 1,'), "report.json is damaged"),
+        (lambda folder: (folder / "report.json").write_text('{"report_version": 99}'), "is of report format 99"),
+        (lambda folder: (folder / "report.json").write_text('{"report_version": NaN}'), "NaN is no number"),
+        (lambda folder: (folder / "report.json").write_text("[]"), "it has no report_version"),
+        (
+            lambda folder: (folder / "predictions.parquet").write_bytes(
+                (folder.parent / "dnn-s0" / "predictions.parquet").read_bytes()
+            ),
+            "has a log loss of",
+        ),
+    ],
+)
+def test_a_damaged_run_is_named_with_what_to_do(tmp_path: Path, damage: Callable[[Path], object], said: str) -> None:
+    """Also predictions of the same rows from another run, which no checksum of their own tells apart."""
+    arms = [arm(tmp_path, "dnn"), arm(tmp_path, "other")]
+    folder = arms[1].folders[1]
+    damage(folder)
+    with pytest.raises(IntegrityError) as caught:
+        compare_arms(arms, baseline="dnn")
+    assert said in caught.value.message
+    assert str(folder) in caught.value.message
+    assert "runs rm" in caught.value.hint
+
+
+def test_data_without_test_rows_are_compared_by_nothing(tmp_path: Path) -> None:
+    splits = {"splits": {"test": {"rows": 0, "positives": 0}}}
+    found = compare_arms([arm(tmp_path, "dnn", **splits), arm(tmp_path, "other", **splits)], baseline="dnn")
+    assert found.rows is None
+    assert found.table()[1]["auc_difference"] is None
+
+
+def test_two_runs_of_the_same_settings_and_seed_are_no_two_arms(tmp_path: Path) -> None:
+    folders = [run(tmp_path, "dnn", 0), run(tmp_path, "apg", 0)]
+    with pytest.raises(UsageError, match="same model, settings and seed"):
+        arms_of_runs([*folders, folders[0]])
+    for name in ("elsewhere", "other"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match="same model, settings and seed"):
+        arms_of_runs([*folders, run(tmp_path / "elsewhere", "dnn", 0)])
+    with pytest.raises(DataError, match="different data"):
+        arms_of_runs([*folders, run(tmp_path / "other", "dnn", 0, fingerprint="0" * 64)])
 
 
 def test_users_as_clusters_need_users(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import torch
 
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config import compose, typed
-from adasparse_cli.errors import AdasparseError, UsageError
-from adasparse_cli.files import only_owner, read_json
-from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, REPORT
+from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
+from adasparse_cli.files import only_owner
+from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, read_report
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.prep.prepared import open_prepared, read_domains
@@ -186,7 +186,10 @@ def _run_row(folder: Path, root: Path) -> dict[str, Any]:
     state = "done" if (folder / DONE).exists() else "failed" if (folder / FAILED).exists() else "unfinished"
     test: dict[str, Any] = {}
     if state == "done":
-        test = read_json(folder / REPORT)["metrics"].get("test", {})
+        try:
+            test = read_report(folder)["metrics"].get("test", {})
+        except IntegrityError:
+            state = "damaged"
     return {
         "data": data,
         "model": model,

@@ -16,12 +16,11 @@ from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.statistics import Difference, compare
 from adasparse_cli.analysis.verdict import Verdict, alike, better, corrected, no_worse, together
 from adasparse_cli.choices import Split
-from adasparse_cli.config import from_yaml
 from adasparse_cli.jobs.catalogue import ENOUGH_POSITIVES
 from adasparse_cli.jobs.comparison import Comparison, domain_table
 from adasparse_cli.jobs.ladder import LadderJob, judged_ladder
 from adasparse_cli.jobs.overlap import SIMILARITIES, mantel_tests, similarities
-from adasparse_cli.jobs.run_folder import CONFIG
+from adasparse_cli.jobs.run_folder import read_config, read_predictions
 from adasparse_cli.jobs.score import SavedRun, open_run
 from adasparse_cli.jobs.study import StudyReport
 from adasparse_cli.jobs.train import trained_model
@@ -216,8 +215,7 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
 
 def _opened(folder: Path) -> SavedRun:
     """A run of a study, with its data where the run says that they lie."""
-    config = from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
-    return open_run(folder, data_root=Path(config["paths"]["data"]))
+    return open_run(folder, data_root=Path(read_config(folder)["paths"]["data"]))
 
 
 def little_exposure(comparison: Comparison) -> Claim:
@@ -278,8 +276,8 @@ def online(main: StudyReport) -> Claim:
     rates = pl.read_parquet(truth)
     trials = []
     for seed, run in arms["dnn"].folders.items():
-        a = pl.read_parquet(run / "predictions.parquet")
-        b = pl.read_parquet(arms["fusion"].folders[seed] / "predictions.parquet")
+        a = read_predictions(run)
+        b = read_predictions(arms["fusion"].folders[seed])
         known_rates = (
             a.select("line").join(rates, on="line", how="left", maintain_order="left")["probability"].to_numpy()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,9 @@ import polars as pl
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.config import flat
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.files import read_json
-from adasparse_cli.jobs.run_folder import REPORT
+from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, read_predictions, read_report
 from adasparse_cli.jobs.wording import known, mean_or_none
-from adasparse_cli.metrics import grouped_auc
+from adasparse_cli.metrics import grouped_auc, log_loss
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
 KEY = ("source", "line", "domain", "label")
@@ -156,11 +156,14 @@ def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain")
         raise UsageError(
             f"the baseline {baseline!r} is none of the arms", hint=f"they are {', '.join(a.name for a in arms)}"
         )
-    reports = {arm.name: [read_json(folder / REPORT) for folder in arm.folders.values()] for arm in arms}
+    reports = {arm.name: [read_report(folder) for folder in arm.folders.values()] for arm in arms}
     if not any(reports.values()):
         raise DataError("no run is done", hint="run the study once more; what failed is named while it runs")
     _require_same_data(reports)
-    rows, logits = _predictions([arm for arm in arms if arm.whole], cluster)
+    of_runs = {
+        folder: report for arm in arms for folder, report in zip(arm.folders.values(), reports[arm.name], strict=True)
+    }
+    rows, logits = _predictions([arm for arm in arms if arm.whole], of_runs, cluster)
     judged = rows is not None and baseline in logits
     differences = {
         metric: compare(metric, rows, logits, baseline=baseline) if judged and rows is not None else {}
@@ -188,14 +191,21 @@ def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
     """Runs that differ in their seed alone make one arm; an arm's name says what sets it apart from the others.
 
     Raises:
-        DataError: an arm lacks a seed that another has.
+        UsageError: two runs are of the same settings and seed.
+        DataError: an arm lacks a seed that another has, or two such runs are of different data.
     """
     grouped: dict[str, tuple[dict[str, Any], dict[int, Path]]] = {}
     for folder in folders:
-        report = read_json(folder / REPORT)
+        report = read_report(folder)
         settings = flat(report["settings"])
         key = repr(sorted(settings.items(), key=str))
-        grouped.setdefault(key, (settings, {}))[1][int(report["seed"])] = folder
+        runs = grouped.setdefault(key, (settings, {}))[1]
+        twice = runs.setdefault(int(report["seed"]), folder)
+        if twice != folder or folders.count(folder) > 1:
+            _require_same_data({str(twice): [read_report(twice)], str(folder): [report]})
+            raise UsageError(
+                f"{twice} and {folder} are of the same model, settings and seed", hint="name one of the two"
+            )
     names = _names([own for own, _ in grouped.values()])
     seeds = sorted({seed for _, runs in grouped.values() for seed in runs})
     for name, (_, runs) in zip(names, grouped.values(), strict=True):
@@ -284,7 +294,18 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def _predictions(arms: Sequence[Arm], cluster: str) -> tuple[TestRows | None, dict[str, list[np.ndarray]]]:
+def _require_scored(folder: Path, found: float | None, reported: float | None) -> None:
+    """Predictions and report of a run must be of the same weights."""
+    if found is None or reported is None or not math.isclose(found, reported, rel_tol=1e-6):
+        raise IntegrityError(
+            f"{folder / PREDICTIONS} has a log loss of {found}, {REPORT} says {reported}",
+            hint="one of the two was replaced; remove the run with adasparse runs rm, and train it anew",
+        )
+
+
+def _predictions(
+    arms: Sequence[Arm], reports: Mapping[Path, Mapping[str, Any]], cluster: str
+) -> tuple[TestRows | None, dict[str, list[np.ndarray]]]:
     """The test rows, and the logits of each arm and seed, once it is certain that they are of the same rows."""
     test: TestRows | None = None
     key: pl.DataFrame | None = None
@@ -292,10 +313,10 @@ def _predictions(arms: Sequence[Arm], cluster: str) -> tuple[TestRows | None, di
     for arm in arms:
         logits[arm.name] = []
         for folder in arm.folders.values():
-            path = folder / "predictions.parquet"
-            if not path.exists():
+            report = reports[folder]
+            if not report["data"]["splits"].get("test", {}).get("rows"):
                 return None, {}
-            frame = pl.read_parquet(path)
+            path, frame = folder / PREDICTIONS, read_predictions(folder)
             if key is None or test is None:
                 if cluster not in frame.columns:
                     raise DataError(f"the test rows name no {cluster}", hint="use --cluster domain")
@@ -310,5 +331,7 @@ def _predictions(arms: Sequence[Arm], cluster: str) -> tuple[TestRows | None, di
                     f"{path} scores other rows, or the same rows under other labels or domains",
                     hint="the file is damaged or was replaced; remove the run with adasparse runs rm, and train it anew",
                 )
-            logits[arm.name].append(frame["logit"].to_numpy())
+            own = frame["logit"].to_numpy()
+            _require_scored(folder, log_loss(test.labels, own), report["metrics"].get("test", {}).get("log_loss"))
+            logits[arm.name].append(own)
     return test, logits

@@ -8,10 +8,9 @@ import time
 import torch
 
 from adasparse_cli.choices import Split
-from adasparse_cli.files import read_json
 from adasparse_cli.jobs.catalogue import EXAMPLE
 from adasparse_cli.jobs.prepare import existing
-from adasparse_cli.jobs.run_folder import DONE, REPORT
+from adasparse_cli.jobs.run_folder import DONE, read_report
 from adasparse_cli.jobs.train import TrainJob, build_model
 from adasparse_cli.training.dataset import load_shape
 
@@ -28,7 +27,7 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
     """
     for folder in sorted((job.runs / job.data.settings.name / job.label).glob("*-s*"), reverse=True):
         if (folder / DONE).exists():
-            return float(read_json(folder / REPORT)["timings"]["elapsed_seconds"]) + START_SECONDS, True
+            return float(read_report(folder)["timings"]["elapsed_seconds"]) + START_SECONDS, True
     manifest = existing(job.data.folder)
     if manifest is not None:
         rows = float(manifest.splits[Split.train].rows)

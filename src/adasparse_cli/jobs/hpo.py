@@ -18,11 +18,11 @@ from typing import Any
 from adasparse_cli.choices import Metric
 from adasparse_cli.config import Choice, Interval, search_space
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.files import only_owner, read_json
+from adasparse_cli.files import only_owner
 from adasparse_cli.findings import Finding, Table
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.prepare import run_prep
-from adasparse_cli.jobs.run_folder import REPORT
+from adasparse_cli.jobs.run_folder import read_report
 from adasparse_cli.jobs.train import finished_run, plan_seeds
 from adasparse_cli.jobs.wording import mean_or_none
 from adasparse_cli.jobs.workers import NamedRun, train_all
@@ -136,9 +136,7 @@ def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Pro
     left = [run for run in runs if finished_run(run.job, prepared) is None]
     train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}")
     done = [finished_run(own, prepared) for own in jobs]
-    return mean_or_none(
-        [None if run is None else read_json(run / REPORT)["metrics"]["valid"][job.metric] for run in done]
-    )
+    return mean_or_none([None if run is None else read_report(run)["metrics"]["valid"][job.metric] for run in done])
 
 
 def _finding(job: SearchJob, study: Any, optuna: Any) -> Finding:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,14 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, compare
-from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.files import only_owner, read_json
+from adasparse_cli.files import only_owner, shortened
 from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.figures import gains
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.prepare import PrepReport, run_prep
-from adasparse_cli.jobs.run_folder import REPORT
+from adasparse_cli.jobs.run_folder import read_predictions, read_report
 from adasparse_cli.jobs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.jobs.wording import interval, known
 from adasparse_cli.jobs.workers import NamedRun, train_all
@@ -147,7 +148,8 @@ def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds
 def _name(manifest: Manifest, fields: Sequence[str]) -> str:
     if tuple(fields) == manifest.domain and not manifest.settings.get("domain_aware"):
         return manifest.name
-    return f"{manifest.name}-by-{'-'.join(fields)}"
+    parts = [re.sub(r"[^\w.+-]", "_", field) for field in fields]
+    return shortened(f"{manifest.name}-by-{'-'.join(parts)}", LONGEST_NAME)
 
 
 def _quoted(path: str) -> str:
@@ -245,7 +247,7 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
 
 def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndarray]]:
     """The rows that all rungs are judged on, in the order of the plain network's first run."""
-    frames = [pl.read_parquet(folder / "predictions.parquet") for folder in folders]
+    frames = [read_predictions(folder) for folder in folders]
     first = frames[0]
     domains = first["domain"].to_numpy().astype(np.int64)
     rows = TestRows(labels=first["label"].to_numpy(), domains=domains, clusters=domains)
@@ -255,7 +257,7 @@ def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndar
 
 def _aligned(folder: Path, key: pl.DataFrame) -> np.ndarray:
     """A run's logits in the order of the rows judged."""
-    frame = pl.read_parquet(folder / "predictions.parquet")
+    frame = read_predictions(folder)
     found = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
     if frame.height != key.height or found["logit"].null_count():
         raise IntegrityError(
@@ -274,7 +276,7 @@ def _row(
     best: str,
 ) -> dict[str, Any]:
     gain = gained["gauc_domain"][rung.name]
-    auc = [read_json(folder / REPORT)["metrics"]["test"]["auc"] for folder in folders]
+    auc = [read_report(folder)["metrics"]["test"]["auc"] for folder in folders]
     apart = None if against is None else against.p_holm < 0.05
     return {
         "rung": rung.adds,

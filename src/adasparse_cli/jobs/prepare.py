@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.config import choices_in, compose, explicit_keys, plain, typed
-from adasparse_cli.errors import DataError
+from adasparse_cli.config import compose, data_start, data_words, explicit_keys, plain, typed, word
+from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.prepare import prepare
@@ -63,6 +64,14 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
         values |= {key: value for key, value in manifest.settings.items() if f"data.{key}" not in named}
         # relative paths are files that the recipe wrote itself
         raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
+    elif manifest is None and not raw and "???" in values.values():
+        there = sorted(path.parent.name for path in root.glob("*/manifest.json"))
+        raise UsageError(
+            f"{root / str(values['name'])} is not prepared",
+            hint=f"there are {', '.join(there)}"
+            if there
+            else "adasparse prep data=tabular raw=FILE … prepares a table",
+        )
     return _job(values, raw, root)
 
 
@@ -71,6 +80,7 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
 
     Raises:
         DataError: the raw files cannot be used.
+        UsageError: the data's folder holds other things, or one of the raw files.
         BusyError: another process prepares the same data.
     """
     progress, started = progress or Silent(), time.monotonic()
@@ -81,6 +91,7 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
         if manifest is not None and is_current(manifest, values, list(job.raw)):
             return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
         _require_sources(job)
+        _require_place(job, ours=manifest is not None)
         if manifest is not None:
             progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
@@ -99,11 +110,46 @@ def _require_sources(job: PrepJob) -> None:
         raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
 
 
+def _require_place(job: PrepJob, *, ours: bool) -> None:
+    """The data's folder is replaced whole, so nothing else may stand in it."""
+    inside = [path for path in job.raw if path.resolve().is_relative_to(job.folder.resolve())]
+    if inside:
+        raise UsageError(
+            f"{inside[0]} lies in {job.folder}, the folder that the prepared data replace",
+            hint="move the file elsewhere, or give the data another name with data.name=…",
+        )
+    if not ours and job.folder.exists() and (not job.folder.is_dir() or any(job.folder.iterdir())):
+        raise UsageError(
+            f"{job.folder} is there, and holds no prepared data",
+            hint="give the data another name with data.name=…, or move away what stands there",
+        )
+
+
 def words_for(manifest: Manifest) -> str:
-    """What to type to name these data in another command."""
-    if manifest.name in choices_in("data"):
-        return f"data={manifest.name}"
-    return f"data={manifest.recipe} data.name={manifest.name}"
+    """What to type to name these data in another command, where they lie prepared: they keep their settings."""
+    start = data_start(manifest.name, manifest.recipe)
+    words = [f"data={start}"]
+    if start == "common":
+        words.append(word("data.recipe", manifest.recipe))
+    if start != manifest.name:
+        words.append(word("data.name", manifest.name))
+    return shlex.join(words)
+
+
+def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -> str | None:
+    """What to type after `adasparse prep` to prepare the same data where they are not; None where words cannot say it.
+
+    Args:
+        values: settings of the recipe. raw: files to read. root: the folder of prepared data.
+    """
+    words = data_words(values)
+    if words is None:
+        return None
+    if raw:
+        words.append(word("raw", list(raw) if len(raw) > 1 else raw[0]))
+    if root != compose("prep", [])["paths"]["data"]:
+        words.append(word("paths.data", root))
+    return shlex.join(words)
 
 
 def existing(folder: Path) -> Manifest | None:

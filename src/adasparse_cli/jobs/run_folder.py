@@ -19,11 +19,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import yaml
+
 from adasparse_cli.config import from_yaml, to_yaml
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_json, write_text
 
-DONE, FAILED, CONFIG, REPORT = "DONE", "FAILED", "config.yaml", "report.json"
+DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
+REPORT_VERSION = 1
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 
@@ -44,15 +48,17 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
 
 def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> Path | None:
     """The newest run in `parent` of the same settings on the same data that has not failed."""
-    wanted = _comparable(config)
     for folder in sorted(parent.glob("*-s*"), reverse=True):
         if (folder / FAILED).exists() or not (folder / CONFIG).exists():
             continue
         environment = folder / "environment.json"
-        if not environment.exists() or read_json(environment)["data_fingerprint"] != fingerprint:
+        try:
+            if not environment.exists() or read_json(environment)["data_fingerprint"] != fingerprint:
+                continue
+            if same_run(read_config(folder), config):
+                return folder
+        except IntegrityError:  # nobody can say what a damaged run is of, so it is not taken for this one
             continue
-        if _comparable(from_yaml((folder / CONFIG).read_text(encoding="utf-8"))) == wanted:
-            return folder
     return None
 
 
@@ -86,6 +92,58 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
 def finish(folder: Path, *, error: str | None = None) -> None:
     """Mark a run as done, or failed and why."""
     write_text(folder / (DONE if error is None else FAILED), (error or "") + "\n")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved settings of a run.
+
+    Raises:
+        IntegrityError: the file is missing, or holds no settings.
+    """
+    path = folder / CONFIG
+    try:
+        return from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        raise IntegrityError(f"{path} is missing or damaged", hint=_anew(folder)) from None
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What a run found.
+
+    Raises:
+        IntegrityError: report.json is missing, damaged, or of another version.
+    """
+    path = folder / REPORT
+    try:
+        found: dict[str, Any] = read_json(path)
+        version_of = found["report_version"]
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=_anew(folder)) from None
+    except (KeyError, TypeError):
+        raise IntegrityError(f"{path} is damaged: it has no report_version", hint=_anew(folder)) from None
+    if version_of != REPORT_VERSION:
+        raise IntegrityError(
+            f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=_anew(folder)
+        )
+    return found
+
+
+def read_predictions(folder: Path) -> pl.DataFrame:
+    """The scores of a run's test split: source, line, label, domain, logit, probability, and the user where there is one.
+
+    Raises:
+        IntegrityError: the file is missing or damaged.
+    """
+    path = folder / PREDICTIONS
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        what = "is damaged" if path.exists() else "is missing"
+        raise IntegrityError(f"{path} {what}", hint=_anew(folder)) from None
+
+
+def _anew(folder: Path) -> str:
+    return f"adasparse runs rm {folder.name} removes the run; the command that made it trains it anew"
 
 
 def find_run(words: str, root: Path) -> Path:
@@ -123,6 +181,11 @@ def newest_run_of(model: str, words: str | None, root: Path) -> Path:
     if not done:
         raise UsageError(f"there is no finished run of {model} in {root}", hint=f"adasparse train --model {model}")
     return max(done, key=lambda folder: folder.name)
+
+
+def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations compute the same."""
+    return _comparable(one) == _comparable(other)
 
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:

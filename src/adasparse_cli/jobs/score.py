@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import Split
-from adasparse_cli.config import from_yaml, plain, typed
-from adasparse_cli.errors import DataError, IntegrityError
+from adasparse_cli.config import plain, typed
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
-from adasparse_cli.jobs.run_folder import CONFIG
+from adasparse_cli.jobs.run_folder import CONFIG, read_config
 from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import Model
@@ -63,11 +63,17 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
     Raises:
         IntegrityError: a part is missing or damaged, or the data are not those of the run.
     """
-    config = from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
-    settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
-    data_folder = data_root / settings.name
+    config = read_config(folder)
+    try:
+        settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
+        data_folder = data_root / settings.name
+        job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        what = error.message if isinstance(error, UsageError) else f"{error!r}"
+        raise IntegrityError(
+            f"{folder / CONFIG} was edited, or is of another version: {what}", hint="train the run anew"
+        ) from None
     manifest = open_prepared(data_folder)
-    job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
     if plain(settings) != dict(manifest.settings):
         raise IntegrityError(
             f"{data_folder} was prepared anew with other settings since {folder} was trained",

@@ -46,14 +46,17 @@ def find_source(words: Sequence[str], *, runs: Path, studies: Path, baseline: st
     if len(words) <= 1:
         name = words[0] if words else "latest"
         try:
-            return source_of_study(open_study(find_study(name, studies)))
-        except UsageError:
+            study = find_study(name, studies)
+        except UsageError as error:
             if not words and not studies.exists():
                 raise UsageError(
                     "there is no study to report on", hint="adasparse ablate makes one; or name runs"
                 ) from None
-            if not words:
-                raise
+            # words that match several studies are of no run
+            if not words or any(name in path.name for path in studies.glob("*")):
+                raise error from None
+        else:
+            return source_of_study(open_study(study, baseline=baseline))
     return source_of_runs([find_run(name, runs) for name in words], baseline=baseline)
 
 

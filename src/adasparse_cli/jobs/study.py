@@ -10,6 +10,7 @@ table.json    the table of `Comparison.table`
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,12 @@ from typing import Annotated, Any
 
 from adasparse_cli.choices import Between
 from adasparse_cli.config import choices_in, compose, expanded, flat, nearest, plain, typed
-from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_json
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.forecast import expected_seconds
 from adasparse_cli.jobs.prepare import PrepReport, existing, run_prep
-from adasparse_cli.jobs.run_folder import DONE, latest_alike
+from adasparse_cli.jobs.run_folder import DONE, latest_alike, same_run
 from adasparse_cli.jobs.train import TrainJob, finished_run, model_flags, plan_seeds
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.models import MODELS
@@ -194,6 +195,11 @@ def plan_study(
     common = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     of_models = [word for word in common if word.startswith("model.")]
     common = [word for word in common if word not in of_models]
+    for word in common:
+        varied = [own.partition("=")[2] for words in arms.values() for own in words if _key(own) == _key(word)]
+        if varied and "." not in _key(word):
+            values = ", ".join(dict.fromkeys(varied))
+            raise UsageError(f"this study varies {_key(word)} itself: its arms have {values}", hint=f"leave {word} out")
     models = {name: _model_of([*common, *own], config_file) for name, own in arms.items()}
     for word in of_models:
         _require_of_use(word, arms, models)
@@ -202,9 +208,13 @@ def plan_study(
         theirs = [word for word in of_models if _has(models[name], word) and _key(word) not in map(_key, own)]
         groups = [word for word in own if "." not in _key(word)]
         keys = [word for word in own if word not in groups]
-        jobs = plan_seeds([*groups, *common, *theirs, *keys], seeds, config_file=config_file)
+        try:
+            jobs = plan_seeds([*groups, *common, *theirs, *keys], seeds, config_file=config_file)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
         planned.append(PlannedArm(name=name, words=tuple(own), jobs=tuple(jobs)))
     _require_one_data_set(planned)
+    _require_unlike(planned)
     first = planned[0].jobs[0]
     configs = [plain(own.config) for arm in planned for own in arm.jobs]
     told = [list(arms), experiment.baseline, configs]
@@ -262,15 +272,23 @@ def run_study(
         ]
         failed = train_all(runs, progress, workers=workers, what=job.title)
         _write(job, prepared, failed)
-        comparison = compare_arms(_arms(job, prepared), baseline=job.baseline, cluster=cluster)
+        arms = _arms(job, prepared)
+        if failed and not any(arm.folders for arm in arms):
+            name, reason = next(iter(failed.items()))
+            raise DataError(f"no run could be trained; {name}: {reason}", hint=f"the reason is the run's: {job.folder}")
+        comparison = compare_arms(arms, baseline=job.baseline, cluster=cluster)
         write_json(job.folder / TABLE, comparison.table())
     return StudyReport(folder=job.folder, title=job.title, question=job.question, comparison=comparison, failed=failed)
 
 
-def open_study(folder: Path, *, cluster: str = "domain") -> StudyReport:
+def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "domain") -> StudyReport:
     """A study as it stands, with the runs that are done.
 
+    Args:
+        baseline: another one than the study's own.
+
     Raises:
+        UsageError: the baseline is none of its arms.
         IntegrityError: study.json is damaged or of another version, or a run it names is gone.
         DataError: no run is done.
     """
@@ -288,7 +306,7 @@ def open_study(folder: Path, *, cluster: str = "domain") -> StudyReport:
                         f"{folder / STUDY} names {run}, which is no finished run (any more)",
                         hint="run the study once more: what is missing is trained again",
                     )
-        comparison = compare_arms(arms, baseline=found["baseline"], cluster=cluster)
+        comparison = compare_arms(arms, baseline=baseline or found["baseline"], cluster=cluster)
         return StudyReport(
             folder=folder,
             title=found["title"],
@@ -333,7 +351,12 @@ def require_version(folder: Path) -> None:
     path = folder / STUDY
     if not path.exists():
         return
-    values = read_json(path)
+    try:
+        values = read_json(path)
+    except IntegrityError as error:
+        raise IntegrityError(
+            error.message, hint=f"remove {path} and run the study once more: its runs are found again"
+        ) from None
     found = values.get("study_version") if isinstance(values, dict) else None
     if found != STUDY_VERSION:
         raise IntegrityError(
@@ -393,6 +416,15 @@ def _require_one_data_set(arms: Sequence[PlannedArm]) -> None:
                 f"arms would be trained on different data: data.{differs} is {one.get(differs)} in {first.name!r} "
                 f"and {other.get(differs)} in {arm.name!r}",
                 hint="type the command once for each data set; adasparse analyze domains compares definitions of a domain",
+            )
+
+
+def _require_unlike(arms: Sequence[PlannedArm]) -> None:
+    for one, other in itertools.combinations(arms, 2):
+        if same_run(one.jobs[0].config, other.jobs[0].config):
+            raise UsageError(
+                f"the arms {one.name!r} and {other.name!r} would train the same",
+                hint="an arm differs from the others in what it trains, not in where its runs lie",
             )
 
 

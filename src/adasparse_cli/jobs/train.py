@@ -13,12 +13,22 @@ import numpy as np
 import polars as pl
 import torch
 
-from adasparse_cli.choices import Split
+from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose, flat, plain, typed
 from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, ResourceError, UsageError
-from adasparse_cli.files import only_owner, read_json, write_atomically, write_json, write_text
+from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep, words_for
-from adasparse_cli.jobs.run_folder import DONE, REPORT, finish, latest_alike, new_run, write_environment
+from adasparse_cli.jobs.run_folder import (
+    DONE,
+    PREDICTIONS,
+    REPORT,
+    REPORT_VERSION,
+    finish,
+    latest_alike,
+    new_run,
+    read_report,
+    write_environment,
+)
 from adasparse_cli.jobs.tracking import TRACKERS, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
@@ -34,10 +44,10 @@ from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, free_memory, keep_large_blocks, set_threads
 from adasparse_cli.training.settings import LoopSettings
 
-REPORT_VERSION = 1
 _log = logging.getLogger("adasparse_cli")
 _log.setLevel(logging.INFO)
 _log.propagate = False
+SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +110,10 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     loop_name = str(tree["loop"].get("name"))
     if loop_name not in LOOPS:
         raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
+    for key, limit in (("seed", SEEDS), ("threads", THREADS)):
+        value = tree[key]
+        if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
+            raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
     model = typed(tree["model"], MODELS[name].Settings, "model")
     mode = getattr(model, "mode", None)
     label = name if mode is None else f"{name}-{mode}"
@@ -111,7 +125,7 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         model=model,
         loop=typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
         tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
-        seed=int(tree["seed"]),
+        seed=tree["seed"],
         device=str(tree["device"]),
         threads=tree["threads"],
         runs=Path(tree["paths"]["runs"]),
@@ -144,7 +158,7 @@ def run_train(
     parent = job.runs / manifest.name / job.label
     folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
     if folder is not None and (folder / DONE).exists():
-        return TrainReport(folder=folder, report=read_json(folder / REPORT), fresh=False)
+        return TrainReport(folder=folder, report=read_report(folder), fresh=False)
     if resume and folder is None:
         progress.note("no unfinished run of these settings: starting a new one")
     folder = folder or new_run(parent, job.config, seed=job.seed)
@@ -344,7 +358,7 @@ def _require_learnable(manifest: Manifest) -> None:
 
 def _write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
     frame = prediction_frame(rows, scores)
-    write_atomically(folder / "predictions.parquet", lambda path: frame.write_parquet(path))
+    write_atomically(folder / PREDICTIONS, lambda path: frame.write_parquet(path))
 
 
 def prediction_frame(rows: Rows, scores: Scores) -> pl.DataFrame:

@@ -6,6 +6,7 @@ leaves nothing behind that works on. A run's result does not depend on how many 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -64,21 +65,22 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
                 running.append(_Process(waiting.pop(0)))
             wait([source for one in running for source in one.sources()], timeout=0.5)
             for one in list(running):
-                progress.advance(one.news(), {"runs done": ended, "of": len(runs)})
+                progress.advance(one.news(), {"runs done": ended - len(failed), "of": len(runs)})
                 if one.process.exitcode is not None:
                     running.remove(one)
                     ended += 1
-                    progress.advance(one.close(), {"runs done": ended, "of": len(runs)})
+                    rows = one.close()
                     if one.process.exitcode and stop.number is None:
                         failed[one.run.name] = one.why()
                         progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
+                    progress.advance(rows, {"runs done": ended - len(failed), "of": len(runs)})
             if stop.number is not None:
                 for one in running:
                     one.process.terminate()
                 for one in running:
                     one.process.join()
                 raise InterruptedRun(
-                    f"stopped; {len(waiting) + len(running)} of {len(runs)} runs are still to be done",
+                    f"stopped; {len(waiting) + len(running) + len(failed)} of {len(runs)} runs are still to be done",
                     hint="the same command goes on with what is missing",
                     exit_code=128 + stop.number,
                 )
@@ -153,7 +155,13 @@ class _Told(Silent):
         now = time.monotonic()
         if now - self._spoke > TOLD_SECONDS:
             self._spoke = now
-            self._mouth.send(self._rows)
+            tell(self._mouth, self._rows)
+
+
+def tell(mouth: Connection, news: int | str) -> None:
+    """Tell the parent. If it has died, that is no fault of the run, which is about to be asked to save and end."""
+    with contextlib.suppress(OSError):
+        mouth.send(news)
 
 
 def _train_alone(run: NamedRun, mouth: Connection) -> None:
@@ -165,10 +173,10 @@ def _train_alone(run: NamedRun, mouth: Connection) -> None:
     except InterruptedRun as stopped:
         raise SystemExit(stopped.exit_code) from None
     except AdasparseError as error:
-        mouth.send(error.message)
+        tell(mouth, error.message)
         raise SystemExit(error.exit_code) from None
     except Exception as error:
-        mouth.send(f"{type(error).__name__}: {error}")
+        tell(mouth, f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
 
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
-from adasparse_cli.files import sha256_of, sync_folder, write_json
+from adasparse_cli.files import file_stem, sha256_of, sync_folder, write_json
 from adasparse_cli.prep.encode import Encoder, domain_table
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import (
@@ -200,12 +200,12 @@ def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) ->
         bags = len(table.number) + 1
         (work / "bags").mkdir(exist_ok=True)
         lists = encoded_bags(vocabulary, values, first_bag=0, bags=bags)
-        write_table(lists.alias("ids").to_frame(), work / "bags" / f"{plan.name}.parquet")
+        write_table(lists.alias("ids").to_frame(), work / "bags" / f"{file_stem(plan.name)}.parquet")
         if len(table.number):
-            write_table(table.texts().to_frame(), work / "bags" / f"{plan.name}.texts.parquet")
+            write_table(table.texts().to_frame(), work / "bags" / f"{file_stem(plan.name)}.texts.parquet")
     else:
         vocabulary = build_vocabulary(spill, plan, min_count=settings.min_count, buckets=settings.numeric_buckets)
-    write_table(vocabulary.table, work / "vocabularies" / f"{plan.name}.parquet")
+    write_table(vocabulary.table, work / "vocabularies" / f"{file_stem(plan.name)}.parquet")
     return vocabulary, Field(name=plan.name, role=plan.role, kind=plan.kind, size=vocabulary.size, bags=bags)
 
 
@@ -218,7 +218,7 @@ def _unseen_in_test(work: Path, fields: Sequence[Field]) -> dict[str, float]:
     shares: dict[str, float] = {}
     for field in fields:
         if field.kind is FieldKind.multi_valued:
-            lists = pl.read_parquet(work / "bags" / f"{field.name}.parquet")["ids"]
+            lists = pl.read_parquet(work / "bags" / f"{file_stem(field.name)}.parquet")["ids"]
             sizes = pl.DataFrame(
                 {
                     field.name: pl.int_range(0, len(lists), dtype=pl.Int32, eager=True),

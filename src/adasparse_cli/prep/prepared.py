@@ -11,7 +11,7 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import IntegrityError
-from adasparse_cli.files import read_json, sha256_of
+from adasparse_cli.files import file_stem, read_json, sha256_of
 from adasparse_cli.prep.encode import Encoder
 from adasparse_cli.prep.recipe import DataSettings, Reject, recipe_named, with_domain_id
 from adasparse_cli.prep.spill import BagTable, field_columns
@@ -110,7 +110,7 @@ def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
 
 def read_bags(folder: Path, name: str) -> pl.Series:
     """The bags of a multi-valued field as lists of ids; bag 0 is empty."""
-    return pl.read_parquet(folder / "bags" / f"{name}.parquet")["ids"]
+    return pl.read_parquet(folder / "bags" / f"{file_stem(name)}.parquet")["ids"]
 
 
 def read_domains(folder: Path) -> pl.DataFrame:
@@ -128,7 +128,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     plans = field_columns(data.plans)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {
-        name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{name}.parquet"), kind)
+        name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{file_stem(name)}.parquet"), kind)
         for name, kind in kinds.items()
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
@@ -152,6 +152,6 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
 
 
 def _stored_texts(folder: Path, name: str) -> BagTable:
-    path = folder / "bags" / f"{name}.texts.parquet"
+    path = folder / "bags" / f"{file_stem(name)}.texts.parquet"
     texts = pl.read_parquet(path)["text"].to_list() if path.exists() else []
     return BagTable({text: k for k, text in enumerate(texts, start=1)})

@@ -22,7 +22,7 @@ from typing import Annotated, Protocol
 
 import polars as pl
 
-from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, SplitRule
+from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, PlainName, SplitRule
 from adasparse_cli.errors import UsageError
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
@@ -51,7 +51,7 @@ class DataSettings:
     """
 
     recipe: str
-    name: str
+    name: Annotated[str, PlainName()]
     domain: tuple[str, ...]
     domain_aware: tuple[str, ...]
     domain_id: bool
