@@ -161,6 +161,17 @@ def test_prepared_data_replace_nothing_that_is_not_theirs(tmp_path: Path) -> Non
     adasparse(tmp_path, *words, "raw=clicks.csv")
 
 
+def test_data_of_one_class_are_prepared_but_lead_to_no_training(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("country,ad,clicked\n" + "".join(f"c{k % 3},a{k % 7},0\n" for k in range(90)))
+    words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=one")
+    done = adasparse(tmp_path, "prep", *words, "raw=one.csv")
+    assert "nothing to train on" in done.stdout
+    assert "next:" not in done.stdout
+    refused = adasparse(tmp_path, "compare", "--models", "dnn,apg", "data=tabular", "data.name=one", code=3)
+    assert "has 0 positives" in refused.stderr
+    assert not list(tmp_path.glob("runs/one/*/*"))
+
+
 def test_columns_may_be_named_as_no_file_can_be(tmp_path: Path) -> None:
     names = ["<b>col</b>", "a/../b", "x" * 300]
     rows = [f"c{k % 3},{k % 2},{k % 5},{k % 7},{int(k % 4 == 0)}" for k in range(400)]

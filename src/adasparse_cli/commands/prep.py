@@ -53,7 +53,8 @@ def prep(
 
 def show_prepared(report: PrepReport, form: Format) -> None:
     """What prepared data hold."""
-    from adasparse_cli.jobs.prepare import words_for
+    from adasparse_cli.errors import DataError
+    from adasparse_cli.jobs.prepare import require_learnable, words_for
 
     manifest = report.manifest
     if form is Format.json:
@@ -79,7 +80,12 @@ def show_prepared(report: PrepReport, form: Format) -> None:
     say(f"exact duplicate rows: {manifest.duplicates:,} ({manifest.settings['duplicates']})")
     say(f"rejected rows: {sum(manifest.rejected.values()):,}")
     say(f"prepared in {report.folder}")
-    say(f"next: adasparse train {words_for(manifest)}")
+    try:
+        require_learnable(manifest)
+    except DataError as fault:
+        say(f"nothing to train on: {fault.message}; {fault.hint}")
+    else:
+        say(f"next: adasparse train {words_for(manifest)}")
 
 
 def _show_inspection(inspection: Inspection, form: Format) -> None:

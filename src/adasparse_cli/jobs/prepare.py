@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adasparse_cli.choices import Split
 from adasparse_cli.config import compose, data_start, data_words, explicit_keys, plain, typed, word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
@@ -102,6 +103,20 @@ def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
     """Look at the raw files and write nothing that stays."""
     _require_sources(job)
     return inspect(job.settings, job.raw, progress or Silent())
+
+
+def require_learnable(manifest: Manifest) -> None:
+    """Both classes must be in the train split.
+
+    Raises:
+        DataError: there is nothing to be learnt.
+    """
+    counts = manifest.splits[Split.train]
+    if not counts.rows or not counts.positives or counts.positives == counts.rows:
+        raise DataError(
+            f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
+            hint="nothing can be learnt from one class; use more data or another data.split",
+        )
 
 
 def _require_sources(job: PrepJob) -> None:

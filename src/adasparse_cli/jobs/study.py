@@ -24,7 +24,7 @@ from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_json
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.forecast import expected_seconds
-from adasparse_cli.jobs.prepare import PrepReport, existing, run_prep
+from adasparse_cli.jobs.prepare import PrepReport, existing, require_learnable, run_prep
 from adasparse_cli.jobs.run_folder import DONE, latest_alike, same_run
 from adasparse_cli.jobs.train import TrainJob, finished_run, model_flags, plan_seeds
 from adasparse_cli.jobs.workers import NamedRun, train_all
@@ -261,6 +261,7 @@ def run_study(
     with only_owner(job.folder):
         require_version(job.folder)
         prepared = run_prep(job.arms[0].jobs[0].data, progress)
+        require_learnable(prepared.manifest)
         _write(job, prepared, {})
         # all arms of one seed before the next, so that a study stopped early can already be compared
         turns = zip(*([(arm.name, own) for own in arm.jobs] for arm in job.arms), strict=True)

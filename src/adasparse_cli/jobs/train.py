@@ -15,9 +15,9 @@ import torch
 
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose, flat, plain, typed
-from adasparse_cli.errors import AdasparseError, DataError, InterruptedRun, ResourceError, UsageError
+from adasparse_cli.errors import AdasparseError, InterruptedRun, ResourceError, UsageError
 from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
-from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, run_prep, words_for
+from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, require_learnable, run_prep, words_for
 from adasparse_cli.jobs.run_folder import (
     DONE,
     PREDICTIONS,
@@ -246,7 +246,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
     changes = write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
     if changes:
         progress.note(f"the run goes on under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
-    _require_learnable(manifest)
+    require_learnable(manifest)
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
     shape = load_shape(data_folder, manifest)
@@ -345,15 +345,6 @@ def _logged(folder: Path) -> Iterator[None]:
     finally:
         _log.removeHandler(handler)
         handler.close()
-
-
-def _require_learnable(manifest: Manifest) -> None:
-    counts = manifest.splits[Split.train]
-    if not counts.rows or not counts.positives or counts.positives == counts.rows:
-        raise DataError(
-            f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
-            hint="nothing can be learnt from one class; use more data or another data.split",
-        )
 
 
 def _write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
