@@ -1,4 +1,7 @@
-"""How results and progress look. Results go to stdout, progress and notes to stderr. Floor 5."""
+"""How results and progress look. Results go to stdout, progress and notes to stderr. Floor 5.
+
+What is shown may be a person's data, such as `[/x] :smile:`: it is printed as it stands, never read as rich's markup.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     Progress,
@@ -25,7 +30,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from adasparse_cli.errors import UsageError
 from adasparse_cli.findings import Finding, cell
 
 # What is read by a program or kept in a file is not cut to a screen's width.
@@ -33,8 +40,12 @@ out = Console(soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in
 err = Console(stderr=True)
 # A line of progress this often, where there is no terminal to draw a bar on.
 LINE_SECONDS = 10.0
-# Text up to this long is never folded: an interval, a key.
+# Text up to this long is not folded where there is room: an interval, a key.
 SHORT = 20
+# Where there is not, text columns get narrower, down to this, or to their longest word if that is short.
+NARROW = 12
+# A terminal obeys these; in a cell they are shown as what they are.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
 class Format(StrEnum):
@@ -48,7 +59,13 @@ class Format(StrEnum):
 
 
 def chosen_format(as_json: bool, as_csv: bool) -> Format:
-    """The format that two flags ask for."""
+    """The format that two flags ask for.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv both say how to write the result", hint="keep one of the two")
     return Format.json if as_json else Format.csv if as_csv else Format.text
 
 
@@ -76,21 +93,11 @@ def show(
         out.file.write(_latex(names, rows, title, caption))
     else:
         if title:
-            out.print(title, style="bold", markup=False, highlight=False)
-        table = Table()
-        for position, name in enumerate(names):
-            numeric = bool(rows) and all(_is_figure(row.get(name)) for row in rows)
-            # figures, short text and the first column (up to half of the width) stay whole; other text is folded in a narrow terminal
-            widest = max((len(cell(row.get(name), name)) for row in rows), default=0)
-            whole = widest if numeric or widest <= SHORT else min(widest, out.width // 2) if position == 0 else None
-            word = max((len(part) for part in name.split()), default=0)
-            least = max(whole or 0, word) if word <= SHORT else whole
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold", min_width=least)
-        for row in rows:
-            table.add_row(*(cell(row.get(name), name) for name in names))
-        out.print(table)
+            _print(out, title, style="bold")
+        for table in _tables(names, rows, out.width):
+            out.print(table)
         if caption:
-            out.print(caption, style="dim", markup=False, highlight=False)
+            _print(out, caption, style="dim")
 
 
 def show_finding(finding: Finding, form: Format, kept: Path | None = None) -> None:
@@ -121,23 +128,142 @@ def show_json(value: Any) -> None:
 
 def say(line: str) -> None:
     """A line of a result."""
-    out.print(line, markup=False, highlight=False)
+    _print(out, line)
+
+
+def remark(line: str, form: Format) -> None:
+    """A sentence beside tables, written as they are: a Markdown bullet, a LaTeX comment; JSON and CSV have no place for it."""
+    if form is Format.text:
+        say(line)
+    elif form is Format.markdown:
+        out.file.write(f"- {_one_line(line)}\n")
+    elif form is Format.latex:
+        out.file.write(f"% {_one_line(line)}\n")
 
 
 def note(line: str) -> None:
     """A line about the work, not of its result."""
-    err.print(line, markup=False, highlight=False, style="dim")
+    _print(err, line, style="dim")
 
 
 def complain(message: str, hint: str) -> None:
     """The two lines that every fault gets."""
-    err.print(f"error: {_one_line(message)}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-    err.print(f"hint: {_one_line(hint)}", markup=False, highlight=False, soft_wrap=True)
+    _print(err, f"error: {_one_line(message)}", style="bold red", soft_wrap=True)
+    _print(err, f"hint: {_one_line(hint)}", soft_wrap=True)
+
+
+def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = False) -> None:
+    console.print(_text(line), style=style, soft_wrap=soft_wrap)
+
+
+def _text(text: str) -> Text:
+    """Text that is shown as it stands, whatever it looks like."""
+    return Text(_visible(text))
+
+
+def _visible(text: str) -> str:
+    return text.translate(_CONTROLS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """A column of a table: its cells in words, and how wide it may be.
+
+    Args:
+        widest: its widest cell. natural: nothing is folded. least: long text alone is. narrow: all text is, but between
+            words unless they are long.
+    """
+
+    name: str
+    cells: Sequence[str]
+    numeric: bool
+    widest: int
+    natural: int
+    least: int
+    narrow: int
+
+
+def _column(name: str, rows: Sequence[Mapping[str, Any]], *, first: bool, width: int) -> _Column:
+    values = [row.get(name) for row in rows]
+    cells = [_visible(cell(value, name)) for value in values]
+    numeric = bool(rows) and all(map(_is_figure, values))
+    widest = max(map(_width, cells), default=0)
+    head = _longest_word([name])
+    # figures, short text and the first column (up to half of the width) stay whole; other text is folded in a narrow terminal
+    whole = widest if numeric or widest <= SHORT else min(widest, width // 2) if first else 0
+    least = max(whole, head, min(widest, NARROW))
+    return _Column(
+        name=name,
+        cells=cells,
+        numeric=numeric,
+        widest=widest,
+        natural=max(widest, _width(name), 1),
+        least=least,
+        narrow=least if numeric else min(least, max(NARROW, head, _longest_word(cells))),
+    )
+
+
+def _tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
+    """The rows as one table, or as several that repeat the first column where one would be too wide."""
+    columns = [_column(name, rows, first=position == 0, width=width) for position, name in enumerate(names)]
+    for group in _groups(columns, width):
+        sizes = _widths(group, width)
+        # where the first column is folded, lines show which row is which
+        table = Table(show_lines=sizes[0] < group[0].widest)
+        for column, size in zip(group, sizes, strict=True):
+            justify: JustifyMethod = "right" if column.numeric else "left"
+            table.add_column(_text(column.name), justify=justify, overflow="fold", width=size)
+        for cells in zip(*(column.cells for column in group), strict=True):
+            table.add_row(*map(_text, cells))
+        yield table
+
+
+def _groups(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """Which columns stand side by side: all if they fit, however folded, else as many as fit beside the first one, whole."""
+    if sum(one.narrow for one in columns) <= _room(len(columns), width):
+        return [list(columns)] if columns else []
+    first, *others = columns
+    groups = [[first]]
+    for column in others:
+        beside = [*groups[-1][1:], column]
+        if len(beside) > 1 and first.narrow + sum(one.least for one in beside) > _room(len(beside) + 1, width):
+            groups.append([first])
+        groups[-1].append(column)
+    return groups
+
+
+def _widths(columns: Sequence[_Column], width: int) -> list[int]:
+    """Of each column, without padding: the widest give way first, each down to a limit, which is lowered where it must be."""
+    room = _room(len(columns), width)
+    sizes = [min(column.natural, width) for column in columns]
+    least, narrow = [one.least for one in columns], [one.narrow for one in columns]
+    for limits in (least, [narrow[0], *least[1:]], narrow, [1] * len(columns)):
+        while sum(sizes) > room:
+            able = [k for k, limit in enumerate(limits) if sizes[k] > limit]
+            if not able:
+                break
+            sizes[max(able, key=sizes.__getitem__)] -= 1
+    return sizes
+
+
+def _room(columns: int, width: int) -> int:
+    """What borders and padding leave for so many columns."""
+    return width - 3 * columns - 1
+
+
+def _width(text: str) -> int:
+    return max(cell_len(line.expandtabs()) for line in text.split("\n"))
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    """Of the words that are short enough to stay whole."""
+    words = (cell_len(word) for text in texts for word in text.split())
+    return max((size for size in words if size <= SHORT), default=0)
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
+        return "| " + " | ".join(_one_line(text).replace("|", "\\|") for text in cells) + " |"
 
     rules = ["---" if position == 0 else "--:" for position in range(len(names))]
     lines = [line(names), line(rules), *(line([cell(row.get(name), name) for name in names]) for row in rows)]
@@ -147,7 +273,9 @@ def _markdown(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: st
 
 def _latex(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(_escaped(text) for text in cells) + r" \\"
+        text = " & ".join(_escaped(_one_line(text)) for text in cells)
+        # after the \\ of the line above, LaTeX would take a [ for the begin of its argument
+        return ("{}" if text.startswith("[") else "") + text + r" \\"
 
     body = [line([cell(row.get(name), name) for name in names]) for row in rows]
     head = [r"\begin{table}", rf"\caption{{{_escaped('. '.join(part for part in (title, caption) if part))}}}"]
@@ -195,14 +323,14 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         if err.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[detail]}", style="dim"),
+                TextColumn("{task.fields[detail]}", style="dim", markup=False),
                 console=err,
                 transient=True,
             )
@@ -256,7 +384,10 @@ class ProgressDisplay:
 def _amount(number: float | None, unit: str) -> str:
     if number is None:
         return "?"
-    return f"{number / 2**20:,.1f} MiB" if unit == "bytes" else f"{number:,.0f} {unit}"
+    if unit == "bytes":
+        return f"{number / 2**20:,.1f} MiB"
+    words = f"{number:,.0f}"
+    return f"{words} {unit.removesuffix('s') if words == '1' else unit}"
 
 
 def _details(detail: Mapping[str, float] | None) -> str:

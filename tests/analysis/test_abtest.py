@@ -118,6 +118,12 @@ def of_all_pairs(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     return float(first.mean()), float((first * price).mean())
 
 
+@pytest.mark.parametrize("spread", [-0.1, 5.1, 1000.0, math.nan])
+def test_bids_that_would_overflow_or_decide_alone_are_refused(spread: float) -> None:
+    with pytest.raises(ValueError, match="not from 0 to 5"):
+        held(world(np.random.default_rng(0), [5, 5]), bid_spread=spread)
+
+
 def test_with_equal_bids_outcomes_tend_to_the_mean_over_all_pairs_of_rows() -> None:
     """Truth: every pair of a domain's rows is as likely, also of a row with itself; 200,000 auctions."""
     of = world(np.random.default_rng(1), [2, 5, 9, 20, 1])

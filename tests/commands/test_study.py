@@ -66,7 +66,7 @@ def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: P
 
 
 def test_a_run_that_fails_is_named_and_does_not_stop_the_others(home: Path) -> None:
-    done = adasparse(home, "sweep", "loop.learning_rate=0.001,1e20", "model=dnn", *TINY, "--format", "latex")
+    done = adasparse(home, "sweep", "loop.learning_rate=0.001,1e20", "model=dnn", *TINY, "--format", "latex", code=1)
     assert "failed: loop.learning_rate=1e+20, seed 0: the loss is not finite at step" in " ".join(done.stderr.split())
     assert r"loop.learning\_rate=0.001 & 1 & 0." in done.stdout
     assert r"loop.learning\_rate=1e+20 & 0 & n/a & n/a & n/a" in done.stdout

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import markupsafe
 import pytest
 
 from adasparse_cli.findings import Figure, Finding, Table, cell
@@ -78,6 +79,15 @@ def test_embedded_json_can_end_no_script_and_comes_back_as_it_was() -> None:
 def test_a_page_without_plots_carries_no_plotly() -> None:
     plain = Page(title="t", lead="l", facts={}, findings=[Finding(name="a", title="A", question="")])
     assert len(page_text(plain)) < 30_000 < len(page_text(page()))
+
+
+def test_a_long_cell_is_clamped_and_has_its_whole_text_beside_the_pointer() -> None:
+    long, short = '"<' + "x" * 300, "y" * 40
+    table = Table(name="t", title="T", rows=[{"long": long, "short": short}])
+    finding = Finding(name="a", title="A", question="", tables=[table])
+    text = page_text(Page(title="t", lead="l", facts={}, findings=[finding]))
+    assert f'title="{markupsafe.escape(long)}"><div class="clamp">{markupsafe.escape(long)}</div></td>' in text
+    assert f'<td class="text">{short}</td>' in text
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ from adasparse_cli.analysis.statistics import LEVEL, Difference, Gaps, Moves, di
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 AT_ONCE = 100_000
+# Of log b: with 5, one bid in twenty is above 3,700 times the median, and far more means that bids alone decide.
+MOST_SPREAD = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +101,14 @@ def trial(
         domains: of each row. truth: its true rate, or its label. scores_a, scores_b: each arm's predicted rate, in (0, 1).
         candidates: K, at least 2; domains with fewer rows take no part. Rows are drawn with replacement, so that one may
             stand against itself, under another bid.
-        bid_spread: standard deviation of log b; its median is 1.
+        bid_spread: standard deviation of log b, from 0 to MOST_SPREAD; its median is 1.
         propensities: chance with which each row was logged, in (0, 1]; None where rows are as they come.
+
+    Raises:
+        ValueError: the spread of bids is out of its range.
     """
+    if not 0 <= bid_spread <= MOST_SPREAD:
+        raise ValueError(f"bid_spread is {bid_spread}, not from 0 to {MOST_SPREAD}")
     order = np.argsort(domains, kind="stable")
     taking, first, rows = np.unique(domains[order], return_index=True, return_counts=True)
     able = rows >= candidates

@@ -91,6 +91,7 @@ def overlap(
     from adasparse_cli.jobs.run_folder import newest_run_of
     from adasparse_cli.jobs.score import open_run
 
+    form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
     if named and len(named) not in (2, 3):
         raise UsageError(f"--domain is given {len(named)} times", hint="name two or three domains")
@@ -100,7 +101,7 @@ def overlap(
     )
     with ProgressDisplay() as progress:
         finding, kept = run_overlap(job, progress)
-    show_finding(finding, chosen_format(as_json, as_csv), kept)
+    show_finding(finding, form, kept)
 
 
 @app.command("exposure", epilog=EXPOSURE_EXAMPLES)
@@ -123,9 +124,10 @@ def exposure(
     from adasparse_cli.jobs.exposure import run_exposure
     from adasparse_cli.jobs.source import find_source
 
+    form = chosen_format(as_json, as_csv)
     source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
     finding, kept = run_exposure(source, bins=bins, logarithmic=log)
-    show_finding(finding, chosen_format(as_json, as_csv), kept)
+    show_finding(finding, form, kept)
 
 
 @app.command("abtest", epilog=ABTEST_EXAMPLES)
@@ -135,7 +137,7 @@ def abtest(
     auctions: Annotated[int, typer.Option("--auctions", min=1, help="How many are held.")] = 200_000,
     candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads in each.")] = 8,
     bid_spread: Annotated[
-        float, typer.Option("--bid-spread", min=0.0, help="Standard deviation of the bids' logarithm.")
+        float, typer.Option("--bid-spread", min=0.0, max=5.0, help="Standard deviation of the bids' logarithm.")
     ] = 0.5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the auctions.")] = 0,
     runs: RunsFolder = Path("runs"),
@@ -151,13 +153,14 @@ def abtest(
     from adasparse_cli.jobs.run_folder import find_run
     from adasparse_cli.jobs.score import open_run
 
+    form = chosen_format(as_json, as_csv)
     opened = [open_run(find_run(words, runs), data_root=data) for words in (run_a, run_b)]
     job = AbTestJob(
         a=opened[0], b=opened[1], auctions=auctions, candidates=candidates, bid_spread=bid_spread, seed=seed
     )
     with ProgressDisplay() as progress:
         finding, kept = run_abtest(job, progress)
-    show_finding(finding, chosen_format(as_json, as_csv), kept)
+    show_finding(finding, form, kept)
 
 
 @app.command("sparsity", epilog=SPARSITY_EXAMPLES)
@@ -202,8 +205,9 @@ def domains(
     """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
     from adasparse_cli.jobs.ladder import plan_ladder, run_ladder
 
+    form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]
     with ProgressDisplay() as progress:
         job = plan_ladder(overrides or [], fields=named, seeds=seeds, progress=progress)
         finding, kept = run_ladder(job, progress, workers=workers)
-    show_finding(finding, chosen_format(as_json, as_csv), kept)
+    show_finding(finding, form, kept)

@@ -34,7 +34,8 @@ def hpo(
     """Search settings by their validation metric, with Optuna; the same words go on with a search that was stopped."""
     from adasparse_cli.jobs.hpo import plan_search, run_search
 
+    form = chosen_format(as_json, as_csv)
     job = plan_search(overrides or [], trials=trials, seeds=seeds, metric=metric, config_file=config)
     with ProgressDisplay() as progress:
         finding, kept = run_search(job, progress, workers=workers)
-    show_finding(finding, chosen_format(as_json, as_csv), kept)
+    show_finding(finding, form, kept)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adasparse_cli.commands.arguments import Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
-from adasparse_cli.render import Format, ProgressDisplay, note, say, share, show, show_json
+from adasparse_cli.errors import UsageError
+from adasparse_cli.render import Format, ProgressDisplay, note, remark, say, share, show, show_json
 
 if TYPE_CHECKING:
+    from adasparse_cli.analysis.statistics import TestRows
+    from adasparse_cli.jobs.comparison import Comparison
     from adasparse_cli.jobs.study import StudyJob, StudyReport
 
 COMPARE_EXAMPLES = """
@@ -42,6 +45,9 @@ Examples:
   adasparse sweep model=star,apg network.embedding_std=0.01,0.1
 """
 METRICS = {"gauc_domain": "GAUC by domain", "auc": "AUC", "log_loss": "log loss (less is better)"}
+BETTER = {"gauc_domain": 1, "auc": 1, "log_loss": -1}
+# Why all arms lack a metric on the test rows.
+NONE = {"gauc_domain": "no test domain has both classes", "auc": "the test rows are all of one class"}
 
 
 class Cluster(StrEnum):
@@ -57,7 +63,7 @@ Form = Annotated[Format, typer.Option("--format", help="How tables are written."
 
 def compare(
     overrides: Overrides = None,
-    models: Annotated[str, typer.Option("--models", help="Which models, a,b,c; all of them without it.")] = "",
+    models: Annotated[str | None, typer.Option("--models", help="Which models, a,b,c; all of them without it.")] = None,
     experiment: Annotated[
         str | None, typer.Option("--experiment", help="A named study instead, of conf/experiment.")
     ] = None,
@@ -70,14 +76,17 @@ def compare(
     form: Form = Format.text,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
-    from adasparse_cli.errors import UsageError
     from adasparse_cli.jobs.study import plan_compare, plan_experiment
 
     words = overrides or []
     if experiment is None:
-        named = [name.strip() for name in models.split(",") if name.strip()]
+        named = [name.strip() for name in (models or "").split(",") if name.strip()]
+        if models is not None and not named:
+            raise UsageError(
+                "--models names no model", hint="adasparse models ls lists them; all are compared without --models"
+            )
         job = plan_compare(named, words, seeds=seeds or 3, baseline=baseline, config_file=config)
-    elif models:
+    elif models is not None:
         raise UsageError("--models and --experiment both say what to compare", hint="keep one of the two")
     else:
         job = plan_experiment(experiment, words, seeds=seeds, baseline=baseline, config_file=config)
@@ -101,7 +110,8 @@ def ablate(
     from adasparse_cli.jobs.study import plan_experiment
 
     name = "parts" if parts else "ablation"
-    job = plan_experiment(name, overrides or [], seeds=seeds, baseline=baseline, config_file=config)
+    words = overrides or []
+    job = plan_experiment(name, words, seeds=seeds, baseline=baseline, config_file=config)
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
 
 
@@ -117,11 +127,40 @@ def sweep(
     """Train every combination of the values given, and compare them with the first."""
     from adasparse_cli.jobs.study import plan_sweep
 
-    job = plan_sweep(overrides or [], seeds=seeds, config_file=config)
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
+    words = overrides or []
+    _require_a_grid(words)
+    job = plan_sweep(words, seeds=seeds, config_file=config)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, choose=True)
 
 
-def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format) -> None:
+def _require_a_grid(words: Sequence[str]) -> None:
+    """Each key once, and each of its values.
+
+    Raises:
+        UsageError: one is there twice.
+    """
+    from adasparse_cli.config import expanded
+
+    common, grid = expanded(words)
+    for key in dict.fromkeys(map(_key, grid[0])):
+        alone = expanded([word for word in words if _key(word) == key and word not in common])[1]
+        if len(alone[0]) > 1:
+            raise UsageError(f"{key} is there twice, with several values each", hint=f"write it once: {key}=a,b,c")
+        values = [_value(own) for own, *_ in alone]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{key} is given {twice} twice", hint="name each value once")
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _value(word: str) -> str:
+    return word.partition("=")[2]
+
+
+def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format, choose: bool = False) -> None:
     from adasparse_cli.jobs.study import run_study
 
     if dry_run:
@@ -129,11 +168,13 @@ def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: F
         return
     with ProgressDisplay() as progress:
         report = run_study(job, progress, workers=workers, cluster=cluster.value)
-    show_study(report, form)
+    show_study(report, form, choose=choose)
+    if report.failed:
+        raise typer.Exit(1)
 
 
-def show_study(report: StudyReport, form: Format) -> None:
-    """The table of a study, the differences to its baseline, and what of it is real."""
+def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> None:
+    """The table of a study, the differences to its baseline, and what of it is real; with `choose`, which arm is best."""
     for name, why in report.failed.items():
         note(f"failed: {name}: {why}")
     comparison = report.comparison
@@ -148,21 +189,61 @@ def show_study(report: StudyReport, form: Format) -> None:
         say(report.question)
     title = f"{report.title}: mean ± sd over seeds"
     show([_quality(row) for row in table], title=title, caption=comparison.caption, form=form)
-    if any(row["gauc_domain_difference"] is not None for row in table):
-        others = [row for row in table if row["arm"] != comparison.baseline]
-        for metric, name in METRICS.items():
-            show(
-                [_against(row, metric) for row in others],
-                title=f"{name}, difference to {comparison.baseline}",
-                form=form,
-            )
-        _say_what_is_real(table, comparison.baseline, form)
+    _show_differences(comparison, table, form)
     cut = comparison.sparsity()
     if cut:
         show(cut, title="Share of neurons cut, by layer", form=form)
+    if choose:
+        remark(_best(comparison, table), form)
     if form is Format.text:
         say(f"study: {report.folder}")
         say(f"next: adasparse report {report.folder.name}    for a page with plots")
+
+
+def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]], form: Format) -> None:
+    """A table for each metric whose differences can be had, a sentence for each whose cannot, and what is real."""
+    base, rows = comparison.baseline, comparison.rows
+    others = [row for row in table if row["arm"] != base]
+    if not others:
+        return
+    whole = [arm.name for arm in comparison.arms if arm.whole]
+    if base not in whole or len(whole) < 2:
+        remark(f"No difference to {base} can be had: it takes the baseline and another arm with all their seeds.", form)
+        return
+    if rows is None:
+        remark(f"No difference to {base} can be had: there are no test rows.", form)
+        return
+    shown = [metric for metric in METRICS if any(row[f"{metric}_difference"] is not None for row in others)]
+    for metric, name in METRICS.items():
+        if metric in shown:
+            against = _known_columns([_against(row, metric) for row in others])
+            show(against, title=f"{name}, difference to {base}", form=form)
+        else:
+            remark(f"{_short(name)} cannot be had: {NONE.get(metric, 'it is not a number')}.", form)
+    judged = [metric for metric in shown if any(row[f"{metric}_real"] is not None for row in others)]
+    lacking: dict[str, list[str]] = {}
+    for metric in shown:
+        if metric not in judged:
+            lacking.setdefault(_why_no_interval(metric, comparison, rows), []).append(_short(METRICS[metric]))
+    for why, names in lacking.items():
+        what = "" if len(names) == len(shown) else f" for {' and '.join(names)}"
+        remark(f"No interval can be had{what}: {why}.", form)
+    if judged:
+        _say_what_is_real(others, judged[0], base, form)
+    if form is not Format.text:
+        say("")
+
+
+def _why_no_interval(metric: str, comparison: Comparison, rows: TestRows) -> str:
+    """One seed, one cluster of test rows, or one that alone counts for the metric."""
+    cluster = comparison.cluster
+    if len(comparison.seeds) == 1:
+        return "one seed does not tell how far results vary by chance; --seeds 3 does"
+    if len(set(rows.clusters.tolist())) == 1:
+        return f"all test rows are of one {cluster}"
+    if metric == "gauc_domain":
+        return f"one {cluster} alone has rows in domains of both classes"
+    return f"one {cluster} alone has rows of the rarer class"
 
 
 def show_plan(job: StudyJob, workers: int, form: Format) -> None:
@@ -188,7 +269,8 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
         expected = (
             "nobody knows how long, before a first run" if minutes is None else f"about {minutes:,.1f} minutes, {how}"
         )
-        caption = f"{len(left)} of {len(runs)} runs are to be done, {workers} at a time: {expected}"
+        be = "run is" if len(runs) == 1 else "runs are"
+        caption = f"{len(left)} of {len(runs)} {be} to be done, {workers} at a time: {expected}"
     show(rows, title=f"{job.title}: the plan of {job.folder}", caption=caption, form=form)
 
 
@@ -228,17 +310,53 @@ def _spread(row: Mapping[str, Any], metric: str) -> str:
     return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
 
 
-def _say_what_is_real(table: Sequence[Mapping[str, Any]], baseline: str, form: Format) -> None:
-    """Text and Markdown can hold sentences; in LaTeX they are comments."""
-    better = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
-    worse = [row["arm"] for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
-    others = [row["arm"] for row in table if row["arm"] not in (*better, *worse, baseline)]
-    mark = {Format.markdown: "- ", Format.latex: "% "}.get(form, "")
-    for what, arms in (("better than", better), ("worse than", worse), ("undecided against", others)):
-        if arms:
-            say(f"{mark}GAUC by domain, {what} {baseline}: {', '.join(arms)}")
-    say(
-        f"{mark}Intervals cover the chance of seeds and of test rows. Real: 0 is excluded after Holm's correction over all arms "
-        "(p < 0.05). Detectable: the smallest true difference that such a study would have found with a chance of 80 %."
+def _say_what_is_real(others: Sequence[Mapping[str, Any]], metric: str, baseline: str, form: Format) -> None:
+    """Which arms are better, in a metric that has intervals."""
+    sign = BETTER[metric]
+    found: dict[str, list[str]] = {}
+    for row in others:
+        real, gain = row[f"{metric}_real"], row[f"{metric}_difference"]
+        word = "not compared with" if real is None else "undecided against"
+        if real:
+            word = "better than" if gain * sign > 0 else "worse than"
+        found.setdefault(word, []).append(row["arm"])
+    for word in ("better than", "worse than", "undecided against", "not compared with"):
+        if word in found:
+            remark(f"{_short(METRICS[metric])}, {word} {baseline}: {', '.join(found[word])}", form)
+    remark(
+        "Intervals cover the chance of seeds and of test rows. Real: 0 is excluded after Holm's correction over all arms "
+        "(p < 0.05). Detectable: the smallest true difference that such a study would have found with a chance of 80 %.",
+        form,
     )
-    say("")
+
+
+def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
+    """The arm to choose by the valid split, among those with all their seeds."""
+    whole = [row for row in table if row["seeds"] == len(comparison.seeds)]
+    found = (metric for metric in METRICS if any(row[f"valid_{metric}"] is not None for row in whole))
+    metric = next(found, None)
+    if metric is None:
+        return "No arm is best: none has a figure of the valid split."
+    known = [row for row in whole if row[f"valid_{metric}"] is not None]
+    best = max(known, key=lambda row: BETTER[metric] * row[f"valid_{metric}"])
+    test, gap = best[metric], best[f"{metric}_difference"]
+    if best["arm"] == comparison.baseline:
+        against = ", the baseline itself"
+    else:
+        against = "" if gap is None else f", {gap:+.4f} to {comparison.baseline}"
+    judged = "which has no figure on the test split" if test is None else f"on the test split {test:.4f}{against}"
+    return (
+        f"Best by {_short(METRICS[metric])} on the valid split: {best['arm']} with {best[f'valid_{metric}']:.4f}, {judged}. "
+        "Choose by the valid split alone: figures of the test split are for judging the choice, not for making it."
+    )
+
+
+def _short(metric: str) -> str:
+    """A metric's name without what is said in brackets."""
+    return metric.partition(" (")[0]
+
+
+def _known_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the columns of which nothing is known."""
+    held = [name for name in rows[0] if any(row[name] not in (None, "n/a") for row in rows)]
+    return [{name: row[name] for name in held} for row in rows]

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adasparse_cli.analysis.abtest import Trial, trial
+from adasparse_cli.analysis.abtest import MOST_SPREAD, Change, Trial, trial
 from adasparse_cli.choices import Split
-from adasparse_cli.errors import DataError
+from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.figures import by_exposure, exposure_layout
 from adasparse_cli.jobs.keep import keep
+from adasparse_cli.jobs.run_folder import read_predictions
 from adasparse_cli.jobs.score import SavedRun
-from adasparse_cli.jobs.wording import known
+from adasparse_cli.jobs.wording import known, of
 from adasparse_cli.prep.prepared import read_domains, read_split
 from adasparse_cli.prep.recipe import PROPENSITY, Progress, Silent
 
@@ -38,15 +39,22 @@ def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Findin
     """Hold the auctions, and keep the finding beside run B.
 
     Raises:
+        UsageError: bids would vary beyond reason.
         DataError: nobody knows the true rates of these data nor how likely its rows were shown, or the runs are of different data.
+        IntegrityError: the predictions of a run are missing or damaged.
     """
     progress = progress or Silent()
+    if not 0 <= job.bid_spread <= MOST_SPREAD:
+        raise UsageError(
+            f"--bid-spread {job.bid_spread:g} is not from 0 to {MOST_SPREAD:g}",
+            hint="it is the standard deviation of the bids' logarithm: with 0.5 two bids in three are within a factor of 1.6",
+        )
     if job.a.manifest.fingerprint != job.b.manifest.fingerprint:
         raise DataError(
             f"{job.a.folder} and {job.b.folder} were trained on different data: {job.a.manifest.name} and {job.b.manifest.name}",
             hint="name two runs on the same prepared data",
         )
-    a, b = (pl.read_parquet(run.folder / "predictions.parquet") for run in (job.a, job.b))
+    a, b = (read_predictions(run.folder) for run in (job.a, job.b))
     if not a.select(*KEY, "label").equals(b.select(*KEY, "label")):
         raise DataError(f"{job.b.folder} scores other rows than {job.a.folder}", hint="train one of the two anew")
     known_of = _known(job.a, a)
@@ -125,23 +133,16 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
     rows = [
         {
             "figure": change.name,
-            "A": change.a,
-            "B": change.b,
-            "change, %": 100 * change.relative,
+            "A": known(change.a),
+            "B": known(change.b),
+            "change, %": known(100 * change.relative),
             "95 % interval, %": _interval(change.low, change.high),
             "beyond chance": None if known(change.low) is None else not change.low <= 0 <= change.high,
         }
         for change in found.changes
     ]
-    answers = []
-    for change in found.changes:
-        interval = _interval(change.low, change.high)
-        if change.relative == 0:
-            answers.append(f"{change.name}: no change at all.")
-        elif interval is None or change.low <= 0 <= change.high:
-            answers.append(f"{change.name}: {100 * change.relative:+.2f} % {interval or ''}, which chance can explain.")
-        else:
-            answers.append(f"{change.name}: {100 * change.relative:+.2f} % {interval}.")
+    held = np.flatnonzero(found.auctions)
+    answers = [_answer(change, len(held)) for change in found.changes]
     answers.append(
         f"CTR is higher in B in {found.uplift_domains:.1%} of domains (UPR), {found.uplift_auctions:.1%} weighted by auctions."
     )
@@ -149,7 +150,6 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
     domains = read_domains(job.a.data_folder).select(
         pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator="/").alias("name"), "train_rows"
     )
-    held = np.flatnonzero(found.auctions)
     of_a = found.a.clicks[held] / found.auctions[held]
     of_b = found.b.clicks[held] / found.auctions[held]
     names = domains["name"].gather(found.domains[held]).to_list()
@@ -160,7 +160,7 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
             "auctions": int(number),
             "CTR A": float(one),
             "CTR B": float(other),
-            "change, %": float(100 * (other / one - 1)),
+            "change, %": float(100 * (other / one - 1)) if one else None,
         }
         for name, domain, number, one, other in zip(
             names, found.domains[held], found.auctions[held], of_a, of_b, strict=True
@@ -187,7 +187,11 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
         question=f"What would change if {name_b} (B) chose the ads instead of {name_a} (A)?",
         answers=answers,
         tables=[
-            Table(name="changes", title=f"{int(found.auctions.sum()):,} auctions in {len(held)} domains", rows=rows),
+            Table(
+                name="changes",
+                title=f"{of(int(found.auctions.sum()), 'auction')} in {of(len(held), 'domain')}",
+                rows=rows,
+            ),
             Table(name="domains", title="By domain", rows=by_domain, long=True),
         ],
         figures=[figure],
@@ -200,6 +204,21 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
             "differ as well.",
         ),
     )
+
+
+def _answer(change: Change, domains: int) -> str:
+    """A figure's change, and whether chance can explain it."""
+    interval = _interval(change.low, change.high)
+    if known(change.relative) is None:
+        without = "B" if known(change.a) else "A"
+        return f"{change.name}: no change can be had, since nothing was clicked in {without}."
+    if change.relative == 0:
+        return f"{change.name}: no change at all."
+    by = f"{change.name}: {100 * change.relative:+.2f} %"
+    if interval is None:
+        where = "from auctions in one domain" if domains == 1 else "from these auctions"
+        return f"{by}; no interval can be had {where}."
+    return f"{by} {interval}" + (", which chance can explain." if change.low <= 0 <= change.high else ".")
 
 
 def _interval(low: float, high: float) -> str | None:

@@ -15,7 +15,7 @@ from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, comp
 from adasparse_cli.config import flat
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, read_predictions, read_report
-from adasparse_cli.jobs.wording import known, mean_or_none
+from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
@@ -70,8 +70,8 @@ class Comparison:
     def caption(self) -> str:
         """Data, test rows and seeds in a line."""
         rows = self.rows
-        number = "no test rows" if rows is None else f"{len(rows.labels):,} test rows"
-        clusters = "" if rows is None else f", {len(np.unique(rows.clusters)):,} {self.cluster}s"
+        number = "no test rows" if rows is None else of(len(rows.labels), "test row")
+        clusters = "" if rows is None else f", {of(len(np.unique(rows.clusters)), self.cluster)}"
         seeds = "seed " if len(self.seeds) == 1 else "seeds "
         return (
             f"{self.data['name']}, data {self.data['fingerprint'][:12]}, {number}{clusters}, "

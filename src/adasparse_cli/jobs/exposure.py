@@ -66,6 +66,11 @@ def exposure_finding(
         traces=traces,
         layout=exposure_layout(f"AUC − AUC of {base}"),
     )
+    how = (
+        "Bins have edges at equal ratios of training rows"
+        if logarithmic
+        else "Bins hold equal numbers of domains, ordered by training rows"
+    )
     return Finding(
         name="exposure",
         title="Gain by exposure",
@@ -73,16 +78,24 @@ def exposure_finding(
         answers=exposure_answers(found),
         tables=[exposure_table(found, base)],
         figures=[figure],
-        notes=("Bins hold equal numbers of domains, ordered by training rows; each is a test set of its own.",),
+        notes=(f"{how}; each is a test set of its own.",),
     )
 
 
 def exposure_answers(found: Exposure) -> list[str]:
-    """By arm, whether the gain in the sparsest bin differs from that in the densest."""
+    """By arm, whether the gain in the sparsest bin differs from that in the densest; or why nobody can say."""
+    if all(gain is None for one in found.bins for gain in one.gains.values()):
+        return ["No answer can be had: no test domain has both classes, so there is no GAUC by domain."]
+    if len(found.bins) < 2:
+        alone = sum(one.domains for one in found.bins) == 1
+        what = "there is one test domain" if alone else "all test domains fall into one bin"
+        return [f"No answer can be had: {what}, and it takes two bins to compare."]
     lines = []
     for arm, one in found.contrasts.items():
         if one is None:
-            lines.append(f"{arm}: no domain of the sparsest bin has both classes, so nothing can be said of it.")
+            ends = (("sparsest", found.bins[0]), ("densest", found.bins[-1]))
+            where = " and of the ".join(f"{name} bin" for name, end in ends if end.gains[arm] is None)
+            lines.append(f"{arm}: no domain of the {where} has both classes, so nothing can be said of it.")
             continue
         reach = interval(known(one.low), known(one.high))
         if reach is None:

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from adasparse_cli.findings import Figure, Style
 from adasparse_cli.jobs.wording import half_width
+
+LONGEST_LABEL, HOVER_WIDTH = 40, 60
+
+
+def label(text: str) -> str:
+    """A text from data as plotly shows it on an axis or in a legend: a long one keeps its beginning and its end.
+
+    Plotly reads tags and knows few entities, `&quot;` not among them.
+    """
+    kept = LONGEST_LABEL - 1
+    short = text if len(text) <= LONGEST_LABEL else f"{text[: kept - kept // 3]}…{text[-(kept // 3) :]}"
+    return html.escape(short, quote=False)
+
+
+def hover(text: str) -> str:
+    """A text from data as plotly shows it beside the pointer: whole, over several lines where it is long."""
+    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(text, HOVER_WIDTH))
+
+
+def places(names: Sequence[str]) -> dict[str, Any]:
+    """An axis with a name at each of 0, 1, …: names that look alike once shortened stay apart."""
+    return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": [label(name) for name in names]}
 
 
 def series(k: int, name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
@@ -16,7 +39,7 @@ def series(k: int, name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, A
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": html.escape(name),
+        "name": label(name),
         "x": list(x),
         "y": list(y),
         "line": {"color": style.colour, "dash": style.dash},
@@ -42,13 +65,13 @@ def gains(
         intervals: in words, as tables hold them. labels: what each point is.
     """
     trace = series(0, title, x, y) | {
-        "text": [html.escape(label) for label in labels],
+        "text": [hover(text) for text in labels],
         "hovertemplate": "%{text}<br>%{x}: %{y:+.4f}<extra></extra>",
     }
     reach = [half_width(text) for text in intervals]
     if None not in reach:
         trace["error_y"] = {"type": "data", "array": reach}
-    zero = {"title": {"text": f"GAUC − GAUC of {html.escape(base)}"}, "zeroline": True, "zerolinewidth": 2}
+    zero = {"title": {"text": f"GAUC − GAUC of {label(base)}"}, "zeroline": True, "zerolinewidth": 2}
     return Figure(
         name=name,
         title=title,
@@ -72,10 +95,10 @@ def by_exposure(
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": html.escape(name),
+        "name": label(name),
         "x": [max(rows, 1) for rows in train_rows],
         "y": list(values),
-        "text": [html.escape(domain) for domain in domains],
+        "text": [hover(domain) for domain in domains],
         "marker": {"symbol": style.mark, "color": style.colour, "opacity": 0.6, "size": 7},
         "hovertemplate": "%{text}<br>%{x:,} training rows: %{y:+.4f}" + unit + "<extra></extra>",
     }
@@ -85,5 +108,5 @@ def exposure_layout(title: str) -> dict[str, Any]:
     """Axes of such marks."""
     return {
         "xaxis": {"title": {"text": "training rows"}, "type": "log"},
-        "yaxis": {"title": {"text": html.escape(title)}, "zeroline": True, "zerolinewidth": 2},
+        "yaxis": {"title": {"text": html.escape(title, quote=False)}, "zeroline": True, "zerolinewidth": 2},
     }

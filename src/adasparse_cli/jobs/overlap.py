@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from adasparse_cli.analysis.similarity import (
 from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.jobs.figures import hover, places
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.train import trained_model
@@ -338,14 +338,16 @@ def _heat(names: Sequence[str], chosen: NDArray[np.int64], whole: Overlap, prune
     shown = np.arange(min(len(chosen), most))  # domains are numbered by their training rows
     matrix = whole.closeness[np.ix_(shown, shown)]
     order = shown[clustered(matrix)]
-    labels = [html.escape(names[chosen[k]]) for k in order]
+    labels = [names[chosen[k]] for k in order]
+    whose = [hover(name) for name in labels]
     trace = {
         "type": "heatmap",
-        "x": labels,
-        "y": labels,
+        "x": list(range(len(labels))),
+        "y": list(range(len(labels))),
+        "hovertext": [[f"{one}<br>{other}" for other in whose] for one in whose],
         "z": np.round(whole.closeness[np.ix_(order, order)], 4).tolist(),
         "colorscale": "Cividis",
-        "hovertemplate": "%{x}<br>%{y}<br>closeness %{z:.3f}<extra></extra>",
+        "hovertemplate": "%{hovertext}<br>closeness %{z:.3f}<extra></extra>",
     }
     what = "shares of rows in which neurons are active" if prunes else "mean factors"
     return Figure(
@@ -354,8 +356,8 @@ def _heat(names: Sequence[str], chosen: NDArray[np.int64], whole: Overlap, prune
         summary="Like domains stand together (average linkage); light is alike. The diagonal is 1.",
         traces=[trace],
         layout={
-            "xaxis": {"showticklabels": len(shown) <= 30, "type": "category"},
-            "yaxis": {"autorange": "reversed", "showticklabels": len(shown) <= 30, "type": "category"},
+            "xaxis": {**places(labels), "showticklabels": len(shown) <= 30},
+            "yaxis": {**places(labels), "showticklabels": len(shown) <= 30, "autorange": "reversed"},
             "height": 620,
         },
     )

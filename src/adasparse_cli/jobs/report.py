@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import html
+import contextlib
+import errno
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,25 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.config import flat
-from adasparse_cli.errors import IntegrityError
+from adasparse_cli.errors import AdasparseError, IntegrityError, ResourceError, UsageError
 from adasparse_cli.files import read_json, write_text
 from adasparse_cli.findings import Figure, Finding, Style, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.exposure import exposure_finding
-from adasparse_cli.jobs.figures import series
+from adasparse_cli.jobs.figures import hover, label, places, series
 from adasparse_cli.jobs.keep import FINDING, FINDINGS
+from adasparse_cli.jobs.prepare import existing, words_to_prepare
+from adasparse_cli.jobs.run_folder import CONFIG, read_config
 from adasparse_cli.jobs.source import Source
 from adasparse_cli.jobs.wording import interval, mean_or_none
 from adasparse_cli.page.write import Page, page_text
+from adasparse_cli.schema import Manifest
 
 PAGE = "report.html"
+TRAIN_ANEW = "remove the run with adasparse runs rm, and train it anew"
 CALIBRATION_BINS = 20
+DOMAINS, DOMAIN_COLUMNS = "domains.csv", ("domain", "train_rows", "test_rows", "test_positives")
+FLAT = 0.001  # shares that differ by less are shown as equal
 SHOWN_METRICS = {
     "gauc_domain": "GAUC by domain",
     "auc": "AUC",
@@ -50,25 +58,45 @@ def write_report(source: Source, output: Path | None = None) -> Path:
     # an analysis that was asked for by itself takes the place of the page's own
     findings = {finding.name: finding for finding in (*findings_of(source), *stored_findings(source))}
     page = Page(title=source.title, lead=lead, facts=facts, findings=list(findings.values()))
-    path = output or source.folder / PAGE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page_text(page))
-    return path
+    return _put(page, output or source.folder / PAGE)
 
 
 def write_findings(findings: Sequence[Finding], *, title: str, lead: str, facts: Mapping[str, str], path: Path) -> Path:
     """A page of findings that are no single comparison's."""
-    write_text(path, page_text(Page(title=title, lead=lead, facts=facts, findings=findings)))
-    return path
+    return _put(Page(title=title, lead=lead, facts=facts, findings=findings), path)
 
 
 def write_kept(folder: Path, output: Path | None = None) -> Path:
     """A page of what is kept below a folder that is neither a run nor a study: a ladder, a search."""
     findings = [_read(path) for path in sorted((folder / FINDINGS).glob(f"*/{FINDING}"))]
+    if not findings:
+        raise IntegrityError(f"{folder / FINDINGS} holds no findings", hint="run the analysis once more")
     path = output or folder / PAGE
     return write_findings(
         findings, title=findings[0].title, lead=findings[0].question, facts={"folder": folder.name}, path=path
     )
+
+
+def _put(page: Page, path: Path) -> Path:
+    """Write the page.
+
+    Raises:
+        UsageError: the place is a folder, or lies below a file. ResourceError: it may not be written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, and the page is a file", hint=f"give it a name: -o {path / PAGE}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, page_text(page))
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path.parent} is no folder", hint="name a file in a folder: -o FILE") from None
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise ResourceError(
+            f"{path.parent} may not be written to", hint="-o FILE writes the page to another place"
+        ) from None
+    return path
 
 
 def stored_findings(source: Source) -> list[Finding]:
@@ -89,21 +117,21 @@ def stored_findings(source: Source) -> list[Finding]:
 def _read(path: Path) -> Finding:
     try:
         return Finding.from_json(read_json(path))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged: {error!r}", hint="run the analysis once more") from None
 
 
 def findings_of(source: Source) -> list[Finding]:
     """Everything the page says of the comparison itself."""
     comparison = source.comparison
-    domains = domain_table(comparison)
+    domains = _whole_domain_table(comparison)
     parts = [
         verdict(source),
         _curves(comparison),
-        exposure_finding(comparison, domains),
+        None if domains is None else exposure_finding(comparison, domains),
         _calibration(comparison),
         _sparsity(comparison, domains),
-        _domains(comparison, domains),
+        None if domains is None else _domains(comparison, domains),
         _settings(comparison),
         _reproduction(source),
     ]
@@ -134,11 +162,11 @@ def verdict(source: Source) -> Finding:
             caption=comparison.caption,
         )
     ]
-    judged = [row for row in table if row["gauc_domain_difference"] is not None]
+    judged = [row for row in table if any(row[f"{metric}_difference"] is not None for metric in SHOWN_METRICS)]
     answers: list[str] = []
     figures: list[Figure] = []
     if judged:
-        answers = said_of(table, base)
+        answers = said_of(judged, base, cluster=comparison.cluster)
         for metric, name in SHOWN_METRICS.items():
             tables.append(
                 Table(
@@ -148,9 +176,10 @@ def verdict(source: Source) -> Finding:
                     caption="less is better" if metric == "log_loss" else "",
                 )
             )
-        figures = [_forest(judged, base)]
+        drawn = [row for row in judged if row["gauc_domain_difference"] is not None]
+        figures = [_forest(drawn, base)] if drawn else []
     elif len(comparison.arms) > 1:
-        answers = ["No difference can be judged: an arm lacks its runs, or there is one seed alone."]
+        answers = ["No difference can be judged: an arm lacks its runs, or there are no test rows."]
     answers += [f"Failed: {name}: {why}" for name, why in source.failed.items()]
     return Finding(
         name="verdict",
@@ -170,8 +199,12 @@ def verdict(source: Source) -> Finding:
     )
 
 
-def said_of(table: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
-    """Sentences: what is better, what is worse, what is not decided, by GAUC by domain."""
+def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, cluster: str = "domain") -> list[str]:
+    """Sentences: what is better, what is worse, what is not decided, by GAUC by domain; or why nobody can say.
+
+    Args:
+        table: the arms with a difference to the baseline.
+    """
     better = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
     worse = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
     known = [row for row in table if row["gauc_domain_low"] is not None]
@@ -185,8 +218,19 @@ def said_of(table: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
     if open_rows:
         each = "; ".join(f"{row['arm']} {_signed(row, 'gauc_domain')}" for row in open_rows)
         lines.append(f"Undecided against {baseline}: {each}.")
-    if not known:
-        lines.append("One seed alone: how far chance reaches is not known, and nothing is claimed.")
+    without = [row for row in table if row["gauc_domain_difference"] is not None and row not in known]
+    if any(row["seeds"] < 2 for row in without):
+        lines.append(
+            "One seed alone: there is no interval, how far chance reaches is not known, and nothing is claimed."
+        )
+    elif without:
+        each = ", ".join(row["arm"] for row in without)
+        lines.append(
+            f"No interval for {each}: the test rows that GAUC rests on are of one {cluster}, so how far their chance "
+            "reaches is not known, and nothing is claimed."
+        )
+    if any(row["gauc_domain_difference"] is None for row in table):
+        lines.append("GAUC by domain is not available: no domain has test rows of both classes.")
     return lines
 
 
@@ -222,46 +266,57 @@ def _signed(row: Mapping[str, Any], metric: str) -> str:
 
 
 def _forest(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
-    """Differences with their intervals, one line per arm."""
+    """Differences, one line per arm, with their intervals; an arm without one is a mark without a bar."""
     ordered = list(reversed(rows))
-    difference = [row["gauc_domain_difference"] for row in ordered]
-    known = all(row["gauc_domain_low"] is not None for row in ordered)
+    known = [row for row in ordered if row["gauc_domain_low"] is not None]
     reach = {
         "type": "data",
         "symmetric": False,
-        "array": [row["gauc_domain_high"] - row["gauc_domain_difference"] for row in ordered],
-        "arrayminus": [row["gauc_domain_difference"] - row["gauc_domain_low"] for row in ordered],
+        "array": [_apart(row["gauc_domain_high"], row["gauc_domain_difference"]) for row in ordered],
+        "arrayminus": [_apart(row["gauc_domain_difference"], row["gauc_domain_low"]) for row in ordered],
     }
     real = [bool(row["gauc_domain_real"]) for row in ordered]
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "x": difference,
-        "y": [html.escape(row["arm"]) for row in ordered],
+        "x": [row["gauc_domain_difference"] for row in ordered],
+        "y": list(range(len(ordered))),
+        "text": [hover(row["arm"]) for row in ordered],
         "marker": {
             "size": 10,
             "color": Style.of(0).colour,
             "symbol": ["circle" if one else "circle-open" for one in real],
         },
         **({"error_x": reach} if known else {}),
-        "hovertemplate": "%{y}: %{x:+.4f}<extra></extra>",
+        "hovertemplate": "%{text}: %{x:+.4f}<extra></extra>",
     }
     layout = {
         "xaxis": {
-            "title": {"text": f"GAUC by domain, difference to {html.escape(base)}"},
+            "title": {"text": f"GAUC by domain, difference to {label(base)}"},
             "zeroline": True,
             "zerolinewidth": 2,
         },
+        "yaxis": {**places([row["arm"] for row in ordered]), "zeroline": False},
         "height": 160 + 34 * len(ordered),
         "showlegend": False,
     }
+    bars = {len(ordered): ", with 95 % intervals", 0: ""}.get(len(known), ", with 95 % intervals where they are known")
+    lacking = (
+        ""
+        if len(known) == len(ordered)
+        else " A mark without a bar has no interval: how far chance reaches is not known."
+    )
     return Figure(
         name="differences",
-        title=f"Difference to {base} in GAUC by domain, with 95 % intervals",
-        summary="Filled marks are real after correction, open ones are not decided. Right of 0 is better.",
+        title=f"Difference to {base} in GAUC by domain{bars}",
+        summary=f"Filled marks are real after correction, open ones are not decided. Right of 0 is better.{lacking}",
         traces=[trace],
         layout=layout,
     )
+
+
+def _apart(high: float | None, low: float | None) -> float | None:
+    return None if high is None or low is None else high - low
 
 
 def _curves(comparison: Comparison) -> Finding | None:
@@ -294,8 +349,22 @@ def _curves(comparison: Comparison) -> Finding | None:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():
-        yield from (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    """What was logged; a last line that a power cut tore is no line.
+
+    Raises:
+        IntegrityError: another line is damaged.
+    """
+    lines = path.read_bytes().rstrip(b"\n").split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found = json.loads(line)
+            known = {"kind", "step"} <= found.keys()
+        except (ValueError, AttributeError):
+            known = False
+        if known:
+            yield found
+        elif number < len(lines):
+            raise IntegrityError(f"{path}:{number} is damaged", hint=TRAIN_ANEW)
 
 
 def _mean_over_seeds(
@@ -357,10 +426,10 @@ def _reliability(labels: np.ndarray, seeds: Sequence[np.ndarray]) -> tuple[list[
     return [float(probabilities[part].mean()) for part in parts], [float(labels[part].mean()) for part in parts]
 
 
-def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
+def _sparsity(comparison: Comparison, domains: pl.DataFrame | None) -> Finding | None:
     """Share of neurons cut, by layer and by domain."""
     pruning = comparison.pruning()
-    if not pruning:
+    if not pruning or not all("test" in one for found in pruning.values() for one in found):
         return None
     traces = []
     for k, (arm, found) in enumerate(pruning.items()):
@@ -380,7 +449,7 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
         )
     ]
     arm = next(iter(pruning))
-    heat = _domain_heat(comparison, domains, arm)
+    heat = None if domains is None else _domain_heat(comparison, domains, arm)
     return Finding(
         name="sparsity",
         title="Sparsity",
@@ -393,7 +462,7 @@ def _sparsity(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
 def _domain_heat(comparison: Comparison, domains: pl.DataFrame, arm: str, number: int = 30) -> Figure | None:
     """The largest domains by layer."""
     folders = next(one for one in comparison.arms if one.name == arm).folders.values()
-    tables = [pl.read_csv(folder / "domains.csv", infer_schema_length=None) for folder in folders]
+    tables = [_domain_file(folder) for folder in folders]
     columns = [name for name in tables[0].columns if name.startswith("sparsity_")]
     if not columns:
         return None
@@ -401,14 +470,21 @@ def _domain_heat(comparison: Comparison, domains: pl.DataFrame, arm: str, number
     mean = np.mean(
         [table.select(columns).cast(pl.Float64).to_numpy()[shown["domain"].to_numpy()] for table in tables], axis=0
     )
+    names = shown["name"].to_list()
+    low, high = (float(np.nanmin(mean)), float(np.nanmax(mean))) if np.isfinite(mean).any() else (0.0, 0.0)
+    if high - low < FLAT:  # else plotly would make up a range around them
+        low, high = 0.0, 1.0
     trace = {
         "type": "heatmap",
         "x": [name.removeprefix("sparsity_").replace("_", " ") for name in columns],
-        "y": [html.escape(name) for name in shown["name"]],
-        "z": np.round(mean, 4).tolist(),
+        "y": list(range(len(names))),
+        "z": [[None if np.isnan(share) else round(float(share), 4) for share in row] for row in mean],
+        "zmin": low,
+        "zmax": high,
+        "hovertext": [[hover(name)] * len(columns) for name in names],
         "colorscale": "Cividis",
         "colorbar": {"tickformat": ".0%"},
-        "hovertemplate": "%{y}<br>%{x}: %{z:.1%}<extra></extra>",
+        "hovertemplate": "%{hovertext}<br>%{x}: %{z:.1%}<extra></extra>",
         "texttemplate": "%{z:.0%}",
         "textfont": {"size": 10},
     }
@@ -417,8 +493,47 @@ def _domain_heat(comparison: Comparison, domains: pl.DataFrame, arm: str, number
         title=f"Share of neurons cut in the {shown.height} largest domains: {arm}",
         summary="The number in each field is the share; domains with most training rows stand at the top.",
         traces=[trace],
-        layout={"yaxis": {"autorange": "reversed"}, "height": 140 + 22 * shown.height},
+        layout={"yaxis": {**places(names), "autorange": "reversed"}, "height": 140 + 22 * shown.height},
     )
+
+
+def _whole_domain_table(comparison: Comparison) -> pl.DataFrame | None:
+    """All domains, as `domain_table` gives them; None where there are no test rows.
+
+    Raises:
+        IntegrityError: a run's table of domains is missing or damaged.
+    """
+    if not comparison.data["splits"].get("test", {}).get("rows"):
+        return None
+    tables = {folder: _domain_file(folder) for arm in comparison.arms for folder in arm.folders.values()}
+    number = max((table.height for table in tables.values()), default=0)
+    if comparison.rows is not None:
+        number = max(number, int(comparison.rows.domains.max(initial=-1)) + 1)
+    for folder, table in tables.items():
+        if table.height != number:
+            raise IntegrityError(
+                f"{folder / DOMAINS} has {table.height:,} domains where there are {number:,}", hint=TRAIN_ANEW
+            )
+    return domain_table(comparison)
+
+
+def _domain_file(folder: Path) -> pl.DataFrame:
+    """A run's domains.csv; a domain's line is that of its id."""
+    path = folder / DOMAINS
+    try:
+        table = pl.read_csv(path, infer_schema_length=None)
+        counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
+    except FileNotFoundError:
+        raise IntegrityError(f"{path} is missing", hint=TRAIN_ANEW) from None
+    except pl.exceptions.PolarsError as error:
+        raise IntegrityError(f"{path} is damaged: {_first_line(error)}", hint=TRAIN_ANEW) from None
+    if table.columns[0] != "domain" or counts["domain"].to_list() != list(range(table.height)):
+        raise IntegrityError(f"{path} is damaged: its domains are not 0, 1, 2, …", hint=TRAIN_ANEW)
+    return table
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _domains(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
@@ -481,21 +596,18 @@ def _reproduction(source: Source) -> Finding:
     rows = []
     for arm in source.comparison.arms:
         for seed, run in arm.folders.items():
-            rows.append(
-                {
-                    "arm": arm.name,
-                    "seed": seed,
-                    "run": str(run),
-                    "command": f"adasparse train --config {run}/config.yaml",
-                }
-            )
+            path = run.resolve() / CONFIG
+            # the files are named where the data are prepared; a path that was relative then leads nowhere elsewhere
+            prepared = ["raw=[]"] if _config_of(run)["raw"] else []
+            command = shlex.join(["adasparse", "train", "--config", str(path), *prepared])
+            rows.append({"arm": arm.name, "seed": seed, "run": str(run), "command": command})
     first = next(run for arm in source.comparison.arms for run in arm.folders.values())
     sitting = read_json(first / "environment.json")["sittings"][-1]
     versions = ", ".join(f"{name} {number}" for name, number in sitting["versions"].items())
     host = sitting["host"]
     answers = [
-        f"Prepare the data: `adasparse prep {source.comparison.data.get('words', '')}`; their fingerprint must be `{source.comparison.data['fingerprint'][:12]}`.",
-        "Train a run again from its own settings with the command in the table: on the same machine with the same number of threads it ends with the same bytes.",
+        *_preparing(first, source.comparison.data["fingerprint"]),
+        "Train a run again from its own settings with the command in the table, in the same folder: on the same machine with the same number of threads it ends with the same bytes.",
         f"Trained with {versions}, python {host['python']}, on {host['system']} with {host['cores']} cores, {sitting['threads']} threads each, {sitting['device']}.",
     ]
     if sitting.get("git_commit"):
@@ -507,3 +619,55 @@ def _reproduction(source: Source) -> Finding:
         answers=answers,
         tables=[Table(name="runs", title="Runs", rows=rows, long=True)],
     )
+
+
+def _preparing(run: Path, fingerprint: str) -> list[str]:
+    """How to prepare the data that a run was trained on, from its settings and where the raw files lay."""
+    config = _config_of(run)
+    values, root = config["data"], str(config["paths"]["data"])
+    manifest = _manifest_of(run, config, fingerprint)
+    named = [config["raw"]] if isinstance(config["raw"], str) else list(config["raw"])
+    # a relative path is that of a file which the recipe wrote itself
+    sources = [one for one in manifest.sources if Path(one.path).is_absolute()] if manifest else []
+    raw = [one.path for one in sources] or named
+    # only a recipe that writes its own files is asked whether to keep them
+    unknown = manifest is None and not raw and "keep_raw" not in values
+    words = words_to_prepare(values, ["FILE"] if unknown else raw, root)
+    if words is None:
+        how = f"Their settings cannot be typed as words; they stand under `data` in `{run.resolve() / CONFIG}`."
+        answers = [f"Prepare the data: {how} Their fingerprint must be `{fingerprint[:12]}`."]
+    else:
+        answers = [f"Prepare the data: `adasparse prep {words}`; their fingerprint must be `{fingerprint[:12]}`."]
+    if unknown:
+        answers.append("`FILE` stands for the raw files: the prepared data, which know where they lay, are gone.")
+    if sources:
+        each = ", ".join(f"`{one.name}` (sha256 `{one.sha256[:12]}`)" for one in sources)
+        answers.append(f"The raw files: {each}; where they lie elsewhere now, change `raw`.")
+    return answers
+
+
+def _config_of(run: Path) -> dict[str, Any]:
+    """A run's settings.
+
+    Raises:
+        IntegrityError: they are missing or damaged.
+    """
+    config = read_config(run)
+    try:
+        _ = config["raw"], config["paths"]["data"], config["data"]["name"], config["data"]["recipe"]
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{run / CONFIG} is damaged: {error!r}", hint=TRAIN_ANEW) from None
+    return config
+
+
+def _manifest_of(run: Path, config: Mapping[str, Any], fingerprint: str) -> Manifest | None:
+    """The manifest of the data that a run was trained on, if they still stand where they stood."""
+    folder = Path(config["paths"]["data"]) / str(config["data"]["name"])
+    # relative paths are those of the folder that `runs/DATA/MODEL/RUN` lies in
+    above = len(Path(str(config["paths"].get("runs", "runs"))).parts) + 2
+    for home in (Path(), *run.resolve().parents[above : above + 1]):
+        with contextlib.suppress(AdasparseError, OSError):
+            manifest = existing(home / folder)
+            if manifest is not None and manifest.fingerprint == fingerprint:
+                return manifest
+    return None

@@ -196,9 +196,10 @@ def plan_study(
     of_models = [word for word in common if word.startswith("model.")]
     common = [word for word in common if word not in of_models]
     for word in common:
-        varied = [own.partition("=")[2] for words in arms.values() for own in words if _key(own) == _key(word)]
-        if varied and "." not in _key(word):
-            values = ", ".join(dict.fromkeys(varied))
+        # a word that arms set themselves would be lost, and a model or loop that some of them choose as well
+        varied = [[own.partition("=")[2] for own in words if _key(own) == _key(word)] for words in arms.values()]
+        if all(varied) or (any(varied) and "." not in _key(word)):
+            values = ", ".join(dict.fromkeys(value for own in varied for value in own))
             raise UsageError(f"this study varies {_key(word)} itself: its arms have {values}", hint=f"leave {word} out")
     models = {name: _model_of([*common, *own], config_file) for name, own in arms.items()}
     for word in of_models:

@@ -20,6 +20,11 @@ def half_width(text: str | None) -> float | None:
     return (high - low) / 2
 
 
+def of(number: int, what: str) -> str:
+    """`1 domain`, `2,000 domains`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
 def known(value: float) -> float | None:
     """A number, or None for NaN."""
     return value if value == value else None  # NaN alone differs from itself

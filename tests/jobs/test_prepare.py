@@ -1,0 +1,104 @@
+"""What to type to name or make data again: words that mean the same settings, whatever is in them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adasparse_cli.config import choices_in, compose, data_words, to_yaml
+from adasparse_cli.jobs.prepare import plan_prep, words_for, words_to_prepare
+from adasparse_cli.schema import Manifest
+
+MANIFEST = Manifest(
+    format_version=1, name="", recipe="", settings={}, sources=(), label="y", domain=("d",), fields=(), num_domains=1,
+    num_all_domains=1, splits={}, rejected={}, duplicates=0, unseen={}, has_user=False, has_timestamp=False, files={},
+    fingerprint="",
+)  # fmt: skip
+
+STRANGE = (
+    "plain", "two words", "a,b", "it's", 'say "no"', "back\\slash", "ends\\", '\\"', "\\\\'", "größe", "", " ", "null",
+    "True", "nan", "007", "1e5", "-", "[x]", "{y: z}", "k=v", "$(rm)", "`x`", "a\tb", "#", "*?~!",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_any_text_comes_back_from_the_words_and_from_a_file(tmp_path: Path, text: str) -> None:
+    """Truth: the values that are composed from what was typed, after the shell has taken its quotes away."""
+    values = compose("prep", ["data=tabular"])["data"] | {
+        "name": "mine", "label": text, "domain": ["d", text], "user": text, "kinds": {"a b": "numeric"}
+    }  # fmt: skip
+    words = words_to_prepare(values, [text, "b.csv"], text)
+    assert words is not None
+    tree = compose("prep", shlex.split(words))
+    assert (tree["data"], tree["raw"], tree["paths"]["data"]) == (values, [text, "b.csv"], text)
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml({"data": values, "raw": [text]}), encoding="utf-8")
+    assert compose("prep", [], config_file=path)["data"] == values
+
+
+def test_what_is_packaged_is_not_repeated() -> None:
+    for name in choices_in("data"):
+        values = compose("prep", [f"data={name}"])["data"]
+        assert data_words(values) == [f"data={name}"]
+    values = compose("prep", ["data.rows=20000", "data.heterogeneity=0.0", "data.name=tiny", "data.seed=3"])["data"]
+    words = ["data=twin", "data.name=tiny", "data.rows=20000", "data.seed=3", "data.heterogeneity=0.0"]
+    assert sorted(data_words(values) or ()) == sorted(words)
+    assert (
+        words_to_prepare(compose("prep", ["data=iaac"])["data"], ["/a b/x.zip"], "data")
+        == "data=iaac 'raw=\"/a b/x.zip\"'"
+    )
+
+
+def test_settings_that_words_cannot_say_give_none() -> None:
+    values = compose("prep", ["data=tabular", "data.label=y", "data.domain=[d]"])["data"]
+    assert words_to_prepare({**values, "name": "x", "roles": {"größe": "ignored"}}, [], "data") is None
+    assert words_to_prepare({**values, "name": "x", "recipe": "my.reader", "extra": 5}, [], "data") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "words"),
+    [
+        ("twin", "twin", "data=twin"),
+        ("tiny", "twin", "data=twin data.name=tiny"),
+        ("iaac-sample", "tabular", "data=iaac-sample"),
+        ("mine", "tabular", "data=tabular data.name=mine"),
+        # a packaged name over another recipe would prepare that one's data in place of these
+        ("twin", "tabular", "data=tabular data.name=twin"),
+        ("mine", "my.reader", "data=common data.recipe=my.reader data.name=mine"),
+    ],
+)
+def test_prepared_data_are_named_by_their_recipe_where_their_name_is_not_packaged(
+    name: str, recipe: str, words: str
+) -> None:
+    assert words_for(replace(MANIFEST, name=name, recipe=recipe)) == words
+    tree = compose("train", shlex.split(words))["data"]
+    assert (tree["name"], tree["recipe"]) == (name, recipe)
+
+
+@pytest.mark.parametrize(
+    ("section", "start"),
+    [
+        ({"name": "mine", "recipe": "tabular", "label": "y", "domain": ["d"]}, "tabular"),
+        ({"recipe": "tabular", "label": "y", "domain": ["d"]}, "tabular"),
+        ({"name": "tiny", "recipe": "twin", "rows": 5000}, "twin"),
+        ({"name": "twin-3m"}, "twin-3m"),
+        ({"rows": 5000}, "twin"),
+    ],
+)
+def test_a_file_starts_from_the_data_of_its_recipe(tmp_path: Path, section: dict[str, Any], start: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml({"data": section}), encoding="utf-8")
+    assert compose("prep", [], config_file=path)["data"] == compose("prep", [f"data={start}"])["data"] | section
+    assert plan_prep([], config_file=path).settings.recipe == section.get("recipe", "twin")
+
+
+def test_a_file_for_a_recipe_of_someones_own_brings_nothing_of_another(tmp_path: Path) -> None:
+    common = compose("prep", ["data=common"])["data"]
+    section = common | {"name": "mine", "recipe": "my.reader", "domain": ["d"], "extra": 5}
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml({"data": section}), encoding="utf-8")
+    assert compose("train", [], config_file=path)["data"] == section
