@@ -29,7 +29,13 @@ PREPARATION = (
 STUDIES = {
     "Every model, twin-3m": ("compare", "--experiment", "tuned", "data=twin-3m", "--seeds", "3"),
     "Modes and placebo, twin-3m": ("ablate", "data=twin-3m", "loop.learning_rate=0.001", "--seeds", "3"),
-    "The negative control": ("ablate", *CONTROL, "loop.learning_rate=0.001", "--seeds", "3"),
+    "The negative control": (
+        "compare", "--experiment", "placebo", *CONTROL, "loop.learning_rate=0.001", "--seeds", "3",
+    ),
+    "The combination itself as a field": (
+        "compare", "--experiment", "placebo", "data=twin-3m", "data.name=twin-3m-id", "data.domain_id=true", "loop.learning_rate=0.001",
+        "--seeds", "3",
+    ),
     "Every model, IAAC sample": ("compare", "data=iaac-sample", "--seeds", "5"),
     "Modes and placebo, IAAC sample": ("ablate", "data=iaac-sample", "--seeds", "5"),
     "Modes and placebo, IAAC sample by city": ("ablate", *CITY, "--seeds", "5"),
