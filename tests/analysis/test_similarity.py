@@ -17,6 +17,7 @@ from adasparse_cli.analysis.similarity import (
     LABEL_VALUES,
     SHRINKAGE,
     feature_similarity,
+    key_pairs,
     key_similarity,
     label_similarity,
     mantel,
@@ -296,18 +297,42 @@ def test_mantel_does_not_care_how_domains_are_numbered_nor_for_the_diagonal(numb
     assert mantel(one + np.diag(draw.random(number)), other - 5 * np.eye(number), permutations=199) == found
 
 
-def test_beyond_a_third_matrix_only_what_it_does_not_explain_counts() -> None:
-    """Truth: the partial correlation of ranks, from the three plain ones; and a relation that goes through the third alone."""
+def test_beyond_factors_only_what_they_do_not_explain_counts() -> None:
+    """Truth: correlation of the residuals of two least-squares fits on dummies; and a relation that goes through the factors alone."""
     draw = np.random.default_rng(11)
-    through, one, other = (symmetric(draw.random(30 * 29 // 2).tolist(), 30) for _ in range(3))
-    pairs = np.triu_indices(30, 1)
-    a, b = one + 3 * through, other + 3 * through
-    direct, beyond = mantel(a, b), mantel(a, b, given=through)
+    keys = [[f"v{v}" for v in draw.integers(0, levels, 40)] for levels in (2, 4, 5)]
+    factors = key_pairs(keys)
+    pairs = np.triu_indices(40, 1)
+    effects = [draw.normal(size=factor.max() + 1)[factor] for factor in factors[:-1]]
+    one, other = (symmetric(draw.random(40 * 39 // 2).tolist(), 40) for _ in range(2))
+    through = np.sum(effects, axis=0)
+    a, b = 8 * one + through, 8 * other + through  # noise enough that ranks are nearly linear in the effects
+    direct, beyond = mantel(a, b), mantel(a, b, given=factors)
     assert direct is not None
     assert beyond is not None
-    ab, at, bt = (float(stats.spearmanr(x[pairs], y[pairs]).statistic) for x, y in ((a, b), (a, through), (b, through)))
-    expected = (ab - at * bt) / ((1 - at**2) * (1 - bt**2)) ** 0.5
-    assert beyond.correlation == pytest.approx(expected, abs=1e-9)
+    dummies = np.concatenate([np.eye(factor.max() + 1)[factor[pairs]] for factor in factors], axis=1)
+    left = []
+    for matrix in (a, b):
+        ranks = stats.rankdata(matrix[pairs])
+        left.append(ranks - dummies @ np.linalg.lstsq(dummies, ranks, rcond=None)[0])
+    assert beyond.correlation == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-6)
     assert direct.p < 0.01
     assert beyond.p > 0.05
-    assert mantel(a, through, given=through) is None
+    both = mantel(8 * one + through, one + other, given=factors)
+    assert both is not None
+    assert both.p < 0.01
+
+
+def test_nothing_is_left_of_what_one_factor_explains_wholly() -> None:
+    key = [f"v{k % 3}" for k in range(12)]
+    factor, shared = key_pairs([key])
+    np.testing.assert_array_equal(shared == 1, np.array(key)[:, None] == np.array(key)[None, :])
+    assert mantel(np.sqrt(factor + 1.0), np.cos(factor.astype(np.float64)), given=[factor]) is None
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2, max_size=9))
+def test_key_pairs_name_the_two_values_whatever_their_order(key: list[str]) -> None:
+    found = key_pairs([key])[0]
+    for a, b in itertools.product(range(len(key)), repeat=2):
+        for c, d in itertools.product(range(len(key)), repeat=2):
+            assert (found[a, b] == found[c, d]) == ({key[a], key[b]} == {key[c], key[d]})

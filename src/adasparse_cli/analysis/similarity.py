@@ -23,6 +23,7 @@ from scipy.stats import rankdata
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 FEATURE_VALUES, LABEL_VALUES, SHRINKAGE = 32, 10, 2.0
+FITTING_ROUNDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,21 @@ def key_similarity(keys: Sequence[Sequence[str]]) -> Floats:
     """
     columns = [np.unique(np.asarray(key, dtype=str), return_inverse=True)[1] for key in keys]
     return np.asarray(np.mean([column[:, None] == column[None, :] for column in columns], axis=0))
+
+
+def key_pairs(keys: Sequence[Sequence[str]]) -> list[Integers]:
+    """For each key field, which two of its values a pair of domains has, as a number, whatever their order; last, which fields are equal.
+
+    Args:
+        keys: as for `key_similarity`.
+    """
+    found, equal = [], []
+    for key in keys:
+        values, column = np.unique(np.asarray(key, dtype=str), return_inverse=True)
+        low, high = np.minimum(column[:, None], column[None, :]), np.maximum(column[:, None], column[None, :])
+        found.append((low * len(values) + high).astype(np.int64))
+        equal.append(low == high)
+    return [*found, np.sum([same * 2**place for place, same in enumerate(equal)], axis=0).astype(np.int64)]
 
 
 def feature_similarity(field_ids: NDArray[np.int32], domains: Integers, chosen: Integers) -> Floats:
@@ -94,22 +110,23 @@ def planted_similarity(first: Integers, second: Integers, second_weight: Floats)
 
 
 def mantel(
-    one: Floats, other: Floats, *, given: Floats | None = None, permutations: int = 999, seed: int = 0
+    one: Floats, other: Floats, *, given: Sequence[Integers] = (), permutations: int = 999, seed: int = 0
 ) -> Mantel | None:
     """Whether pairs that are high in one matrix are high in the other; None where one of them does not vary.
 
     The p is one-sided: (1 + how often a shuffle of the domains gives as high a correlation) / (1 + shuffles).
 
     Args:
-        given: a third matrix, whose linear part is taken out of the ranks of both first (the partial test of Smouse, Long
-            and Sokal, Systematic Zoology 1986): whether they go together beyond what it explains.
+        given: factors of the pairs, such as `key_pairs`, whose additive effects are taken out of the ranks of both first (the
+            partial test of Smouse, Long and Sokal, Systematic Zoology 1986, with factors in the place of its third
+            matrix): whether the two go together beyond what the factors explain.
     """
     number = len(one)
     pairs = np.triu_indices(number, 1)
     x, y = _ranks(one, pairs), _ranks(other, pairs)
-    if given is not None:
-        z = _ranks(given, pairs)
-        x, y = _without(x, z), _without(y, z)
+    if given:
+        factors = [np.unique(factor[pairs], return_inverse=True)[1] for factor in given]
+        x, y = _without(x, factors, pairs), _without(y, factors, pairs)
     if len(pairs[0]) < 3 or not x.any() or not y.any():
         return None
     scale = np.sqrt((x[pairs] ** 2).sum() * (y[pairs] ** 2).sum())
@@ -131,13 +148,26 @@ def _ranks(matrix: Floats, pairs: tuple[Integers, Integers]) -> Floats:
     return centred + centred.T
 
 
-def _without(ranks: Floats, given: Floats) -> Floats:
-    """Centred ranks less what is linear in others; all 0 if nothing is left but rounding."""
-    size = float((given**2).sum())
-    rest = ranks - (float((ranks * given).sum()) / size if size else 0.0) * given
-    return (
-        rest if np.abs(rest).max(initial=0.0) > 1e-9 * max(np.abs(ranks).max(initial=0.0), 1.0) else np.zeros_like(rest)
-    )
+def _without(ranks: Floats, factors: Sequence[Integers], pairs: tuple[Integers, Integers]) -> Floats:
+    """Centred ranks less the additive effects of factors; all 0 if nothing is left but rounding.
+
+    Means are taken out factor by factor until none is left, which is the least-squares fit (backfitting).
+    """
+    rest = ranks[pairs]
+    size = max(float(np.abs(rest).max(initial=0.0)), 1.0)
+    counts = [np.bincount(factor) for factor in factors]
+    for _ in range(FITTING_ROUNDS):
+        largest = 0.0
+        for factor, count in zip(factors, counts, strict=True):
+            means = np.bincount(factor, weights=rest) / count
+            rest = rest - means[factor]
+            largest = max(largest, float(np.abs(means).max(initial=0.0)))
+        if largest < 1e-9 * size:
+            break
+    left = np.zeros_like(ranks)
+    if np.abs(rest).max(initial=0.0) > 1e-6 * size:
+        left[pairs] = rest
+    return left + left.T
 
 
 def _top(column: NDArray[np.int32], number: int) -> NDArray[np.int64]:

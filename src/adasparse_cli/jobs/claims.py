@@ -19,7 +19,7 @@ from adasparse_cli.choices import Split
 from adasparse_cli.jobs.catalogue import ENOUGH_POSITIVES
 from adasparse_cli.jobs.comparison import Comparison, domain_table
 from adasparse_cli.jobs.ladder import LadderJob, judged_ladder
-from adasparse_cli.jobs.overlap import SIMILARITIES, mantel_tests, similarities
+from adasparse_cli.jobs.overlap import SIMILARITIES, key_fields, mantel_tests, similarities
 from adasparse_cli.jobs.run_folder import read_config, read_predictions
 from adasparse_cli.jobs.score import SavedRun, open_run
 from adasparse_cli.jobs.study import StudyReport
@@ -162,8 +162,10 @@ def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_ro
         deciding = "planted | key" if "planted | key" in [kind for kind, *_ in found] else "features"
         for kind, correlation, p, number in found:
             decided = Verdict.holds if p is not None and p < 0.05 and (correlation or 0) > 0 else Verdict.undecided
-            if study is main and kind == deciding:
+            if kind == deciding and study is main:
                 verdict = decided
+            elif kind == deciding and decided is Verdict.holds:
+                verdict = Verdict.undecided  # what is found where nothing is to be learnt is no sign of learning
             rows.append(
                 {
                     "question": f"alike by {SIMILARITIES[kind]}{word}?",
@@ -176,7 +178,8 @@ def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_ro
     remarks = (
         "Closeness of the shares of rows in which neurons are active, all layers, mean over seeds; Mantel's test.",
         "Domains of like key have like embeddings, so the first rows can hold by construction (they do so at heterogeneity 0, "
-        "where nothing is to be learnt). The planted groups beyond the key are what only a learnt structure follows: they decide.",
+        "where nothing is to be learnt). The planted groups beyond the values of the key's fields decide, unless they are found "
+        "at heterogeneity 0 as well.",
     )
     return Claim(name="overlap", says=says, verdict=verdict, rows=rows, remarks=remarks)
 
@@ -186,7 +189,7 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
     folders = next(arm for arm in study.comparison.arms if arm.name == "fusion").folders
     if not folders:
         return []
-    closeness, chosen, similar = [], None, None
+    closeness, chosen, similar, keys = [], None, None, []
     for folder in folders.values():
         saved = _opened(folder)
         device = chosen_device(saved.job.device)
@@ -202,14 +205,14 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
             if len(chosen) < 3:
                 return []
             train = load_rows(saved.data_folder, saved.manifest, Split.train, device=device)
-            similar = similarities(saved, train, domains, chosen)
+            similar, keys = similarities(saved, train, domains, chosen), key_fields(saved, domains, chosen)
         closeness.append(overlap(found.all_layers()[chosen], prunes=found.prunes).closeness)
     assert chosen is not None
     assert similar is not None
     mean = np.mean(closeness, axis=0)
     return [
         (kind, None if test is None else test.correlation, None if test is None else test.p, len(chosen))
-        for kind, test in mantel_tests(similar, mean).items()
+        for kind, test in mantel_tests(similar, mean, keys=keys).items()
     ]
 
 

@@ -16,6 +16,7 @@ from adasparse_cli.analysis.overlap import Overlap, clustered, overlap
 from adasparse_cli.analysis.similarity import (
     Mantel,
     feature_similarity,
+    key_pairs,
     key_similarity,
     label_similarity,
     mantel,
@@ -42,7 +43,7 @@ SIMILARITIES = {
     "features": "closeness of feature distributions",
     "labels": "closeness of label behaviour",
     "planted": "planted taste groups",
-    "planted | key": "planted taste groups, beyond shared key fields",
+    "planted | key": "planted taste groups, beyond the values of key fields",
 }
 
 
@@ -109,22 +110,25 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
         for layer, shares in zip(found.layers, found.shares, strict=True)
     }
     whole = overlap(found.all_layers()[chosen], prunes=found.prunes)
-    finding = _finding(job, found, names, chosen, similar, by_layer, whole, named)
+    fields = key_fields(saved, domains, chosen)
+    finding = _finding(job, found, names, chosen, similar, fields, by_layer, whole, named)
     pairs = _all_pairs(names, chosen, similar, by_layer, whole)
     return finding, keep(finding, saved.folder, whole={"pairs": pairs, "shares": _shares(names, found)})
 
 
 def mantel_tests(
-    similar: Mapping[str, Floats], overlap: Floats, *, permutations: int = 999
+    similar: Mapping[str, Floats], overlap: Floats, *, keys: Sequence[Sequence[str]], permutations: int = 999
 ) -> dict[str, Mantel | None]:
     """Mantel's test of every similarity against a measure of overlap.
 
     Domains of like key have like embeddings, so their neurons are alike whatever was learnt; the planted groups follow
-    the key in part, and are tested beyond it as well.
+    the key in part. So they are tested beyond it as well: beyond which two values a pair has in each key field, since
+    sharing one value is not sharing another, and values next to each other (ages, stars) can be alike in base rates alone;
+    and beyond which fields it shares, since a pruner need not add up what it is told of two.
     """
     found = {kind: mantel(matrix, overlap, permutations=permutations) for kind, matrix in similar.items()}
     if "planted" in similar:
-        found["planted | key"] = mantel(similar["planted"], overlap, given=similar["key"], permutations=permutations)
+        found["planted | key"] = mantel(similar["planted"], overlap, given=key_pairs(keys), permutations=permutations)
     return found
 
 
@@ -136,8 +140,7 @@ def similarities(saved: SavedRun, train: Rows, domains: pl.DataFrame, chosen: ND
         for k, field in enumerate(fields)
         if field.role is FieldRole.domain_agnostic and field.kind is not FieldKind.multi_valued
     ]
-    keys = list(saved.manifest.domain)
-    found = {"key": key_similarity([domains[key].fill_null("missing").gather(chosen).to_list() for key in keys])}
+    found = {"key": key_similarity(key_fields(saved, domains, chosen))}
     if columns:
         ids = train.field_ids.cpu().numpy()[:, columns]
         assert train.labels is not None
@@ -146,6 +149,11 @@ def similarities(saved: SavedRun, train: Rows, domains: pl.DataFrame, chosen: ND
         found["labels"] = label_similarity(ids, labels, train.domains.astype(np.int64), chosen)
     planted = _planted(saved, domains, chosen)
     return found if planted is None else {**found, "planted": planted}
+
+
+def key_fields(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> list[list[str]]:
+    """Each key field's values in the chosen domains."""
+    return [domains[key].fill_null("missing").gather(chosen).to_list() for key in saved.manifest.domain]
 
 
 def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> Floats | None:
@@ -183,6 +191,7 @@ def _finding(
     names: Sequence[str],
     chosen: NDArray[np.int64],
     similar: Mapping[str, Floats],
+    keys: Sequence[Sequence[str]],
     by_layer: Mapping[str, Overlap],
     whole: Overlap,
     named: Sequence[int],
@@ -192,7 +201,7 @@ def _finding(
         (kind, measure): test
         for measure, values in measures.items()
         if np.isfinite(values).all()
-        for kind, test in mantel_tests(similar, values, permutations=job.permutations).items()
+        for kind, test in mantel_tests(similar, values, keys=keys, permutations=job.permutations).items()
     }
     main = "planted" if "planted" in similar else "features" if "features" in similar else "key"
     answers = [_said(kind, test) for (kind, measure), test in tests.items() if measure == "closeness"]
