@@ -137,7 +137,7 @@ def abtest(
     auctions: Annotated[int, typer.Option("--auctions", min=1, help="How many are held.")] = 200_000,
     candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads in each.")] = 8,
     bid_spread: Annotated[
-        float, typer.Option("--bid-spread", min=0.0, max=5.0, help="Standard deviation of the bids' logarithm.")
+        float, typer.Option("--bid-spread", min=0.0, help="Standard deviation of the bids' logarithm, at most 5.")
     ] = 0.5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the auctions.")] = 0,
     runs: RunsFolder = Path("runs"),

@@ -127,37 +127,8 @@ def sweep(
     """Train every combination of the values given, and compare them with the first."""
     from adasparse_cli.jobs.study import plan_sweep
 
-    words = overrides or []
-    _require_a_grid(words)
-    job = plan_sweep(words, seeds=seeds, config_file=config)
+    job = plan_sweep(overrides or [], seeds=seeds, config_file=config)
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, choose=True)
-
-
-def _require_a_grid(words: Sequence[str]) -> None:
-    """Each key once, and each of its values.
-
-    Raises:
-        UsageError: one is there twice.
-    """
-    from adasparse_cli.config import expanded
-
-    common, grid = expanded(words)
-    for key in dict.fromkeys(map(_key, grid[0])):
-        alone = expanded([word for word in words if _key(word) == key and word not in common])[1]
-        if len(alone[0]) > 1:
-            raise UsageError(f"{key} is there twice, with several values each", hint=f"write it once: {key}=a,b,c")
-        values = [_value(own) for own, *_ in alone]
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise UsageError(f"{key} is given {twice} twice", hint="name each value once")
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0]
-
-
-def _value(word: str) -> str:
-    return word.partition("=")[2]
 
 
 def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format, choose: bool = False) -> None:

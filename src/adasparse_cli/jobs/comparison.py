@@ -14,7 +14,7 @@ import polars as pl
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.config import flat
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, read_predictions, read_report
+from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, anew, read_predictions, read_report
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
 
@@ -299,7 +299,7 @@ def _require_scored(folder: Path, found: float | None, reported: float | None) -
     if found is None or reported is None or not math.isclose(found, reported, rel_tol=1e-6):
         raise IntegrityError(
             f"{folder / PREDICTIONS} has a log loss of {found}, {REPORT} says {reported}",
-            hint="one of the two was replaced; remove the run with adasparse runs rm, and train it anew",
+            hint=f"one of the two was replaced; {anew(folder)}",
         )
 
 
@@ -329,7 +329,7 @@ def _predictions(
             elif not frame.select(KEY).equals(key):
                 raise IntegrityError(
                     f"{path} scores other rows, or the same rows under other labels or domains",
-                    hint="the file is damaged or was replaced; remove the run with adasparse runs rm, and train it anew",
+                    hint=f"the file is damaged or was replaced; {anew(folder)}",
                 )
             own = frame["logit"].to_numpy()
             _require_scored(folder, log_loss(test.labels, own), report["metrics"].get("test", {}).get("log_loss"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,22 +12,20 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.config import flat
-from adasparse_cli.errors import AdasparseError, IntegrityError, ResourceError, UsageError
+from adasparse_cli.errors import IntegrityError, ResourceError, UsageError
 from adasparse_cli.files import read_json, write_text
 from adasparse_cli.findings import Figure, Finding, Style, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.exposure import exposure_finding
 from adasparse_cli.jobs.figures import hover, label, places, series
 from adasparse_cli.jobs.keep import FINDING, FINDINGS
-from adasparse_cli.jobs.prepare import existing, words_to_prepare
-from adasparse_cli.jobs.run_folder import CONFIG, read_config
+from adasparse_cli.jobs.reproduction import reproduction
+from adasparse_cli.jobs.run_folder import anew
 from adasparse_cli.jobs.source import Source
 from adasparse_cli.jobs.wording import interval, mean_or_none
 from adasparse_cli.page.write import Page, page_text
-from adasparse_cli.schema import Manifest
 
 PAGE = "report.html"
-TRAIN_ANEW = "remove the run with adasparse runs rm, and train it anew"
 CALIBRATION_BINS = 20
 DOMAINS, DOMAIN_COLUMNS = "domains.csv", ("domain", "train_rows", "test_rows", "test_positives")
 FLAT = 0.001  # shares that differ by less are shown as equal
@@ -133,7 +129,7 @@ def findings_of(source: Source) -> list[Finding]:
         _sparsity(comparison, domains),
         None if domains is None else _domains(comparison, domains),
         _settings(comparison),
-        _reproduction(source),
+        reproduction(source),
     ]
     return [part for part in parts if part is not None]
 
@@ -364,7 +360,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         if known:
             yield found
         elif number < len(lines):
-            raise IntegrityError(f"{path}:{number} is damaged", hint=TRAIN_ANEW)
+            raise IntegrityError(f"{path}:{number} is damaged", hint=anew(path.parent))
 
 
 def _mean_over_seeds(
@@ -512,7 +508,7 @@ def _whole_domain_table(comparison: Comparison) -> pl.DataFrame | None:
     for folder, table in tables.items():
         if table.height != number:
             raise IntegrityError(
-                f"{folder / DOMAINS} has {table.height:,} domains where there are {number:,}", hint=TRAIN_ANEW
+                f"{folder / DOMAINS} has {table.height:,} domains where there are {number:,}", hint=anew(folder)
             )
     return domain_table(comparison)
 
@@ -524,11 +520,11 @@ def _domain_file(folder: Path) -> pl.DataFrame:
         table = pl.read_csv(path, infer_schema_length=None)
         counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
     except FileNotFoundError:
-        raise IntegrityError(f"{path} is missing", hint=TRAIN_ANEW) from None
+        raise IntegrityError(f"{path} is missing", hint=anew(folder)) from None
     except pl.exceptions.PolarsError as error:
-        raise IntegrityError(f"{path} is damaged: {_first_line(error)}", hint=TRAIN_ANEW) from None
+        raise IntegrityError(f"{path} is damaged: {_first_line(error)}", hint=anew(folder)) from None
     if table.columns[0] != "domain" or counts["domain"].to_list() != list(range(table.height)):
-        raise IntegrityError(f"{path} is damaged: its domains are not 0, 1, 2, …", hint=TRAIN_ANEW)
+        raise IntegrityError(f"{path} is damaged: its domains are not 0, 1, 2, …", hint=anew(folder))
     return table
 
 
@@ -589,85 +585,3 @@ def _settings(comparison: Comparison) -> Finding:
             Table(name="every", title="Every setting", rows=every, long=True),
         ],
     )
-
-
-def _reproduction(source: Source) -> Finding:
-    """Versions, machine, and the commands that make each run again."""
-    rows = []
-    for arm in source.comparison.arms:
-        for seed, run in arm.folders.items():
-            path = run.resolve() / CONFIG
-            # the files are named where the data are prepared; a path that was relative then leads nowhere elsewhere
-            prepared = ["raw=[]"] if _config_of(run)["raw"] else []
-            command = shlex.join(["adasparse", "train", "--config", str(path), *prepared])
-            rows.append({"arm": arm.name, "seed": seed, "run": str(run), "command": command})
-    first = next(run for arm in source.comparison.arms for run in arm.folders.values())
-    sitting = read_json(first / "environment.json")["sittings"][-1]
-    versions = ", ".join(f"{name} {number}" for name, number in sitting["versions"].items())
-    host = sitting["host"]
-    answers = [
-        *_preparing(first, source.comparison.data["fingerprint"]),
-        "Train a run again from its own settings with the command in the table, in the same folder: on the same machine with the same number of threads it ends with the same bytes.",
-        f"Trained with {versions}, python {host['python']}, on {host['system']} with {host['cores']} cores, {sitting['threads']} threads each, {sitting['device']}.",
-    ]
-    if sitting.get("git_commit"):
-        answers.append(f"Code: commit `{sitting['git_commit']}`.")
-    return Finding(
-        name="reproduction",
-        title="How to reproduce it",
-        question="",
-        answers=answers,
-        tables=[Table(name="runs", title="Runs", rows=rows, long=True)],
-    )
-
-
-def _preparing(run: Path, fingerprint: str) -> list[str]:
-    """How to prepare the data that a run was trained on, from its settings and where the raw files lay."""
-    config = _config_of(run)
-    values, root = config["data"], str(config["paths"]["data"])
-    manifest = _manifest_of(run, config, fingerprint)
-    named = [config["raw"]] if isinstance(config["raw"], str) else list(config["raw"])
-    # a relative path is that of a file which the recipe wrote itself
-    sources = [one for one in manifest.sources if Path(one.path).is_absolute()] if manifest else []
-    raw = [one.path for one in sources] or named
-    # only a recipe that writes its own files is asked whether to keep them
-    unknown = manifest is None and not raw and "keep_raw" not in values
-    words = words_to_prepare(values, ["FILE"] if unknown else raw, root)
-    if words is None:
-        how = f"Their settings cannot be typed as words; they stand under `data` in `{run.resolve() / CONFIG}`."
-        answers = [f"Prepare the data: {how} Their fingerprint must be `{fingerprint[:12]}`."]
-    else:
-        answers = [f"Prepare the data: `adasparse prep {words}`; their fingerprint must be `{fingerprint[:12]}`."]
-    if unknown:
-        answers.append("`FILE` stands for the raw files: the prepared data, which know where they lay, are gone.")
-    if sources:
-        each = ", ".join(f"`{one.name}` (sha256 `{one.sha256[:12]}`)" for one in sources)
-        answers.append(f"The raw files: {each}; where they lie elsewhere now, change `raw`.")
-    return answers
-
-
-def _config_of(run: Path) -> dict[str, Any]:
-    """A run's settings.
-
-    Raises:
-        IntegrityError: they are missing or damaged.
-    """
-    config = read_config(run)
-    try:
-        _ = config["raw"], config["paths"]["data"], config["data"]["name"], config["data"]["recipe"]
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{run / CONFIG} is damaged: {error!r}", hint=TRAIN_ANEW) from None
-    return config
-
-
-def _manifest_of(run: Path, config: Mapping[str, Any], fingerprint: str) -> Manifest | None:
-    """The manifest of the data that a run was trained on, if they still stand where they stood."""
-    folder = Path(config["paths"]["data"]) / str(config["data"]["name"])
-    # relative paths are those of the folder that `runs/DATA/MODEL/RUN` lies in
-    above = len(Path(str(config["paths"].get("runs", "runs"))).parts) + 2
-    for home in (Path(), *run.resolve().parents[above : above + 1]):
-        with contextlib.suppress(AdasparseError, OSError):
-            manifest = existing(home / folder)
-            if manifest is not None and manifest.fingerprint == fingerprint:
-                return manifest
-    return None

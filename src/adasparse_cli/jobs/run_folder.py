@@ -104,7 +104,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         return from_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, yaml.YAMLError):
-        raise IntegrityError(f"{path} is missing or damaged", hint=_anew(folder)) from None
+        raise IntegrityError(f"{path} is missing or damaged", hint=anew(folder)) from None
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -118,12 +118,12 @@ def read_report(folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = read_json(path)
         version_of = found["report_version"]
     except IntegrityError as error:
-        raise IntegrityError(error.message, hint=_anew(folder)) from None
+        raise IntegrityError(error.message, hint=anew(folder)) from None
     except (KeyError, TypeError):
-        raise IntegrityError(f"{path} is damaged: it has no report_version", hint=_anew(folder)) from None
+        raise IntegrityError(f"{path} is damaged: it has no report_version", hint=anew(folder)) from None
     if version_of != REPORT_VERSION:
         raise IntegrityError(
-            f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=_anew(folder)
+            f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=anew(folder)
         )
     return found
 
@@ -139,10 +139,11 @@ def read_predictions(folder: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError):
         what = "is damaged" if path.exists() else "is missing"
-        raise IntegrityError(f"{path} {what}", hint=_anew(folder)) from None
+        raise IntegrityError(f"{path} {what}", hint=anew(folder)) from None
 
 
-def _anew(folder: Path) -> str:
+def anew(folder: Path) -> str:
+    """What to do about a damaged run."""
     return f"adasparse runs rm {folder.name} removes the run; the command that made it trains it anew"
 
 

@@ -159,9 +159,10 @@ def plan_sweep(words: Sequence[str], *, seeds: int, config_file: Path | None = N
     """Every combination of the values that words name, such as loop.learning_rate=0.001,0.002; the first is the baseline.
 
     Raises:
-        UsageError: no word names several values.
+        UsageError: no word names several values, or a key or a value is there twice.
     """
     common, grid = expanded(words)
+    _require_once(words, common, grid)
     if len(grid) < 2:
         raise UsageError(
             "no setting has several values", hint="such as: adasparse sweep loop.learning_rate=0.0005,0.001,0.002"
@@ -384,6 +385,17 @@ def _model_of(words: Sequence[str], config_file: Path | None) -> str:
 def _has(model: str, word: str) -> bool:
     """Whether the model has the setting that a word below `model.` names."""
     return _key(word).split(".")[1] in MODELS[model].Settings.__dataclass_fields__
+
+
+def _require_once(words: Sequence[str], common: Sequence[str], grid: Sequence[Sequence[str]]) -> None:
+    for key in dict.fromkeys(map(_key, grid[0])):
+        alone = expanded([word for word in words if _key(word) == key and word not in common])[1]
+        if len(alone[0]) > 1:
+            raise UsageError(f"{key} is there twice, with several values each", hint=f"write it once: {key}=a,b,c")
+        values = [own.partition("=")[2] for own, *_ in alone]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{key} is given {twice} twice", hint="name each value once")
 
 
 def _require_of_use(word: str, arms: Mapping[str, Sequence[str]], models: Mapping[str, str]) -> None:
