@@ -15,6 +15,15 @@ def meta(parts: Parts, name: str, s: np.ndarray, x: np.ndarray) -> np.ndarray:
     return leaky(parts.linear(f"{name}.weight", s).reshape(len(bias), len(x)) @ x + bias)
 
 
+def attention(parts: Parts, s: np.ndarray, expert: np.ndarray) -> np.ndarray:
+    """Over expert and task side by side, with W whole: the model keeps the columns of the two apart."""
+    bias = parts.linear("attention.bias", s)
+    of_expert = parts.linear("attention.weight", s).reshape(len(bias), -1)
+    of_task = parts.linear("attention.constant_weight", s).reshape(len(bias), -1)
+    both = np.concatenate([expert, parts.weights["task"]])
+    return leaky(np.concatenate([of_expert, of_task], axis=1) @ both + bias)
+
+
 def test_logits_equal_the_reference() -> None:
     parts = parts_of("m2m", "model.tower_layers=2")
     lower = parts.tower(parts.x, 1)
@@ -22,7 +31,7 @@ def test_logits_equal_the_reference() -> None:
     for k in range(len(parts.x)):
         s = relu(parts.linear("scenario", parts.told[k]))
         experts = [relu(parts.linear(f"experts.{i}.linear", lower[k])) for i in range(3)]
-        asked = [meta(parts, "attention", s, np.concatenate([e, parts.weights["task"]])) for e in experts]
+        asked = [attention(parts, s, e) for e in experts]
         shares = softmax(np.array([parts.linear("attention_head", a)[0] for a in asked]))
         r = sum(share * expert for share, expert in zip(shares, experts, strict=True))
         for layer in range(2):

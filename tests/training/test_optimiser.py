@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from adasparse_cli.training import optimiser
 from adasparse_cli.training.optimiser import TouchedRowsAdam, summed_by_row
 
 
@@ -122,3 +123,27 @@ def test_long_rows_are_updated_in_place_as_short_ones_are(double: bool) -> None:
     torch.testing.assert_close(two.second_moment, one.second_moment)
     assert torch.equal(in_place[3], start[3])
     assert one.steps == two.steps == 4
+
+
+@pytest.mark.parametrize(("ids", "sums"), [([0, 2, 5], 0), ([0, 2, 2], 1), ([2, 0, 5], 1)])
+def test_long_rows_are_summed_only_where_they_may_stand_twice(
+    ids: list[int], sums: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What autograd hands over has lost the mark of a coalesced gradient; summing it again was a fifth of a step."""
+    summed: list[int] = []
+
+    def watched(ids: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        summed.append(len(ids))
+        return summed_by_row(ids, values)
+
+    monkeypatch.setattr(optimiser, "summed_by_row", watched)
+    ours, theirs = table(6, 2000), table(6, 2000)
+    adam, truth = TouchedRowsAdam(ours, betas=(0.9, 0.999), eps=1e-8), torch.optim.Adam([theirs], lr=0.01)
+    for weight, sparse in ((ours, True), (theirs, False)):
+        (functional.embedding(torch.tensor(ids), weight, sparse=sparse) ** 2).sum().backward()
+    assert ours.grad is not None
+    assert not ours.grad.is_coalesced()
+    adam.step(0.01)
+    truth.step()
+    torch.testing.assert_close(ours, theirs)
+    assert len(summed) == sums

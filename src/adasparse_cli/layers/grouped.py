@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,15 @@ class Groups:
     members: Int[Tensor, " groups"]
     places: tuple[int, ...]
     bounds: tuple[int, ...]
+
+    def rows(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The part of each group, of rows already in the order of the groups."""
+        return torch.split(x, [end - start for start, end in itertools.pairwise(self.bounds)])
+
+    def weights(self, of_all: Tensor) -> list[Tensor]:
+        """What belongs to each group that is present, out of one entry for every group."""
+        entries = of_all.unbind()
+        return [entries[place] for place in self.places]
 
     def repeated(self, times: int) -> Groups:
         """The groups of rows that are each laid out `times` times in a row."""
@@ -102,9 +112,9 @@ class _GroupedLinear(torch.autograd.Function):
         ctx.groups, ctx.sparse = groups, sparse
         y = x.new_empty(x.shape[0], weights.shape[1])
         effective = None if shared is None else torch.empty_like(shared)
-        for place, start, end in _each(groups):
-            own = weights[place] if shared is None else torch.mul(weights[place], shared, out=effective)
-            torch.mm(x[start:end], own.t(), out=y[start:end])
+        for own, own_x, own_y in zip(groups.weights(weights), groups.rows(x), groups.rows(y), strict=True):
+            used = own if shared is None else torch.mul(own, shared, out=effective)
+            torch.mm(own_x, used.t(), out=own_y)
         return y
 
     @staticmethod
@@ -116,25 +126,23 @@ class _GroupedLinear(torch.autograd.Function):
         of_shared = None if shared is None else torch.zeros_like(shared)
         effective = None if shared is None else torch.empty_like(shared)
         of_weights = weights.new_empty(len(groups.members), *weights.shape[1:])
-        for k, (place, start, end) in enumerate(_each(groups)):
-            g, own_x, own = gradient[start:end], x[start:end], weights[place]
+        into = itertools.repeat(None) if of_x is None else groups.rows(of_x)
+        parts = groups.weights(weights), of_weights.unbind(), groups.rows(gradient), groups.rows(x)
+        for own, of_own, g, own_x, of_own_x in zip(*parts, into, strict=False):
+            used = own
             if shared is None:
-                torch.mm(g.t(), own_x, out=of_weights[k])
+                torch.mm(g.t(), own_x, out=of_own)
             else:
                 product = torch.mm(g.t(), own_x, out=effective)
-                torch.mul(product, shared, out=of_weights[k])
+                torch.mul(product, shared, out=of_own)
                 assert of_shared is not None
                 of_shared.addcmul_(product, own)
-                own = torch.mul(own, shared, out=effective)
-            if of_x is not None:
-                torch.mm(g, own, out=of_x[start:end])
+                used = torch.mul(own, shared, out=effective)
+            if of_own_x is not None:
+                torch.mm(g, used, out=of_own_x)
         found = of_weights
         if ctx.sparse:
             found = torch.sparse_coo_tensor(
                 groups.members.unsqueeze(0), of_weights, weights.shape, is_coalesced=True, check_invariants=False
             )
         return of_x, found, of_shared, None, None
-
-
-def _each(groups: Groups) -> list[tuple[int, int, int]]:
-    return list(zip(groups.places, groups.bounds[:-1], groups.bounds[1:], strict=True))

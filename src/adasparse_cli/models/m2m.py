@@ -46,29 +46,56 @@ class M2mSettings:
 
 
 class MetaUnit(nn.Module):
-    """y_i = W_g x_i + b_g with weights generated from each group's knowledge, for rows sorted by group."""
+    """y_i = W_g [x_i ; z] + b_g with weights generated from each group's knowledge, for rows sorted by group.
 
-    def __init__(self, knowledge: int, inputs: int, outputs: int) -> None:
+    z is one vector for all rows, or absent. Its share W_g z + b_g is one vector per group: the generator's rows for
+    z's columns are applied to z before they are applied to a group's knowledge, so those columns of W_g never exist.
+
+    Args:
+        inputs: width of x. constants: width of z, 0 for none.
+    """
+
+    def __init__(self, knowledge: int, inputs: int, outputs: int, *, constants: int = 0) -> None:
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
-        self.weight = nn.Linear(knowledge, outputs * inputs)
+        start = torch.empty(outputs, inputs + constants)
+        nn.init.kaiming_uniform_(start, nonlinearity="relu")
+        self.weight = _generator(knowledge, start[:, :inputs], columns=inputs + constants)
+        self.constant_weight = (
+            _generator(knowledge, start[:, inputs:], columns=inputs + constants) if constants else None
+        )
         self.bias = nn.Linear(knowledge, outputs)
-        with torch.no_grad():
-            start = torch.empty(outputs, inputs)
-            nn.init.kaiming_uniform_(start, nonlinearity="relu")
-            self.weight.bias.copy_(start.flatten())
-            self.weight.weight.mul_(inputs**-0.5)  # as W's own entries are scaled
-            self.bias.bias.zero_()
+        nn.init.zeros_(self.bias.bias)
 
-    def forward(self, x: Tensor, knowledge: Tensor, groups: Groups, group_of_row: Tensor) -> Tensor:
-        """Apply each group's weights."""
+    def forward(
+        self, x: Tensor, knowledge: Tensor, groups: Groups, group_of_row: Tensor, constant: Tensor | None = None
+    ) -> Tensor:
+        """Apply each group's weights; `constant` is z."""
         weights = self.weight(knowledge).view(-1, self.outputs, self.inputs)
-        own = functional.embedding(group_of_row, self.bias(knowledge))
-        return grouped_linear(x, groups, weights, sparse=False) + own
+        of_group = self.bias(knowledge)
+        if self.constant_weight is not None:
+            assert constant is not None
+            # [outputs, knowledge] and [outputs]: V_w and c_w with z already multiplied in
+            by_knowledge = torch.einsum(
+                "ozk,z->ok", self.constant_weight.weight.view(self.outputs, len(constant), -1), constant
+            )
+            by_itself = self.constant_weight.bias.view(self.outputs, -1) @ constant
+            of_group = of_group + functional.linear(knowledge, by_knowledge, by_itself)
+        return grouped_linear(x, groups, weights, sparse=False) + functional.embedding(group_of_row, of_group)
 
     def multiply_adds(self, times: int) -> int:
         """Per row that is multiplied `times` times."""
-        return multiply_adds(self) + times * self.inputs * self.outputs
+        of_group = multiply_adds(self.bias) * (1 if self.constant_weight is None else 2)
+        return multiply_adds(self.weight) + of_group + times * self.inputs * self.outputs
+
+
+def _generator(knowledge: int, start: Tensor, *, columns: int) -> nn.Linear:
+    """What makes some of W's columns, which begin near `start`; W has `columns` of them in all."""
+    generator = nn.Linear(knowledge, start.numel())
+    with torch.no_grad():
+        generator.bias.copy_(start.flatten())
+        generator.weight.mul_(columns**-0.5)  # as W's own entries are scaled
+    return generator
 
 
 class M2m(Model):
@@ -86,7 +113,7 @@ class M2m(Model):
         self.experts = nn.ModuleList([blocks[-1], *(self.last_block() for _ in range(settings.experts - 1))])
         self.scenario = nn.Linear(self.embedding.aware_width, knowledge)
         self.task = nn.Parameter(torch.randn(width) * 0.1)
-        self.attention = MetaUnit(knowledge, 2 * width, width)
+        self.attention = MetaUnit(knowledge, width, width, constants=width)
         self.attention_head = nn.Linear(width, 1, bias=False)
         self.tower = nn.ModuleList(MetaUnit(knowledge, width, width) for _ in range(settings.tower_layers))
         self.head = nn.Linear(width, 1)
@@ -102,8 +129,8 @@ class M2m(Model):
         knowledge = functional.relu(self.scenario(embedded.conditions))
         experts = torch.stack([expert(h) for expert in self.experts], dim=1)[groups.order]
         number = experts.shape[1]
-        asked = torch.cat([experts, self.task.expand_as(experts)], dim=2).flatten(0, 1)
-        found = self.attention(asked, knowledge, groups.repeated(number), group_of_row.repeat_interleave(number))
+        asked, of_asked = groups.repeated(number), group_of_row.repeat_interleave(number)
+        found = self.attention(experts.flatten(0, 1), knowledge, asked, of_asked, self.task)
         scores = self.attention_head(functional.leaky_relu(found)).view(-1, number)
         r = (torch.softmax(scores, dim=1).unsqueeze(2) * experts).sum(1)
         for unit in self.tower:

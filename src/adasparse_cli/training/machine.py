@@ -10,7 +10,7 @@ import torch
 
 from adasparse_cli.errors import UsageError
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def chosen_device(name: str) -> torch.device:
@@ -40,14 +40,15 @@ def set_threads(threads: int | None) -> int:
 def keep_large_blocks() -> None:
     """Let the C library reuse large temporary blocks instead of returning them at once.
 
-    By default each block of a step is mapped anew, and its first touch costs a page fault per 4 KiB.
+    By default each block of a step is mapped anew, and its first touch costs a page fault per 4 KiB. Blocks of any
+    size are meant: the gradients of hundreds of domains' own weights are hundreds of megabytes.
     Without effect where the C library is not glibc.
     """
     if sys.platform != "linux":
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the highest that glibc accepts
+        library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 

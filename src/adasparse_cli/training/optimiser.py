@@ -49,14 +49,13 @@ class TouchedRowsAdam:
             return
         self.steps += 1
         self.weight.grad = None
-        if gradient.is_coalesced():
-            rows, g = gradient.indices()[0], gradient.values()
+        ids, values = gradient._indices()[0], gradient._values()
+        if values[:1].numel() < _LONG_ROW:
+            self._update_gathered(*summed_by_row(ids, values), learning_rate)
         else:
-            rows, g = summed_by_row(gradient._indices()[0], gradient._values())
-        if g[:1].numel() < _LONG_ROW:
-            self._update_gathered(rows, g, learning_rate)
-        else:
-            self._update_in_place(rows, g, learning_rate)
+            # autograd drops the mark that a gradient holds each row once, and long rows are dear to sum again
+            once = bool((ids[1:] > ids[:-1]).all())
+            self._update_in_place(*((ids, values) if once else summed_by_row(ids, values)), learning_rate)
 
     def _update_gathered(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
         """Many short rows: take them out, update them together, put them back."""
