@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from adasparse_cli.layers.grouped import DomainTable
 
@@ -46,27 +47,29 @@ class PartitionedNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "rows width"], places: Int[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
         """Normalise rows by the statistics of their domain's place in the tables."""
-        mean, variance = self._statistics(x, places)
-        scale = self.scale * self.domain_scale(places)
-        result: Tensor = (x - mean) * torch.rsqrt(variance + self.eps) * scale + self.shift + self.domain_shift(places)
-        return result
+        # what a domain's rows have in common is worked out once per domain, and looked up for each row at the end
+        domains, place = torch.unique(places, return_inverse=True)
+        mean, variance = self._statistics(x, domains, place)
+        scale = self.scale * self.domain_scale(domains) * torch.rsqrt(variance + self.eps)
+        shift = self.shift + self.domain_shift(domains)
+        mean_of_row, scale_of_row, shift_of_row = (functional.embedding(place, part) for part in (mean, scale, shift))
+        return (x - mean_of_row) * scale_of_row + shift_of_row
 
-    def _statistics(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance for each row."""
+    def _statistics(self, x: Tensor, domains: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance that each domain's rows are normalised by."""
         known = self.rows_seen >= self.minimum_rows
         known[-1] = False
-        moving = torch.where(known[places], places, len(self.rows_seen) - 1)
+        held_at = torch.where(known[domains], domains, len(self.rows_seen) - 1)
         if not self.training:
-            return self.mean[moving], self.variance[moving]
-        domains, place = torch.unique(places, return_inverse=True)
+            return self.mean[held_at], self.variance[held_at]
         counts = torch.bincount(place, minlength=len(domains)).to(x.dtype)
         of_domains = _mean_and_variance(x, place, counts)
         of_all = x.mean(0), x.var(0, unbiased=False)
+        enough = (counts >= self.minimum_rows).unsqueeze(1)
         result = []
         for own, pooled, held in zip(of_domains, of_all, (self.mean, self.variance), strict=True):
-            of_others = torch.where(known[places].unsqueeze(1), held[places], pooled)
-            enough = (counts >= self.minimum_rows)[place].unsqueeze(1)
-            result.append(torch.where(enough, own[place], of_others))
+            of_others = torch.where(known[domains].unsqueeze(1), held[domains], pooled)
+            result.append(torch.where(enough, own, of_others))
         self._move(domains, counts, *(part.detach() for part in of_domains))
         last = torch.tensor([len(self.rows_seen) - 1], device=x.device)
         everyone = torch.tensor([float(len(x))], dtype=x.dtype, device=x.device)
@@ -88,5 +91,5 @@ def _mean_and_variance(x: Tensor, place: Tensor, counts: Tensor) -> tuple[Tensor
     of_rows = counts.unsqueeze(1)
     zeros = x.new_zeros(len(counts), x.shape[1])
     mean = zeros.index_add(0, place, x) / of_rows
-    variance = zeros.index_add(0, place, (x - mean[place]) ** 2) / of_rows
+    variance = zeros.index_add(0, place, (x - functional.embedding(place, mean)) ** 2) / of_rows
     return mean, variance
