@@ -180,9 +180,12 @@ def test_rows_of_files_are_one_line_each_whatever_is_in_them() -> None:
 def test_two_formats_at_once_are_refused() -> None:
     with pytest.raises(UsageError, match="--json and --csv"):
         chosen_format(True, True)
+    with pytest.raises(UsageError, match="--csv and --format"):
+        chosen_format(False, True, Format.text)
     assert [chosen_format(*flags) for flags in ((True, False), (False, True), (False, False))] == [
         Format.json, Format.csv, Format.text,
     ]  # fmt: skip
+    assert chosen_format(False, False, Format.latex) is Format.latex
 
 
 @pytest.mark.parametrize(("amount", "words"), [(1, "1 auction in"), (2, "2 auctions in")])

@@ -6,7 +6,9 @@ it will be shown.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -30,6 +32,31 @@ class Style:
     def of(cls, k: int) -> Self:
         """Series that stand near one another differ in all three."""
         return cls(_COLOURS[k % len(_COLOURS)], _MARKS[k % len(_MARKS)], _DASHES[k % len(_DASHES)])
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A cell: from `low` to `high`, both None where there is none. Programs get two numbers, people `[-0.0012, +0.0034]`."""
+
+    low: float | None
+    high: float | None
+    decimals: int = 4
+
+    @classmethod
+    def of(cls, low: float, high: float, *, decimals: int = 4) -> Self:
+        """With NaN for what cannot be had."""
+        held = low == low and high == high  # NaN alone differs from itself
+        return cls(low, high, decimals) if held else cls(None, None, decimals)
+
+    @property
+    def half_width(self) -> float | None:
+        """How far it reaches to either side."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return "n/a"
+        return f"[{self.low:+.{self.decimals}f}, {self.high:+.{self.decimals}f}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +117,35 @@ class Finding:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        tables = tuple(Table(**table) for table in values["tables"])
+        tables = tuple(
+            Table(**{**table, "rows": [{name: _read(value) for name, value in row.items()} for row in table["rows"]]})
+            for table in values["tables"]
+        )
         figures = tuple(Figure(**figure) for figure in values["figures"])
         return cls(**{**values, "tables": tables, "figures": figures})
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV with a header; an interval takes two columns, `<name> low` and `<name> high`."""
+    wide = {name for name in columns if any(isinstance(row.get(name), Interval) for row in rows)}
+    header = [part for name in columns for part in ((f"{name} low", f"{name} high") if name in wide else (name,))]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        line: list[Any] = []
+        for name in columns:
+            value = row.get(name)
+            if name not in wide:
+                line.append(value)
+            else:
+                line.extend((value.low, value.high) if isinstance(value, Interval) else (None, None))
+        writer.writerow(line)
+    return buffer.getvalue()
+
+
+def _read(value: Any) -> Any:
+    return Interval(**value) if isinstance(value, dict) else value
 
 
 def cell(value: Any, column: str = "") -> str:

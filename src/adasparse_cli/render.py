@@ -5,8 +5,7 @@ What is shown may be a person's data, such as `[/x] :smile:`: it is printed as i
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import json
 import os
 import sys
@@ -33,7 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import Finding, cell
+from adasparse_cli.findings import Finding, Interval, as_csv, cell
 
 # What is read by a program or kept in a file is not cut to a screen's width.
 out = Console(soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
@@ -58,15 +57,17 @@ class Format(StrEnum):
     latex = "latex"
 
 
-def chosen_format(as_json: bool, as_csv: bool) -> Format:
-    """The format that two flags ask for.
+def chosen_format(as_json: bool, as_csv: bool, form: Format | None = None) -> Format:
+    """The format that two flags and, where a command has it, `--format` ask for.
 
     Raises:
-        UsageError: both are given.
+        UsageError: more than one is given.
     """
-    if as_json and as_csv:
-        raise UsageError("--json and --csv both say how to write the result", hint="keep one of the two")
-    return Format.json if as_json else Format.csv if as_csv else Format.text
+    given = {"--json": as_json, "--csv": as_csv, "--format": form is not None}
+    said = [name for name, is_given in given.items() if is_given]
+    if len(said) > 1:
+        raise UsageError(f"{' and '.join(said)} both say how to write the result", hint="keep one of the two")
+    return Format.json if as_json else Format.csv if as_csv else form or Format.text
 
 
 def show(
@@ -82,11 +83,7 @@ def show(
     if form is Format.json:
         show_json([{name: row.get(name) for name in names} for row in rows])
     elif form is Format.csv:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        out.file.write(buffer.getvalue())
+        out.file.write(as_csv(rows, names))
     elif form is Format.markdown:
         out.file.write(_markdown(names, rows, title, caption))
     elif form is Format.latex:
@@ -123,7 +120,12 @@ def show_finding(finding: Finding, form: Format, kept: Path | None = None) -> No
 
 def show_json(value: Any) -> None:
     """Write a value as JSON."""
-    out.file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    out.file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for."""
+    return dataclasses.asdict(value) if isinstance(value, Interval) else str(value)
 
 
 def say(line: str) -> None:

@@ -53,7 +53,7 @@ def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: P
     assert table[0]["gauc_domain_difference"] is None
 
     alone = ("compare", "--models", "dnn,biasnet", "--seeds", "2", *TINY, "paths.runs=elsewhere", "paths.studies=there")
-    assert without_times(adasparse(home, *alone, "--workers", "2", "--format", "json").stdout) == table
+    assert without_times(adasparse(home, *alone, "--workers", "2", "--json").stdout) == table
 
     before = sorted(home.glob("runs/*/*/*"))
     shown = adasparse(home, *words, "--format", "markdown").stdout

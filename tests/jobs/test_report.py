@@ -85,7 +85,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_one_seed_gives_a_page_with_marks_without_bars_and_says_why(tmp_path: Path) -> None:
     found = source(tmp_path, 1)
     page = write_report(found).read_text(encoding="utf-8")
-    assert "One seed alone: there is no interval" in page
+    assert "and nothing is claimed: one seed does not tell how far results vary by chance" in page
     forest = figure(verdict(found), "differences")
     assert "error_x" not in forest.traces[0]
     assert forest.traces[0]["x"][0] is not None
@@ -111,13 +111,13 @@ def test_only_the_arm_without_an_interval_lacks_its_bar() -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([row("a", 0.02, None, seeds=1)], "One seed alone"),
-        ([row("a", 0.02, None)], "No interval for a: the test rows that GAUC rests on are of one user"),
+        ([row("a", 0.02, None)], "No interval for a, and nothing is claimed: why."),
+        ([row("a", 0.02, None), row("b", 0.02, None)], "No interval for a, b, and nothing is claimed: why."),
         ([row("a", None, None)], "no domain has test rows of both classes"),
     ],
 )
 def test_why_there_is_no_interval_is_said(rows: list[dict[str, Any]], said: str) -> None:
-    (line,) = said_of(rows, "dnn", cluster="user")
+    (line,) = said_of(rows, "dnn", why_no_interval="why")
     assert said in line
 
 

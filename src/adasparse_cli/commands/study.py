@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adasparse_cli.commands.arguments import Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
+from adasparse_cli.commands.arguments import AsCsv, AsJson, Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
 from adasparse_cli.errors import UsageError
-from adasparse_cli.render import Format, ProgressDisplay, note, remark, say, share, show, show_json
+from adasparse_cli.findings import Interval, cell
+from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, remark, say, share, show, show_json
 
 if TYPE_CHECKING:
-    from adasparse_cli.analysis.statistics import TestRows
     from adasparse_cli.jobs.comparison import Comparison
     from adasparse_cli.jobs.study import StudyJob, StudyReport
 
@@ -58,7 +58,9 @@ class Cluster(StrEnum):
 
 
 Clusters = Annotated[Cluster, typer.Option("--cluster", help="What test rows are resampled by.")]
-Form = Annotated[Format, typer.Option("--format", help="How tables are written.")]
+Form = Annotated[
+    Format | None, typer.Option("--format", help="How tables are written; for papers: markdown and latex.")
+]
 
 
 def compare(
@@ -73,7 +75,9 @@ def compare(
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
     config: ConfigFile = None,
-    form: Form = Format.text,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
     from adasparse_cli.jobs.study import plan_compare, plan_experiment
@@ -90,7 +94,7 @@ def compare(
         raise UsageError("--models and --experiment both say what to compare", hint="keep one of the two")
     else:
         job = plan_experiment(experiment, words, seeds=seeds, baseline=baseline, config_file=config)
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
 
 
 def ablate(
@@ -104,7 +108,9 @@ def ablate(
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
     config: ConfigFile = None,
-    form: Form = Format.text,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
     from adasparse_cli.jobs.study import plan_experiment
@@ -112,7 +118,7 @@ def ablate(
     name = "parts" if parts else "ablation"
     words = overrides or []
     job = plan_experiment(name, words, seeds=seeds, baseline=baseline, config_file=config)
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
 
 
 def sweep(
@@ -122,13 +128,15 @@ def sweep(
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
     config: ConfigFile = None,
-    form: Form = Format.text,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Train every combination of the values given, and compare them with the first."""
     from adasparse_cli.jobs.study import plan_sweep
 
     job = plan_sweep(overrides or [], seeds=seeds, config_file=config)
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, choose=True)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form), choose=True)
 
 
 def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format, choose: bool = False) -> None:
@@ -173,7 +181,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
 
 def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]], form: Format) -> None:
     """A table for each metric whose differences can be had, a sentence for each whose cannot, and what is real."""
-    base, rows = comparison.baseline, comparison.rows
+    base = comparison.baseline
     others = [row for row in table if row["arm"] != base]
     if not others:
         return
@@ -181,7 +189,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
     if base not in whole or len(whole) < 2:
         remark(f"No difference to {base} can be had: it takes the baseline and another arm with all their seeds.", form)
         return
-    if rows is None:
+    if comparison.rows is None:
         remark(f"No difference to {base} can be had: there are no test rows.", form)
         return
     shown = [metric for metric in METRICS if any(row[f"{metric}_difference"] is not None for row in others)]
@@ -195,7 +203,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
     lacking: dict[str, list[str]] = {}
     for metric in shown:
         if metric not in judged:
-            lacking.setdefault(_why_no_interval(metric, comparison, rows), []).append(_short(METRICS[metric]))
+            lacking.setdefault(comparison.why_no_interval(metric), []).append(_short(METRICS[metric]))
     for why, names in lacking.items():
         what = "" if len(names) == len(shown) else f" for {' and '.join(names)}"
         remark(f"No interval can be had{what}: {why}.", form)
@@ -203,18 +211,6 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
         _say_what_is_real(others, judged[0], base, form)
     if form is not Format.text:
         say("")
-
-
-def _why_no_interval(metric: str, comparison: Comparison, rows: TestRows) -> str:
-    """One seed, one cluster of test rows, or one that alone counts for the metric."""
-    cluster = comparison.cluster
-    if len(comparison.seeds) == 1:
-        return "one seed does not tell how far results vary by chance; --seeds 3 does"
-    if len(set(rows.clusters.tolist())) == 1:
-        return f"all test rows are of one {cluster}"
-    if metric == "gauc_domain":
-        return f"one {cluster} alone has rows in domains of both classes"
-    return f"one {cluster} alone has rows of the rarer class"
 
 
 def show_plan(job: StudyJob, workers: int, form: Format) -> None:
@@ -262,7 +258,7 @@ def _against(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     table = {
         "arm": row["arm"],
         "difference": None if found["difference"] is None else f"{found['difference']:+.4f}",
-        "95 % interval": None if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]",
+        "95 % interval": Interval(found["low"], found["high"]),
         "p (Holm)": found["p_holm"],
         "real": found["real"],
         "detectable": found["detectable"],
@@ -329,5 +325,5 @@ def _short(metric: str) -> str:
 
 def _known_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows without the columns of which nothing is known."""
-    held = [name for name in rows[0] if any(row[name] not in (None, "n/a") for row in rows)]
+    held = [name for name in rows[0] if any(cell(row[name]) != "n/a" for row in rows)]
     return [{name: row[name] for name in held} for row in rows]

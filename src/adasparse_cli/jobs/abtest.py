@@ -11,7 +11,7 @@ import polars as pl
 from adasparse_cli.analysis.abtest import MOST_SPREAD, Change, Trial, trial
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.findings import Figure, Finding, Interval, Table
 from adasparse_cli.jobs.figures import by_exposure, exposure_layout
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.run_folder import read_predictions
@@ -136,7 +136,7 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
             "A": known(change.a),
             "B": known(change.b),
             "change, %": known(100 * change.relative),
-            "95 % interval, %": _interval(change.low, change.high),
+            "95 % interval, %": _interval(change),
             "beyond chance": None if known(change.low) is None else not change.low <= 0 <= change.high,
         }
         for change in found.changes
@@ -208,18 +208,18 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
 
 def _answer(change: Change, domains: int) -> str:
     """A figure's change, and whether chance can explain it."""
-    interval = _interval(change.low, change.high)
+    interval = _interval(change)
     if known(change.relative) is None:
         without = "B" if known(change.a) else "A"
         return f"{change.name}: no change can be had, since nothing was clicked in {without}."
     if change.relative == 0:
         return f"{change.name}: no change at all."
     by = f"{change.name}: {100 * change.relative:+.2f} %"
-    if interval is None:
+    if interval.low is None:
         where = "from auctions in one domain" if domains == 1 else "from these auctions"
         return f"{by}; no interval can be had {where}."
     return f"{by} {interval}" + (", which chance can explain." if change.low <= 0 <= change.high else ".")
 
 
-def _interval(low: float, high: float) -> str | None:
-    return None if known(low) is None or known(high) is None else f"[{100 * low:+.2f}, {100 * high:+.2f}]"
+def _interval(change: Change) -> Interval:
+    return Interval.of(100 * change.low, 100 * change.high, decimals=2)

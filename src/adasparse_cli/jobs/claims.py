@@ -16,6 +16,7 @@ from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.statistics import Difference, compare
 from adasparse_cli.analysis.verdict import Verdict, alike, better, corrected, no_worse, together
 from adasparse_cli.choices import Split
+from adasparse_cli.findings import Interval
 from adasparse_cli.jobs.catalogue import ENOUGH_POSITIVES
 from adasparse_cli.jobs.comparison import Comparison, domain_table
 from adasparse_cli.jobs.ladder import LadderJob, judged_ladder
@@ -24,7 +25,7 @@ from adasparse_cli.jobs.run_folder import read_config, read_predictions
 from adasparse_cli.jobs.score import SavedRun, open_run
 from adasparse_cli.jobs.study import StudyReport
 from adasparse_cli.jobs.train import trained_model
-from adasparse_cli.jobs.wording import interval, known
+from adasparse_cli.jobs.wording import known
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.prepared import read_domains
 from adasparse_cli.training.activity import activity
@@ -121,14 +122,15 @@ def _difference(comparison: Comparison, arm: str, base: str) -> Difference:
 def _figures(found: Difference) -> dict[str, Any]:
     return {
         "GAUC difference": found.difference,
-        "95 % interval": interval(known(found.low), known(found.high)),
+        "95 % interval": Interval.of(found.low, found.high),
         "p (Holm)": known(found.p_holm),
         "detectable": known(found.detectable),
     }
 
 
 def _said(found: Difference) -> str:
-    return f"{found.difference:+.4f} {interval(known(found.low), known(found.high)) or '(one seed: no interval)'}"
+    reach = Interval.of(found.low, found.high)
+    return f"{found.difference:+.4f} {'(one seed: no interval)' if reach.low is None else reach}"
 
 
 def number_of_domains(ladder: LadderJob) -> Claim:
@@ -307,9 +309,7 @@ def online(main: StudyReport) -> Claim:
                 "question": f"{name} {'up' if wanted > 0 else 'down'}?",
                 "verdict": verdict.value,
                 "change, %": 100 * found.difference,
-                "95 % interval, %": None
-                if known(found.low) is None
-                else f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]",
+                "95 % interval, %": Interval.of(100 * found.low, 100 * found.high, decimals=2),
             }
         )
     uplift = float(np.mean([one.uplift_domains for one in trials]))
@@ -319,7 +319,7 @@ def online(main: StudyReport) -> Claim:
             "question": "CTR up in more than 90 % of domains?",
             "verdict": decided.value,
             "change, %": 100 * uplift,
-            "95 % interval, %": None,
+            "95 % interval, %": Interval(None, None),
         }
     )
     return Claim(

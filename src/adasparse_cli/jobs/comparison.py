@@ -83,6 +83,17 @@ class Comparison:
         base = self._mean(self.baseline, "auc", "test")
         return [self._row(arm.name, base) for arm in self.arms]
 
+    def why_no_interval(self, metric: str) -> str:
+        """Why a difference has none: one seed, one cluster of test rows, or one that alone counts for the metric."""
+        if len(self.seeds) == 1:
+            return "one seed does not tell how far results vary by chance; --seeds 3 does"
+        assert self.rows is not None
+        if len(np.unique(self.rows.clusters)) == 1:
+            return f"all test rows are of one {self.cluster}"
+        if metric == "gauc_domain":
+            return f"one {self.cluster} alone has rows in domains of both classes"
+        return f"one {self.cluster} alone has rows of the rarer class"
+
     def pruning(self) -> dict[str, Sequence[Mapping[str, Any]]]:
         """The arms whose networks are pruned, with what their reports say of it, one per seed."""
         found = {

@@ -8,12 +8,11 @@ import polars as pl
 
 from adasparse_cli.analysis.exposure import Exposure, exposure
 from adasparse_cli.errors import DataError
-from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.findings import Figure, Finding, Interval, Table
 from adasparse_cli.jobs.comparison import Comparison, domain_table
 from adasparse_cli.jobs.figures import by_exposure, exposure_layout
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.source import Source
-from adasparse_cli.jobs.wording import interval, known
 
 
 def run_exposure(source: Source, *, bins: int, logarithmic: bool) -> tuple[Finding, Path]:
@@ -97,8 +96,8 @@ def exposure_answers(found: Exposure) -> list[str]:
             where = " and of the ".join(f"{name} bin" for name, end in ends if end.gains[arm] is None)
             lines.append(f"{arm}: no domain of the {where} has both classes, so nothing can be said of it.")
             continue
-        reach = interval(known(one.low), known(one.high))
-        if reach is None:
+        reach = Interval.of(one.low, one.high)
+        if reach.low is None:
             lines.append(
                 f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; no interval can be had from one "
                 "seed, nor from a bin in which one domain alone has both classes."
@@ -128,7 +127,7 @@ def exposure_table(found: Exposure, base: str) -> Table:
                     "GAUC by domain": own["gauc_domain"],
                     "log loss": own["log_loss"],
                     "gain in GAUC": None if gain is None else gain.difference,
-                    "95 % interval": None if gain is None else interval(known(gain.low), known(gain.high)),
+                    "95 % interval": Interval(None, None) if gain is None else Interval.of(gain.low, gain.high),
                 }
             )
     return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows)

@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from adasparse_cli.findings import Figure, Style
-from adasparse_cli.jobs.wording import half_width
+from adasparse_cli.findings import Figure, Interval, Style
 
 LONGEST_LABEL, HOVER_WIDTH = 40, 60
 
@@ -54,7 +53,7 @@ def gains(
     summary: str,
     x: Sequence[float],
     y: Sequence[float],
-    intervals: Sequence[str | None],
+    intervals: Sequence[Interval],
     labels: Sequence[str],
     xaxis: dict[str, Any],
     base: str,
@@ -62,13 +61,13 @@ def gains(
     """Differences in GAUC to a baseline along a ladder, with the bars of their intervals where all have one.
 
     Args:
-        intervals: in words, as tables hold them. labels: what each point is.
+        labels: what each point is.
     """
     trace = series(0, title, x, y) | {
         "text": [hover(text) for text in labels],
         "hovertemplate": "%{text}<br>%{x}: %{y:+.4f}<extra></extra>",
     }
-    reach = [half_width(text) for text in intervals]
+    reach = [interval.half_width for interval in intervals]
     if None not in reach:
         trace["error_y"] = {"type": "data", "array": reach}
     zero = {"title": {"text": f"GAUC − GAUC of {label(base)}"}, "zeroline": True, "zerolinewidth": 2}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from adasparse_cli.files import write_json, write_text
-from adasparse_cli.findings import Finding
+from adasparse_cli.findings import Finding, as_csv
 
 FINDINGS, FINDING = "findings", "finding.json"
 
@@ -25,14 +23,6 @@ def keep(finding: Finding, folder: Path, *, whole: Mapping[str, Sequence[Mapping
     tables = {table.name: table.rows for table in finding.tables} | dict(whole or {})
     for name, rows in tables.items():
         if rows:
-            write_text(target / f"{name}.csv", _csv(rows))
+            write_text(target / f"{name}.csv", as_csv(rows, list(rows[0])))
     write_json(target / FINDING, finding.to_json())
     return target
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

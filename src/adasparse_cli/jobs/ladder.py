@@ -22,13 +22,13 @@ from adasparse_cli.analysis.statistics import Difference, TestRows, compare
 from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, shortened
-from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.findings import Figure, Finding, Interval, Table
 from adasparse_cli.jobs.figures import gains
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.prepare import PrepReport, run_prep
 from adasparse_cli.jobs.run_folder import read_predictions, read_report
 from adasparse_cli.jobs.train import TrainJob, finished_run, plan_seeds
-from adasparse_cli.jobs.wording import interval, known
+from adasparse_cli.jobs.wording import known
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.schema import Manifest
@@ -284,7 +284,7 @@ def _row(
         "AUC": float(np.mean(auc)),
         "gain in AUC": gained["auc"][rung.name].difference,
         "gain in GAUC": gain.difference,
-        "95 % interval": interval(known(gain.low), known(gain.high)),
+        "95 % interval": Interval.of(gain.low, gain.high),
         "better than dnn": None if known(gain.p_holm) is None else gain.is_real and gain.difference > 0,
         "domain": rung.name,
         "told apart from the best": False if rung.name == best else apart,

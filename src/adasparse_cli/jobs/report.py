@@ -14,7 +14,7 @@ import polars as pl
 from adasparse_cli.config import flat
 from adasparse_cli.errors import IntegrityError, ResourceError, UsageError
 from adasparse_cli.files import read_json, write_text
-from adasparse_cli.findings import Figure, Finding, Style, Table
+from adasparse_cli.findings import Figure, Finding, Interval, Style, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.exposure import exposure_finding
 from adasparse_cli.jobs.figures import hover, label, places, series
@@ -22,7 +22,7 @@ from adasparse_cli.jobs.keep import FINDING, FINDINGS
 from adasparse_cli.jobs.reproduction import reproduction
 from adasparse_cli.jobs.run_folder import anew
 from adasparse_cli.jobs.source import Source
-from adasparse_cli.jobs.wording import interval, mean_or_none
+from adasparse_cli.jobs.wording import mean_or_none
 from adasparse_cli.page.write import Page, page_text
 
 PAGE = "report.html"
@@ -162,7 +162,7 @@ def verdict(source: Source) -> Finding:
     answers: list[str] = []
     figures: list[Figure] = []
     if judged:
-        answers = said_of(judged, base, cluster=comparison.cluster)
+        answers = said_of(judged, base, why_no_interval=comparison.why_no_interval("gauc_domain"))
         for metric, name in SHOWN_METRICS.items():
             tables.append(
                 Table(
@@ -195,11 +195,12 @@ def verdict(source: Source) -> Finding:
     )
 
 
-def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, cluster: str = "domain") -> list[str]:
+def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, why_no_interval: str) -> list[str]:
     """Sentences: what is better, what is worse, what is not decided, by GAUC by domain; or why nobody can say.
 
     Args:
         table: the arms with a difference to the baseline.
+        why_no_interval: what is said of arms that have a difference without an interval.
     """
     better = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
     worse = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
@@ -215,16 +216,9 @@ def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, cluster: str =
         each = "; ".join(f"{row['arm']} {_signed(row, 'gauc_domain')}" for row in open_rows)
         lines.append(f"Undecided against {baseline}: {each}.")
     without = [row for row in table if row["gauc_domain_difference"] is not None and row not in known]
-    if any(row["seeds"] < 2 for row in without):
-        lines.append(
-            "One seed alone: there is no interval, how far chance reaches is not known, and nothing is claimed."
-        )
-    elif without:
+    if without:
         each = ", ".join(row["arm"] for row in without)
-        lines.append(
-            f"No interval for {each}: the test rows that GAUC rests on are of one {cluster}, so how far their chance "
-            "reaches is not known, and nothing is claimed."
-        )
+        lines.append(f"No interval for {each}, and nothing is claimed: {why_no_interval}.")
     if any(row["gauc_domain_difference"] is None for row in table):
         lines.append("GAUC by domain is not available: no domain has test rows of both classes.")
     return lines
@@ -243,7 +237,7 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     shown = {
         "arm": row["arm"],
         "difference": row[f"{metric}_difference"],
-        "95 % interval": interval(row[f"{metric}_low"], row[f"{metric}_high"]),
+        "95 % interval": Interval(row[f"{metric}_low"], row[f"{metric}_high"]),
         "p (Holm)": row[f"{metric}_p_holm"],
         "real": row[f"{metric}_real"],
         "detectable": row[f"{metric}_detectable"],
@@ -258,7 +252,8 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 
 def _signed(row: Mapping[str, Any], metric: str) -> str:
-    return f"{row[f'{metric}_difference']:+.4f} {interval(row[f'{metric}_low'], row[f'{metric}_high']) or ''}".rstrip()
+    reach = Interval(row[f"{metric}_low"], row[f"{metric}_high"])
+    return f"{row[f'{metric}_difference']:+.4f}" + ("" if reach.low is None else f" {reach}")
 
 
 def _forest(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:

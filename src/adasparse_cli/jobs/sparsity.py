@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.findings import Figure, Finding, Interval, Table
 from adasparse_cli.jobs.figures import gains
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.study import StudyReport
-from adasparse_cli.jobs.wording import interval
 
 
 def keep_sparsity(report: StudyReport) -> tuple[Finding, Path]:
@@ -46,7 +45,7 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 },
                 "GAUC by domain": row["gauc_domain"],
                 f"over {base}": row["gauc_domain_difference"],
-                "95 % interval": interval(row["gauc_domain_low"], row["gauc_domain_high"]),
+                "95 % interval": Interval(row["gauc_domain_low"], row["gauc_domain_high"]),
                 "real": row["gauc_domain_real"],
                 "AUC": row["auc"],
                 "log loss": row["log_loss"],

@@ -7,19 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def interval(low: float | None, high: float | None) -> str | None:
-    """`[−0.0012, +0.0034]`; None where there is none."""
-    return None if low is None or high is None else f"[{low:+.4f}, {high:+.4f}]"
-
-
-def half_width(text: str | None) -> float | None:
-    """How far an interval in words reaches to either side, for a plot's bars."""
-    if text is None:
-        return None
-    low, high = (float(part) for part in text.strip("[]").split(","))
-    return (high - low) / 2
-
-
 def of(number: int, what: str) -> str:
     """`1 domain`, `2,000 domains`."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")

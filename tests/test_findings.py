@@ -1,0 +1,53 @@
+"""Findings as plain values: kept and read back the same, and as CSV that a program reads without parsing words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adasparse_cli.findings import Finding, Interval, Table, as_csv, cell
+
+finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
+intervals = st.builds(Interval.of, finite, finite, decimals=st.integers(0, 6)) | st.just(Interval(None, None))
+names = st.text(st.characters(exclude_categories=("Cc", "Cs")))
+rows = st.lists(st.fixed_dictionaries({"arm": names, "gain": st.none() | finite, "reach": intervals}), min_size=1)
+
+
+@given(rows)
+def test_a_finding_is_read_back_as_it_was(held: list[dict[str, Any]]) -> None:
+    finding = Finding(name="f", title="F", question="?", tables=(Table(name="t", title="T", rows=held),))
+    assert Finding.from_json(json.loads(json.dumps(finding.to_json(), allow_nan=False))).tables == finding.tables
+
+
+@given(rows)
+def test_an_interval_is_two_numbers_in_csv(held: list[dict[str, Any]]) -> None:
+    read = list(csv.DictReader(io.StringIO(as_csv(held, ["arm", "gain", "reach"]))))
+    assert list(read[0]) == ["arm", "gain", "reach low", "reach high"]
+    for row, found in zip(held, read, strict=True):
+        for name, value in (("gain", row["gain"]), ("reach low", row["reach"].low), ("reach high", row["reach"].high)):
+            assert found[name] == "" if value is None else float(found[name]) == value
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decimals", "text", "half"),
+    [(-0.00123, 0.5, 4, "[-0.0012, +0.5000]", 0.250615), (-1, 2.345, 1, "[-1.0, +2.3]", 1.6725)],
+)
+def test_an_interval_in_words(low: float, high: float, decimals: int, text: str, half: float) -> None:
+    found = Interval.of(low, high, decimals=decimals)
+    assert cell(found) == text
+    assert found.half_width == pytest.approx(half)
+
+
+@pytest.mark.parametrize(("low", "high"), [(math.nan, 1.0), (0.0, math.nan), (math.nan, math.nan)])
+def test_an_interval_with_an_unknown_end_is_none(low: float, high: float) -> None:
+    found = Interval.of(low, high)
+    assert found == Interval(None, None)
+    assert cell(found) == "n/a"
+    assert found.half_width is None
