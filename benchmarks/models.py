@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.typed import typed
 
 IDS = 200_000
 MODERATE = ("apg", "m2m", "epnet", "ppnet", "sarnet")

@@ -16,14 +16,16 @@ from pathlib import Path
 import common
 import polars as pl
 
-from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.config import compose
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named
+from adasparse_cli.typed import plain, typed
 
 PEAK = """
 import json, resource, sys, time
 from pathlib import Path
-from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.config import compose
+from adasparse_cli.typed import plain, typed
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named
 settings = typed(compose("prep", ["data=iaac"])["data"], recipe_named("iaac").Settings, "data")

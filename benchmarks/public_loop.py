@@ -41,22 +41,28 @@ class PublicModel(nn.Module):
         self.layers = nn.ModuleList(
             nn.Linear(k, n) for k, n in zip([agnostic + told, *common.HIDDEN[:-1]], common.HIDDEN, strict=True)
         )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in common.HIDDEN)
         self.pruners = nn.ModuleList(nn.Linear(width + told, width) for width in widths)
         self.head = nn.Linear(common.HIDDEN[-1], 1)
 
-    def forward(self, row: dict[str, Tensor]) -> Tensor:
+    def forward(self, row: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits and the penalty on sparsity."""
         found = {name: table(row[name]) for name, table in self.tables.items()}
         told = torch.cat([found[name] for name in self.aware], dim=1)
         h = torch.cat([value for name, value in found.items() if name not in self.aware], dim=1)
+        penalty = torch.zeros(())
         for k, pruner in enumerate(self.pruners):
             out = 2 * torch.sigmoid(2.5 * pruner(torch.cat([h, told], dim=1)))
-            h = h * out * (out > 0.25)
+            kept = (out > 0.25).float()
+            gap = (1 - kept.mean() - 0.2).abs()
+            penalty = penalty + 0.1 * gap * gap / len(self.pruners)
+            h = h * out * kept
             if k == 0:
                 h = torch.cat([h, told], dim=1)
             if k < len(self.layers):
-                h = torch.relu(self.layers[k](h))
+                h = torch.relu(self.norms[k](self.layers[k](h)))
         logits: Tensor = self.head(h).squeeze(1)
-        return logits
+        return logits, penalty
 
 
 class PublicLoop:
@@ -75,7 +81,8 @@ class PublicLoop:
         if row is None:
             self.batches = iter(self.loader)
             row = next(self.batches)
-        loss = nn.functional.binary_cross_entropy_with_logits(self.model(row), row["label"])
+        logits, penalty = self.model(row)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, row["label"]) + penalty
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -22,7 +22,7 @@ from adasparse_cli.choices import (
     SharpnessRule,
     ThresholdRule,
 )
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.layers.cross import CrossSettings
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models import MODELS
@@ -37,6 +37,7 @@ from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.schema import Field
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.typed import typed
 
 FIELDS = (
     Field(name="item", role=FieldRole.domain_agnostic, kind=FieldKind.categorical, size=40),

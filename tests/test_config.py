@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adasparse_cli.choices import Between
-from adasparse_cli.config import compose, explicit_keys, from_yaml, plain, to_yaml, typed, with_flags
+from adasparse_cli.config import compose, explicit_keys, with_flags
 from adasparse_cli.errors import UsageError
 from adasparse_cli.jobs.train import plan_train
+from adasparse_cli.typed import from_yaml, plain, to_yaml, typed
 
 
 class Colour(StrEnum):

@@ -16,7 +16,8 @@ from rich.console import Console
 from adasparse_cli import render
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings import cell
-from adasparse_cli.render import Format, ProgressDisplay, chosen_format, complain, note, remark, say, show
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import Format, chosen_format, complain, note, remark, say, show
 
 MARKED = ("[/nope] :smile:", "[bold]red[/bold]", ":smile:", "[link=x]a[/link]", r"\[red]", "1 [2] 'x' 3.5")
 

@@ -1,13 +1,15 @@
-"""The closed sets and the ranges that settings may take. Floor 0: imports nothing of the project.
+"""The closed sets and the ranges that settings may take, and the right word for a wrong one. Floor 0: imports nothing of the project.
 
 A setting with a closed set of values is a `StrEnum` whose members are spelled as in YAML and on the
 command line. A number with a range is `Annotated[float, Between(0, 1)]`, the name of a folder `Annotated[str, PlainName()]`;
-`config.typed` checks all of them.
+`typed.py` checks all of them.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -188,3 +190,9 @@ class TwinProfile(StrEnum):
 
     round1 = "round1"
     round2 = "round2"
+
+
+def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
+    """The known word most like `word`, if one is at least so much alike (0 to 1)."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)
+    return found[0] if found else None

@@ -1,21 +1,17 @@
-"""Where Hydra meets types: words → a plain tree of values → frozen dataclasses. Floor 1.
+"""Where Hydra meets the house: packaged YAML and words → a plain tree of values, and back to words. Floor 1.
 
-The only module that imports Hydra and OmegaConf. `compose` reads the packaged YAML and the overrides;
-`typed` turns a section into its dataclass and names everything that is wrong with it at once.
+The only module that imports Hydra and OmegaConf. What the values become is said in `typed.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import re
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from hydra import compose as hydra_compose
@@ -27,10 +23,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adasparse_cli.choices import Between, PlainName
+from adasparse_cli.choices import nearest
 from adasparse_cli.errors import UsageError
 
-T = TypeVar("T")
 PACKAGE = "adasparse_cli.conf"
 
 
@@ -67,51 +62,6 @@ def explicit_keys(overrides: Sequence[str], *, config_file: Path | None = None) 
     """The keys that a person named, such as `data.split`; choosing from a group (`data=twin`) names none below it."""
     words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
     return {str(word.key_or_group) for word in OverridesParser.create().parse_overrides(words)}
-
-
-def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
-    """A section of a tree as a frozen dataclass.
-
-    Raises:
-        UsageError: keys are unknown or missing, values are of the wrong type or out of range; all at once.
-    """
-    faults: list[str] = []
-    value = _read(section, cls, where, faults)
-    if faults:
-        more = f" (and {len(faults) - 1} more: {'; '.join(faults[1:])})" if len(faults) > 1 else ""
-        raise UsageError(faults[0] + more, hint=f"adasparse config show prints every key of {where.split('.')[0]}")
-    return typing.cast("T", value)
-
-
-def plain(value: Any) -> Any:
-    """The inverse of `typed`: dataclasses, enums, tuples and paths as dicts, strings and lists."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
-
-
-def to_yaml(tree: Mapping[str, Any]) -> str:
-    """Values as YAML text, keys in their order."""
-    return str(yaml.safe_dump(plain(tree), sort_keys=False, allow_unicode=True))
-
-
-def from_yaml(text: str) -> dict[str, Any]:
-    """The inverse of `to_yaml`."""
-    return dict(yaml.safe_load(text))
 
 
 def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> list[str]:
@@ -213,12 +163,6 @@ def choices_in(group: str) -> list[str]:
     with initialize_config_module(PACKAGE, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         return sorted(name for name in loader.get_group_options(group) if name != "common")
-
-
-def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
-    """The known word most like `word`, if one is at least so much alike (0 to 1)."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)
-    return found[0] if found else None
 
 
 def _file_overrides(path: Path) -> list[str]:
@@ -393,109 +337,3 @@ def _known_keys(root: str, words: Sequence[str]) -> list[str]:
 
     walk(tree, "")
     return keys
-
-
-def _read(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
-    """`value` as `kind`; what is wrong is added to `faults`."""
-    if value == "???":
-        faults.append(f"{where} has no value: give {where}=…")
-        return None
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        result = _read(value, arguments[0], where, faults)
-        for limit in arguments[1:]:
-            known = isinstance(result, (int, float) if isinstance(limit, Between) else str)
-            if isinstance(limit, (Between, PlainName)) and known and not limit.holds(result):
-                faults.append(f"{where}={value} must be {limit}")
-        return result
-    if origin in (typing.Union, types.UnionType):
-        return _read_union(value, arguments, where, faults)
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(value, kind, where, faults)
-    if origin is tuple:
-        return _read_tuple(value, arguments, where, faults)
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            faults.append(f"{where}={value} must be keys and values, {{key: value}}")
-            return None
-        return {str(key): _read(item, arguments[1], f"{where}.{key}", faults) for key, item in value.items()}
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return _read_choice(value, kind, where, faults)
-    return _read_simple(value, kind, where, faults)
-
-
-def _read_union(value: Any, kinds: tuple[Any, ...], where: str, faults: list[str]) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    tried: list[list[str]] = []
-    for kind in kinds:
-        if kind is type(None):
-            continue
-        own: list[str] = []
-        result = _read(value, kind, where, own)
-        if not own:
-            return result
-        tried.append(own)
-    faults += tried[0] if tried else [f"{where}={value} must be null"]
-    return None
-
-
-def _read_dataclass(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
-    if not isinstance(value, Mapping):
-        faults.append(f"{where}={value} must be keys and values")
-        return None
-    hints = typing.get_type_hints(kind, include_extras=True)
-    names = [field.name for field in dataclasses.fields(kind)]
-    for key in value:
-        if key not in names:
-            close = nearest(str(key), names)
-            faults.append(f"{where}.{key} is no key" + (f": did you mean {where}.{close}?" if close else ""))
-    before = len(faults)
-    read = {}
-    for name in names:
-        if name in value:
-            read[name] = _read(value[name], hints[name], f"{where}.{name}", faults)
-        else:
-            faults.append(f"{where}.{name} is missing")
-    return kind(**read) if len(faults) == before else None
-
-
-def _read_tuple(value: Any, kinds: tuple[Any, ...], where: str, faults: list[str]) -> Any:
-    if not isinstance(value, (list, tuple)):
-        faults.append(f"{where}={value} must be a list, [a,b]")
-        return None
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    elif len(value) != len(kinds):
-        faults.append(f"{where}={list(value)} must have {len(kinds)} entries")
-        return None
-    return tuple(
-        _read(item, kind, f"{where}[{k}]", faults) for k, (item, kind) in enumerate(zip(value, kinds, strict=True))
-    )
-
-
-def _read_choice(value: Any, kind: type[StrEnum], where: str, faults: list[str]) -> Any:
-    offered = [member.value for member in kind]
-    if value in offered:
-        return kind(value)
-    close = nearest(str(value), offered)
-    faults.append(
-        f"{where}={value} must be one of {', '.join(offered)}" + (f": did you mean {close}?" if close else "")
-    )
-    return None
-
-
-def _read_simple(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
-    fits = {
-        bool: isinstance(value, bool),
-        int: isinstance(value, int) and not isinstance(value, bool),
-        float: isinstance(value, (int, float)) and not isinstance(value, bool),
-        str: isinstance(value, (str, int, float)) and not isinstance(value, bool),
-    }
-    if kind is Any:
-        return value
-    if not fits.get(kind, isinstance(value, kind)):
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        faults.append(f"{where}={value} must be {words.get(kind, kind.__name__)}")
-        return None
-    return kind(value) if kind in (float, str) else value

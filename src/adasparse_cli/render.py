@@ -1,4 +1,4 @@
-"""How results and progress look. Results go to stdout, progress and notes to stderr. Floor 5.
+"""How results look. They go to stdout, notes to stderr. Floor 5.
 
 What is shown may be a person's data, such as `[/x] :smile:`: it is printed as it stands, never read as rich's markup.
 """
@@ -9,25 +9,14 @@ import dataclasses
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -37,8 +26,6 @@ from adasparse_cli.findings import Finding, Interval, as_csv, cell
 # What is read by a program or kept in a file is not cut to a screen's width.
 out = Console(soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 err = Console(stderr=True)
-# A line of progress this often, where there is no terminal to draw a bar on.
-LINE_SECONDS = 10.0
 # Text up to this long is not folded where there is room: an interval, a key.
 SHORT = 20
 # Where there is not, text columns get narrower, down to this, or to their longest word if that is short.
@@ -310,96 +297,6 @@ def with_spread(values: Sequence[float | None]) -> str:
         return f"{mean:.4f}"
     sd = (sum((value - mean) ** 2 for value in known) / (len(known) - 1)) ** 0.5
     return f"{mean:.4f} ± {sd:.4f}"
-
-
-class ProgressDisplay:
-    """Progress as a bar on a terminal, as a line now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._what, self._unit, self._done = "", "", 0
-        self._total: int | None = None
-        self._started = self._spoke = 0.0
-
-    def __enter__(self) -> Self:
-        if err.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[rate]}", markup=False),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[detail]}", style="dim", markup=False),
-                console=err,
-                transient=True,
-            )
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-        if self._bar is not None:
-            self._bar.stop()
-
-    def start(self, what: str, total: int | None, unit: str) -> None:
-        """A new piece of work of `total` units."""
-        self._end()
-        self._what, self._unit, self._total, self._done = what, unit, total, 0
-        self._started = self._spoke = time.monotonic()
-        if self._bar is not None:
-            self._task = self._bar.add_task(what, total=total, rate="", detail="")
-
-    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
-        """More of it is done; `detail` names the latest figures."""
-        self._done += amount
-        now = time.monotonic()
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=amount, rate=self._rate(now), detail=_details(detail))
-        elif now - self._spoke > LINE_SECONDS:
-            self._spoke = now
-            of = f" of {_amount(self._total, self._unit)}" if self._total else ""
-            note(f"{self._what}: {_amount(self._done, self._unit)}{of}, {self._rate(now)} {_details(detail)}".rstrip())
-
-    def note(self, line: str) -> None:
-        """A line that stays."""
-        note(line)
-
-    def _end(self) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
-        if self._what and self._done:
-            seconds = time.monotonic() - self._started
-            note(f"{self._what}: {_amount(self._done, self._unit)} in {seconds:.1f} s")
-        self._what = ""
-
-    def _rate(self, now: float) -> str:
-        seconds = max(now - self._started, 1e-6)
-        return f"{_amount(self._done / seconds, self._unit)}/s"
-
-
-def _amount(number: float | None, unit: str) -> str:
-    if number is None:
-        return "?"
-    if unit == "bytes":
-        return f"{number / 2**20:,.1f} MiB"
-    words = f"{number:,.0f}"
-    return f"{words} {unit.removesuffix('s') if words == '1' else unit}"
-
-
-def _details(detail: Mapping[str, float] | None) -> str:
-    if not detail:
-        return ""
-    return "  ".join(f"{name} {_figure(value)}" for name, value in detail.items())
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if isinstance(value, int) or value > 100 else f"{value:.4f}"
 
 
 def _one_line(text: str) -> str:

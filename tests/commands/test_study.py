@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from adasparse_cli.config import flat, plain
 from adasparse_cli.errors import UsageError
 from adasparse_cli.jobs.study import plan_compare, plan_experiment, plan_sweep
+from adasparse_cli.typed import flat, plain
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 TINY = ("data.rows=4000", "network.hidden=[8]", "loop.batch_size=256", "network.embedding_width=2")

@@ -15,13 +15,14 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 
-from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.config import compose
 from adasparse_cli.data_prep import iaac
 from adasparse_cli.errors import AdasparseError, DataError, TooManyRejectedError
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import encode_rows, is_current, open_prepared, read_bags, read_split, verify
 from adasparse_cli.prep.recipe import DataSettings, RawData, Silent
 from adasparse_cli.schema import Manifest
+from adasparse_cli.typed import plain, typed
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "iaac"
 HEAD, TEST_A = REAL / "round1_train_head_999.txt", REAL / "round1_ijcai_18_test_a_20180301.zip"

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.config import compose
 from adasparse_cli.data_prep import tabular, tabular_formats
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import read_split
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.schema import Manifest
+from adasparse_cli.typed import plain, typed
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="the real tables are not at ../shared/data")

@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adasparse_cli.config import compose, plain, typed
+from adasparse_cli.config import compose
 from adasparse_cli.data_prep import iaac, twin, twin_logit
 from adasparse_cli.errors import UsageError
 from adasparse_cli.metrics import auc
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import read_split
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.typed import plain, typed
 
 ROWS = 60_000
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from adasparse_cli.config import choices_in, compose, data_words, to_yaml
+from adasparse_cli.config import choices_in, compose, data_words
 from adasparse_cli.jobs.prepare import plan_prep, words_for, words_to_prepare
 from adasparse_cli.schema import Manifest
+from adasparse_cli.typed import to_yaml
 
 MANIFEST = Manifest(
     format_version=1, name="", recipe="", settings={}, sources=(), label="y", domain=("d",), fields=(), num_domains=1,

@@ -12,15 +12,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adasparse_cli.config import compose, to_yaml
+from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, IntegrityError, ResourceError, UsageError
 from adasparse_cli.findings import Figure, Finding
 from adasparse_cli.jobs import report
 from adasparse_cli.jobs.comparison import Arm, compare_arms
+from adasparse_cli.jobs.differences import forest, said_of, verdict
 from adasparse_cli.jobs.figures import LONGEST_LABEL, hover, label, places
 from adasparse_cli.jobs.keep import FINDINGS
-from adasparse_cli.jobs.report import findings_of, said_of, verdict, write_kept, write_report
+from adasparse_cli.jobs.report import findings_of, write_kept, write_report
 from adasparse_cli.jobs.source import Source
+from adasparse_cli.typed import to_yaml
 from tests.jobs.test_comparison import run
 
 NAMES = ("plain", 'shop "A" & <b>co</b>', "it's", "x" * 300, "x" * 299 + "y", "six")
@@ -100,12 +102,12 @@ def row(arm: str, difference: float | None, low: float | None, seeds: int = 2) -
 
 
 def test_only_the_arm_without_an_interval_lacks_its_bar() -> None:
-    forest = report._forest([row("a", 0.02, 0.01), row("b", 0.03, None)], "dnn")
-    assert forest.traces[0]["x"] == [0.03, 0.02]
-    assert forest.traces[0]["error_x"]["array"] == [None, pytest.approx(0.01)]
-    assert forest.traces[0]["error_x"]["arrayminus"] == [None, pytest.approx(0.01)]
-    assert forest.traces[0]["marker"]["symbol"] == ["circle-open", "circle"]
-    assert forest.title.endswith("where they are known")
+    plot = forest([row("a", 0.02, 0.01), row("b", 0.03, None)], "dnn")
+    assert plot.traces[0]["x"] == [0.03, 0.02]
+    assert plot.traces[0]["error_x"]["array"] == [None, pytest.approx(0.01)]
+    assert plot.traces[0]["error_x"]["arrayminus"] == [None, pytest.approx(0.01)]
+    assert plot.traces[0]["marker"]["symbol"] == ["circle-open", "circle"]
+    assert plot.title.endswith("where they are known")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.embedding import EmbeddedRows
 from adasparse_cli.models.apg import ApgLayer, ApgSettings
+from adasparse_cli.typed import typed
 from tests import small
 from tests.models.parts import Parts, parts_of, relu
 

@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Mode, Normalisation
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import Model, NetworkSettings
 from adasparse_cli.training.standard import StandardLoop
+from adasparse_cli.typed import typed
 from tests import small
 
 TREES = {

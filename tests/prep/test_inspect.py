@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.data_prep import tabular
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.typed import typed
 
 
 def inspected(folder: Path, lines: list[str], *words: str) -> Inspection:

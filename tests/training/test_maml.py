@@ -13,12 +13,13 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from adasparse_cli.choices import Normalisation
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.errors import UsageError
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.maml import MamlLoop, MamlSettings, adapting_domains
 from adasparse_cli.training.standard import StandardLoop
+from adasparse_cli.typed import typed
 from tests import small
 
 

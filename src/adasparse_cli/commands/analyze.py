@@ -21,7 +21,8 @@ from adasparse_cli.commands.arguments import (
     StudiesFolder,
     Workers,
 )
-from adasparse_cli.render import ProgressDisplay, chosen_format, show_finding
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import chosen_format, show_finding
 
 app = typer.Typer(help="What saved runs and studies mean.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -27,7 +27,9 @@ def show_config(
     config: ConfigFile = None,
 ) -> None:
     """Print every key of a command with the value it would have."""
-    from adasparse_cli.config import compose, nearest, to_yaml
+    from adasparse_cli.choices import nearest
+    from adasparse_cli.config import compose
+    from adasparse_cli.typed import to_yaml
 
     words = list(overrides or [])
     if "=" in root:

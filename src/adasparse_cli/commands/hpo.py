@@ -8,7 +8,8 @@ import typer
 
 from adasparse_cli.choices import Metric
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Workers
-from adasparse_cli.render import ProgressDisplay, chosen_format, show_finding
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import chosen_format, show_finding
 
 EXAMPLES = """
 Examples:

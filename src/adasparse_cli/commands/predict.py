@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import DataFolder, Run, RunsFolder
-from adasparse_cli.render import ProgressDisplay, say, show
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import say, show
 
 EXAMPLES = """
 Examples:

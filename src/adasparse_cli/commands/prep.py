@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adasparse_cli.commands.arguments import AsJson, ConfigFile, Overrides
-from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, say, share, show, show_json
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import Format, chosen_format, note, say, share, show, show_json
 
 if TYPE_CHECKING:
     from adasparse_cli.jobs.prepare import PrepReport

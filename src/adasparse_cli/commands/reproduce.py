@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DryRun, Overrides, Seeds, Workers
-from adasparse_cli.render import Format, ProgressDisplay, chosen_format, say, show, show_json
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import Format, chosen_format, say, show, show_json
 
 EXAMPLES = """
 Examples:

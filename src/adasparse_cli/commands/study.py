@@ -11,7 +11,8 @@ import typer
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings import Interval, cell
-from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, remark, say, share, show, show_json
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import Format, chosen_format, note, remark, say, share, show, show_json
 
 if TYPE_CHECKING:
     from adasparse_cli.jobs.comparison import Comparison

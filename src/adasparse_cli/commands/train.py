@@ -10,7 +10,8 @@ import typer
 
 from adasparse_cli.choices import Mode
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
-from adasparse_cli.render import Format, ProgressDisplay, chosen_format, note, say, share, show, show_json, with_spread
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.render import Format, chosen_format, note, say, share, show, show_json, with_spread
 
 EXAMPLES = """
 Examples:

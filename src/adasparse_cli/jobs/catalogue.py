@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from adasparse_cli.choices import FieldKind, FieldRole
-from adasparse_cli.config import compose, typed
+from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, read_report
@@ -22,6 +22,7 @@ from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.dataset import load_shape
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.typed import typed
 
 # AUC of a domain with fewer positives says next to nothing: its standard error exceeds 0.06.
 ENOUGH_POSITIVES = 20

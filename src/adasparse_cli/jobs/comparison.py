@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
-from adasparse_cli.config import flat
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, anew, read_predictions, read_report
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
+from adasparse_cli.typed import flat
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
 KEY = ("source", "line", "domain", "label")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adasparse_cli.choices import Split
-from adasparse_cli.config import compose, data_start, data_words, explicit_keys, plain, typed, word
+from adasparse_cli.config import compose, data_start, data_words, explicit_keys, word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
@@ -18,6 +18,7 @@ from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
 from adasparse_cli.schema import Manifest
+from adasparse_cli.typed import plain, typed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,9 @@ from typing import Any
 import polars as pl
 import yaml
 
-from adasparse_cli.config import from_yaml, to_yaml
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_json, write_text
+from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 REPORT_VERSION = 1

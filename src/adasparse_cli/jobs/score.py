@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import Split
-from adasparse_cli.config import plain, typed
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
@@ -26,6 +25,7 @@ from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape,
 from adasparse_cli.training.evaluate import Scores, metrics_of
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
+from adasparse_cli.typed import plain, typed
 
 
 @dataclass(frozen=True, kw_only=True)

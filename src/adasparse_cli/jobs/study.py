@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from adasparse_cli.choices import Between
-from adasparse_cli.config import choices_in, compose, expanded, flat, nearest, plain, typed
+from adasparse_cli.choices import Between, nearest
+from adasparse_cli.config import choices_in, compose, expanded
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_json
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
@@ -31,6 +31,7 @@ from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.models import MODELS
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.typed import flat, plain, typed
 
 STUDY_VERSION = 2
 STUDY, TABLE = "study.json", "table.json"

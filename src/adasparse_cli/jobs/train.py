@@ -14,7 +14,7 @@ import polars as pl
 import torch
 
 from adasparse_cli.choices import Between, Split
-from adasparse_cli.config import compose, flat, plain, typed
+from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, InterruptedRun, ResourceError, UsageError
 from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, require_learnable, run_prep, words_for
@@ -43,6 +43,7 @@ from adasparse_cli.training.loop import BEST
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, free_memory, keep_large_blocks, set_threads
 from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.typed import flat, plain, typed
 
 _log = logging.getLogger("adasparse_cli")
 _log.setLevel(logging.INFO)
