@@ -15,15 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.prep.distinct import Remembered, as_distinct, codes_of, distinct_of
+from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import row_hashes, text_digests
 from adasparse_cli.prep.lines import Block, Lines, TextFile
 from adasparse_cli.prep.parallel import in_order
@@ -221,7 +219,7 @@ def _parsed(block: Block, file: TextFile, lists: _Lists) -> pl.DataFrame:
         )
         rows, lines = _cast(text, schema, lines, file)
     rows = rows.with_columns(lines)
-    return _in_range(rows.with_columns(as_distinct(rows[name]) for name in _LISTS), file, lists)
+    return _in_range(rows.with_columns(pl.col(name).cast(lists.types[name]) for name in _LISTS), file, lists)
 
 
 def _cast(
@@ -257,9 +255,9 @@ def _in_range(rows: pl.DataFrame, file: TextFile, lists: _Lists) -> pl.DataFrame
         if kind is pl.Int64 and name in rows.columns:
             faults.append((name, "is negative", pl.col(name) < -1))
     for name in _LISTS:
-        wrong = lists.wrong[name](distinct_of(rows[name]))
+        wrong = lists.wrong[name](rows[name])
         if wrong.any():
-            faults.append((name, "is no list of its form", wrong.gather(codes_of(rows[name]))))
+            faults.append((name, "is no list of its form", wrong))
     bad = rows.select(
         (bad if isinstance(bad, pl.Expr) else pl.lit(bad)).alias(str(k)) for k, (_, _, bad) in enumerate(faults)
     )
@@ -269,9 +267,7 @@ def _in_range(rows: pl.DataFrame, file: TextFile, lists: _Lists) -> pl.DataFrame
     for (name, reason, _), found in zip(faults, bad.iter_columns(), strict=True):
         _reject(found & good, rows[name].cast(pl.String), rows[LINE], file, name, reason)
         good &= ~found
-    kept = rows.filter(good)
-    # what only rejected rows held must not be numbered
-    return kept.with_columns(as_distinct(kept[name].cast(pl.String)) for name in _LISTS)
+    return rows.filter(good)
 
 
 def _reject(bad: pl.Series, values: pl.Series, lines: pl.Series, file: TextFile, column: str, reason: str) -> None:
@@ -283,8 +279,7 @@ def _features(rows: pl.DataFrame, lists: _Lists, *, source: int) -> pl.DataFrame
     """Raw columns as features; -1 becomes null, which is a value of its own, never a magnitude."""
     seconds = pl.col("context_timestamp") + UTC_OFFSET_SECONDS
     kept = [name for name in CATEGORICAL if name in SCHEMA]
-    digests = [lists.digests[name](distinct_of(rows[name])).gather(codes_of(rows[name])).alias(name) for name in _LISTS]
-    hashes = row_hashes(rows.drop(LINE).with_columns(digests))
+    hashes = row_hashes(rows.drop(LINE).with_columns(digest(rows[name]) for name, digest in lists.digests.items()))
     frame = rows.select(
         pl.col(LINE),
         pl.lit(source, dtype=pl.Int32).alias(SOURCE),
@@ -303,23 +298,12 @@ def _features(rows: pl.DataFrame, lists: _Lists, *, source: int) -> pl.DataFrame
         pl.col("predict_category_property").alias("predicted_categories"),
         pl.col("predict_category_property").alias("predicted_properties"),
     )
-    paths = rows["item_category_list"]
-    levels = _category_levels(distinct_of(paths))[codes_of(paths)]
+    levels = lists.levels(rows["item_category_list"]).struct.unnest()
     return frame.with_columns(levels).with_columns(_match(rows, levels["item_category_1"], lists))
 
 
 def _null_if_missing(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != -1).then(pl.col(name)).alias(name)
-
-
-def _category_levels(texts: pl.Series) -> pl.DataFrame:
-    parts = texts.str.split(";")
-    return pl.DataFrame(
-        {
-            "item_category_1": parts.list.get(1, null_on_oob=True).cast(pl.Int64),
-            "item_category_2": parts.list.get(2, null_on_oob=True).cast(pl.Int64),
-        }
-    )
 
 
 def _match(rows: pl.DataFrame, category: pl.Series, lists: _Lists) -> list[pl.Series]:
@@ -329,41 +313,27 @@ def _match(rows: pl.DataFrame, category: pl.Series, lists: _Lists) -> list[pl.Se
     ones; null where it is not among them. shared_property_count: how many of the item's properties are
     predicted, whatever the category they are predicted for; null where nothing is predicted at all.
     """
-    items, queries = rows["item_property_list"], rows["predict_category_property"]
-    return [_ranks(queries, category, lists), _shared(items, queries, lists)]
+    queries = rows["predict_category_property"]
+    ranks = _first_places(lists.categories(queries), category)
+    both = pl.DataFrame(
+        {"query": queries, "owned": lists.properties(rows["item_property_list"]), "asked": lists.asked(queries)}
+    )
+    shared = pl.col("owned").list.set_intersection("asked").list.len().cast(pl.Int64)
+    counts = both.select(pl.when(pl.col("query") != "-1").then(shared).alias("shared_property_count")).to_series()
+    return [ranks.alias("predicted_category_rank"), counts]
 
 
-def _ranks(queries: pl.Series, category: pl.Series, lists: _Lists) -> pl.Series:
-    """Worked out once for each query and category that occur together."""
-    keys = ["query", "category"]
-    asked = lists.categories(distinct_of(queries)).alias("category")
-    places = asked.to_frame().with_row_index("query").explode("category")
-    places = places.with_columns(pl.int_range(1, pl.len() + 1).over("query").alias("rank"))
-    places = places.filter(pl.col("category").is_in(category.unique().implode()))
-    places = places.group_by(keys).agg(pl.col("rank").min().cast(pl.Int64))
-    rows = pl.DataFrame({"query": codes_of(queries), "category": category})
-    found = rows.join(places, on=keys, how="left", maintain_order="left")
-    return found["rank"].alias("predicted_category_rank")
-
-
-def _shared(items: pl.Series, queries: pl.Series, lists: _Lists) -> pl.Series:
-    """Worked out once for each list of properties and query that occur together, as products of sparse 0/1 rows."""
-    owned, asked = lists.owned(distinct_of(items)), lists.asked(distinct_of(queries))
-    rows = pl.DataFrame({"item": codes_of(items), "query": codes_of(queries)})
-    pairs = rows.unique(maintain_order=True)
-    width = len(lists.properties)
-    both = _indicator(owned, width)[pairs["item"]].multiply(_indicator(asked, width)[pairs["query"]])
-    pairs = pairs.with_columns(pl.Series("shared", both.sum(axis=1), dtype=pl.Int64))
-    count = rows.join(pairs, on=["item", "query"], how="left", maintain_order="left")["shared"]
-    nothing = (distinct_of(queries) == "-1").gather(codes_of(queries))
-    return count.set(nothing, None).alias("shared_property_count")
-
-
-def _indicator(lists: pl.Series, width: int) -> sparse.csr_array:
-    """One row per list, with a 1 in the column of each number that the list holds."""
-    starts = np.concatenate([[0], lists.list.len().to_numpy().cumsum()])
-    columns = lists.explode(empty_as_null=False).to_numpy()
-    return sparse.csr_array((np.ones(len(columns), dtype=np.int32), columns, starts), shape=(len(lists), width))
+def _first_places(lists: pl.Series, wanted: pl.Series) -> pl.Series:
+    """For each row the place, from 1, at which its list first holds what is wanted, which is null for nothing."""
+    lengths = lists.list.len().to_numpy()
+    owners = np.repeat(np.arange(len(lists)), lengths)
+    places = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    equal = lists.explode(empty_as_null=False, keep_nulls=False) == wanted.gather(owners)
+    hits = np.flatnonzero(equal.fill_null(False).to_numpy())[::-1]
+    found = np.zeros(len(lists), dtype=np.int64)
+    found[owners[hits]] = places[hits] + 1  # from the last to the first, so that the first stays
+    ranks = pl.Series(found)
+    return ranks.set(ranks == 0, None)
 
 
 def _breaks(pattern: str, texts: pl.Series) -> pl.Series:
@@ -374,24 +344,23 @@ class _Lists:
     """What is made of the lists' texts; each comes again in many blocks."""
 
     def __init__(self) -> None:
+        self.types = {name: numbered_type() for name in _LISTS}
         self.wrong = {name: Remembered(partial(_breaks, pattern)) for name, pattern in _LISTS.items()}
         self.digests = {name: Remembered(text_digests) for name in _LISTS}
+        self.levels = Remembered(_category_levels)
         self.categories = Remembered(_predicted_categories)
-        self.properties: dict[int, int] = {}  # a number for each
-        self._lock = Lock()
-        self.owned = Remembered(lambda texts: self._numbered(_properties(texts)))
-        self.asked = Remembered(lambda texts: self._numbered(_predicted_properties(texts)))
+        self.properties = Remembered(_properties)
+        self.asked = Remembered(_predicted_properties)
 
-    def _numbered(self, lists: pl.Series) -> pl.Series:
-        """Each list as the ascending numbers of its distinct properties."""
-        values = lists.explode(empty_as_null=False).unique()
-        with self._lock:
-            numbers = [self.properties.setdefault(value, len(self.properties)) for value in values]
-        table = pl.DataFrame({"value": values, "number": pl.Series(numbers, dtype=pl.Int32)})
-        entries = lists.alias("value").to_frame().with_row_index("list").explode("value", empty_as_null=True)
-        entries = entries.join(table, on="value", how="left", maintain_order="left")
-        grouped = entries.group_by("list", maintain_order=True).agg(pl.col("number").drop_nulls().unique().sort())
-        return grouped["number"]
+
+def _category_levels(texts: pl.Series) -> pl.Series:
+    parts = texts.str.split(";")
+    return pl.DataFrame(
+        {
+            "item_category_1": parts.list.get(1, null_on_oob=True).cast(pl.Int64),
+            "item_category_2": parts.list.get(2, null_on_oob=True).cast(pl.Int64),
+        }
+    ).to_struct()
 
 
 def _properties(texts: pl.Series) -> pl.Series:

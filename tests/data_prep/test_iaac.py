@@ -132,7 +132,7 @@ def expected_values(row: dict[str, str]) -> dict[str, Any]:
 
 def all_rows(data: RawData) -> pl.DataFrame:
     """The frames as one, lists as text: each frame numbers its own distinct texts."""
-    return pl.concat(frame.with_columns(cs.enum().cast(pl.String)) for frame in data.frames)
+    return pl.concat(frame.with_columns(cs.categorical().cast(pl.String)) for frame in data.frames)
 
 
 @needs_real

@@ -8,34 +8,43 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adasparse_cli.prep.distinct import Remembered, as_distinct, codes_of, distinct_of
+from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.parallel import in_order
 
-TEXTS = st.lists(st.text(max_size=3), min_size=1, max_size=40)
-
-
-@given(TEXTS)
-def test_texts_come_back_by_their_codes_in_order_of_first_appearance(texts: list[str]) -> None:
-    column = as_distinct(pl.Series(texts, dtype=pl.String))
-    assert distinct_of(column).to_list() == list(dict.fromkeys(texts))
-    assert distinct_of(column).gather(codes_of(column)).to_list() == texts
+TEXTS = st.lists(st.none() | st.text(max_size=3), max_size=40)
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=60))
-def test_each_text_is_made_once_and_every_block_gets_its_own(blocks: list[list[str]]) -> None:
+def test_each_text_is_made_once_and_every_row_gets_its_own(blocks: list[list[str | None]]) -> None:
     made: list[str] = []
 
     def lengths(texts: pl.Series) -> pl.Series:
         made.extend(texts.to_list())
         return texts.str.len_chars()
 
-    remembered = Remembered(lengths)
-    distinct = [pl.Series(list(dict.fromkeys(block)), dtype=pl.String) for block in blocks]
+    remembered, kind = Remembered(lengths), numbered_type()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(remembered, distinct))
-    for texts, values in zip(distinct, found, strict=True):
-        assert values.to_list() == [len(text) for text in texts]
-    assert sorted(made) == sorted({text for block in blocks for text in block})
+        found = list(pool.map(lambda block: remembered(pl.Series("t", block, dtype=pl.String).cast(kind)), blocks))
+    for texts, values in zip(blocks, found, strict=True):
+        assert values.to_list() == [None if text is None else len(text) for text in texts]
+        assert values.name == "t"
+    assert sorted(made) == sorted({text for block in blocks for text in block if text is not None})
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_new_texts_are_made_in_the_order_of_their_first_appearance(blocks: list[list[str | None]]) -> None:
+    made: list[str] = []
+
+    def remember(texts: pl.Series) -> pl.Series:
+        made.extend(texts.to_list())
+        return texts
+
+    remembered, kind = Remembered(remember), numbered_type()
+    other = pl.Series(["c", "b", "a"]).cast(kind)  # numbers need not follow the order of the texts
+    for block in blocks:
+        assert remembered(pl.Series(block, dtype=pl.String).cast(kind)).to_list() == block
+    assert len(other) == 3
+    assert made == list(dict.fromkeys(text for block in blocks for text in block if text is not None))
 
 
 def test_results_come_in_the_order_of_their_items() -> None:

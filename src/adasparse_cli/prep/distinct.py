@@ -1,7 +1,7 @@
-"""A column of long texts of which few are distinct: each text once, and its number for each row.
+"""A column of long texts of which few are distinct: what is made of a text is made once.
 
-Lists as text repeat whole (11 thousand distinct in 478 thousand rows of IAAC), so what is made of a text is made
-once and handed to its rows by number.
+Lists as text repeat whole (11 thousand distinct in 478 thousand rows of IAAC), also from block to block. A Categorical
+column of one `numbered_type` carries the same number for a text in every block and thread.
 """
 
 from __future__ import annotations
@@ -9,51 +9,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
+import numpy as np
 import polars as pl
 
 _MANY_CHUNKS = 32
 
 
-def as_distinct(texts: pl.Series) -> pl.Series:
-    """The texts (none of them null) as an Enum, whose categories stand in the order of their first appearance."""
-    return texts.cast(pl.Enum(texts.unique(maintain_order=True)))
-
-
-def distinct_of(column: pl.Series) -> pl.Series:
-    """Each distinct text of such a column."""
-    assert isinstance(column.dtype, pl.Enum)
-    return column.dtype.categories
-
-
-def codes_of(column: pl.Series) -> pl.Series:
-    """For each row the place of its text in `distinct_of`."""
-    return column.to_physical()
+def numbered_type() -> pl.Categorical:
+    """A type that numbers the texts cast to it, independent of all other such types; forgotten when no column has it."""
+    return pl.Categorical(pl.Categories.random())
 
 
 class Remembered:
     """What `make` makes of texts, for texts that come again in many blocks, from several threads.
 
     Args:
-        make: from distinct texts to one value for each, of the same type at every call.
+        make: from distinct texts, in the order in which they first appear, to one value for each, of the same type at
+            every call.
     """
 
     def __init__(self, make: Callable[[pl.Series], pl.Series]) -> None:
         self._make = make
-        self._places: dict[str, int] = {}
+        self._places = np.full(1024, -1)  # by a text's number, where its value stands in _made
         self._made: pl.Series | None = None
+        self._kept: pl.Series | None = None  # a column of the type, so that its numbers stay
         self._lock = Lock()
 
     def __call__(self, texts: pl.Series) -> pl.Series:
-        """The value of each of these distinct texts."""
+        """The value of each row, null for null; all columns ever given have one `numbered_type`."""
         with self._lock:
-            known = self._places
-            words = texts.to_list()
-            new = [word for word in words if word not in known]
-            if new or self._made is None:
-                made = self._make(pl.Series(new, dtype=pl.String))
-                known.update(zip(new, range(len(known), len(known) + len(new)), strict=True))
-                self._made = made if self._made is None else self._made.append(made)
-                if self._made.n_chunks() > _MANY_CHUNKS:
-                    self._made = self._made.rechunk()
-            places = pl.Series([known[word] for word in words], dtype=pl.UInt32)
-            return self._made.gather(places)
+            self._kept = texts.clear() if self._kept is None else self._kept
+            made = self._learnt(texts.drop_nulls())
+            places = pl.Series(self._places[texts.to_physical().fill_null(0).to_numpy()])
+        if texts.null_count():
+            places = places.set(texts.is_null(), None)
+        return made.gather(places).alias(texts.name)
+
+    def _learnt(self, texts: pl.Series) -> pl.Series:
+        numbers = texts.to_physical().to_numpy()
+        beyond = int(numbers.max(initial=0)) + 1 - len(self._places)
+        if beyond > 0:
+            self._places = np.concatenate([self._places, np.full(max(beyond, len(self._places)), -1)])
+        unknown = np.flatnonzero(self._places[numbers] < 0)
+        if self._made is None or len(unknown):
+            rows = unknown[np.sort(np.unique(numbers[unknown], return_index=True)[1])]
+            made = self._make(texts.gather(rows).cast(pl.String))
+            known = 0 if self._made is None else len(self._made)
+            self._places[numbers[rows]] = np.arange(known, known + len(rows))
+            self._made = made if self._made is None else self._made.append(made)
+            if self._made.n_chunks() > _MANY_CHUNKS:
+                self._made = self._made.rechunk()
+        return self._made

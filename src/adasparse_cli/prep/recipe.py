@@ -74,7 +74,7 @@ class FieldPlan:
             lists of values (called once per distinct string); None for the other kinds.
 
     A frame's column for the field holds: integers or strings for `categorical`, floats for `numeric`,
-    raw strings for `multi_valued` (or an Enum of them, see `distinct`). Null is "missing", which is a value of its own everywhere.
+    raw strings for `multi_valued` (or a Categorical of them, see `distinct`). Null is "missing", which is a value of its own everywhere.
     """
 
     name: str

@@ -13,7 +13,7 @@ import polars as pl
 
 from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
 from adasparse_cli.errors import DataError
-from adasparse_cli.prep.distinct import codes_of, distinct_of
+from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import mixed
 from adasparse_cli.prep.recipe import (
     DAY,
@@ -38,16 +38,21 @@ class BagTable:
 
     number: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._type = numbered_type()
+        self._remembered = Remembered(self._numbers)
+
     def indices(self, texts: pl.Series) -> pl.Series:
         """The number of each string; null has number 0."""
-        if texts.dtype == pl.Enum:
-            numbers = [self.number.setdefault(text, len(self.number) + 1) for text in distinct_of(texts).to_list()]
-            return pl.Series(texts.name, numbers, dtype=pl.Int32).gather(codes_of(texts))
-        distinct = texts.unique(maintain_order=True).drop_nulls()
-        numbers = [self.number.setdefault(text, len(self.number) + 1) for text in distinct.to_list()]
-        table = pl.DataFrame({"text": distinct, "bag": pl.Series(numbers, dtype=pl.Int32)})
-        found = texts.to_frame("text").join(table, on="text", how="left", maintain_order="left")
-        return found["bag"].fill_null(0).alias(texts.name)
+        numbered = texts if isinstance(texts.dtype, pl.Categorical) else texts.cast(self._type)
+        if numbered.dtype != self._type:  # the recipe numbers texts itself
+            self._type, self._remembered = numbered.dtype, Remembered(self._numbers)
+        return self._remembered(numbered).fill_null(0)
+
+    def _numbers(self, texts: pl.Series) -> pl.Series:
+        return pl.Series(
+            [self.number.setdefault(text, len(self.number) + 1) for text in texts.to_list()], dtype=pl.Int32
+        )
 
     def texts(self) -> pl.Series:
         """The strings of bags 1, 2, …"""
