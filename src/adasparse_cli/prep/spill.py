@@ -39,7 +39,7 @@ class BagTable:
     number: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._type = numbered_type()
+        self._type: pl.DataType = numbered_type()
         self._remembered = Remembered(self._numbers)
 
     def indices(self, texts: pl.Series) -> pl.Series:
