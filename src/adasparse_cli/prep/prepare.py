@@ -107,10 +107,9 @@ def _prepare(
 
     progress.start("counting", len(plans), "fields")
     vocabularies, fields = {}, []
-    (work / "vocabularies").mkdir()
-    (work / "bags").mkdir()
-    for vocabulary, field in in_order(_field, ((plan, spill, settings, work) for plan in plans)):
-        vocabularies[field.name] = vocabulary
+    for plan in plans:
+        vocabulary, field = _field(plan, spill, settings, work)
+        vocabularies[plan.name] = vocabulary
         fields.append(field)
         progress.advance(1)
     domains = domain_table(spill, raw.domain)
@@ -193,11 +192,13 @@ def _recorded_path(path: Path, work: Path) -> str:
 
 
 def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) -> tuple[Vocabulary, Field]:
+    (work / "vocabularies").mkdir(exist_ok=True)
     bags = 0
     if plan.kind is FieldKind.multi_valued:
         table = spill.bags[plan.name]
         vocabulary, values = build_bag_vocabulary(spill, plan, table, min_count=settings.min_count)
         bags = len(table.number) + 1
+        (work / "bags").mkdir(exist_ok=True)
         lists = encoded_bags(vocabulary, values, first_bag=0, bags=bags)
         write_table(lists.alias("ids").to_frame(), work / "bags" / f"{file_stem(plan.name)}.parquet")
         if len(table.number):
