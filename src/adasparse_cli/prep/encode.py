@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import DAY, LABEL, LINE, PROPENSITY, SOURCE, TIMESTAMP, USER, FieldPlan
 from adasparse_cli.prep.spill import SPLIT, Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
@@ -65,7 +66,7 @@ class Encoder:
     spill: Spill | None
     has_user: bool = field(init=False, default=False)
     has_timestamp: bool = field(init=False, default=False)
-    _users: pl.DataFrame | None = field(init=False, default=None)
+    _users: Lookup | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.spill is None:
@@ -73,8 +74,8 @@ class Encoder:
         names = self.spill.scan().collect_schema().names()
         self.has_user, self.has_timestamp = USER in names, TIMESTAMP in names
         if self.has_user:
-            users = self.spill.scan([USER]).select(pl.col(USER).unique()).collect().sort(USER)
-            self._users = users.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias("number"))
+            users = self.spill.scan([USER]).select(pl.col(USER).unique()).collect()[USER]
+            self._users = Lookup(users.sort())
 
     def by_split(self, path: Path) -> dict[Split, pl.DataFrame]:
         """The rows of one spilled frame, encoded, by the split they belong to."""
@@ -102,8 +103,7 @@ class Encoder:
         if labelled:
             columns.append(frame[LABEL].cast(pl.Int8))
         if self._users is not None:
-            numbers = frame.select(USER).join(self._users, on=USER, how="left", nulls_equal=True, maintain_order="left")
-            columns.append(numbers["number"].alias("__user"))
+            columns.append(self._users.places(frame[USER]).alias("__user"))
         columns += [frame[SOURCE].cast(pl.Int32), frame[LINE].cast(pl.Int64)]
         if DAY in frame.columns:
             columns.append(frame[DAY].cast(pl.Int32))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import FieldPlan
 from adasparse_cli.prep.spill import SPLIT, BagTable, Spill
 
@@ -35,13 +37,11 @@ class Vocabulary:
         """The id of each value, Int32."""
         if self.kind is FieldKind.numeric:
             return self._bucket_ids(values)
-        own = self.table["value"].dtype
-        if values.dtype != own:
-            values = values.cast(own, strict=False)
-        found = values.to_frame("value").join(
-            self.table.select("value", "id"), on="value", how="left", nulls_equal=True, maintain_order="left"
-        )
-        return found["id"].fill_null(0).alias(values.name)
+        return (self._lookup.places(values) + 1).fill_null(0)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self.table["value"])
 
     def _bucket_ids(self, values: pl.Series) -> pl.Series:
         lower = self.table["lower"].drop_nulls()

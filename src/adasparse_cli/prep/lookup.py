@@ -1,0 +1,44 @@
+"""Where values stand among distinct keys, frame after frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+
+class Lookup:
+    """The place (from 0) of values among keys.
+
+    Integers are searched for in sorted keys, once sorted: a join would build a hash table of all keys for every frame,
+    which for millions of users takes longer than the search, and several times the memory of the keys.
+
+    Args:
+        keys: distinct; one of them may be null, which null is found at.
+    """
+
+    def __init__(self, keys: pl.Series) -> None:
+        self._keys = keys
+        self._sorted: np.ndarray | None = None
+        if keys.dtype.is_integer() and len(keys) > keys.null_count():
+            missing = keys.is_null().arg_true()
+            self._null = missing[0] if len(missing) else None
+            order = keys.arg_sort()[len(missing) :]  # nulls come first
+            self._places = order.cast(pl.Int32).to_numpy()
+            self._sorted = keys.gather(order).to_numpy()
+
+    def places(self, values: pl.Series) -> pl.Series:
+        """Int32, null where a value is no key."""
+        if values.dtype != self._keys.dtype:
+            values = values.cast(self._keys.dtype, strict=False)
+        return self._joined(values) if self._sorted is None else self._searched(values, self._sorted)
+
+    def _joined(self, values: pl.Series) -> pl.Series:
+        table = pl.DataFrame({"value": self._keys, "place": pl.int_range(len(self._keys), dtype=pl.Int32, eager=True)})
+        found = values.to_frame("value").join(table, on="value", how="left", nulls_equal=True, maintain_order="left")
+        return found["place"].alias(values.name)
+
+    def _searched(self, values: pl.Series, keys: np.ndarray) -> pl.Series:
+        numbers = values.fill_null(0).to_numpy()
+        near = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
+        places = pl.Series(values.name, self._places[near]).set(pl.Series(keys[near] != numbers), None)
+        return places.set(values.is_null(), self._null) if values.null_count() else places

@@ -1,0 +1,30 @@
+"""A value's place among keys is where a dictionary says it is."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adasparse_cli.prep.lookup import Lookup
+
+INTEGERS = st.none() | st.integers(-5, 5) | st.sampled_from([-(2**63), 2**63 - 1])
+
+
+@given(st.lists(INTEGERS, unique=True), st.lists(INTEGERS))
+def test_integers_are_found_where_they_stand(keys: list[int | None], values: list[int | None]) -> None:
+    places = {key: place for place, key in enumerate(keys)}
+    found = Lookup(pl.Series(keys, dtype=pl.Int64)).places(pl.Series("v", values, dtype=pl.Int64))
+    assert found.to_list() == [places.get(value) for value in values]
+    assert (found.name, found.dtype) == ("v", pl.Int32)
+
+
+@pytest.mark.parametrize("kind", [pl.Int8, pl.UInt64, pl.String])
+@given(st.lists(st.none() | st.integers(0, 9), unique=True), st.lists(st.none() | st.integers(0, 9)))
+def test_values_of_another_type_are_taken_as_the_keys_type(
+    kind: type[pl.DataType], keys: list[int | None], values: list[int | None]
+) -> None:
+    places = {key: place for place, key in enumerate(keys)}
+    found = Lookup(pl.Series(keys, dtype=pl.Int64).cast(kind)).places(pl.Series("v", values, dtype=pl.Int64))
+    assert found.to_list() == [places.get(value) for value in values]
