@@ -24,7 +24,6 @@ from adasparse_cli.prep.recipe import Reject
 
 # Below the size from which each block would be mapped, and its pages zeroed, anew.
 BLOCK_BYTES = 16 << 20
-_PIECE_BYTES = 1 << 18
 _GZIP, _ZIP, _BOM = b"\x1f\x8b", b"PK\x03\x04", b"\xef\xbb\xbf"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -113,7 +112,7 @@ class TextFile:
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
         codes = np.frombuffer(data, dtype=np.uint8)
-        ends = _places(codes, 10)
+        ends = np.flatnonzero(codes == 10)
         starts = np.concatenate([[0], ends[:-1] + 1])
         numbers = np.arange(first_line, first_line + len(ends))
         keep = ends > starts
@@ -126,7 +125,7 @@ class TextFile:
                 for k in np.flatnonzero(keep & (counts != self._counted)):
                     self._drop(data, starts, ends, keep, numbers, int(k), self._ragged(int(counts[k])))
         if b"\0" in data:
-            for k in np.unique(np.searchsorted(ends, _places(codes, 0))):
+            for k in np.unique(np.searchsorted(ends, np.flatnonzero(codes == 0))):
                 self._drop(data, starts, ends, keep, numbers, int(k), "holds a NUL byte")
         if not data.isascii() and not _is_utf8(data):
             for k in np.flatnonzero(keep):
@@ -247,18 +246,9 @@ def _to_line_end(file: IO[bytes], ahead: int) -> int:
     return os.pread(file.fileno(), 1 << 16, file.tell() + ahead).find(b"\n") + 1
 
 
-def _places(codes: np.ndarray, code: int) -> np.ndarray:
-    """Where one byte stands, looked for in pieces that stay in the processor's cache."""
-    pieces = [
-        np.flatnonzero(codes[start : start + _PIECE_BYTES] == code) + start
-        for start in range(0, len(codes), _PIECE_BYTES)
-    ]
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
-
-
 def _separators(codes: np.ndarray, separator: int, ends: np.ndarray) -> np.ndarray:
     """How many separators stand in each line."""
-    return np.diff(np.searchsorted(_places(codes, separator), ends), prepend=0)
+    return np.diff(np.searchsorted(np.flatnonzero(codes == separator), ends), prepend=0)
 
 
 def _is_utf8(data: bytes) -> bool:
