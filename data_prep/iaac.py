@@ -191,41 +191,56 @@ def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
     lists = _Lists()
 
     def frame(index: int, lines: Lines) -> pl.DataFrame | None:
-        rows = _parsed(files[index].checked(lines), files[index], lists)
+        rows = _parsed(lines, files[index], lists)
         return _features(rows, lists, source=index) if rows.height else None
 
     lines = ((index, part) for index, file in enumerate(files) for part in file.parts())
     yield from (found for found in in_order(frame, lines) if found is not None)
 
 
-def _parsed(block: Block, file: TextFile, lists: _Lists) -> pl.DataFrame:
-    """A block's rows with typed columns, bad rows rejected."""
+def _parsed(lines: Lines, file: TextFile, lists: _Lists) -> pl.DataFrame:
+    """A part's rows with typed columns, bad rows rejected."""
     schema = {name: SCHEMA[name] for name in file.columns}
-    lines = pl.Series(LINE, block.lines, dtype=pl.Int64)
-    if not len(lines):
-        return pl.DataFrame()
+    rows, numbers = _strictly(lines.data, schema), lines.numbers
+    if rows is None or rows.height != len(numbers):
+        block = file.checked(lines)
+        if not len(block.lines):
+            return pl.DataFrame()
+        rows, numbers = _strictly(block.data, schema), block.lines
+        if rows is None:
+            rows, numbers = _cast(block, schema, file)
+    typed = rows.with_columns(
+        pl.Series(LINE, numbers, dtype=pl.Int64), *(pl.col(name).cast(lists.types[name]) for name in _LISTS)
+    )
+    return _in_range(typed, file, lists)
+
+
+def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame | None:
+    """The rows, if every line has all fields and no more, each of its type; else None.
+
+    polars refuses a line of too many fields, a text that is no UTF-8 and a number that is none; it fills lines of too few
+    fields, and blank ones, with nulls, of which good lines have none.
+    """
     try:
-        rows = pl.read_csv(block.data, has_header=False, separator=" ", quote_char=None, schema=schema)
-    except pl.exceptions.ComputeError:
-        rows = None
-    if rows is None or sum(rows.null_count().row(0)):
-        text = pl.read_csv(
-            block.data,
-            has_header=False,
-            separator=" ",
-            quote_char=None,
-            schema=dict.fromkeys(schema, pl.String),
-            empty_string_is_null=False,
-        )
-        rows, lines = _cast(text, schema, lines, file)
-    rows = rows.with_columns(lines)
-    return _in_range(rows.with_columns(pl.col(name).cast(lists.types[name]) for name in _LISTS), file, lists)
+        rows = pl.read_csv(data, has_header=False, separator=" ", quote_char=None, schema=schema)
+    except pl.exceptions.PolarsError:
+        return None
+    return None if sum(rows.null_count().row(0)) or b"\0" in data else rows
 
 
 def _cast(
-    text: pl.DataFrame, schema: dict[str, type[pl.DataType]], lines: pl.Series, file: TextFile
-) -> tuple[pl.DataFrame, pl.Series]:
+    block: Block, schema: dict[str, type[pl.DataType]], file: TextFile
+) -> tuple[pl.DataFrame, np.ndarray]:
     """The slow way, for a block that holds a value of the wrong type."""
+    text = pl.read_csv(
+        block.data,
+        has_header=False,
+        separator=" ",
+        quote_char=None,
+        schema=dict.fromkeys(schema, pl.String),
+        empty_string_is_null=False,
+    )
+    lines = pl.Series(LINE, block.lines)
     good = pl.Series([True]).new_from_index(0, text.height)
     columns = []
     for name, kind in schema.items():
@@ -235,7 +250,7 @@ def _cast(
         _reject(bad & good, text[name], lines, file, name, word)
         good &= ~bad
         columns.append(column.alias(name))
-    return pl.DataFrame(columns).filter(good), lines.filter(good)
+    return pl.DataFrame(columns).filter(good), lines.filter(good).to_numpy()
 
 
 def _in_range(rows: pl.DataFrame, file: TextFile, lists: _Lists) -> pl.DataFrame:
