@@ -106,9 +106,9 @@ MULTI_VALUED = ("item_property_list", "predicted_categories", "predicted_propert
 EARLIEST, LATEST = 1483200000, 1577808000
 UTC_OFFSET_SECONDS = 8 * 3600
 _LISTS = {
-    "item_category_list": r"^(\d+(;\d+){0,2}|-1)$",
-    "item_property_list": r"^(\d+(;\d+)*|-1)$",
-    "predict_category_property": r"^(-?\d+(:-?\d+(,-?\d+)*)?)(;-?\d+(:-?\d+(,-?\d+)*)?)*;?$",
+    "item_category_list": r"^([0-9]+(;[0-9]+){0,2}|-1)$",
+    "item_property_list": r"^([0-9]+(;[0-9]+)*|-1)$",
+    "predict_category_property": r"^(-?[0-9]+(:-?[0-9]+(,-?[0-9]+)*)?)(;-?[0-9]+(:-?[0-9]+(,-?[0-9]+)*)?)*;?$",
 }
 
 
@@ -192,7 +192,7 @@ def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
 
     def frame(index: int, lines: Lines) -> pl.DataFrame | None:
         rows = _parsed(lines, files[index], lists)
-        return _features(rows, lists, source=index) if rows.height else None
+        return _features(rows, source=index) if rows.height else None
 
     lines = ((index, part) for index, file in enumerate(files) for part in file.parts())
     yield from (found for found in in_order(frame, lines) if found is not None)
@@ -212,7 +212,7 @@ def _parsed(lines: Lines, file: TextFile, lists: _Lists) -> pl.DataFrame:
     typed = rows.with_columns(
         pl.Series(LINE, numbers, dtype=pl.Int64), *(pl.col(name).cast(lists.types[name]) for name in _LISTS)
     )
-    return _in_range(typed, file, lists)
+    return _in_range(typed.with_columns(lists.known(typed)), file)
 
 
 def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame | None:
@@ -228,9 +228,7 @@ def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame
     return None if sum(rows.null_count().row(0)) or b"\0" in data else rows
 
 
-def _cast(
-    block: Block, schema: dict[str, type[pl.DataType]], file: TextFile
-) -> tuple[pl.DataFrame, np.ndarray]:
+def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) -> tuple[pl.DataFrame, np.ndarray]:
     """The slow way, for a block that holds a value of the wrong type."""
     text = pl.read_csv(
         block.data,
@@ -253,12 +251,10 @@ def _cast(
     return pl.DataFrame(columns).filter(good), lines.filter(good).to_numpy()
 
 
-def _in_range(rows: pl.DataFrame, file: TextFile, lists: _Lists) -> pl.DataFrame:
+def _in_range(rows: pl.DataFrame, file: TextFile) -> pl.DataFrame:
     """Take out rows whose values cannot be, naming the first fault of each."""
     timestamp = pl.col("context_timestamp")
-    faults: list[tuple[str, str, pl.Expr | pl.Series]] = [
-        ("context_timestamp", "is no second of 2017 to 2019", (timestamp < EARLIEST) | (timestamp >= LATEST))
-    ]
+    faults = [("context_timestamp", "is no second of 2017 to 2019", (timestamp < EARLIEST) | (timestamp >= LATEST))]
     if LABEL_COLUMN in rows.columns:
         label = pl.col(LABEL_COLUMN)
         faults.append((LABEL_COLUMN, "is neither 0 nor 1", (label != 0) & (label != 1)))
@@ -269,13 +265,8 @@ def _in_range(rows: pl.DataFrame, file: TextFile, lists: _Lists) -> pl.DataFrame
     for name, kind in SCHEMA.items():
         if kind is pl.Int64 and name in rows.columns:
             faults.append((name, "is negative", pl.col(name) < -1))
-    for name in _LISTS:
-        wrong = lists.wrong[name](rows[name])
-        if wrong.any():
-            faults.append((name, "is no list of its form", wrong))
-    bad = rows.select(
-        (bad if isinstance(bad, pl.Expr) else pl.lit(bad)).alias(str(k)) for k, (_, _, bad) in enumerate(faults)
-    )
+    faults += [(name, "is no list of its form", pl.col(_wrong(name))) for name in _LISTS]
+    bad = rows.select(bad.alias(str(k)) for k, (_, _, bad) in enumerate(faults))
     if not any(bad.select(pl.all().any()).row(0)):
         return rows
     good = pl.Series([True]).new_from_index(0, rows.height)
@@ -290,12 +281,14 @@ def _reject(bad: pl.Series, values: pl.Series, lines: pl.Series, file: TextFile,
         file.reject(line, column, str(value), reason)
 
 
-def _features(rows: pl.DataFrame, lists: _Lists, *, source: int) -> pl.DataFrame:
+def _features(rows: pl.DataFrame, *, source: int) -> pl.DataFrame:
     """Raw columns as features; -1 becomes null, which is a value of its own, never a magnitude."""
     seconds = pl.col("context_timestamp") + UTC_OFFSET_SECONDS
     kept = [name for name in CATEGORICAL if name in SCHEMA]
-    hashes = row_hashes(rows.drop(LINE).with_columns(digest(rows[name]) for name, digest in lists.digests.items()))
-    frame = rows.select(
+    hashes = row_hashes(
+        rows.select(_digest(name) if name in _LISTS else name for name in SCHEMA if name in rows.columns)
+    )
+    return rows.select(
         pl.col(LINE),
         pl.lit(source, dtype=pl.Int32).alias(SOURCE),
         pl.Series(ROW_HASH, hashes),
@@ -312,30 +305,29 @@ def _features(rows: pl.DataFrame, lists: _Lists, *, source: int) -> pl.DataFrame
         pl.col("item_property_list"),
         pl.col("predict_category_property").alias("predicted_categories"),
         pl.col("predict_category_property").alias("predicted_properties"),
+        "item_category_1",
+        "item_category_2",
+        *_match(rows),
     )
-    levels = lists.levels(rows["item_category_list"]).struct.unnest()
-    return frame.with_columns(levels).with_columns(_match(rows, levels["item_category_1"], lists))
 
 
 def _null_if_missing(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != -1).then(pl.col(name)).alias(name)
 
 
-def _match(rows: pl.DataFrame, category: pl.Series, lists: _Lists) -> list[pl.Series]:
+def _match(rows: pl.DataFrame) -> tuple[pl.Series, pl.Expr]:
     """How well the query's prediction fits the item.
 
     predicted_category_rank: place (from 1) of the item's category, second level, among the predicted
     ones; null where it is not among them. shared_property_count: how many of the item's properties are
     predicted, whatever the category they are predicted for; null where nothing is predicted at all.
     """
-    queries = rows["predict_category_property"]
-    ranks = _first_places(lists.categories(queries), category)
-    both = pl.DataFrame(
-        {"query": queries, "owned": lists.properties(rows["item_property_list"]), "asked": lists.asked(queries)}
-    )
+    ranks = _first_places(rows["predicted"], rows["item_category_1"])
     shared = pl.col("owned").list.set_intersection("asked").list.len().cast(pl.Int64)
-    counts = both.select(pl.when(pl.col("query") != "-1").then(shared).alias("shared_property_count")).to_series()
-    return [ranks.alias("predicted_category_rank"), counts]
+    return (
+        ranks.alias("predicted_category_rank"),
+        pl.when(pl.col("predict_category_property") != "-1").then(shared).alias("shared_property_count"),
+    )
 
 
 def _first_places(lists: pl.Series, wanted: pl.Series) -> pl.Series:
@@ -351,46 +343,60 @@ def _first_places(lists: pl.Series, wanted: pl.Series) -> pl.Series:
     return ranks.set(ranks == 0, None)
 
 
-def _breaks(pattern: str, texts: pl.Series) -> pl.Series:
-    return ~texts.str.contains(pattern)
-
-
 class _Lists:
-    """What is made of the lists' texts; each comes again in many blocks."""
+    """What is known of the lists' texts, a struct for each; texts come again in many blocks."""
 
     def __init__(self) -> None:
         self.types = {name: numbered_type() for name in _LISTS}
-        self.wrong = {name: Remembered(partial(_breaks, pattern)) for name, pattern in _LISTS.items()}
-        self.digests = {name: Remembered(text_digests) for name in _LISTS}
-        self.levels = Remembered(_category_levels)
-        self.categories = Remembered(_predicted_categories)
-        self.properties = Remembered(_properties)
-        self.asked = Remembered(_predicted_properties)
+        self.facts = {name: Remembered(partial(_facts, name)) for name in _LISTS}
+
+    def known(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Of each row's lists: whether the form is wrong, a hash, and the numbers they hold."""
+        return [column for name, facts in self.facts.items() for column in facts(rows[name]).struct.unnest()]
 
 
-def _category_levels(texts: pl.Series) -> pl.Series:
-    parts = texts.str.split(";")
-    return pl.DataFrame(
-        {
-            "item_category_1": parts.list.get(1, null_on_oob=True).cast(pl.Int64),
-            "item_category_2": parts.list.get(2, null_on_oob=True).cast(pl.Int64),
-        }
-    ).to_struct()
+def _facts(name: str, texts: pl.Series) -> pl.Series:
+    """Columns of `_Lists.known`, for distinct texts of one kind of list."""
+    if name == "item_category_list":
+        path = _numbers(texts.str.split(";"))
+        lists, made = [path], {f"item_category_{level}": path.list.get(level, null_on_oob=True) for level in (1, 2)}
+    elif name == "item_property_list":
+        made = {"owned": _properties(texts)}
+        lists = list(made.values())
+    else:
+        made = {"predicted": _predicted_categories(texts), "asked": _predicted_properties(texts)}
+        lists = list(made.values())
+    wrong = ~texts.str.contains(_LISTS[name])
+    for numbers in lists:  # beyond 64 bits
+        wrong |= numbers.list.eval(pl.element().is_null()).list.any()
+    return pl.DataFrame({_wrong(name): wrong, _digest(name): text_digests(texts)} | made).to_struct()
+
+
+def _wrong(name: str) -> str:
+    return f"{name} is wrong"
+
+
+def _digest(name: str) -> str:
+    return f"{name} as a hash"
+
+
+def _numbers(lists: pl.Series) -> pl.Series:
+    """Lists of texts as lists of numbers without the -1 that stands for none; what is no 64-bit number is null."""
+    return lists.list.eval(pl.element().cast(pl.Int64, strict=False)).list.eval(
+        pl.element().filter(pl.element().ne_missing(-1))
+    )
 
 
 def _properties(texts: pl.Series) -> pl.Series:
     """`p;p;…` as lists of property ids; `-1` is the empty list."""
-    lists = texts.str.split(";").cast(pl.List(pl.Int64))
-    return lists.list.eval(pl.element().filter(pl.element() != -1))
+    return _numbers(texts.str.split(";"))
 
 
 def _predicted_categories(texts: pl.Series) -> pl.Series:
     """`cat:prop,prop;cat:-1` as lists of category ids, in the order of the prediction."""
-    lists = texts.str.extract_all(r"(?:^|;)-?\d+").list.eval(pl.element().str.strip_chars_start(";").cast(pl.Int64))
-    return lists.list.eval(pl.element().filter(pl.element() != -1))
+    return _numbers(texts.str.extract_all(r"(?:^|;)-?[0-9]+").list.eval(pl.element().str.strip_chars_start(";")))
 
 
 def _predicted_properties(texts: pl.Series) -> pl.Series:
     """`cat:prop,prop;cat:-1` as lists of property ids; `-1` entries say that none is predicted."""
-    lists = texts.str.extract_all(r"[:,]-?\d+").list.eval(pl.element().str.strip_chars_start(":,").cast(pl.Int64))
-    return lists.list.eval(pl.element().filter(pl.element() != -1))
+    return _numbers(texts.str.extract_all(r"[:,]-?[0-9]+").list.eval(pl.element().str.strip_chars_start(":,")))
