@@ -161,10 +161,10 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
         place = pl.col(PLACE)
         chosen = (
             pl.when(place < valid)
-            .then(pl.lit(Split.valid.value))
+            .then(_lit(Split.valid))
             .when(place < test)
-            .then(pl.lit(Split.test.value))
-            .otherwise(pl.lit(Split.train.value))
+            .then(_lit(Split.test))
+            .otherwise(_lit(Split.train))
         )
     else:
         days = spill.scan([DAY, LABEL]).filter(pl.col(LABEL).is_not_null()).select(pl.col(DAY).unique()).collect()[DAY]
@@ -176,12 +176,17 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
             )
         chosen = (
             pl.when(pl.col(DAY) == known[-1])
-            .then(pl.lit(Split.test.value))
+            .then(_lit(Split.test))
             .when(pl.col(DAY) == known[-2])
-            .then(pl.lit(Split.valid.value))
-            .otherwise(pl.lit(Split.train.value))
+            .then(_lit(Split.valid))
+            .otherwise(_lit(Split.train))
         )
-    return pl.when(pl.col(LABEL).is_null()).then(pl.lit(Split.unlabelled.value)).otherwise(chosen).alias(SPLIT)
+    return pl.when(pl.col(LABEL).is_null()).then(_lit(Split.unlabelled)).otherwise(chosen).alias(SPLIT)
+
+
+def _lit(split: Split) -> pl.Expr:
+    # one byte per row, where texts would take sixteen
+    return pl.lit(split.value, dtype=pl.Enum([split.value for split in Split]))
 
 
 def add_split(spill: Spill, settings: DataSettings) -> None:
