@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -16,8 +17,8 @@ INTEGERS = st.none() | st.integers(-5, 5) | st.sampled_from([-(2**63), 2**63 - 1
 def test_integers_are_found_where_they_stand(keys: list[int | None], values: list[int | None]) -> None:
     places = {key: place for place, key in enumerate(keys)}
     found = Lookup(pl.Series(keys, dtype=pl.Int64)).places(pl.Series("v", values, dtype=pl.Int64))
-    assert found.to_list() == [places.get(value) for value in values]
-    assert (found.name, found.dtype) == ("v", pl.Int32)
+    assert found.tolist() == [places.get(value, -1) for value in values]
+    assert found.dtype == np.int32
 
 
 @pytest.mark.parametrize("kind", [pl.Int8, pl.UInt64, pl.String])
@@ -27,4 +28,4 @@ def test_values_of_another_type_are_taken_as_the_keys_type(
 ) -> None:
     places = {key: place for place, key in enumerate(keys)}
     found = Lookup(pl.Series(keys, dtype=pl.Int64).cast(kind)).places(pl.Series("v", values, dtype=pl.Int64))
-    assert found.to_list() == [places.get(value) for value in values]
+    assert found.tolist() == [places.get(value, -1) for value in values]

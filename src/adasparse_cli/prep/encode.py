@@ -103,7 +103,7 @@ class Encoder:
         if labelled:
             columns.append(frame[LABEL].cast(pl.Int8))
         if self._users is not None:
-            columns.append(self._users.places(frame[USER]).alias("__user"))
+            columns.append(pl.Series("__user", self._users.places(frame[USER])))
         columns += [frame[SOURCE].cast(pl.Int32), frame[LINE].cast(pl.Int64)]
         if DAY in frame.columns:
             columns.append(frame[DAY].cast(pl.Int32))

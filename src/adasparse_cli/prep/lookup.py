@@ -21,24 +21,26 @@ class Lookup:
         self._sorted: np.ndarray | None = None
         if keys.dtype.is_integer() and len(keys) > keys.null_count():
             missing = keys.is_null().arg_true()
-            self._null = missing[0] if len(missing) else None
+            self._null = missing[0] if len(missing) else -1
             order = keys.arg_sort()[len(missing) :]  # nulls come first
             self._places = order.cast(pl.Int32).to_numpy()
             self._sorted = keys.gather(order).to_numpy()
 
-    def places(self, values: pl.Series) -> pl.Series:
-        """Int32, null where a value is no key."""
+    def places(self, values: pl.Series) -> np.ndarray:
+        """int32, −1 where a value is no key."""
         if values.dtype != self._keys.dtype:
             values = values.cast(self._keys.dtype, strict=False)
         return self._joined(values) if self._sorted is None else self._searched(values, self._sorted)
 
-    def _joined(self, values: pl.Series) -> pl.Series:
+    def _joined(self, values: pl.Series) -> np.ndarray:
         table = pl.DataFrame({"value": self._keys, "place": pl.int_range(len(self._keys), dtype=pl.Int32, eager=True)})
         found = values.to_frame("value").join(table, on="value", how="left", nulls_equal=True, maintain_order="left")
-        return found["place"].alias(values.name)
+        return found["place"].fill_null(-1).to_numpy()
 
-    def _searched(self, values: pl.Series, keys: np.ndarray) -> pl.Series:
+    def _searched(self, values: pl.Series, keys: np.ndarray) -> np.ndarray:
         numbers = values.fill_null(0).to_numpy()
         near = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
-        places = pl.Series(values.name, self._places[near]).set(pl.Series(keys[near] != numbers), None)
-        return places.set(values.is_null(), self._null) if values.null_count() else places
+        places = np.where(keys[near] == numbers, self._places[near], np.int32(-1))
+        if values.null_count():
+            places[values.is_null().to_numpy()] = self._null
+        return places

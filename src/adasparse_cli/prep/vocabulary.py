@@ -37,7 +37,7 @@ class Vocabulary:
         """The id of each value, Int32."""
         if self.kind is FieldKind.numeric:
             return self._bucket_ids(values)
-        return (self._lookup.places(values) + 1).fill_null(0)
+        return pl.Series(values.name, self._lookup.places(values) + 1)
 
     @cached_property
     def _lookup(self) -> Lookup:
