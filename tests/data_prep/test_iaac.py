@@ -18,6 +18,7 @@ import pytest
 from adasparse_cli.config import compose
 from adasparse_cli.data_prep import iaac
 from adasparse_cli.errors import AdasparseError, DataError, TooManyRejectedError
+from adasparse_cli.prep.lines import TextFile
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import encode_rows, is_current, open_prepared, read_bags, read_split, verify
 from adasparse_cli.prep.recipe import DataSettings, RawData, Silent
@@ -258,14 +259,26 @@ BAD_ROWS = {
     "score": (made_up(1, shop_score_service="nan"), "shop_score_service", "neither in 0 to 1"),
     "list": (made_up(1, item_property_list="1;x"), "item_property_list", "no list of its form"),
     "prediction": (made_up(1, predict_category_property="1:2:3"), "predict_category_property", "no list of its form"),
+    "list beyond 64 bits": (
+        made_up(1, item_property_list="1;" + "9" * 20),
+        "item_property_list",
+        "no list of its form",
+    ),
+    "category beyond 64 bits": (made_up(1, item_category_list="1;" + "9" * 20), "item_category_list", "no list of its"),
+    "other digits": (made_up(1, item_property_list="1;٣"), "item_property_list", "no list of its form"),
     "nul": (made_up(1, item_brand_id="3\0"), "", "NUL"),
+    "nul in a list": (made_up(1, item_property_list="1;\0"), "", "NUL"),
     "quote": ('"' + made_up(1), "instance_id", "is no whole number"),
     "header again": (HEADER, "", "repeats the header"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_ROWS)
-def test_a_bad_row_is_set_aside_with_its_place_and_spoils_no_other(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("part_bytes", [1 << 20, 700])  # with the header in one part, or behind it in another
+def test_a_bad_row_is_set_aside_with_its_place_and_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part_bytes: int
+) -> None:
+    monkeypatch.setattr(TextFile.parts, "__defaults__", (part_bytes,))
     line, column, reason = BAD_ROWS[name]
     lines = good_lines(40)
     lines.insert(20, line)
@@ -403,8 +416,6 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_block_size(
 ) -> None:
     path = raw_file(tmp_path, good_lines(3000))
     one = prepared(tmp_path / "one", [path], "data.split=random")
-    from adasparse_cli.prep.lines import TextFile
-
     monkeypatch.setattr(TextFile.parts, "__defaults__", (7_000,))
     assert len(list(iaac.read(settings_of(), [path]).frames)) > 50
     two = prepared(tmp_path / "two", [path], "data.split=random")
