@@ -20,35 +20,39 @@ class Lookup:
     """
 
     def __init__(self, keys: pl.Series) -> None:
-        self._keys = keys
         self._sorted: np.ndarray | None = None
-        self._table: np.ndarray | None = None
-        if keys.dtype.is_integer() and len(keys) > keys.null_count():
-            missing = keys.is_null().arg_true()
-            self._null = missing[0] if len(missing) else -1
-            order = keys.arg_sort()[len(missing) :]  # nulls come first
-            self._places = order.cast(pl.Int32).to_numpy()
-            self._sorted = keys.gather(order).to_numpy()
-            if int(self._sorted[-1]) - int(self._sorted[0]) < _SPAN:
-                self._table = np.full(int(self._sorted[-1]) - int(self._sorted[0]) + 1, -1, dtype=np.int32)
-                self._table[self._sorted - self._sorted[0]] = self._places
+        self._by_offset: np.ndarray | None = None
+        self._type = keys.dtype
+        if not keys.dtype.is_integer() or len(keys) == keys.null_count():
+            places = pl.int_range(len(keys), dtype=pl.Int32, eager=True)
+            self._table = pl.DataFrame({"value": keys, "place": places})
+            return
+        self._type = pl.UInt64() if keys.dtype == pl.UInt64 else pl.Int64()
+        missing = keys.is_null().arg_true()
+        self._null = missing[0] if len(missing) else -1
+        order = keys.arg_sort()[len(missing) :]  # nulls come first
+        self._places = order.cast(pl.Int32).to_numpy()
+        self._sorted = keys.gather(order).cast(self._type).to_numpy()
+        if (span := int(self._sorted[-1]) - int(self._sorted[0])) < _SPAN:
+            self._by_offset = np.full(span + 1, -1, dtype=np.int32)
+            self._by_offset[self._sorted - self._sorted[0]] = self._places
 
     def places(self, values: pl.Series) -> np.ndarray:
         """int32, −1 where a value is no key."""
-        if values.dtype != self._keys.dtype:
-            values = values.cast(self._keys.dtype, strict=False)
+        values = values.cast(self._type, strict=False)
         return self._joined(values) if self._sorted is None else self._searched(values, self._sorted)
 
     def _joined(self, values: pl.Series) -> np.ndarray:
-        table = pl.DataFrame({"value": self._keys, "place": pl.int_range(len(self._keys), dtype=pl.Int32, eager=True)})
-        found = values.to_frame("value").join(table, on="value", how="left", nulls_equal=True, maintain_order="left")
+        found = values.to_frame("value").join(
+            self._table, on="value", how="left", nulls_equal=True, maintain_order="left"
+        )
         return found["place"].fill_null(-1).to_numpy()
 
     def _searched(self, values: pl.Series, keys: np.ndarray) -> np.ndarray:
         numbers = values.fill_null(0).to_numpy()
-        if self._table is not None:
+        if self._by_offset is not None:
             near = np.clip(numbers, keys[0], keys[-1])
-            places = np.where(near == numbers, self._table[near - keys[0]], np.int32(-1))
+            places = np.where(near == numbers, self._by_offset[near - keys[0]], np.int32(-1))
         else:
             near = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
             places = np.where(keys[near] == numbers, self._places[near], np.int32(-1))

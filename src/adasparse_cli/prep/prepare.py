@@ -38,6 +38,7 @@ from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, buil
 from adasparse_cli.prep.writer import PartWriter, write_table
 from adasparse_cli.schema import FORMAT_VERSION, Field, Manifest, Source, SplitCounts
 
+LARGE_ROWS = 2_000_000
 SPLITS = (Split.train, Split.valid, Split.test, Split.unlabelled)
 
 
@@ -107,14 +108,20 @@ def _prepare(
 
     progress.start("counting", len(plans), "fields")
     vocabularies, fields = {}, []
-    for plan in plans:
-        vocabulary, field = _field(plan, spill, settings, work)
+    found = in_order(
+        _field,
+        ((plan, spill, settings, work) for plan in plans),
+        # a large column needs room enough by itself
+        workers=2 if spill.rows < LARGE_ROWS else 1,
+    )
+    for plan, (vocabulary, field) in zip(plans, found, strict=True):
         vocabularies[plan.name] = vocabulary
         fields.append(field)
         progress.advance(1)
     domains = domain_table(spill, raw.domain)
     write_table(domains, work / "domains.parquet")
 
+    spill.bags.clear()
     progress.start("encoding", spill.rows, "rows")
     encoder = Encoder(plans, vocabularies, raw.domain, domains, spill)
     writers = {split: PartWriter(work / split) for split in SPLITS}
@@ -197,11 +204,11 @@ def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) ->
     if plan.kind is FieldKind.multi_valued:
         table = spill.bags[plan.name]
         vocabulary, values = build_bag_vocabulary(spill, plan, table, min_count=settings.min_count)
-        bags = len(table.number) + 1
+        bags = len(table) + 1
         (work / "bags").mkdir(exist_ok=True)
         lists = encoded_bags(vocabulary, values, first_bag=0, bags=bags)
         write_table(lists.alias("ids").to_frame(), work / "bags" / f"{file_stem(plan.name)}.parquet")
-        if len(table.number):
+        if len(table):
             write_table(table.texts().to_frame(), work / "bags" / f"{file_stem(plan.name)}.texts.parquet")
     else:
         vocabulary = build_vocabulary(spill, plan, min_count=settings.min_count, buckets=settings.numeric_buckets)

@@ -26,7 +26,7 @@ class EncodedFile:
     Args:
         frame: as in the parts; `__label` only if the file has labels.
         new_bags: per multi-valued field the lists of ids of bags that the prepared data do not
-            have; their indices follow those of the stored bags.
+            have; their indices follow those of the stored bags, and those of earlier blocks come first.
         rejects: rows set aside.
     """
 
@@ -119,10 +119,7 @@ def read_domains(folder: Path) -> pl.DataFrame:
 
 
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
-    """Encode new files block by block with the vocabularies of prepared data.
-
-    A block's new bags are numbered from the stored ones on, anew in each block.
-    """
+    """Encode new files block by block with the vocabularies of prepared data."""
     recipe = recipe_named(manifest.recipe)
     data = with_domain_id(recipe.read(settings, list(raw)), settings)
     plans = field_columns(data.plans)
@@ -133,25 +130,25 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
     multi = [plan for plan in plans if plan.kind is FieldKind.multi_valued]
-    known = {plan.name: _stored_texts(folder, plan.name) for plan in multi}
+    tables = {plan.name: BagTable(_stored_texts(folder, plan.name)) for plan in multi}
+    new_bags = {plan.name: pl.Series("ids", [], dtype=pl.List(pl.Int32)) for plan in multi}
     for frame in data.frames:
-        new_bags = {}
         for plan in multi:
-            table = BagTable(dict(known[plan.name].number))
-            stored = len(table.number)
-            frame = frame.with_columns(table.indices(frame[plan.name]))
-            fresh = table.texts().slice(stored)
-            values = bag_values(plan, fresh, first_bag=stored + 1)
-            new_bags[plan.name] = encoded_bags(vocabularies[plan.name], values, first_bag=stored + 1, bags=len(fresh))
+            name, table = plan.name, tables[plan.name]
+            first = len(table) + 1
+            frame = frame.with_columns(table.indices(frame[name]))
+            fresh = table.texts().slice(first - 1)
+            values = bag_values(plan, fresh, first_bag=first)
+            lists = encoded_bags(vocabularies[name], values, first_bag=first, bags=len(fresh))
+            new_bags[name] = pl.concat([new_bags[name], lists])
         labelled = frame["__label"].null_count() == 0
         rejects = tuple(data.rejects)
         data.rejects.clear()
-        yield EncodedFile(encoder.encode(frame, labelled=labelled), new_bags, rejects)
+        yield EncodedFile(encoder.encode(frame, labelled=labelled), dict(new_bags), rejects)
     if data.rejects:
         yield EncodedFile(pl.DataFrame(), {}, tuple(data.rejects))
 
 
-def _stored_texts(folder: Path, name: str) -> BagTable:
+def _stored_texts(folder: Path, name: str) -> pl.Series | None:
     path = folder / "bags" / f"{file_stem(name)}.texts.parquet"
-    texts = pl.read_parquet(path)["text"].to_list() if path.exists() else []
-    return BagTable({text: k for k, text in enumerate(texts, start=1)})
+    return pl.read_parquet(path)["text"] if path.exists() else None

@@ -32,31 +32,39 @@ HASHES_AT_ONCE = 1_000_000
 FRAME_ROWS = 1 << 16
 
 
-@dataclass
 class BagTable:
-    """The distinct raw strings of a multi-valued field, numbered in order of first appearance; 0 is the empty bag."""
+    """The distinct raw strings of a multi-valued field, numbered in order of first appearance; 0 is the empty bag.
 
-    number: dict[str, int] = field(default_factory=dict)
+    Args:
+        stored: distinct strings that have the first numbers.
+    """
 
-    def __post_init__(self) -> None:
-        self._type: pl.DataType = numbered_type()
+    def __init__(self, stored: pl.Series | None = None) -> None:
+        self._texts = [] if stored is None else [stored]
+        self._type: pl.DataType | None = None
         self._remembered = Remembered(self._numbers)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._texts))
 
     def indices(self, texts: pl.Series) -> pl.Series:
         """The number of each string; null has number 0."""
-        numbered = texts if isinstance(texts.dtype, pl.Categorical) else texts.cast(self._type)
-        if numbered.dtype != self._type:  # the recipe numbers texts itself
-            self._type, self._remembered = numbered.dtype, Remembered(self._numbers)
-        return self._remembered(numbered).fill_null(0)
+        if self._type is None:
+            # a recipe may number texts itself
+            self._type = texts.dtype if isinstance(texts.dtype, pl.Categorical) else numbered_type()
+            stored, self._texts = self._texts, []
+            for known in stored:
+                self._remembered(known.cast(self._type))
+        return self._remembered(texts.cast(self._type)).fill_null(0)
 
     def _numbers(self, texts: pl.Series) -> pl.Series:
-        return pl.Series(
-            [self.number.setdefault(text, len(self.number) + 1) for text in texts.to_list()], dtype=pl.Int32
-        )
+        first = len(self) + 1
+        self._texts.append(texts)
+        return pl.int_range(first, first + len(texts), dtype=pl.Int32, eager=True)
 
     def texts(self) -> pl.Series:
         """The strings of bags 1, 2, …"""
-        return pl.Series("text", list(self.number), dtype=pl.String)
+        return pl.concat(self._texts).alias("text") if self._texts else pl.Series("text", [], dtype=pl.String)
 
 
 @dataclass

@@ -34,11 +34,12 @@ class PartWriter:
             self._write(self._rows)
 
     def _write(self, rows: int) -> None:
-        whole = pl.concat(self._waiting, rechunk=True)
-        self._waiting = [whole.slice(rows)]
+        part = pl.concat(self._waiting).head(rows).rechunk()
+        # what is over is of the last frame, which alone is kept for it
+        self._waiting = [self._waiting[-1].tail(self._rows - rows)]
         self._rows -= rows
         self.folder.mkdir(exist_ok=True)
-        write_table(whole.head(rows).rechunk(), self.folder / f"part-{self.parts:05d}.parquet")
+        write_table(part, self.folder / f"part-{self.parts:05d}.parquet")
         self.parts += 1
 
 
