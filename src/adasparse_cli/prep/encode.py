@@ -74,8 +74,7 @@ class Encoder:
         names = self.spill.scan().collect_schema().names()
         self.has_user, self.has_timestamp = USER in names, TIMESTAMP in names
         if self.has_user:
-            users = self.spill.scan([USER]).select(pl.col(USER).unique()).collect()[USER]
-            self._users = Lookup(users.sort())
+            self._users = Lookup(self.spill.sorted_values(USER))
 
     def by_split(self, path: Path) -> dict[Split, pl.DataFrame]:
         """The rows of one spilled frame, encoded, by the split they belong to."""

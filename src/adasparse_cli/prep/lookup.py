@@ -22,17 +22,18 @@ class Lookup:
     def __init__(self, keys: pl.Series) -> None:
         self._sorted: np.ndarray | None = None
         self._by_offset: np.ndarray | None = None
+        if keys.dtype.is_integer() and keys.dtype != pl.UInt64:
+            keys = keys.cast(pl.Int64)
         self._type = keys.dtype
         if not keys.dtype.is_integer() or len(keys) == keys.null_count():
             places = pl.int_range(len(keys), dtype=pl.Int32, eager=True)
             self._table = pl.DataFrame({"value": keys, "place": places})
             return
-        self._type = pl.UInt64() if keys.dtype == pl.UInt64 else pl.Int64()
         missing = keys.is_null().arg_true()
         self._null = missing[0] if len(missing) else -1
         order = keys.arg_sort()[len(missing) :]  # nulls come first
         self._places = order.cast(pl.Int32).to_numpy()
-        self._sorted = keys.gather(order).cast(self._type).to_numpy()
+        self._sorted = keys.gather(order).to_numpy()
         if (span := int(self._sorted[-1]) - int(self._sorted[0])) < _SPAN:
             self._by_offset = np.full(span + 1, -1, dtype=np.int32)
             self._by_offset[self._sorted - self._sorted[0]] = self._places

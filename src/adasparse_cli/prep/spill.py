@@ -30,6 +30,7 @@ SPLIT, PLACE = "__split", "__place"
 HASHES_AT_ONCE = 1_000_000
 # What is done once per frame and field costs little beside what is done per row.
 FRAME_ROWS = 1 << 16
+FRAMES_AT_ONCE = 16
 
 
 class BagTable:
@@ -100,12 +101,23 @@ class Spill:
             self.paths.append(path)
             self._waiting.clear()
 
-    def scan(self, columns: list[str] | None = None) -> pl.LazyFrame:
-        """All rows, lazily; only the columns named are read."""
-        scanned = pl.scan_ipc(self.paths)
+    def scan(self, columns: list[str] | None = None, *, paths: list[Path] | None = None) -> pl.LazyFrame:
+        """All rows or those of some frames, lazily; only the columns named are read."""
+        scanned = pl.scan_ipc(self.paths if paths is None else paths)
         if self.split is not None:
             scanned = scanned.with_columns(self.split)
         return scanned if columns is None else scanned.select(columns)
+
+    def sorted_values(self, column: str) -> pl.Series:
+        """The distinct values of a column, sorted; no more than they and some frames stand in memory."""
+        found: pl.DataFrame | None = None
+        for start in range(0, len(self.paths), FRAMES_AT_ONCE):
+            some = self.scan([column], paths=self.paths[start : start + FRAMES_AT_ONCE])
+            new = some.unique().sort(column).collect()
+            found = new if found is None else found.merge_sorted(new, column)
+            found = found.filter(pl.col(column).ne_missing(pl.col(column).shift()) | (pl.int_range(pl.len()) == 0))
+        assert found is not None
+        return found[column]
 
     def frame(self, path: Path) -> pl.DataFrame:
         """One frame, with each row's split."""

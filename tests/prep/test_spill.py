@@ -1,0 +1,68 @@
+"""Spilled frames give back what went into them, however many there are."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adasparse_cli.prep import spill as module
+from adasparse_cli.prep.recipe import SOURCE
+from adasparse_cli.prep.spill import BagTable, Spill
+from adasparse_cli.prep.writer import PartWriter
+
+FRAMES = st.lists(st.lists(st.none() | st.sampled_from([-(2**63), -1, 0, 1, 2, 2**63 - 1]), min_size=1), min_size=1)
+
+
+@pytest.mark.parametrize("kind", [pl.Int64, pl.String])
+@settings(deadline=None, max_examples=50)
+@given(frames=FRAMES)
+def test_distinct_values_are_sorted_whatever_frame_they_come_from(
+    kind: type[pl.DataType], frames: list[list[int | None]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FRAMES_AT_ONCE", 2)
+        spill = Spill(Path(folder), {})
+        for values in frames:
+            spill.add(pl.DataFrame({"v": pl.Series(values, dtype=pl.Int64).cast(kind), SOURCE: [0] * len(values)}))
+            spill.flush()
+        found = spill.sorted_values("v").to_list()
+    known = {value if kind is pl.Int64 or value is None else str(value) for values in frames for value in values}
+    assert found == ([None] if None in known else []) + sorted(value for value in known if value is not None)
+
+
+@given(
+    st.lists(st.text(max_size=2), unique=True),
+    st.lists(st.lists(st.none() | st.text(max_size=2), max_size=9), max_size=9),
+)
+def test_bags_are_numbered_in_order_of_appearance_behind_the_stored_ones(
+    stored: list[str], frames: list[list[str | None]]
+) -> None:
+    table = BagTable(pl.Series(stored, dtype=pl.String) if stored else None)
+    numbers = {text: k for k, text in enumerate(stored, start=1)}
+    assert len(table) == len(stored)
+    for texts in frames:
+        expected = [0 if text is None else numbers.setdefault(text, len(numbers) + 1) for text in texts]
+        assert table.indices(pl.Series(texts, dtype=pl.String)).to_list() == expected
+        assert table.texts().to_list() == list(numbers)
+        assert len(table) == len(numbers)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 9), max_size=8))
+def test_parts_hold_the_rows_in_order_and_all_but_the_last_are_full(heights: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adasparse_cli.prep.writer.PART_ROWS", 4)
+        writer, start = PartWriter(Path(folder) / "train"), 0
+        for height in heights:
+            writer.add(pl.DataFrame({"row": range(start, start + height)}, schema={"row": pl.Int32}))
+            start += height
+        writer.close()
+        parts = [pl.read_parquet(path)["row"].to_list() for path in sorted(Path(folder).glob("train/*"))]
+    assert [row for part in parts for row in part] == list(range(start))
+    assert all(len(part) == 4 for part in parts[:-1])
+    assert len(parts) == -(-start // 4)
