@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from adasparse_cli.training.machine import prefer_large_pages
+
 # Numbers per row from which a view and a call of its own per row cost less than copying rows out and in.
 _LONG_ROW = 1024
 
@@ -40,6 +42,8 @@ class TouchedRowsAdam:
         self.steps = 0
         self.first_moment = torch.zeros_like(weight.data)
         self.second_moment = torch.zeros_like(weight.data)
+        for table in (weight.data, self.first_moment, self.second_moment):
+            prefer_large_pages(table)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
