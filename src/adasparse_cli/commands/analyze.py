@@ -176,8 +176,9 @@ def sparsity(
 ) -> None:
     """How much may be cut: intervals from almost nothing to most neurons, and where parity with dnn is lost."""
     from adasparse_cli.commands.study import show_plan
+    from adasparse_cli.jobs.plan import plan_experiment
     from adasparse_cli.jobs.sparsity import keep_sparsity
-    from adasparse_cli.jobs.study import plan_experiment, run_study
+    from adasparse_cli.jobs.study import run_study
 
     form = chosen_format(as_json, as_csv)
     job = plan_experiment("sparsity", overrides or [], seeds=seeds, config_file=config)

@@ -16,7 +16,8 @@ from adasparse_cli.render import Format, chosen_format, note, remark, say, share
 
 if TYPE_CHECKING:
     from adasparse_cli.jobs.comparison import Comparison
-    from adasparse_cli.jobs.study import StudyJob, StudyReport
+    from adasparse_cli.jobs.plan import StudyJob
+    from adasparse_cli.jobs.study import StudyReport
 
 COMPARE_EXAMPLES = """
 Examples:
@@ -81,7 +82,7 @@ def compare(
     as_csv: AsCsv = False,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
-    from adasparse_cli.jobs.study import plan_compare, plan_experiment
+    from adasparse_cli.jobs.plan import plan_compare, plan_experiment
 
     words = overrides or []
     if experiment is None:
@@ -114,7 +115,7 @@ def ablate(
     as_csv: AsCsv = False,
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
-    from adasparse_cli.jobs.study import plan_experiment
+    from adasparse_cli.jobs.plan import plan_experiment
 
     name = "parts" if parts else "ablation"
     words = overrides or []
@@ -134,7 +135,7 @@ def sweep(
     as_csv: AsCsv = False,
 ) -> None:
     """Train every combination of the values given, and compare them with the first."""
-    from adasparse_cli.jobs.study import plan_sweep
+    from adasparse_cli.jobs.plan import plan_sweep
 
     job = plan_sweep(overrides or [], seeds=seeds, config_file=config)
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form), choose=True)
@@ -216,7 +217,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
 
 def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     """What a study would do, and how long it would take."""
-    from adasparse_cli.jobs.study import plan_of
+    from adasparse_cli.jobs.plan import plan_of
 
     runs = plan_of(job)
     rows = [

@@ -26,9 +26,10 @@ from adasparse_cli.jobs.claims import (
 )
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.ladder import plan_ladder, run_ladder
+from adasparse_cli.jobs.plan import Experiment, StudyJob, plan_experiment, plan_of, plan_study
 from adasparse_cli.jobs.report import write_findings
 from adasparse_cli.jobs.sparsity import sparsity_finding
-from adasparse_cli.jobs.study import Experiment, StudyJob, StudyReport, plan_experiment, plan_of, plan_study, run_study
+from adasparse_cli.jobs.study import StudyReport, run_study
 from adasparse_cli.prep.recipe import Progress, Silent
 
 FUSION = ("model=adasparse", "model.mode=fusion")
