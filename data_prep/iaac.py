@@ -23,7 +23,7 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import row_hashes, text_digests
-from adasparse_cli.prep.lines import Block, Lines, TextFile
+from adasparse_cli.prep.lines import BOM, Block, Lines, TextFile
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import (
     DAY,
@@ -204,9 +204,9 @@ def _parsed(lines: Lines, file: TextFile, lists: _Lists) -> pl.DataFrame:
     rows, numbers = _strictly(lines.data, schema), lines.numbers
     if rows is None or rows.height != len(numbers):
         block = file.checked(lines)
-        if not len(block.lines):
+        if not len(block.numbers):
             return pl.DataFrame()
-        rows, numbers = _strictly(block.data, schema), block.lines
+        rows, numbers = _strictly(block.data, schema), block.numbers
         if rows is None:
             rows, numbers = _cast(block, schema, file)
     typed = rows.with_columns(
@@ -219,13 +219,15 @@ def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame
     """The rows, if every line has all fields and no more, each of its type; else None.
 
     polars refuses a line of too many fields, a text that is no UTF-8 and a number that is none; it fills lines of too few
-    fields, and blank ones, with nulls, of which good lines have none.
+    fields, and blank ones, with nulls, of which good lines have none. It takes a byte order mark off the first line.
     """
+    if data.startswith(BOM) or b"\0" in data:
+        return None
     try:
         rows = pl.read_csv(data, has_header=False, separator=" ", quote_char=None, schema=schema)
     except pl.exceptions.PolarsError:
         return None
-    return None if sum(rows.null_count().row(0)) or b"\0" in data else rows
+    return None if sum(rows.null_count().row(0)) else rows
 
 
 def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) -> tuple[pl.DataFrame, np.ndarray]:
@@ -238,11 +240,12 @@ def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) ->
         schema=dict.fromkeys(schema, pl.String),
         empty_string_is_null=False,
     )
-    lines = pl.Series(LINE, block.lines)
+    lines = pl.Series(LINE, block.numbers)
     good = pl.Series([True]).new_from_index(0, text.height)
     columns = []
     for name, kind in schema.items():
-        column = text[name] if kind is pl.String else text[name].cast(kind, strict=False)
+        # polars takes a number behind tabs when it parses, and not when it casts
+        column = text[name] if kind is pl.String else text[name].str.strip_chars_start("\t").cast(kind, strict=False)
         word = {pl.Int64: "is no whole number", pl.Float64: "is no number", pl.String: "is empty"}[kind]
         bad = (text[name] == "") if kind is pl.String else column.is_null()
         _reject(bad & good, text[name], lines, file, name, word)

@@ -70,7 +70,7 @@ def _open_text(path: Path, settings: TextSettings, rejects: list[Reject], usual:
     def frames(source: TextFile, block_bytes: int = 32 << 20) -> Iterator[pl.DataFrame]:
         for block in source.blocks(block_bytes):
             if b'"' in block.data:
-                yield _unquoted(block.data, block.lines.tolist(), source, columns, separator)
+                yield _unquoted(block.data, block.numbers.tolist(), source, columns, separator)
             else:
                 text = pl.read_csv(
                     block.data,
@@ -80,7 +80,7 @@ def _open_text(path: Path, settings: TextSettings, rejects: list[Reject], usual:
                     schema=dict.fromkeys(columns, pl.String),
                     empty_string_is_null=False,
                 )
-                yield text.with_columns(pl.Series(LINE, block.lines, dtype=pl.Int64))
+                yield text.with_columns(pl.Series(LINE, block.numbers, dtype=pl.Int64))
 
     sample = next(frames(opened([]), SAMPLE_BYTES), pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
     return Table(path, columns, sample, lambda: frames(file), lambda: file.consumed)
@@ -109,7 +109,7 @@ def _open_ndjson(path: Path, settings: TextSettings, rejects: list[Reject]) -> T
     def objects(source: TextFile, block_bytes: int) -> Iterator[list[tuple[int, dict[str, str | None]]]]:
         for block in source.blocks(block_bytes):
             found = []
-            for line, text in zip(block.lines.tolist(), block.data.split(b"\n"), strict=False):
+            for line, text in zip(block.numbers.tolist(), block.data.split(b"\n"), strict=False):
                 row = _json_row(text, line, source, settings.list_separator)
                 if row is not None:
                     found.append((line, row))

@@ -266,6 +266,7 @@ BAD_ROWS = {
     ),
     "category beyond 64 bits": (made_up(1, item_category_list="1;" + "9" * 20), "item_category_list", "no list of its"),
     "other digits": (made_up(1, item_property_list="1;٣"), "item_property_list", "no list of its form"),
+    "byte order mark": ("\ufeff" + made_up(1), "", "begins with a byte order mark"),
     "nul": (made_up(1, item_brand_id="3\0"), "", "NUL"),
     "nul in a list": (made_up(1, item_property_list="1;\0"), "", "NUL"),
     "quote": ('"' + made_up(1), "instance_id", "is no whole number"),
@@ -473,3 +474,34 @@ def test_a_new_file_is_encoded_as_preparation_encoded_the_same_rows(tmp_path: Pa
     known = pl.read_parquet(tmp_path / "data" / "vocabularies" / "item_property_list.parquet")
     (new,) = encoded.new_bags["item_property_list"].to_list()
     assert new == [known.filter(pl.col("value") == 21)["id"][0], 0]
+
+
+def test_lists_of_a_new_file_are_numbered_alike_in_one_block_and_in_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = prepared(tmp_path / "data", [raw_file(tmp_path, good_lines(200))])
+    lists = ["11;12", "21;555", "7", "-1", "11;12", "7", "21;555", "8;9", "11"]
+    new = raw_file(tmp_path, [made_up(k, item_property_list=lists[k % len(lists)]) for k in range(40)], "new.txt")
+    stored = read_bags(tmp_path / "data", "item_property_list").to_list()
+
+    def found() -> list[list[list[int]]]:
+        blocks = []
+        for encoded in encode_rows(tmp_path / "data", manifest, settings_of(), [new]):
+            bags = stored + encoded.new_bags["item_property_list"].to_list()
+            blocks.append([bags[number] for number in encoded.frame["item_property_list"]])
+        return blocks
+
+    (one,) = found()
+    monkeypatch.setattr(TextFile.parts, "__defaults__", (900,))
+    many = found()
+    assert len(many) > 5
+    assert [row for block in many for row in block] == one
+
+
+def test_a_number_behind_a_tab_is_read_alike_whatever_its_neighbours_are(tmp_path: Path) -> None:
+    lines = [made_up(1, shop_id="\t5"), made_up(2), made_up(3, user_id="x"), made_up(4, shop_score_service="\t0.5")]
+    data = iaac.read(settings_of(), [raw_file(tmp_path, lines)])
+    alone = iaac.read(settings_of(), [raw_file(tmp_path, [lines[0], lines[1], lines[3]], "alone.txt")])
+    kept = all_rows(data).drop("__line")
+    assert kept.equals(all_rows(alone).drop("__line"))
+    assert [reject.line for reject in data.rejects] == [4]

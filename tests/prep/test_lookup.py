@@ -21,6 +21,14 @@ def test_integers_are_found_where_they_stand(keys: list[int | None], values: lis
     assert found.dtype == np.int32
 
 
+def test_what_the_keys_type_cannot_hold_is_no_key_and_no_null() -> None:
+    unsigned = Lookup(pl.Series([None, 7], dtype=pl.UInt64))
+    assert unsigned.places(pl.Series([-1, None, 7], dtype=pl.Int64)).tolist() == [-1, 0, 1]
+    signed = Lookup(pl.Series([None, 7], dtype=pl.Int64))
+    assert signed.places(pl.Series([2**64 - 1, None, 7], dtype=pl.UInt64)).tolist() == [-1, 0, 1]
+    assert signed.places(pl.Series(["x", None, "7"])).tolist() == [-1, 0, 1]
+
+
 @pytest.mark.parametrize("kind", [pl.Int8, pl.String])
 @given(st.lists(st.none() | st.integers(-128, 127), unique=True), st.lists(st.none() | st.integers(-200, 200)))
 def test_values_of_another_type_are_taken_as_the_keys_type(

@@ -1,7 +1,7 @@
 """Raw text as blocks of whole, well-formed lines, whatever it is packed in.
 
-The CSV reader fills and cuts ragged rows in silence, so fields are counted here, on the raw bytes,
-before anything is parsed; and each line keeps its number, so that a fault can be named by its place.
+A CSV reader may fill or cut ragged rows in silence, so fields can be counted here, on the raw bytes, before
+anything is parsed; and each line keeps its number, so that a fault can be named by its place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adasparse_cli.prep.recipe import Reject
 
 # Below the size from which each block would be mapped, and its pages zeroed, anew.
 BLOCK_BYTES = 16 << 20
-_GZIP, _ZIP, _BOM = b"\x1f\x8b", b"PK\x03\x04", b"\xef\xbb\xbf"
+_GZIP, _ZIP, BOM = b"\x1f\x8b", b"PK\x03\x04", b"\xef\xbb\xbf"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -33,7 +33,7 @@ class Block:
     """Whole lines, each ended by one newline, and the number of each in its file (the header is line 1)."""
 
     data: bytes
-    lines: np.ndarray
+    numbers: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class TextFile:
         """The lines after the header, in order; bad ones are rejected, blank ones left out."""
         for lines in self.parts(block_bytes):
             block = self.checked(lines)
-            if len(block.lines):
+            if len(block.numbers):
                 yield block
 
     def parts(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
@@ -95,7 +95,7 @@ class TextFile:
                     rest = self._read_line(file, line)
                     data += rest if rest.endswith(b"\n") else rest + b"\n"
                 if line == 1:
-                    data = data.removeprefix(_BOM)
+                    data = data.removeprefix(BOM)
                 self.consumed = raw.tell()
                 # several times as fast as bytes.count where hits are many
                 count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
@@ -127,10 +127,15 @@ class TextFile:
         if b"\0" in data:
             for k in np.unique(np.searchsorted(ends, np.flatnonzero(codes == 0))):
                 self._drop(data, starts, ends, keep, numbers, int(k), "holds a NUL byte")
-        if not data.isascii() and not _is_utf8(data):
-            for k in np.flatnonzero(keep):
-                if not _is_utf8(data[starts[k] : ends[k]]):
-                    self._drop(data, starts, ends, keep, numbers, int(k), "is no UTF-8")
+        if not data.isascii():
+            if BOM in data:
+                for k in np.flatnonzero(keep):
+                    if data.startswith(BOM, starts[k], ends[k]):
+                        self._drop(data, starts, ends, keep, numbers, int(k), "begins with a byte order mark")
+            if not _is_utf8(data):
+                for k in np.flatnonzero(keep):
+                    if not _is_utf8(data[starts[k] : ends[k]]):
+                        self._drop(data, starts, ends, keep, numbers, int(k), "is no UTF-8")
         if not keep.all():
             data = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
         return Block(data, numbers[keep])
@@ -168,7 +173,7 @@ class TextFile:
 
     def _read_header(self) -> bytes:
         with self._open() as (file, _):
-            head = self._read(file, 1 << 16, 1).removeprefix(_BOM)
+            head = self._read(file, 1 << 16, 1).removeprefix(BOM)
         line = head.partition(b"\n")[0].removesuffix(b"\r")
         if not line.strip():
             raise DataError(f"{self.path}:1: there is no header line", hint="the first line must name the columns")

@@ -40,8 +40,12 @@ class Lookup:
 
     def places(self, values: pl.Series) -> np.ndarray:
         """int32, −1 where a value is no key."""
-        values = values.cast(self._type, strict=False)
-        return self._joined(values) if self._sorted is None else self._searched(values, self._sorted)
+        same = values.cast(self._type, strict=False)
+        places = self._joined(same) if self._sorted is None else self._searched(same, self._sorted)
+        if same.null_count() == values.null_count():
+            return places
+        # what the keys' type cannot hold is no key, not even null
+        return np.where((same.is_null() & values.is_not_null()).to_numpy(), np.int32(-1), places)
 
     def _joined(self, values: pl.Series) -> np.ndarray:
         found = values.to_frame("value").join(

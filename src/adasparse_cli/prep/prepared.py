@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import file_stem, read_json, sha256_of
 from adasparse_cli.prep.encode import Encoder
+from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import DataSettings, Reject, recipe_named, with_domain_id
-from adasparse_cli.prep.spill import BagTable, field_columns
+from adasparse_cli.prep.spill import field_columns
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.schema import FORMAT_VERSION, Manifest
 
@@ -26,7 +28,7 @@ class EncodedFile:
     Args:
         frame: as in the parts; `__label` only if the file has labels.
         new_bags: per multi-valued field the lists of ids of bags that the prepared data do not
-            have; their indices follow those of the stored bags, and those of earlier blocks come first.
+            have; their indices follow those of the stored bags.
         rejects: rows set aside.
     """
 
@@ -119,7 +121,10 @@ def read_domains(folder: Path) -> pl.DataFrame:
 
 
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
-    """Encode new files block by block with the vocabularies of prepared data."""
+    """Encode new files block by block with the vocabularies of prepared data.
+
+    A block's new bags are numbered from the stored ones on, anew in each block.
+    """
     recipe = recipe_named(manifest.recipe)
     data = with_domain_id(recipe.read(settings, list(raw)), settings)
     plans = field_columns(data.plans)
@@ -130,25 +135,36 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
     multi = [plan for plan in plans if plan.kind is FieldKind.multi_valued]
-    tables = {plan.name: BagTable(_stored_texts(folder, plan.name)) for plan in multi}
-    new_bags = {plan.name: pl.Series("ids", [], dtype=pl.List(pl.Int32)) for plan in multi}
+    stored = {plan.name: _stored_texts(folder, plan.name) for plan in multi}
+    known = {name: Lookup(texts) for name, texts in stored.items()}
     for frame in data.frames:
+        new_bags = {}
         for plan in multi:
-            name, table = plan.name, tables[plan.name]
-            first = len(table) + 1
-            frame = frame.with_columns(table.indices(frame[name]))
-            fresh = table.texts().slice(first - 1)
+            name, first = plan.name, len(stored[plan.name]) + 1
+            numbers, fresh = _bag_numbers(frame[name], known[name], first)
+            frame = frame.with_columns(numbers)
             values = bag_values(plan, fresh, first_bag=first)
-            lists = encoded_bags(vocabularies[name], values, first_bag=first, bags=len(fresh))
-            new_bags[name] = pl.concat([new_bags[name], lists])
+            new_bags[name] = encoded_bags(vocabularies[name], values, first_bag=first, bags=len(fresh))
         labelled = frame["__label"].null_count() == 0
-        rejects = tuple(data.rejects)
-        data.rejects.clear()
-        yield EncodedFile(encoder.encode(frame, labelled=labelled), dict(new_bags), rejects)
+        rejects = tuple(data.rejects[: (found := len(data.rejects))])
+        del data.rejects[:found]  # more may have come since
+        yield EncodedFile(encoder.encode(frame, labelled=labelled), new_bags, rejects)
     if data.rejects:
         yield EncodedFile(pl.DataFrame(), {}, tuple(data.rejects))
 
 
-def _stored_texts(folder: Path, name: str) -> pl.Series | None:
+def _stored_texts(folder: Path, name: str) -> pl.Series:
     path = folder / "bags" / f"{file_stem(name)}.texts.parquet"
-    return pl.read_parquet(path)["text"] if path.exists() else None
+    return pl.read_parquet(path)["text"] if path.exists() else pl.Series("text", [], dtype=pl.String)
+
+
+def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Series, pl.Series]:
+    """The bag of each row, null being bag 0, and the texts of bags `first`, …, which are not stored."""
+    texts = texts.cast(pl.String)
+    distinct = texts.drop_nulls().unique(maintain_order=True)
+    numbers = stored.places(distinct) + 1
+    new = np.flatnonzero(numbers == 0)
+    numbers[new] = np.arange(first, first + len(new))
+    # the last one is what place −1, of a null, finds
+    found = np.append(numbers, np.int32(0))[Lookup(distinct).places(texts)]
+    return pl.Series(texts.name, found), distinct.gather(new)

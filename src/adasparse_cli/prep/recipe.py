@@ -71,7 +71,8 @@ class FieldPlan:
 
     Args:
         parse: for a multi-valued field, turns a series of distinct raw strings into a series of
-            lists of values (called once per distinct string); None for the other kinds.
+            lists of values (called once per distinct string, perhaps
+            from several threads); None for the other kinds.
 
     A frame's column for the field holds: integers or strings for `categorical`, floats for `numeric`,
     raw strings for `multi_valued` (or a Categorical of them, see `distinct`). Null is "missing", which is a value of its own everywhere.

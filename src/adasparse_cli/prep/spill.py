@@ -6,6 +6,7 @@ What follows reads single columns of these files, so memory does not grow with t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +35,13 @@ FRAMES_AT_ONCE = 16
 
 
 class BagTable:
-    """The distinct raw strings of a multi-valued field, numbered in order of first appearance; 0 is the empty bag.
+    """The distinct raw strings of a multi-valued field, numbered in order of first appearance; 0 is the empty bag."""
 
-    Args:
-        stored: distinct strings that have the first numbers.
-    """
-
-    def __init__(self, stored: pl.Series | None = None) -> None:
-        self._texts = [] if stored is None else [stored]
+    def __init__(self) -> None:
+        self._texts: list[pl.Series] = []
         self._type: pl.DataType | None = None
-        self._remembered = Remembered(self._numbers)
+        # no bound method: a circle would keep all texts until the collector comes by
+        self._remembered = Remembered(partial(_numbered, self._texts))
 
     def __len__(self) -> int:
         return sum(map(len, self._texts))
@@ -53,19 +51,18 @@ class BagTable:
         if self._type is None:
             # a recipe may number texts itself
             self._type = texts.dtype if isinstance(texts.dtype, pl.Categorical) else numbered_type()
-            stored, self._texts = self._texts, []
-            for known in stored:
-                self._remembered(known.cast(self._type))
         return self._remembered(texts.cast(self._type)).fill_null(0)
-
-    def _numbers(self, texts: pl.Series) -> pl.Series:
-        first = len(self) + 1
-        self._texts.append(texts)
-        return pl.int_range(first, first + len(texts), dtype=pl.Int32, eager=True)
 
     def texts(self) -> pl.Series:
         """The strings of bags 1, 2, …"""
         return pl.concat(self._texts).alias("text") if self._texts else pl.Series("text", [], dtype=pl.String)
+
+
+def _numbered(known: list[pl.Series], texts: pl.Series) -> pl.Series:
+    """Numbers for new texts, which from now on are known."""
+    first = sum(map(len, known)) + 1
+    known.append(texts)
+    return pl.int_range(first, first + len(texts), dtype=pl.Int32, eager=True)
 
 
 @dataclass
