@@ -113,7 +113,7 @@ class _Gate(torch.autograd.Function):
                 of_threshold = -of_step.sum()
         # d v_out/d(α v) = v_out (1 − v_out/β)
         of_product = of_out.mul_(v_out)
-        of_product = torch.addcmul(of_product, of_product, v_out, value=-1.0 / scale)
+        of_product.addcmul_(of_product, v_out, value=-1.0 / scale)
         of_sharpness = (of_product * v).sum() if ctx.needs_input_grad[2] and v is not None else None
         of_v = of_product if mode is Mode.scaling else of_product.mul_(sharpness)
         return of_h, of_v, of_sharpness, of_threshold, None, None
