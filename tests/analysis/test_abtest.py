@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adasparse_cli.analysis import abtest
-from adasparse_cli.analysis.abtest import Change, Trial, over_seeds, trial
+from adasparse_cli.analysis.abtest import ENOUGH_AUCTIONS, Change, Trial, over_seeds, trial, uplift_over_seeds
 
 World = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # domains, true rates, scores of A and of B
 
@@ -271,6 +271,30 @@ def test_over_seeds_the_chance_of_domains_and_of_seeds_add_up() -> None:
     assert (found.high - found.low) / 2 == pytest.approx(reach * error, rel=0.02)
     assert min(variance for variance, _ in parts) > 0.1 * error**2  # both parts are seen
     assert math.isnan(over_seeds([figures(trials[0])["CTR"]]).p)
+
+
+def test_the_share_of_domains_that_gain_is_of_those_with_auctions_enough() -> None:
+    """Truth: the mean over seeds, leaving out a domain at a time, and the spread of shares over three pairs of runs."""
+    draw = np.random.default_rng(7)
+    domains, truth, a, _ = world(draw, [10] * 30 + [600] * 20)
+    trials = []
+    for least in (0.2, 0.5, 0.8):
+        other = np.clip(truth * np.exp(least * draw.normal(size=len(truth))), 1e-4, 0.99)
+        trials.append(held((domains, truth, a, other), auctions=10_000))
+    enough = np.flatnonzero(trials[0].auctions >= ENOUGH_AUCTIONS)
+    assert enough.tolist() == list(range(30, 50))
+    higher = np.array([[one.b.clicks[k] > one.a.clicks[k] for k in enough] for one in trials], dtype=float)
+    left_out = [np.delete(higher, k, axis=1).mean() for k in range(20)]
+    of_seeds = higher.mean(1)
+    parts = [(19 / 20 * np.sum((left_out - higher.mean()) ** 2), 19), (np.var(of_seeds, ddof=1) / 3, 2)]
+    error = sum(variance for variance, _ in parts) ** 0.5
+    reach = stats.t.ppf(0.975, error**4 / sum(variance**2 / own for variance, own in parts))
+    found = uplift_over_seeds(trials, above=0.9)
+    assert 0 < higher.mean() < 1
+    assert found.difference == pytest.approx(higher.mean() - 0.9)
+    assert (found.high - found.low) / 2 == pytest.approx(reach * error)
+    few = held((domains[:300], truth[:300], a[:300], a[:300]), auctions=50)
+    assert math.isnan(uplift_over_seeds([few, few], above=0.9).difference)
 
 
 def test_where_nobody_clicks_no_change_can_be_had() -> None:

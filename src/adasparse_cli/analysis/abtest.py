@@ -35,6 +35,7 @@ from adasparse_cli.analysis.statistics import LEVEL, Difference, Gaps, Moves, di
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 AT_ONCE = 100_000
+ENOUGH_AUCTIONS = 100
 # Of log b: with 5, one bid in twenty is above 3,700 times the median, and far more means that bids alone decide.
 MOST_SPREAD = 5.0
 
@@ -80,6 +81,11 @@ class Trial:
     changes: tuple[Change, ...]
     uplift_domains: float
     uplift_auctions: float
+
+    @property
+    def higher(self) -> NDArray[np.bool_]:
+        """Of each domain, whether its CTR is higher in B; more than rounding can make."""
+        return self.b.clicks > self.a.clicks * (1 + 1e-12)
 
 
 def trial(
@@ -140,16 +146,14 @@ def trial(
         _change("CPC", (a.cost, a.clicks), (b.cost, b.clicks), held),
         _change("RPM", (1000 * a.cost, held), (1000 * b.cost, held), held),
     )
-    higher = b.clicks > a.clicks * (1 + 1e-12)
-    nobody = held.sum() == 0
-    return Trial(
-        domains=taking,
-        auctions=number,
-        a=a,
-        b=b,
-        changes=changes,
-        uplift_domains=float("nan") if nobody else float(higher[number > 0].mean()),
-        uplift_auctions=float("nan") if nobody else float(np.average(higher, weights=held)),
+    nan = float("nan")
+    found = Trial(domains=taking, auctions=number, a=a, b=b, changes=changes, uplift_domains=nan, uplift_auctions=nan)
+    if not number.any():
+        return found
+    return replace(
+        found,
+        uplift_domains=float(found.higher[number > 0].mean()),
+        uplift_auctions=float(np.average(found.higher, weights=held)),
     )
 
 
@@ -216,3 +220,18 @@ def over_seeds(changes: Sequence[Change]) -> Difference:
     first = changes[0].of_domains
     mean = replace(first, moves=np.mean([change.of_domains.moves for change in changes], axis=0))
     return difference_of(Gaps(of_seeds=np.array([change.relative for change in changes]), of_rows=(mean,)))
+
+
+def uplift_over_seeds(trials: Sequence[Trial], *, above: float) -> Difference:
+    """UPR less `above`, of several pairs of runs in the same auctions, with the chance of domains and of seeds.
+
+    Domains of fewer than ENOUGH_AUCTIONS are left out: they are up or down by chance, which pulls the share to one half.
+    """
+    enough = trials[0].auctions >= ENOUGH_AUCTIONS
+    if not enough.any():
+        return difference_of(Gaps(of_seeds=np.full(len(trials), np.nan), of_rows=()))
+    higher = np.array([one.higher[enough] for one in trials], dtype=np.float64)
+    of_domain, number = higher.mean(0), int(enough.sum())
+    effects = (of_domain - of_domain.mean()) / number
+    moves = Moves.of(np.arange(number), effects, np.full(number, 1 / number))
+    return difference_of(Gaps(of_seeds=higher.mean(1) - above, of_rows=(moves,)))

@@ -94,6 +94,14 @@ class ReproduceJob:
     words: tuple[str, ...]
     folder: Path
 
+    @property
+    def note(self) -> str:
+        """What a reader must know: of the profile as it is, or of what was asked for in its place."""
+        seeds = len(self.main.seeds)
+        if self.words == self.profile.data and seeds == self.profile.seeds:
+            return self.profile.note
+        return f"Profile {self.name}, with {' '.join(self.words)} and {seeds} seed{'s' * (seeds != 1)}."
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceReport:
@@ -177,9 +185,7 @@ def run_reproduce(job: ReproduceJob, progress: Progress | None = None, *, worker
     page = write_findings(
         findings,
         title=f"The paper's claims, on {data['name']}",
-        lead=job.profile.note
-        if job.words == job.profile.data
-        else f"On the data that were named: {' '.join(job.words)}.",
+        lead=job.note,
         facts={
             "data": data["name"],
             "fingerprint": data["fingerprint"][:12],
@@ -216,7 +222,7 @@ def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
         name="claims",
         title="Claims and verdicts",
         question="What of the paper can be seen here?",
-        answers=(f"Of {len(claims)} claims: {answer}.", job.profile.note),
+        answers=(f"Of {len(claims)} claims: {answer}.", job.note),
         tables=[Table(name="claims", title="Verdicts", rows=rows)],
         notes=(
             "Holds: the difference is real after Holm's correction. Does not hold: the interval leaves no room for a difference "
