@@ -292,7 +292,8 @@ def test_the_share_of_domains_that_gain_is_of_those_with_auctions_enough() -> No
     found = uplift_over_seeds(trials, above=0.9)
     assert 0 < higher.mean() < 1
     assert found.difference == pytest.approx(higher.mean() - 0.9)
-    assert (found.high - found.low) / 2 == pytest.approx(reach * error)
+    assert found.low + 0.9 == pytest.approx(max(higher.mean() - reach * error, 0.0))
+    assert found.high + 0.9 == pytest.approx(min(higher.mean() + reach * error, 1.0))
     few = held((domains[:300], truth[:300], a[:300], a[:300]), auctions=50)
     assert math.isnan(uplift_over_seeds([few, few], above=0.9).difference)
 
