@@ -10,10 +10,10 @@ column groups the user metrics and is a categorical field like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import polars as pl
 
@@ -23,6 +23,7 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.hashing import row_hashes
 from adasparse_cli.prep.recipe import (
     DAY,
+    DOMAIN_FIELD,
     LABEL,
     LINE,
     PROPENSITY,
@@ -37,6 +38,7 @@ from adasparse_cli.prep.recipe import (
     Reject,
     nearest_names,
 )
+from adasparse_cli.schema import Field
 
 MOSTLY = 0.95
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -74,6 +76,11 @@ class Settings(DataSettings):
     list_separator: str
     missing: tuple[str, ...]
     identifier_share: Annotated[float, Between(0, 1)]
+
+    def as_prepared(self, fields: Sequence[Field]) -> Self:
+        """With the kind of every field as it was prepared."""
+        kinds = {field.name: field.kind for field in fields if not (self.domain_id and field.name == DOMAIN_FIELD)}
+        return replace(self, kinds=kinds)
 
 
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
@@ -126,7 +133,7 @@ def _require_columns(settings: Settings, table: Table) -> None:
         for name in names:
             if name not in table.columns and name not in derived:
                 raise DataError(
-                    f"{table.path}:1: {key} names {name}, which is no column",
+                    f"{table.path}:1: there is no column {name}, which {key} names",
                     hint=f"did you mean {nearest_names(name, table.columns)}?",
                 )
 

@@ -108,6 +108,11 @@ def main() -> None:
         # the reader of our output went away; there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(0)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        if debug:
+            raise
+        complain(str(error.strerror or error) + (f": {error.filename}" if error.filename else ""), "check the path")
+        _leave(3)
     except (MemoryError, OSError) as error:
         if debug:
             raise

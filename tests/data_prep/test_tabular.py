@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from adasparse_cli.config import compose
 from adasparse_cli.data_prep import tabular, tabular_formats
 from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.prep.inspect import inspect
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared import read_split
+from adasparse_cli.prep.prepared import encode_rows, read_domains, read_split
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
@@ -154,9 +155,9 @@ def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.domain=[plase]"], "plase, which is no column"),
-        (["data.timestamp=tz"], "tz, which is no column"),
-        (["data.roles={usr: ignored}"], "usr, which is no column"),
+        (["data.domain=[plase]"], "no column plase, which"),
+        (["data.timestamp=tz"], "no column tz, which"),
+        (["data.roles={usr: ignored}"], "no column usr, which"),
         (["data.label=yy"], "no file has the label's column yy"),
     ],
 )
@@ -256,3 +257,43 @@ def test_a_column_named_domain_stands_in_the_way_of_the_domains_own_field(tmp_pa
     rows = [{**row, "domain": "x" if row["y"] else "z"} for row in table()]
     with pytest.raises(UsageError, match="have already"):
         prepared(tmp_path / "data", written(tmp_path, "plain.csv", rows), "data.domain_id=true")
+
+
+def test_a_new_file_is_read_as_the_prepared_ones_were_whatever_it_would_look_like_by_itself(tmp_path: Path) -> None:
+    own = settings_of("data.split=random", "data.kinds={tags: multi_valued}")
+    manifest = prepare(own, plain(own), [written(tmp_path, "old.csv", table())], tmp_path / "data", Silent())
+
+    def encoded(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        (block,) = encode_rows(tmp_path / "data", manifest, own, [written(tmp_path, name, rows)])
+        return block.frame
+
+    rows = [row | {"price": 1.0} for row in table(8)]
+    expected = encoded("floats.csv", rows)
+    assert encoded("whole.csv", [row | {"price": 1} for row in rows]).equals(expected)
+    assert encoded("more.csv", [row | {"extra": k} for k, row in enumerate(rows)]).equals(expected)
+    unlabelled = [{key: value for key, value in row.items() if key != "y"} for row in rows]
+    assert encoded("unlabelled.csv", unlabelled).equals(expected.drop("__label"))
+    assert encoded("one.csv", [rows[0] | {"price": ""}]).drop("price").equals(expected.head(1).drop("price"))
+    for name in ("price", "place", "tags", "user"):
+        with pytest.raises(DataError, match=f"no column {name}|lacks the column {name}"):
+            encoded("less.csv", [{key: value for key, value in row.items() if key != name} for row in rows])
+
+
+@pytest.mark.parametrize("name", ["domain", "rows", "positives", "train_rows", "test_positives"])
+def test_the_domain_may_be_a_column_of_any_name(tmp_path: Path, name: str) -> None:
+    rows = [{name if key == "place" else key: value for key, value in row.items()} for row in table()]
+    own = settings_of("data.split=random", f"data.domain=[{name}]")
+    manifest = prepare(own, plain(own), [written(tmp_path, "old.csv", rows)], tmp_path / "data", Silent())
+    plainly = settings_of("data.split=random")
+    other = prepare(plainly, plain(plainly), [written(tmp_path, "other.csv", table())], tmp_path / "other", Silent())
+    assert (manifest.num_domains, manifest.num_all_domains) == (other.num_domains, other.num_all_domains) == (4, 4)
+    found = read_domains(tmp_path / "data")
+    assert sorted(found[found.columns[1]]) == ["p0", "p1", "p2", "p3"]
+    (block,) = encode_rows(tmp_path / "data", manifest, own, [written(tmp_path, "new.csv", rows)])
+    assert block.frame["__domain"].n_unique() == 4
+    assert inspect(own, [written(tmp_path, "again.csv", rows)], Silent()).rows == 60
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        settings_of("data.split=random", "data.valid_share=0.5", "data.test_share=0.5")

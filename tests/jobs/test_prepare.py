@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from adasparse_cli.config import choices_in, compose, data_words
-from adasparse_cli.jobs.prepare import plan_prep, words_for, words_to_prepare
+from adasparse_cli.errors import UsageError
+from adasparse_cli.jobs.prepare import PrepJob, plan_data, plan_prep, run_prep, words_for, words_to_prepare
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import to_yaml
 
@@ -52,6 +53,30 @@ def test_what_is_packaged_is_not_repeated() -> None:
         words_to_prepare(compose("prep", ["data=iaac"])["data"], ["/a b/x.zip"], "data")
         == "data=iaac 'raw=\"/a b/x.zip\"'"
     )
+
+
+def test_data_of_ones_own_files_are_not_replaced_by_the_way(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("y,d,e\n" + "".join(f"{k % 2},d{k % 3},e{k % 5}\n" for k in range(60)))
+    words = [
+        "data=tabular",
+        f"raw={table}",
+        "data.label=y",
+        "data.split=random",
+        "data.name=mine",
+        f"paths.data={tmp_path}",
+    ]
+
+    def asked(domain: str) -> PrepJob:
+        tree = compose("prep", [*words, f"data.domain=[{domain}]"])
+        return plan_data(tree, [f"data.domain=[{domain}]"])
+
+    first = run_prep(asked("d"))
+    assert first.fresh
+    assert not run_prep(asked("d")).fresh
+    with pytest.raises(UsageError, match=r"was prepared with data.domain=\[d\], and this asks for data.domain=\[e\]"):
+        run_prep(asked("e"))
+    assert run_prep(plan_prep([*words, "data.domain=[e]"])).fresh
 
 
 def test_settings_that_words_cannot_say_give_none() -> None:

@@ -48,4 +48,8 @@ def predict(
         ]
         show(worst, title=f"{len(report.rejects):,} rows could not be scored; the first:")
     say(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them of domains unseen in training")
+    if report.unseen:
+        unseen = sorted(report.unseen.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{name} in {share:.0%} of rows" for name, share in unseen)
+        say(f"values that training did not know, far more of them than in the test split: {shown}")
     say(f"predictions: {report.output}")

@@ -30,6 +30,7 @@ from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.train import trained_model
 from adasparse_cli.models.adasparse import AdaSparse
+from adasparse_cli.prep.encode import key_columns
 from adasparse_cli.prep.prepared import read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.training.activity import Activity, activity
@@ -90,7 +91,7 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
     found = activity(model, told, num_domains=number, batch_size=saved.job.loop.evaluation_batch_size)
     progress.advance(len(rows))
     domains = read_domains(saved.data_folder)
-    keys = list(saved.manifest.domain)
+    keys = key_columns(saved.manifest.domain)
     names = domains.select(
         pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator="/")
     ).to_series().to_list()  # fmt: skip
@@ -153,7 +154,7 @@ def similarities(saved: SavedRun, train: Rows, domains: pl.DataFrame, chosen: ND
 
 def key_fields(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> list[list[str]]:
     """Each key field's values in the chosen domains."""
-    return [domains[key].fill_null("missing").gather(chosen).to_list() for key in saved.manifest.domain]
+    return [domains[key].fill_null("missing").gather(chosen).to_list() for key in key_columns(saved.manifest.domain)]
 
 
 def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> Floats | None:

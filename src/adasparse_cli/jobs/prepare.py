@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,14 @@ class PrepJob:
         settings: of the recipe.
         raw: files to read; empty for a recipe that writes its own.
         folder: where the prepared data go.
+        may_replace: whether data that stand there with other settings are replaced. Runs and studies lean on prepared
+            data, so of a person's own files only `adasparse prep` replaces them; a synthetic log can be made again.
     """
 
     settings: DataSettings
     raw: tuple[Path, ...]
     folder: Path
+    may_replace: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,8 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
             if there
             else "adasparse prep data=tabular raw=FILE … prepares a table",
         )
-    return _job(values, raw, root)
+    job = _job(values, raw, root)
+    return replace(job, may_replace=not job.raw)
 
 
 def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
@@ -82,7 +86,7 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
 
     Raises:
         DataError: the raw files cannot be used.
-        UsageError: the data's folder holds other things, or one of the raw files.
+        UsageError: the data's folder holds other things, or one of the raw files, or data that may not be replaced.
         BusyError: another process prepares the same data.
     """
     progress, started = progress or Silent(), time.monotonic()
@@ -94,6 +98,8 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
             return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
         _require_sources(job)
         _require_place(job, ours=manifest is not None)
+        if manifest is not None and not job.may_replace:
+            _require_alike(job, manifest, values)
         if manifest is not None:
             progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
@@ -124,6 +130,16 @@ def _require_sources(job: PrepJob) -> None:
     missing = [str(path) for path in job.raw if not path.exists()]
     if missing:
         raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
+
+
+def _require_alike(job: PrepJob, manifest: Manifest, values: Mapping[str, Any]) -> None:
+    """Data are not replaced by the way."""
+    for key, value in values.items():
+        if value != (there := manifest.settings.get(key)):
+            raise UsageError(
+                f"{job.folder} was prepared with {word(f'data.{key}', there)}, and this asks for {word(f'data.{key}', value)}",
+                hint="add data.name=NAME to keep both; adasparse prep with the same words replaces it",
+            )
 
 
 def _require_place(job: PrepJob, *, ours: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import Split
+from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
@@ -26,6 +26,9 @@ from adasparse_cli.training.evaluate import Scores, metrics_of
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
 from adasparse_cli.typed import plain, typed
+
+# How much larger than in the test split a share of unknown values must be to be told.
+NOTABLE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +52,17 @@ class EvaluateReport:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictReport:
-    """What was scored: rows written, rows set aside, rows whose domain was not seen in training."""
+    """What was scored: rows written, rows set aside, rows whose domain was not seen in training.
+
+    Args:
+        unseen: per field the share (0–1) of rows with a value unknown from training, where it is NOTABLE more than in the test split.
+    """
 
     output: Path
     rows: int
     rejects: Sequence[Reject]
     unseen_domain_rows: int
+    unseen: Mapping[str, float]
 
 
 def open_run(folder: Path, *, data_root: Path) -> SavedRun:
@@ -127,9 +135,11 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     set aside and counted. The output is CSV, or Parquet where its name says so.
 
     Raises:
+        UsageError: the output can be no file of these.
         DataError: a file cannot be read, or holds no row.
     """
     progress = progress or Silent()
+    _require_output(output)
     verify(run.data_folder, run.manifest)
     set_threads(run.job.threads)
     device = chosen_device(run.job.device)
@@ -138,6 +148,8 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     stored = {name: read_bags(run.data_folder, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
+    singles = [field.name for field in run.manifest.fields if field.kind is not FieldKind.multi_valued]
+    unknown = dict.fromkeys(singles, 0)
     progress.start("scoring", None, "rows")
     for encoded in encode_rows(run.data_folder, run.manifest, run.job.data.settings, raw):
         rejects += encoded.rejects
@@ -149,17 +161,35 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
             {name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()}
         )
         scores = _scores(run, model, rows)
+        for name in singles:
+            unknown[name] += int((encoded.frame[name] == 0).sum())
         frames.append(prediction_frame(rows, scores))
         progress.advance(len(rows))
     if not frames:
-        raise DataError("no row could be read", hint="adasparse prep --inspect shows what is wrong with a file")
+        first = (
+            f"; the first: {rejects[0].source}:{rejects[0].line}: {rejects[0].column} {rejects[0].reason}"
+            if rejects
+            else ""
+        )
+        raise DataError(f"no row could be read{first}", hint="a new file must be written as the prepared ones were")
     table = pl.concat(frames)
     if output.suffix == ".parquet":
         write_atomically(output, lambda path: table.write_parquet(path))
     else:
         write_atomically(output, lambda path: table.write_csv(path))
     unseen = int((table["domain"] >= run.manifest.num_domains).sum())
-    return PredictReport(output=output, rows=table.height, rejects=tuple(rejects), unseen_domain_rows=unseen)
+    shares = {name: count / table.height for name, count in unknown.items()}
+    notable = {name: share for name, share in shares.items() if share > run.manifest.unseen.get(name, 0.0) + NOTABLE}
+    return PredictReport(
+        output=output, rows=table.height, rejects=tuple(rejects), unseen_domain_rows=unseen, unseen=notable
+    )
+
+
+def _require_output(output: Path) -> None:
+    if output.suffix not in (".csv", ".parquet") or output.is_dir():
+        raise UsageError(f"{output} is no name of a .csv or .parquet file", hint="such as --output scores.parquet")
+    if not output.parent.is_dir():
+        raise UsageError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
 
 
 def _scores(run: SavedRun, model: Model, rows: Rows) -> Scores:

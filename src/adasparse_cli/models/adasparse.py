@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Backbone, Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
 from adasparse_cli.layers.gate import gate, weight_factors
 from adasparse_cli.layers.pruner import Pruner
@@ -53,6 +54,10 @@ class PrunerSettings:
     inputs: tuple[PrunerInput, ...]
     rank: Annotated[int, Between(1)] | None
     input_layer: bool
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise UsageError("model.pruner.inputs is empty", hint="it is [hidden, domain], [hidden] or [domain]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,13 @@ class RegulariserSettings:
     interval: tuple[Annotated[float, Between(0, 1)], Annotated[float, Between(0, 1)]]
     start: Annotated[float, Between(0, exclusive=True)]
     end: Annotated[float, Between(0, exclusive=True)]
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if low > high:
+            raise UsageError(
+                f"model.regulariser.interval goes from {low:g} down to {high:g}", hint=f"write [{high:g},{low:g}]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

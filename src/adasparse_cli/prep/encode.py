@@ -15,11 +15,22 @@ from adasparse_cli.prep.spill import SPLIT, Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
 
 DOMAIN = "__domain"
+OTHER_COLUMNS = {
+    "domain",
+    "rows",
+    "positives",
+    *(f"{split}_{what}" for split in Split for what in ("rows", "positives")),
+}
+
+
+def key_columns(names: Sequence[str]) -> list[str]:
+    """What columns of `domains.parquet` the key fields have: their names, unless these are of other columns there."""
+    return [f"{name} (field)" if name in OTHER_COLUMNS else name for name in names]
 
 
 def key_text(names: Sequence[str]) -> list[pl.Expr]:
     """Key fields as text, as `domains.parquet` holds them."""
-    return [pl.col(name).cast(pl.String) for name in names]
+    return [pl.col(name).cast(pl.String).alias(key) for name, key in zip(names, key_columns(names), strict=True)]
 
 
 def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
@@ -27,12 +38,12 @@ def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
 
     Domains with training rows come first, ordered by (−training rows, key); others follow, by key.
     """
-    splits = [split.value for split in Split]
+    splits, keys = [split.value for split in Split], key_columns(domain)
     counts = spill.scan([*domain, SPLIT, LABEL]).group_by([*key_text(domain), SPLIT]).agg(
         pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives")
     )  # fmt: skip
     wide = (
-        counts.group_by(list(domain))
+        counts.group_by(keys)
         .agg(
             *(
                 pl.col("rows").filter(pl.col(SPLIT) == split).sum().cast(pl.Int64).alias(f"{split}_rows")
@@ -46,7 +57,7 @@ def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
         )
         .collect()
     )
-    ordered = wide.sort(["train_rows", *domain], descending=[True, *(False for _ in domain)], nulls_last=True)
+    ordered = wide.sort(["train_rows", *keys], descending=[True, *(False for _ in keys)], nulls_last=True)
     return ordered.with_row_index("domain").with_columns(pl.col("domain").cast(pl.Int32))
 
 
@@ -92,8 +103,8 @@ class Encoder:
             for plan in self.plans
         ]
         keys = frame.select(key_text(self.domain)).join(
-            self.domains.select(*self.domain, "domain"),
-            on=list(self.domain),
+            self.domains.select(*key_columns(self.domain), "domain"),
+            on=key_columns(self.domain),
             how="left",
             nulls_equal=True,
             maintain_order="left",

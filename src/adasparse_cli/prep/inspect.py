@@ -29,6 +29,7 @@ from adasparse_cli.prep.vocabulary import build_vocabulary
 
 LABELLED = (Split.train, Split.valid, Split.test)
 # A field whose values alone rank held-out rows this well is likely to be made from the label.
+VALUE = "__value"
 LEAK_AUC = 0.95
 LEAK_POSITIVES = 20
 FEW_ROWS = 100
@@ -132,10 +133,11 @@ def _days(spill: Spill) -> list[dict[str, Any]]:
 
 def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, Any]:
     """Cardinality, missing values, what the test split brings that training lacks, and how far the field alone goes."""
-    values = spill.scan([plan.name, SPLIT, LABEL])
-    missing = pl.col(plan.name).is_null() if plan.kind is not FieldKind.multi_valued else pl.col(plan.name) == 0
+    # a field may be named like a column of these tables
+    values = spill.scan([plan.name, SPLIT, LABEL]).rename({plan.name: VALUE})
+    missing = pl.col(VALUE).is_null() if plan.kind is not FieldKind.multi_valued else pl.col(VALUE) == 0
     seen = values.select(
-        pl.col(plan.name).n_unique().alias("distinct"),
+        pl.col(VALUE).n_unique().alias("distinct"),
         missing.mean().alias("missing"),
         pl.len().alias("rows"),
     ).collect()
@@ -143,17 +145,17 @@ def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, A
         # judged by its buckets, as a model would see it
         vocabulary = build_vocabulary(spill, plan, min_count=1, buckets=settings.numeric_buckets)
         table = values.collect()
-        values = table.with_columns(vocabulary.ids(table[plan.name]).alias(plan.name)).lazy()
-    counts = values.group_by([plan.name, SPLIT]).agg(
+        values = table.with_columns(vocabulary.ids(table[VALUE]).alias(VALUE)).lazy()
+    counts = values.group_by([VALUE, SPLIT]).agg(
         pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives")
     )
     table = counts.collect()
     train = table.filter(pl.col(SPLIT) == Split.train.value)
     test = table.filter(pl.col(SPLIT) == Split.test.value)
-    joined = test.join(train, on=plan.name, how="left", nulls_equal=True, suffix="_train")
+    joined = test.join(train, on=VALUE, how="left", nulls_equal=True, suffix="_train")
     total = int(test["rows"].sum())
     unseen = int(joined.filter(pl.col("rows_train").is_null())["rows"].sum()) / total if total else None
-    top = table.group_by(plan.name).agg(pl.col("rows").sum()).sort("rows")["rows"].tail(1)
+    top = table.group_by(VALUE).agg(pl.col("rows").sum()).sort("rows")["rows"].tail(1)
     return {
         "field": plan.name,
         "kind": plan.kind.value,

@@ -228,13 +228,13 @@ def _unseen_in_test(work: Path, fields: Sequence[Field]) -> dict[str, float]:
             lists = pl.read_parquet(work / "bags" / f"{file_stem(field.name)}.parquet")["ids"]
             sizes = pl.DataFrame(
                 {
-                    field.name: pl.int_range(0, len(lists), dtype=pl.Int32, eager=True),
+                    "bag": pl.int_range(0, len(lists), dtype=pl.Int32, eager=True),
                     "values": lists.list.len().cast(pl.Int64),
                     "zeros": lists.list.eval(pl.element() == 0).list.sum().fill_null(0).cast(pl.Int64),
                 }
             )
-            uses = test.group_by(field.name).agg(pl.len().cast(pl.Int64).alias("uses")).collect()
-            found = uses.join(sizes, on=field.name)
+            uses = test.group_by(pl.col(field.name).alias("bag")).agg(pl.len().cast(pl.Int64).alias("uses")).collect()
+            found = uses.join(sizes, on="bag")
             values = int((found["uses"] * found["values"]).sum())
             shares[field.name] = int((found["uses"] * found["zeros"]).sum()) / values if values else 0.0
         else:

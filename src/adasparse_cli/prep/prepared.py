@@ -11,12 +11,11 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
-from adasparse_cli.errors import IntegrityError
+from adasparse_cli.errors import DataError, IntegrityError
 from adasparse_cli.files import file_stem, read_json, sha256_of
 from adasparse_cli.prep.encode import Encoder
 from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.recipe import DataSettings, Reject, recipe_named, with_domain_id
-from adasparse_cli.prep.spill import field_columns
+from adasparse_cli.prep.recipe import DataSettings, Reject, nearest_names, recipe_named, with_domain_id
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.schema import FORMAT_VERSION, Manifest
 
@@ -123,11 +122,21 @@ def read_domains(folder: Path) -> pl.DataFrame:
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
     """Encode new files block by block with the vocabularies of prepared data.
 
-    A block's new bags are numbered from the stored ones on, anew in each block.
+    A block's new bags are numbered from the stored ones on, anew in each block. Columns that are no fields are left out.
+
+    Raises:
+        DataError: a file lacks a field.
     """
     recipe = recipe_named(manifest.recipe)
-    data = with_domain_id(recipe.read(settings, list(raw)), settings)
-    plans = field_columns(data.plans)
+    data = with_domain_id(recipe.read(settings.as_prepared(manifest.fields), list(raw)), settings)
+    named = {plan.name: plan for plan in data.plans}
+    lacking = [field.name for field in manifest.fields if field.name not in named]
+    if lacking:
+        raise DataError(
+            f"{raw[0]}: lacks the column {lacking[0]}, which {manifest.name} was prepared with",
+            hint=f"did you mean {nearest_names(lacking[0], list(named))}?",
+        )
+    plans = tuple(named[field.name] for field in manifest.fields)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {
         name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{file_stem(name)}.parquet"), kind)

@@ -18,12 +18,13 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, Self
 
 import polars as pl
 
 from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, PlainName, SplitRule
 from adasparse_cli.errors import UsageError
+from adasparse_cli.schema import Field
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
@@ -63,6 +64,17 @@ class DataSettings:
     numeric_buckets: Annotated[int, Between(2)]
     duplicates: DuplicateRule
     max_rejected: Annotated[float, Between(0, 1)]
+
+    def __post_init__(self) -> None:
+        if self.split is SplitRule.random and self.valid_share + self.test_share >= 1:
+            raise UsageError(
+                f"data.valid_share {self.valid_share:g} and data.test_share {self.test_share:g} leave nothing to train on",
+                hint="together they must be below 1",
+            )
+
+    def as_prepared(self, fields: Sequence[Field]) -> Self:
+        """The settings to read a new file with, once the fields are known: nothing is inferred anew."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from adasparse_cli.errors import IntegrityError
+from adasparse_cli.errors import IntegrityError, ResourceError
 from adasparse_cli.files import read_json, sha256_of, write_atomically, write_json
 
 FORMAT_VERSION = 1
@@ -25,11 +25,18 @@ INDEX = "checkpoint.json"
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, step: int) -> None:
-    """Write a checkpoint; the one that stood there stays valid until the new one is."""
+    """Write a checkpoint; the one that stood there stays valid until the new one is.
+
+    Raises:
+        ResourceError: the disk takes no more.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(on_cpu, temporary))
+    try:
+        write_atomically(path, lambda temporary: save_file(on_cpu, temporary))
+    except SafetensorError as error:  # what the system says of the disk, in other words
+        raise ResourceError(f"{path} could not be written: {error}", hint="free some room on the disk") from None
     index = {"format_version": FORMAT_VERSION, "tensors": path.name, "sha256": sha256_of(path), "state": dict(state)}
     write_json(folder / INDEX, {**index, "index_sha256": _digest(index)})
     for other in folder.glob("*.safetensors"):
