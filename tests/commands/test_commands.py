@@ -93,6 +93,14 @@ def test_predict_scores_a_raw_file_as_the_run_scored_the_same_rows(home: Path) -
     both = own.join(scores, on="line", suffix="_new")
     assert both.height == own.height
     assert (both["probability"] - both["probability_new"]).abs().max() < 1e-6  # type: ignore[operator]
+    assert both["source_new"].unique().to_list() == ["twin_train.txt"]
+    domains = pl.read_parquet(home / "data/twin/domains.parquet")
+    named = domains.select("domain", name=pl.concat_str(pl.nth(1, 2, 3).fill_null("missing"), separator="/"))
+    assert both.join(named, on="domain").select((pl.col("name") == pl.col("domain_new")).all()).item()
+    for output in ("scores.txt", "nowhere/scores.csv", "."):
+        assert adasparse(
+            home, "predict", "adasparse-fusion", "data/twin/raw/twin_train.txt", "-o", output, code=2
+        ).stderr
 
 
 def test_predict_takes_files_without_labels_and_values_never_seen(home: Path) -> None:

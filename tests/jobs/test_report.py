@@ -16,6 +16,7 @@ from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, IntegrityError, ResourceError, UsageError
 from adasparse_cli.findings import Figure, Finding
 from adasparse_cli.jobs import report
+from adasparse_cli.jobs.behaviour import _evened
 from adasparse_cli.jobs.comparison import Arm, compare_arms
 from adasparse_cli.jobs.differences import forest, said_of, verdict
 from adasparse_cli.jobs.figures import LONGEST_LABEL, hover, label, places
@@ -271,3 +272,11 @@ def test_raw_files_that_nobody_knows_any_more_are_asked_for(tmp_path: Path) -> N
         "raw=FILE",
     ]
     assert "`FILE` stands for the raw files" in second
+
+
+def test_a_short_stretch_of_the_loss_is_joined_to_the_one_before() -> None:
+    assert _evened([10, 20, 30, 31, 41, 51], [1.0, 2.0, 3.0, 14.0, 4.0, 5.0]) == (
+        [10, 20, 31, 41, 51],
+        [1.0, 2.0, 4.0, 4.0, 5.0],
+    )
+    assert _evened([], []) == ([], [])

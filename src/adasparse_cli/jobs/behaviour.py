@@ -31,6 +31,8 @@ def curves_finding(comparison: Comparison) -> Finding | None:
         runs = [list(_lines(folder / "metrics.jsonl")) for folder in arm.folders.values()]
         for kind, name, traces in (("train", "loss", losses), ("valid", "auc", aucs)):
             steps, values = _mean_over_seeds(runs, kind, name)
+            if kind == "train":
+                steps, values = _evened(steps, values)
             if steps:
                 traces.append(series(k, arm.name, steps, values))
     figures = [
@@ -80,6 +82,22 @@ def _mean_over_seeds(
         return [], []
     steps = [step for step in found[0] if all(own.get(step) is not None for own in found)]
     return steps, [float(np.mean([own[step] for own in found])) for step in steps]
+
+
+def _evened(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
+    """Means over the steps since the last point, with short stretches joined to the one before.
+
+    A line is logged before each validation too; the mean of the few steps up to it scatters by chance.
+    """
+    found: list[tuple[int, float, int]] = []  # step, mean, number of steps
+    gaps = np.diff([0, *steps])
+    for step, value, gap in zip(steps, values, gaps, strict=True):
+        if found and gap < np.median(gaps) / 2:
+            _, before, number = found.pop()
+            found.append((step, (before * number + value * gap) / (number + gap), number + gap))
+        else:
+            found.append((step, value, gap))
+    return [step for step, _, _ in found], [float(value) for _, value, _ in found]
 
 
 def calibration_finding(comparison: Comparison) -> Finding | None:

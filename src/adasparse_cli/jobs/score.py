@@ -18,7 +18,8 @@ from adasparse_cli.jobs.run_folder import CONFIG, read_config
 from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import Model
-from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_split, verify
+from adasparse_cli.prep.encode import key_columns
+from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_domains, read_split, verify
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
@@ -173,16 +174,26 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         )
         raise DataError(f"no row could be read{first}", hint="a new file must be written as the prepared ones were")
     table = pl.concat(frames)
+    unseen = int((table["domain"] >= run.manifest.num_domains).sum())
+    table = _told(table, run, raw)
     if output.suffix == ".parquet":
         write_atomically(output, lambda path: table.write_parquet(path))
     else:
         write_atomically(output, lambda path: table.write_csv(path))
-    unseen = int((table["domain"] >= run.manifest.num_domains).sum())
     shares = {name: count / table.height for name, count in unknown.items()}
     notable = {name: share for name, share in shares.items() if share > run.manifest.unseen.get(name, 0.0) + NOTABLE}
     return PredictReport(
         output=output, rows=table.height, rejects=tuple(rejects), unseen_domain_rows=unseen, unseen=notable
     )
+
+
+def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
+    """Predictions with files and domains by name; a domain that nobody has seen has none."""
+    keys = [pl.col(key).fill_null("missing") for key in key_columns(run.manifest.domain)]
+    names = read_domains(run.data_folder).select(pl.concat_str(keys, separator="/")).to_series()
+    files = pl.Series([path.name for path in raw])
+    known = table["domain"].set(table["domain"] >= len(names), None)
+    return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))
 
 
 def _require_output(output: Path) -> None:

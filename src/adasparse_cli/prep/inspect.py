@@ -211,7 +211,10 @@ def _about_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings)
     if not rejects:
         return []
     share = len(rejects) / (good + len(rejects))
-    reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for r in rejects).most_common(3))
+    counts = Counter(reject.reason for reject in rejects).most_common()
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in counts[:3])
+    if others := sum(count for _, count in counts[3:]):
+        reasons += f", {others} for other reasons"
     grave = "error" if share > settings.max_rejected else "note"
     return [
         Finding(grave, f"{len(rejects)} rows ({share:.3%}) would be rejected: {reasons}", "correct them at the source, or raise data.max_rejected")

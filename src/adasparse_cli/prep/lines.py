@@ -177,6 +177,8 @@ class TextFile:
         line = head.partition(b"\n")[0].removesuffix(b"\r")
         if not line.strip():
             raise DataError(f"{self.path}:1: there is no header line", hint="the first line must name the columns")
+        if b"\0" in line or not _is_utf8(line):
+            raise DataError(f"{self.path}:1: this is no text in UTF-8", hint="write the table as UTF-8, or as Parquet")
         return line
 
     def _read(self, file: IO[bytes], size: int, line: int) -> bytes:
