@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, compare
 from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole
+from adasparse_cli.config import data_words
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, shortened
 from adasparse_cli.findings import Figure, Finding, Interval, Table
@@ -128,21 +129,23 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
 
 def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds: int, *, told: bool) -> list[TrainJob]:
     """Jobs on data of another definition; without being told, the pruners see the layer alone."""
-    own = [f"data.domain=[{','.join(fields)}]", f"data.name={_name(manifest, fields)}", "data.domain_aware=[]"]
+    name = _name(manifest, fields)
+    own = [f"data.domain=[{','.join(fields)}]", f"data.name={name}", "data.domain_aware=[]"]
     sources = [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     raw = [f"raw=[{','.join(_quoted(path) for path in sources)}]"] if sources else []
-    kept = [
-        word for word in words if word.partition("=")[0] not in ("data.domain", "data.name", "data.domain_aware", "raw")
-    ]
+    # the settings that the data were prepared with, whoever typed them; as typed now, where words cannot say them
+    same = data_words(manifest.settings) or [word for word in words if _of_data(word)]
+    kept = [*(word for word in words if not _of_data(word)), *same]
+    again = {word.partition("=")[0] for word in [*own, *raw]}
     untold = [] if told else ["model.pruner.inputs=[hidden]"]
-    # the settings that the data were prepared with, whoever typed them
-    same = [
-        f"data.{key}={value}"
-        for key, value in manifest.settings.items()
-        if key in ("domain_id", "split", "split_seed", "min_count", "rows", "heterogeneity", "seed")
-        and not any(word.startswith(f"data.{key}=") for word in kept)
-    ]
-    return plan_seeds([*kept, *same, *own, *raw, *untold], seeds)
+    jobs = plan_seeds([*(word for word in kept if word.partition("=")[0] not in again), *own, *raw, *untold], seeds)
+    # the data of other rungs are the ladder's own
+    return [replace(job, data=replace(job.data, may_replace=name != manifest.name)) for job in jobs]
+
+
+def _of_data(word: str) -> bool:
+    key = word.partition("=")[0]
+    return key in ("data", "raw") or key.startswith("data.")
 
 
 def _name(manifest: Manifest, fields: Sequence[str]) -> str:

@@ -1,0 +1,23 @@
+"""A ladder's rungs have the data's own settings, but for the domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adasparse_cli.jobs.ladder import plan_ladder
+from adasparse_cli.jobs.prepare import plan_prep, run_prep
+from adasparse_cli.typed import plain
+
+
+def test_rungs_keep_what_the_data_were_prepared_with_though_only_their_name_is_typed(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("y,site,tags\n" + "".join(f"{k % 2},s{k % 3},a|b{k % 5}\n" for k in range(90)))
+    named = ["data=tabular", "data.name=mine", f"paths.data={tmp_path}"]
+    own = [f"raw={table}", "data.label=y", "data.domain=[site]", "data.split=random", "data.kinds={tags: multi_valued}"]
+    settings = run_prep(plan_prep([*named, *own])).manifest.settings
+    job = plan_ladder([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site"], seeds=1)
+    assert [rung.name for rung in job.rungs] == ["one domain", "site"]
+    for rung in job.rungs:
+        (one,) = rung.jobs
+        assert (one.data.settings.name, one.data.raw, one.data.may_replace) == ("mine", (table,), False)
+        assert plain(one.data.settings) == settings
