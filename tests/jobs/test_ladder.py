@@ -11,13 +11,14 @@ from adasparse_cli.typed import plain
 
 def test_rungs_keep_what_the_data_were_prepared_with_though_only_their_name_is_typed(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
-    table.write_text("y,site,tags\n" + "".join(f"{k % 2},s{k % 3},a|b{k % 5}\n" for k in range(90)))
+    table.write_text("y,site,dev,tags\n" + "".join(f"{k % 2},s{k % 3},d{k % 4},a|b{k % 5}\n" for k in range(90)))
     named = ["data=tabular", "data.name=mine", f"paths.data={tmp_path}"]
     own = [f"raw={table}", "data.label=y", "data.domain=[site]", "data.split=random", "data.kinds={tags: multi_valued}"]
     settings = run_prep(plan_prep([*named, *own])).manifest.settings
-    job = plan_ladder([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site"], seeds=1)
-    assert [rung.name for rung in job.rungs] == ["one domain", "site"]
-    for rung in job.rungs:
+    job = plan_ladder([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site", "dev"], seeds=1)
+    assert [rung.name for rung in job.rungs] == ["one domain", "site", "site × dev"]
+    finest = {"name": "mine-by-site-dev", "domain": ["site", "dev"]}
+    for rung, other in zip(job.rungs, ({}, {}, finest), strict=True):
         (one,) = rung.jobs
-        assert (one.data.settings.name, one.data.raw, one.data.may_replace) == ("mine", (table,), False)
-        assert plain(one.data.settings) == settings
+        assert plain(one.data.settings) == settings | other
+        assert (one.data.raw, one.data.may_replace) == ((table,), bool(other))
