@@ -93,7 +93,12 @@ def _unquoted(data: bytes, lines: list[int], file: TextFile, columns: list[str],
         try:
             row = next(csv.reader([text], delimiter=separator, strict=True))
         except csv.Error:
-            file.reject(line, "", text, "has a quote that does not close on its line, or closes too early")
+            file.reject(
+                line,
+                "",
+                text,
+                "has a quote that does not close on its line (line breaks in quotes are not read), or closes too early",
+            )
             continue
         if len(row) == len(columns):
             rows.append(row)

@@ -297,3 +297,10 @@ def test_the_domain_may_be_a_column_of_any_name(tmp_path: Path, name: str) -> No
 def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
     with pytest.raises(UsageError, match="leave nothing to train on"):
         settings_of("data.split=random", "data.valid_share=0.5", "data.test_share=0.5")
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\x00", "y,place\n1,a\n".encode("utf-16")])
+def test_what_is_no_text_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match="no text in UTF-8"):
+        tabular.read(settings_of(), [tmp_path / "t.csv"])

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Mode, Normalisation, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.pruner import Pruner
 from adasparse_cli.models.adasparse import (
     AdaSparse,
@@ -277,3 +278,10 @@ def test_the_input_layer_may_be_left_whole() -> None:
     model = built(pruner=PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=False))
     assert model.gated_layers == ("hidden 1", "hidden 2")
     assert model(batch()).pruned.shape[1] == 2
+
+
+def test_settings_without_sense_are_refused() -> None:
+    with pytest.raises(UsageError, match="from 0.5 down to 0.2"):
+        RegulariserSettings(enabled=True, interval=(0.5, 0.2), start=0.01, end=100.0)
+    with pytest.raises(UsageError, match="inputs is empty"):
+        PrunerSettings(inputs=(), rank=None, input_layer=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from adasparse_cli.errors import IntegrityError
+from adasparse_cli.errors import IntegrityError, ResourceError
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 
 
@@ -62,3 +63,17 @@ def _same_json(one: bytes, other: bytes) -> bool:
         return bool(json.loads(one) == json.loads(other))
     except ValueError:
         return False
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, {"a": torch.ones(2)}, {"step": 1}, step=1)
+
+    def full(*_: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("adasparse_cli.training.checkpoint.save_file", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        save_checkpoint(tmp_path, {"a": torch.zeros(2)}, {"step": 2}, step=2)
+    assert load_checkpoint(tmp_path)[1] == {"step": 1}
