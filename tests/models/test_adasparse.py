@@ -281,7 +281,7 @@ def test_the_input_layer_may_be_left_whole() -> None:
 
 
 def test_settings_without_sense_are_refused() -> None:
-    with pytest.raises(UsageError, match="from 0.5 down to 0.2"):
+    with pytest.raises(UsageError, match=r"from 0\.5 down to 0\.2"):
         RegulariserSettings(enabled=True, interval=(0.5, 0.2), start=0.01, end=100.0)
     with pytest.raises(UsageError, match="inputs is empty"):
         PrunerSettings(inputs=(), rank=None, input_layer=True)
