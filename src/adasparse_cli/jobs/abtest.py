@@ -17,8 +17,7 @@ from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.run_folder import read_predictions
 from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.wording import known, of
-from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import read_domains, read_split
+from adasparse_cli.prep.prepared import domain_names, read_domains, read_split
 from adasparse_cli.prep.recipe import PROPENSITY, Progress, Silent
 
 KEY = ["source", "line"]
@@ -147,13 +146,10 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
     answers.append(
         f"CTR is higher in B in {found.uplift_domains:.1%} of domains (UPR), {found.uplift_auctions:.1%} weighted by auctions."
     )
-    keys = key_columns(job.a.manifest.domain)
-    domains = read_domains(job.a.data_folder).select(
-        pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator="/").alias("name"), "train_rows"
-    )
+    domains = read_domains(job.a.data_folder)
     of_a = found.a.clicks[held] / found.auctions[held]
     of_b = found.b.clicks[held] / found.auctions[held]
-    names = domains["name"].gather(found.domains[held]).to_list()
+    names = domain_names(domains, job.a.manifest.domain).gather(found.domains[held]).to_list()
     by_domain = [
         {
             "domain": name,

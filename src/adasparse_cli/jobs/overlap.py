@@ -31,7 +31,7 @@ from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.train import trained_model
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import read_domains, verify
+from adasparse_cli.prep.prepared import domain_names, read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.training.activity import Activity, activity
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
@@ -91,10 +91,7 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
     found = activity(model, told, num_domains=number, batch_size=saved.job.loop.evaluation_batch_size)
     progress.advance(len(rows))
     domains = read_domains(saved.data_folder)
-    keys = key_columns(saved.manifest.domain)
-    names = domains.select(
-        pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator="/")
-    ).to_series().to_list()  # fmt: skip
+    names = domain_names(domains, saved.manifest.domain).to_list()
     # a domain new to this split has no training rows to be alike by
     chosen = np.flatnonzero((found.rows >= job.minimum_rows) & (domains["train_rows"].to_numpy() > 0))
     if len(chosen) < 3:

@@ -18,8 +18,15 @@ from adasparse_cli.jobs.run_folder import CONFIG, read_config
 from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import Model
-from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_domains, read_split, verify
+from adasparse_cli.prep.prepared import (
+    domain_names,
+    encode_rows,
+    open_prepared,
+    read_bags,
+    read_domains,
+    read_split,
+    verify,
+)
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
@@ -189,8 +196,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
 
 def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
     """Predictions with files and domains by name; a domain that nobody has seen has none."""
-    keys = [pl.col(key).fill_null("missing") for key in key_columns(run.manifest.domain)]
-    names = read_domains(run.data_folder).select(pl.concat_str(keys, separator="/")).to_series()
+    names = domain_names(read_domains(run.data_folder), run.manifest.domain)
     files = pl.Series([path.name for path in raw])
     known = table["domain"].set(table["domain"] >= len(names), None)
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))

@@ -1,7 +1,7 @@
 """A study: many runs as one object, resumable, compared with the right statistics.
 
-What it needs and finds done (by itself or by `train`) is taken as it
-stands, what was interrupted goes on, what is missing is trained; nothing is trained twice.
+What it needs and finds done (by itself or by `train`) is taken as it stands, what was interrupted goes on, what is
+missing is trained; nothing is trained twice.
 
 study.json    what is compared, and where its runs lie; written when the study starts and when it ends
 table.json    the table of `Comparison.table`

@@ -13,7 +13,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError
 from adasparse_cli.files import file_stem, read_json, sha256_of
-from adasparse_cli.prep.encode import Encoder
+from adasparse_cli.prep.encode import Encoder, key_columns
 from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import DataSettings, Reject, nearest_names, recipe_named, with_domain_id
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
@@ -117,6 +117,12 @@ def read_bags(folder: Path, name: str) -> pl.Series:
 def read_domains(folder: Path) -> pl.DataFrame:
     """All domains with their keys and counts."""
     return pl.read_parquet(folder / "domains.parquet")
+
+
+def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
+    """What each domain is called: its key's values in one text, as `read_domains` orders them."""
+    values = [pl.col(key).fill_null("missing") for key in key_columns(domain)]
+    return domains.select(pl.concat_str(values, separator="/").alias("name")).to_series()
 
 
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
