@@ -145,11 +145,11 @@ class FieldEmbedding(nn.Module):
         of_rows, of_conditions = self._singles(field_ids, condition_fields)
         width, singles, multis = self.width, self.agnostic_singles, self.agnostic_multis
         if len(self.multi_columns) == 0:
-            agnostic, aware = of_rows[:, : self.agnostic_width], of_rows[:, self.agnostic_width :]
+            agnostic, aware = _cut(of_rows, self.agnostic_width, dim=1)
             return EmbeddedRows(agnostic, aware, of_conditions, condition_of_row)
         bags_of_rows, bags_of_conditions = self._multis(field_ids, condition_fields)
-        agnostic = torch.cat([of_rows[:, : singles * width], bags_of_rows[:, : multis * width]], dim=1)
-        aware = torch.cat([of_rows[:, singles * width :], bags_of_rows[:, multis * width :]], dim=1)
+        parts = zip(_cut(of_rows, singles * width, dim=1), _cut(bags_of_rows, multis * width, dim=1), strict=True)
+        agnostic, aware = (torch.cat(part, dim=1) for part in parts)
         return EmbeddedRows(agnostic, aware, torch.cat([of_conditions, bags_of_conditions], dim=1), condition_of_row)
 
     def _singles(self, field_ids: Tensor, condition_fields: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,8 +160,8 @@ class FieldEmbedding(nn.Module):
         of_conditions = condition_fields.index_select(1, own)
         ids = torch.cat([(of_rows + offsets).flatten(), (of_conditions + offsets[first:]).flatten()])
         found = functional.embedding(ids, self.weight, sparse=True)
-        split = of_rows.numel()
-        return found[:split].view(len(of_rows), -1), found[split:].view(len(of_conditions), -1)
+        own_rows, own_conditions = _cut(found, of_rows.numel(), dim=0)
+        return own_rows.view(len(of_rows), -1), own_conditions.view(len(of_conditions), -1)
 
     def _multis(self, field_ids: Tensor, condition_fields: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled multi-valued fields of rows and of conditions, in one look-up."""
@@ -177,5 +177,11 @@ class FieldEmbedding(nn.Module):
         shifts = torch.repeat_interleave(starts - first_value, lengths)
         ids = self.bag_values.index_select(0, shifts + torch.arange(len(shifts), device=shifts.device))
         pooled = functional.embedding_bag(ids, self.weight, first_value, mode=self.pooling, sparse=True)
-        split = of_rows.numel()
-        return pooled[:split].view(len(of_rows), -1), pooled[split:].view(len(of_conditions), -1)
+        own_rows, own_conditions = _cut(pooled, of_rows.numel(), dim=0)
+        return own_rows.view(len(of_rows), -1), own_conditions.view(len(of_conditions), -1)
+
+
+def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:
+    """The first entries along a dimension, and the rest; the gradient of two slices would be filled with zeros twice."""
+    head, rest = x.split([first, x.shape[dim] - first], dim=dim)
+    return head, rest

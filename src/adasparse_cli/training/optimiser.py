@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.adam import adam
 
 from adasparse_cli.training.machine import prefer_large_pages
@@ -110,6 +111,8 @@ class TouchedRowsAdam:
 
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct ids, and for each the sum of its values, added in the order they stand."""
-    rows, place = torch.unique(ids, return_inverse=True)
-    sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), place, len(rows), -1, False)
+    ordered, order = torch.sort(ids, stable=True)
+    rows, counts = torch.unique_consecutive(ordered, return_counts=True)
+    # a bag is summed in wide registers; torch's gradient of a dense embedding, which does the same, calls BLAS per row
+    sums = functional.embedding_bag(order, values.flatten(1), counts.cumsum(0) - counts, mode="sum")
     return rows, sums.view(len(rows), *values.shape[1:])
