@@ -62,9 +62,7 @@ def test_at_the_threshold_itself_a_neuron_is_cut() -> None:
 def test_the_share_cut_counts_exact_zeros() -> None:
     v = torch.tensor([[-9.0, -9.0, 9.0, 9.0], [9.0, 9.0, 9.0, -9.0]])
     for mode, expected in ((Mode.binarization, [0.5, 0.25]), (Mode.fusion, [0.5, 0.25]), (Mode.scaling, [0.0, 0.0])):
-        _, cut = gate(
-            torch.ones_like(v), v, mode=mode, scale=2.0, sharpness=torch.tensor(1.0), threshold=torch.tensor(0.25)
-        )
+        _, cut = gate(torch.ones_like(v), v.clone(), mode=mode, scale=2.0, sharpness=torch.tensor(1.0), threshold=0.25)
         assert cut.tolist() == expected
 
 
@@ -90,13 +88,15 @@ def hand_gradients(
     }
 
 
+@pytest.mark.parametrize("learnable", [True, False])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_gradients_are_the_hand_derived_straight_through_ones(mode: Mode) -> None:
+def test_gradients_are_the_hand_derived_straight_through_ones(mode: Mode, learnable: bool) -> None:
     draw = np.random.default_rng(1)
     h, v = (torch.tensor(draw.normal(size=(4, 5)), requires_grad=True) for _ in range(2))
-    alpha, epsilon = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (1.7, 0.6))
+    alpha, epsilon = (torch.tensor(x, dtype=torch.float64, requires_grad=learnable) for x in (1.7, 0.6))
     of_gated, of_cut = torch.tensor(draw.normal(size=(4, 5))), torch.tensor(draw.normal(size=4))
-    gated, cut = gate(h, v, mode=mode, scale=2.0, sharpness=alpha, threshold=epsilon)
+    threshold = epsilon if learnable else epsilon.item()
+    gated, cut = gate(h, v.clone(), mode=mode, scale=2.0, sharpness=alpha, threshold=threshold)
     ((gated * of_gated).sum() + (cut * of_cut).sum()).backward()
     totals = {"alpha": 0.0, "epsilon": 0.0}
     for i in range(4):
@@ -110,7 +110,7 @@ def test_gradients_are_the_hand_derived_straight_through_ones(mode: Mode) -> Non
             assert v.grad[i, j].item() == pytest.approx(expected["v"], abs=1e-12)
             for name in totals:
                 totals[name] += expected[name]
-    if mode is not Mode.scaling:
+    if learnable and mode is not Mode.scaling:
         assert alpha.grad is not None
         assert epsilon.grad is not None
         assert alpha.grad.item() == pytest.approx(totals["alpha"], abs=1e-12)
@@ -121,12 +121,7 @@ def test_binarization_gives_its_pruner_a_gradient() -> None:
     """Public defect: without a surrogate the step's gradient is exactly zero everywhere."""
     v = torch.randn(3, 4, requires_grad=True)
     gated, _ = gate(
-        torch.ones(3, 4),
-        v,
-        mode=Mode.binarization,
-        scale=2.0,
-        sharpness=torch.tensor(1.0),
-        threshold=torch.tensor(0.25),
+        torch.ones(3, 4), v.clone(), mode=Mode.binarization, scale=2.0, sharpness=torch.tensor(1.0), threshold=0.25
     )
     gated.sum().backward()
     assert v.grad is not None
@@ -138,8 +133,31 @@ def test_binarization_gives_its_pruner_a_gradient() -> None:
 
 def test_scaling_agrees_with_finite_differences() -> None:
     """Scaling is smooth, so its gradient can be checked numerically."""
-    h, v = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    one = torch.tensor(1.0, dtype=torch.float64)
-    assert torch.autograd.gradcheck(
-        lambda h, v: gate(h, v, mode=Mode.scaling, scale=2.0, sharpness=one, threshold=one)[0], (h, v)
-    )
+    inputs = torch.randn(2, 3, 4, dtype=torch.float64)
+    weights = torch.randn(3, 4, dtype=torch.float64)
+
+    def total(of: torch.Tensor) -> torch.Tensor:
+        h, v = of.unbind()
+        one = torch.tensor(1.0, dtype=torch.float64)
+        return (gate(h, v.clone(), mode=Mode.scaling, scale=2.0, sharpness=one, threshold=1.0)[0] * weights).sum()
+
+    followed = inputs.clone().requires_grad_()
+    total(followed).backward()  # type: ignore[no-untyped-call]
+    assert followed.grad is not None
+    for place in np.ndindex(2, 3, 4):
+        nudge = torch.zeros_like(inputs)
+        nudge[place] = 1e-6
+        expected = (total(inputs + nudge) - total(inputs - nudge)) / 2e-6
+        assert followed.grad[place].item() == pytest.approx(expected.item(), abs=1e-8)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_has_been_written_over_is_not_used_again(mode: Mode) -> None:
+    """A second backward pass through the same graph would compute from what the first one left behind."""
+    h, v = (torch.randn(3, 4, requires_grad=True) for _ in range(2))
+    gated, _ = gate(h, v.clone(), mode=mode, scale=2.0, sharpness=torch.tensor(1.0), threshold=0.25)
+    gated.sum().backward(retain_graph=True)
+    if mode is Mode.scaling:
+        return  # it writes over nothing that it kept
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        gated.sum().backward()

@@ -183,5 +183,5 @@ class FieldEmbedding(nn.Module):
 
 def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:
     """The first entries along a dimension, and the rest; the gradient of two slices would be filled with zeros twice."""
-    head, rest = x.split([first, x.shape[dim] - first], dim=dim)
+    head, rest = torch.split(x, [first, x.shape[dim] - first], dim=dim)
     return head, rest

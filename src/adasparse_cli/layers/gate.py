@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from adasparse_cli.choices import Mode
 
@@ -18,7 +19,7 @@ def gate(
     mode: Mode,
     scale: float,
     sharpness: Float[Tensor, ""],
-    threshold: Float[Tensor, ""],
+    threshold: float | Float[Tensor, ""],
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
     """Weigh or cut each neuron: h ⊙ π, and the share of neurons cut per row.
 
@@ -34,11 +35,12 @@ def gate(
 
     Args:
         h: neurons after activation, normalisation and dropout.
-        v: the pruner's output before the sigmoid.
-        scale: β. sharpness: α. threshold: ε.
+        v: the pruner's output before the sigmoid. It is written over, unless α is to have a gradient.
+        scale: β. sharpness: α. threshold: ε; a tensor where it is to have a gradient.
 
     Returns:
         The gated neurons, and per row the share (0–1) of factors that are exactly 0 (always 0 in scaling mode).
+        Their backward pass can run once: it writes over what it kept, and torch refuses a second one.
 
     Source: Yang et al., AdaSparse, CIKM 2022; the surrogate gradient is ours.
     """
@@ -52,45 +54,53 @@ def weight_factors(
     mode: Mode,
     scale: float,
     sharpness: Float[Tensor, ""],
-    threshold: Float[Tensor, ""],
+    threshold: float | Float[Tensor, ""],
 ) -> Float[Tensor, "rows width"]:
     """π itself, for looking at; its gradient is not the one that `gate` trains with."""
-    v_out = _squashed(v, mode, scale, sharpness)
+    return _weighed(_squashed(v, mode, scale, sharpness), mode, threshold)
+
+
+def _squashed(v: Tensor, mode: Mode, scale: float, sharpness: Tensor, *, into: Tensor | None = None) -> Tensor:
     if mode is Mode.scaling:
-        return v_out
-    step = _step(v_out, threshold)
-    return step if mode is Mode.binarization else step.mul_(v_out)
-
-
-def _squashed(v: Tensor, mode: Mode, scale: float, sharpness: Tensor) -> Tensor:
-    out = torch.sigmoid(v) if mode is Mode.scaling else torch.mul(v, sharpness).sigmoid_()
+        return torch.sigmoid(v, out=into).mul_(scale)
+    out = torch.mul(v, sharpness, out=into).sigmoid_()
     return out if mode is Mode.binarization else out.mul_(scale)
 
 
-def _step(v_out: Tensor, threshold: Tensor) -> Tensor:
+def _weighed(v_out: Tensor, mode: Mode, threshold: float | Tensor) -> Tensor:
+    if mode is Mode.scaling:
+        return v_out
+    if isinstance(threshold, float):
+        kept = functional.threshold(v_out, threshold, 0.0)
+        return kept.sign_() if mode is Mode.binarization else kept
     # sign(max(x − ε, 0)) is the step; comparing and converting booleans takes several times as long
-    return torch.sub(v_out, threshold).clamp_min_(0.0).sign_()
+    step = torch.sub(v_out, threshold).clamp_min_(0.0).sign_()
+    return step if mode is Mode.binarization else step.mul_(v_out)
 
 
 class _Gate(torch.autograd.Function):
-    """The chain of `gate` as one node: autograd would keep and pass over three times as many tensors."""
+    """The chain of `gate` as one node: autograd would keep and pass over three times as many tensors.
+
+    A step waits for memory more than it computes, so results are written over what is no longer needed.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, v: Tensor, sharpness: Tensor, threshold: Tensor, mode: Mode, scale: float
+        ctx: Any, h: Tensor, v: Tensor, sharpness: Tensor, threshold: float | Tensor, mode: Mode, scale: float
     ) -> tuple[Tensor, Tensor]:
-        v_out = _squashed(v, mode, scale, sharpness)
+        # v itself is needed for the gradient of a learnable sharpness alone
+        kept = v if sharpness.requires_grad else None
+        v_out = _squashed(v, mode, scale, sharpness, into=v.detach() if kept is None else None)
+        factors = _weighed(v_out, mode, threshold)
+        gated = torch.empty_like(h)
         if mode is Mode.scaling:
-            factors = v_out
             cut = torch.zeros(h.shape[0], dtype=h.dtype, device=h.device)
         else:
-            step = _step(v_out, threshold)
+            step = factors if mode is Mode.binarization else torch.sign(factors, out=gated)
             cut = 1.0 - step.mean(dim=1)
-            factors = step if mode is Mode.binarization else step.mul_(v_out)
         ctx.mode, ctx.scale = mode, scale
-        # v itself is needed for the gradient of a learnable sharpness alone.
-        ctx.save_for_backward(h, v_out, factors, sharpness, v if sharpness.requires_grad else None)
-        return h * factors, cut
+        ctx.save_for_backward(h, v_out, factors, sharpness, kept)
+        return torch.mul(h, factors, out=gated), cut
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, None, None]:
@@ -98,21 +108,23 @@ class _Gate(torch.autograd.Function):
         h, v_out, factors, sharpness, v = ctx.saved_tensors
         mode, scale = ctx.mode, 1.0 if ctx.mode is Mode.binarization else ctx.scale
         of_h = gradient * factors
-        of_out = gradient * h  # with respect to π
         of_threshold = None
-        if mode is not Mode.scaling:
+        # with respect to v_out, times v_out
+        if mode is Mode.scaling:
+            of_product = (gradient * h).mul_(v_out)
+        else:
             # the share cut is 1 − mean(step), so each step receives −1/width of its gradient
             through_cut = (gradient_cut / h.shape[1]).unsqueeze(1)
-            if mode is Mode.fusion:
-                # π = v_out · step: the step's own part is gradient · h · v_out, the other's gradient · h · step
-                of_step = torch.mul(of_out, v_out).sub_(through_cut)
-                of_out.mul_(factors.sign()).add_(of_step)
-            else:
-                of_step = of_out = of_out.sub_(through_cut)
             if ctx.needs_input_grad[3]:
-                of_threshold = -of_step.sum()
+                of_step = gradient * h if mode is Mode.binarization else (gradient * h).mul_(v_out)
+                of_threshold = -of_step.sub_(through_cut).sum()
+            if mode is Mode.fusion:
+                # π = v_out · step: (step + v_out) v_out = π + v_out²
+                of_product = factors.addcmul_(v_out, v_out).mul_(h).mul_(gradient)
+                of_product.addcmul_(v_out, through_cut, value=-1.0)
+            else:
+                of_product = torch.mul(gradient, h, out=factors).sub_(through_cut).mul_(v_out)
         # d v_out/d(α v) = v_out (1 − v_out/β)
-        of_product = of_out.mul_(v_out)
         of_product.addcmul_(of_product, v_out, value=-1.0 / scale)
         of_sharpness = (of_product * v).sum() if ctx.needs_input_grad[2] and v is not None else None
         of_v = of_product if mode is Mode.scaling else of_product.mul_(sharpness)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from adasparse_cli.choices import Activation, Normalisation
 
-# What stands before an activation keeps its inputs for the backward pass and not its result, so that those which need
-# their own result alone can write over it.
-ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
-    Activation.relu: partial(nn.ReLU, inplace=True),
-    Activation.leaky_relu: partial(nn.LeakyReLU, inplace=True),
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    Activation.relu: nn.ReLU,
+    Activation.leaky_relu: nn.LeakyReLU,
     Activation.gelu: nn.GELU,
     Activation.silu: nn.SiLU,
 }

@@ -50,15 +50,15 @@ class Pruner(nn.Module):
     ) -> Float[Tensor, "rows width"]:
         """The output v before any sigmoid."""
         bias = self.bias if self.up is None else None
-        inner: Tensor | None = None
-        if self.hidden is not None:
+        if self.domain is None:
+            assert self.hidden is not None
             inner = functional.linear(h, self.hidden.weight, bias)
-        if self.domain is not None:
+        else:
             # F.embedding is index_select with a backward pass that runs on all cores
-            own = functional.linear(conditions, self.domain.weight, bias if inner is None else None)
-            of_rows = functional.embedding(condition_of_row, own)
-            inner = of_rows if inner is None else inner.add_(of_rows)
-        assert inner is not None
+            inner = functional.embedding(condition_of_row, functional.linear(conditions, self.domain.weight, bias))
+            if self.hidden is not None:
+                # the product is added where the domain's part stands, in its own pass over memory
+                inner = inner.addmm_(h, self.hidden.weight.t())
         return inner if self.up is None else functional.linear(inner, self.up.weight, self.bias)
 
     def multiply_adds(self) -> int:

@@ -177,11 +177,9 @@ class AdaSparse(Model):
         # Training state, saved with the weights: the sharpness a model was trained to belongs to it.
         self.register_buffer("sharpness", torch.tensor(settings.sharpness.start))
         self.register_buffer("regulariser_weight", torch.tensor(settings.regulariser.start))
-        self.register_buffer("threshold", torch.tensor(settings.threshold.value), persistent=False)
 
     sharpness: Tensor
     regulariser_weight: Tensor
-    threshold: Tensor
 
     def schedule(self, progress: float) -> None:
         """α linear, λ̂ exponential in `progress` (0–1)."""
@@ -230,9 +228,10 @@ class AdaSparse(Model):
         cross = () if self.cross is None else (self.cross,)
         return self._cost(backbone=(*cross, self.blocks, self.head), domain_multiply_adds=sum(pruners))
 
-    def _sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, Tensor]:
+    def _sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, float | Tensor]:
         sharpness = self.sharpness if self.log_sharpness is None else self.log_sharpness[gate_index].exp()
-        threshold = self.threshold if self.learnt_threshold is None else self.learnt_threshold[gate_index]
+        learnt = self.learnt_threshold
+        threshold = float(self.settings.threshold.value) if learnt is None else learnt[gate_index]
         return sharpness, threshold
 
     def _penalty(self, cuts: list[Tensor], like: Tensor) -> Tensor:
