@@ -14,6 +14,7 @@ from adasparse_cli.choices import (
     Backbone,
     FieldKind,
     FieldRole,
+    MatmulPrecision,
     Metric,
     Mode,
     Normalisation,
@@ -106,6 +107,7 @@ def loop_settings(**changes: Any) -> LoopSettings:
         "log_steps": 5,
         "checkpoint_seconds": 1e9,
         "evaluation_batch_size": 64,
+        "matmul_precision": MatmulPrecision.highest,
         "placebo": False,
     }
     return LoopSettings(**{**values, **changes})

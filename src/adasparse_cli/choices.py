@@ -101,6 +101,14 @@ class DuplicateRule(StrEnum):
     drop = "drop"
 
 
+class MatmulPrecision(StrEnum):
+    """How exact the matrix products of a training step are, in torch's words: fp32, TF32 or bf16 inside."""
+
+    highest = "highest"
+    high = "high"
+    medium = "medium"
+
+
 class PrunerInput(StrEnum):
     """What a pruner looks at."""
 

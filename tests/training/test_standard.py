@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from adasparse_cli.choices import Metric, Normalisation
+from adasparse_cli.choices import MatmulPrecision, Metric, Normalisation
 from adasparse_cli.errors import InterruptedRun, NumericError
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.evaluate import score
@@ -46,6 +46,15 @@ def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
 def test_it_learns_what_can_be_learnt(tmp_path: Path, name: str) -> None:
     loop_in(tmp_path, name, epochs=12).run()
     assert max(line["auc"] for line in lines(tmp_path, "valid")) > 0.75
+
+
+@pytest.mark.parametrize("precision", list(MatmulPrecision))
+def test_steps_have_the_precision_asked_for_and_scores_the_highest(tmp_path: Path, precision: MatmulPrecision) -> None:
+    loop = loop_in(tmp_path, matmul_precision=precision)
+    seen = {True: set(), False: set()}
+    loop.model.register_forward_pre_hook(lambda part, _: seen[part.training].add(torch.get_float32_matmul_precision()))
+    loop.run()
+    assert seen == {True: {precision.value}, False: {"highest"}}
 
 
 def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:
@@ -132,10 +141,11 @@ def test_a_signal_saves_first_and_says_so_in_the_exit_code(tmp_path: Path, numbe
         ("adasparse", {}),
         ("adasparse", {"dropout": 0.3}),
         ("adasparse", {"normalisation": Normalisation.batch}),
+        ("adasparse", {"matmul_precision": MatmulPrecision.medium}),
         ("star", {}),
         ("sarnet", {}),
     ],
-    ids=["plain", "dropout", "batch", "star", "sarnet"],
+    ids=["plain", "dropout", "batch", "medium", "star", "sarnet"],
 )
 def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, name: str, network: dict[str, Any]) -> None:
     """Truth: a run that was never stopped. The stopped one forgets all that it did after its last checkpoint."""

@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 
+from adasparse_cli.choices import MatmulPrecision
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError
+from adasparse_cli.training.machine import matmul_precision
 
 _GIB = 2**30
 
@@ -32,7 +34,7 @@ def examine() -> list[dict[str, Any]]:
         _disk(),
         _writable(),
         _settings(),
-        _check("matrix product (fp32)", f"{_gigaflops():.0f} GFLOP/s", True),
+        *(_check(f"matrix product ({name})", f"{_gigaflops(name):.0f} GFLOP/s", True) for name in MatmulPrecision),
     ]
 
 
@@ -65,10 +67,12 @@ def _settings() -> dict[str, Any]:
         return _check("packaged settings", error.message, False)
 
 
-def _gigaflops(seconds: float = 1.0, width: int = 512) -> float:
+def _gigaflops(precision: MatmulPrecision, seconds: float = 0.4, width: int = 512) -> float:
     a, b = torch.randn(2048, width), torch.randn(width, width)
-    done, started = 0, time.monotonic()
-    while time.monotonic() - started < seconds:
-        a @ b
-        done += 1
+    with matmul_precision(precision):
+        a @ b  # the first one finds out which kernel is best
+        done, started = 0, time.monotonic()
+        while time.monotonic() - started < seconds:
+            a @ b
+            done += 1
     return 2 * done * 2048 * width**2 / (time.monotonic() - started) / 1e9

@@ -30,6 +30,7 @@ from adasparse_cli.models.base import Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, score
+from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
 from adasparse_cli.training.settings import LoopSettings
 
@@ -249,7 +250,8 @@ class Loop(ABC):
     def _step(self, step: int, rows: Tensor) -> None:
         progress = step / max(self.total_steps - 1, 1)
         self.model.schedule(progress)
-        found = self._add_gradients(rows)
+        with matmul_precision(self.settings.matmul_precision):
+            found = self._add_gradients(rows)
         self._require_finite(found.loss + found.penalty, rows)
         share = self._learning_rate_share(step)
         rate = self.settings.learning_rate

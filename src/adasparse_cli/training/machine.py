@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from adasparse_cli.choices import MatmulPrecision
 from adasparse_cli.errors import UsageError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -37,6 +40,20 @@ def set_threads(threads: int | None) -> int:
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+@contextmanager
+def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
+    """Compute matrix products of fp32 numbers with this precision inside the context.
+
+    Without effect where the device has no units for TF32 or bf16.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def keep_large_blocks() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from adasparse_cli.choices import Between, Metric
+from adasparse_cli.choices import Between, MatmulPrecision, Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class LoopSettings:
         log_steps: steps between two lines of training metrics.
         checkpoint_seconds: a checkpoint at least this often, beside one at every evaluation.
         evaluation_batch_size: rows per step of evaluation.
+        matmul_precision: of the products in a training step; below `highest` their factors are rounded to TF32 or bf16
+            where the device has units for it, and their sums stay fp32. Scores are computed in full precision always.
         placebo: control arm; what a pruner or gate is told of the domain is another row's.
     """
 
@@ -50,4 +52,5 @@ class LoopSettings:
     log_steps: Annotated[int, Between(1)]
     checkpoint_seconds: Annotated[float, Between(0)]
     evaluation_batch_size: Annotated[int, Between(1)]
+    matmul_precision: MatmulPrecision
     placebo: bool
