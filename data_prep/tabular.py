@@ -78,9 +78,9 @@ class Settings(DataSettings):
     identifier_share: Annotated[float, Between(0, 1)]
 
     def as_prepared(self, fields: Sequence[Field]) -> Self:
-        """With the kind of every field as it was prepared."""
+        """With the kind of every field as it was prepared; a row's chance to be shown is of no use for its score."""
         kinds = {field.name: field.kind for field in fields if not (self.domain_id and field.name == DOMAIN_FIELD)}
-        return replace(self, kinds=kinds)
+        return replace(self, kinds=kinds, propensity=None)
 
 
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:

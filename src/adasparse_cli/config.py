@@ -6,6 +6,7 @@ The only module that imports Hydra and OmegaConf. What the values become is said
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import re
 import typing
@@ -221,6 +222,24 @@ def data_words(values: Mapping[str, Any]) -> list[str] | None:
         return None
 
 
+def settings_words(settings: Mapping[str, Any], sections: Sequence[str] = ("network", "model", "loop")) -> list[str]:
+    """The words that turn the packaged settings of a run's model and loop into its own.
+
+    Args:
+        settings: the sections `network`, `model` and `loop`.
+        sections: those to speak of.
+    """
+    chosen = f"model={settings['model']['name']}", f"loop={settings['loop']['name']}"
+    packaged = dict(_leaves(_packaged(chosen)))
+    own = _leaves({name: settings[name] for name in sections})
+    return [word(key, value) for key, value in own if key in packaged and packaged[key] != value]
+
+
+@functools.cache
+def _packaged(words: tuple[str, ...]) -> dict[str, Any]:
+    return compose("train", words)
+
+
 def word(key: str, value: Any) -> str:
     """A setting as it is typed, before a shell's own quotes."""
     return f"{key}={_spelled(value)}"
@@ -304,18 +323,24 @@ def _explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
         offered = choices_in(group)
         close = nearest(name, offered)
         lead = f"did you mean {close}? " if close else ""
-        return UsageError(f"{group}={name}: there is no {group} {name!r}", hint=f"{lead}there are {', '.join(offered)}")
+        loops = [f"loop={other}" for other in choices_in("loop") if group == "model" and other != "standard"]
+        return UsageError(
+            f"{group}={name}: there is no {group} {name!r}", hint=f"{lead}there are {', '.join([*offered, *loops])}"
+        )
     key = re.search(r"[Cc]ould not override '([^']+)'", text)
     if key:
         known = _known_keys(root, words)
         parent, _, own = key.group(1).rpartition(".")
         beside = [name for name in known if name.rpartition(".")[0] == parent]
-        close = nearest(key.group(1), [name for name in known if nearest(own, [name.rpartition(".")[2]], alike=0.6)])
+        # a section, such as `model`, is not what was meant by a key, such as `model.mode`
+        leaves = [name for name in known if not any(other.startswith(f"{name}.") for other in known)]
+        close = nearest(key.group(1), [name for name in leaves if nearest(own, [name.rpartition(".")[2]], alike=0.6)])
         others = (
             f"there are {', '.join(beside)}" if parent and beside else f"adasparse config show {root} prints all keys"
         )
         hint = f"did you mean {close}?" if close else others
-        return UsageError(f"{key.group(1)} is no key", hint=hint)
+        choice = next((one for one in reversed(words) if one.partition("=")[0] == parent), None)
+        return UsageError(f"{key.group(1)} is no key" + (f" of {choice}" if choice else ""), hint=hint)
     return UsageError(text.splitlines()[0], hint=f"adasparse config show {root} prints all keys and values")
 
 

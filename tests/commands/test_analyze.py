@@ -125,6 +125,10 @@ def test_auctions_on_a_log_with_propensities_are_an_off_policy_estimate(home: Pa
     assert any("off-policy" in note for note in found["notes"])
     assert [row["figure"] for row in found["tables"][0]["rows"]] == ["CTR", "CPC", "RPM"]
     assert 0 < found["tables"][0]["rows"][0]["A"] < 1
+    # nobody knows the chances of rows that are still to be shown
+    plain = [",".join((country, ad, clicked)) for country, ad, _, clicked in (line.split(",") for line in lines)]
+    (home / "new.csv").write_text("\n".join(plain[:50]) + "\n")
+    assert "49 rows scored" in adasparse(home, "predict", one, "new.csv").stdout
 
 
 def test_a_ladder_of_domains_prepares_trains_and_recommends(home: Path) -> None:

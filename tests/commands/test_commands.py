@@ -27,8 +27,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small twin prepared and one model trained on it."""
     folder = tmp_path_factory.mktemp("home")
     done = adasparse(folder, "train", "--mode", "fusion", *SMALL)
-    for words in ("GAUC", "Sparsity", "run: runs/twin/adasparse-fusion/", "next: adasparse train --model dnn", "test"):
+    for words in ("GAUC", "Sparsity", "run: runs/twin/adasparse-fusion/", "test"):
         assert words in done.stdout
+    # what is to be compared is trained alike
+    alike = "'network.hidden=[16,8]' loop.batch_size=256"
+    assert f"next: adasparse train --model dnn data=twin network.embedding_width=4 {alike}" in done.stdout
     assert "no real data are used" in done.stderr
     return folder
 
@@ -130,6 +133,8 @@ def test_seeds_are_shown_with_their_spread(home: Path) -> None:
 def test_everything_can_be_looked_at(home: Path) -> None:
     runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
     assert runs[0]["state"] == "done"
+    assert "loop.batch_size=256" in runs[0]["settings"]
+    assert "loop.batch_size=256" in adasparse(home, "runs", "ls").stdout.split("Settings that are not")[1]
     assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion").stdout)["mode"] == "fusion"
     models = {row["model"]: row for row in json.loads(adasparse(home, "models", "ls", "--on", "twin", "--json").stdout)}
     assert {*MODELS, "maml"} == models.keys()

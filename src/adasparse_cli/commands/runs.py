@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder
-from adasparse_cli.render import chosen_format, say, show, show_json
+from adasparse_cli.render import Format, chosen_format, say, show, show_json
 
 app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -19,10 +19,17 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
     from adasparse_cli.jobs.catalogue import list_runs
 
     rows = list_runs(runs)
-    if rows or as_json or as_csv:
-        show(rows, form=chosen_format(as_json, as_csv))
-    else:
+    form = chosen_format(as_json, as_csv)
+    if form is not Format.text:
+        show(rows, form=form)
+        return
+    if not rows:
         say(f"no runs in {runs}; adasparse train makes one")
+        return
+    show(rows, columns=[name for name in rows[0] if name != "settings"])
+    own = [{"run": row["run"], "settings": row["settings"]} for row in rows if row["settings"]]
+    if own:
+        show(own, title="Settings that are not the packaged ones")
 
 
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,9 +81,19 @@ def _show_run(report: Mapping[str, Any], folder: Path) -> None:
     speed = f", {rate:,.0f} rows/s" if rate else ""
     say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best weights from step {report['best_step']:,}")
     say(f"run: {folder}")
-    baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
-    say(f"next: {baseline} {report['data']['words']}    to compare")
+    say(f"next: {_counterpart(report)}    to compare")
     say(f"      adasparse predict {folder.name} FILE    to score new rows")
+
+
+def _counterpart(report: Mapping[str, Any]) -> str:
+    """What to type for a run to compare this one with: the plain network, or AdaSparse, trained alike."""
+    from adasparse_cli.config import settings_words
+
+    baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
+    standard = {**report["settings"], "loop": {**report["settings"]["loop"], "name": "standard"}}
+    shared = settings_words(standard, ("network", "loop"))
+    alike = shlex.join(one for one in shared if not one.startswith("loop.placebo="))
+    return " ".join(filter(None, (baseline, report["data"]["words"], alike)))
 
 
 def show_metrics(metrics: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
@@ -157,6 +168,7 @@ def _show_seeds(reports: Sequence[Mapping[str, Any]]) -> None:
         )
     for report in reports:
         say(f"run: {report['run']}")
+    say(f"next: {_counterpart(reports[0])} --seeds {len(reports)}    to compare")
 
 
 def _flat(report: Mapping[str, Any]) -> dict[str, Any]:

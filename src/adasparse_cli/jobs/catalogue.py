@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import polars as pl
 import torch
 
 from adasparse_cli.choices import FieldKind, FieldRole
-from adasparse_cli.config import compose
+from adasparse_cli.config import compose, settings_words
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, read_report
+from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, read_config, read_report
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.prep.prepared import open_prepared, read_domains
@@ -186,11 +187,13 @@ def _run_row(folder: Path, root: Path) -> dict[str, Any]:
     data, model, name = folder.relative_to(root).parts
     state = "done" if (folder / DONE).exists() else "failed" if (folder / FAILED).exists() else "unfinished"
     test: dict[str, Any] = {}
-    if state == "done":
-        try:
+    settings: list[str] = []
+    try:
+        settings = settings_words(read_config(folder))
+        if state == "done":
             test = read_report(folder)["metrics"].get("test", {})
-        except IntegrityError:
-            state = "damaged"
+    except (IntegrityError, UsageError, KeyError, TypeError):
+        state = "damaged"
     return {
         "data": data,
         "model": model,
@@ -199,6 +202,8 @@ def _run_row(folder: Path, root: Path) -> dict[str, Any]:
         "AUC": test.get("auc"),
         "GAUC by domain": test.get("gauc_domain"),
         "log loss": test.get("log_loss"),
+        # the mode stands in the model's name
+        "settings": shlex.join(one for one in settings if not one.startswith("model.mode=")),
     }
 
 

@@ -76,6 +76,7 @@ def prepare(
             )
         write_json(work / "manifest.json", manifest.to_json())
         _put_in_place(work, folder)
+        _rejects_of_a_failed_try(folder.parent, settings).unlink(missing_ok=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -273,7 +274,7 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     share = len(rejects) / max(good + len(rejects), 1)
     if share <= settings.max_rejected:
         return
-    kept = work.parent / f"{settings.name}.rejects.parquet"
+    kept = _rejects_of_a_failed_try(work.parent, settings)
     write_table(reject_table(rejects), kept)
     worst = Counter(reject.reason for reject in rejects).most_common()
     first = rejects[0]
@@ -284,6 +285,11 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
         hint=f"{kept} lists them all; data.max_rejected=SHARE allows more",
         reasons=dict(worst),
     )
+
+
+def _rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
+    """Where the rows that could not be read stand while the data are not prepared."""
+    return root / f"{settings.name}.rejects.parquet"
 
 
 def reject_table(rejects: Sequence[Reject]) -> pl.DataFrame:
