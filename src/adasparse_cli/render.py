@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -287,16 +287,16 @@ def share(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.1%}"
 
 
-def with_spread(values: Sequence[float | None]) -> str:
+def with_spread(values: Sequence[float | None], spelled: Callable[[float], str] = "{:.4f}".format) -> str:
     """Mean ± standard deviation (of the sample, n − 1) over seeds."""
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
         return "n/a"
     mean = sum(known) / len(known)
     if len(known) == 1:
-        return f"{mean:.4f}"
+        return spelled(mean)
     sd = (sum((value - mean) ** 2 for value in known) / (len(known) - 1)) ** 0.5
-    return f"{mean:.4f} ± {sd:.4f}"
+    return f"{spelled(mean)} ± {spelled(sd)}"
 
 
 def _one_line(text: str) -> str:

@@ -122,6 +122,8 @@ def test_predict_takes_files_without_labels_and_values_never_seen(home: Path) ->
 def test_seeds_are_shown_with_their_spread(home: Path) -> None:
     done = adasparse(home, "train", "--model", "dnn", "--seeds", "2", *SMALL)
     assert "mean ± sd over seeds 0, 1" in done.stdout
+    assert done.stdout.count("run: runs/twin/dnn/") == 2
+    assert "--seeds 2    to compare" in done.stdout
     assert "±" in done.stdout
     assert "up to date" not in done.stdout
     assert len(list(home.glob("runs/twin/dnn/*/DONE"))) == 2

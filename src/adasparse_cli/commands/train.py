@@ -51,22 +51,22 @@ def train(
     words = with_flags(overrides or [], flags)
     form = chosen_format(as_json, as_csv)
     reports: list[Mapping[str, Any]] = []
-    folder = Path()
+    folders: list[Path] = []
     for job in plan_seeds(words, seeds, config_file=config):
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
         if not done.fresh:
             note(f"{done.folder} was finished before; nothing to train")
         reports.append(done.report)
-        folder = done.folder
+        folders.append(done.folder)
     if form is Format.json:
         show_json(reports if seeds > 1 else reports[0])
     elif form is Format.csv:
         show([_flat(report) for report in reports], form=form)
     elif seeds > 1:
-        _show_seeds(reports)
+        _show_seeds(reports, folders)
     else:
-        _show_run(reports[0], folder)
+        _show_run(reports[0], folders[0])
 
 
 def _show_run(report: Mapping[str, Any], folder: Path) -> None:
@@ -75,7 +75,7 @@ def _show_run(report: Mapping[str, Any], folder: Path) -> None:
     show_metrics(report["metrics"], title=f"{name} on {report['data']['name']}, seed {report['seed']}")
     _show_left_out(report["metrics"])
     if report["sparsity"]:
-        _show_sparsity(report["sparsity"])
+        _show_sparsity([report])
     _show_domains(folder, report["data"]["domain"])
     seconds, rate = report["timings"]["elapsed_seconds"], report["timings"]["rows_per_second"]
     speed = f", {rate:,.0f} rows/s" if rate else ""
@@ -113,17 +113,16 @@ def _show_left_out(metrics: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-def _show_sparsity(sparsity: Mapping[str, Any]) -> None:
-    interval = sparsity["interval"]
+def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
+    """One line per gated layer: the share of neurons cut, over the seeds, and whether it lies where it was to lie."""
+    found = [report["sparsity"] for report in reports]
+    interval = found[0]["interval"]
+    splits = [split for split in ("valid", "test") if split in found[0]]
     rows = []
-    for k, layer in enumerate(sparsity["layers"]):
-        row: dict[str, Any] = {"layer": layer}
-        for split in ("valid", "test"):
-            if split in sparsity:
-                row[split] = share(sparsity[split][k])
+    for k, layer in enumerate(found[0]["layers"]):
+        row = {"layer": layer, **{split: with_spread([one[split][k] for one in found], share) for split in splits}}
         if interval:
-            found = sparsity["test"][k] if "test" in sparsity else sparsity["valid"][k]
-            row["within interval"] = interval[0] <= found <= interval[1]
+            row["within interval"] = all(interval[0] <= one[splits[-1]][k] <= interval[1] for one in found)
         rows.append(row)
     what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
     show(rows, title=f"Sparsity, the share of neurons cut ({what})")
@@ -144,7 +143,7 @@ def _show_domains(folder: Path, domain: Sequence[str]) -> None:
         show(rows, title=title, columns=columns)
 
 
-def _show_seeds(reports: Sequence[Mapping[str, Any]]) -> None:
+def _show_seeds(reports: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> None:
     splits = list(reports[0]["metrics"])
     rows = [
         {
@@ -157,17 +156,9 @@ def _show_seeds(reports: Sequence[Mapping[str, Any]]) -> None:
     seeds = ", ".join(str(report["seed"]) for report in reports)
     show(rows, title=f"{name} on {reports[0]['data']['name']}: mean ± sd over seeds {seeds}")
     if reports[0]["sparsity"]:
-        layers = reports[0]["sparsity"]["layers"]
-        show(
-            [
-                {"layer": layer, "test": with_spread([report["sparsity"]["test"][k] for report in reports])}
-                for k, layer in enumerate(layers)
-                if "test" in reports[0]["sparsity"]
-            ],
-            title="Sparsity",
-        )
-    for report in reports:
-        say(f"run: {report['run']}")
+        _show_sparsity(reports)
+    for folder in folders:
+        say(f"run: {folder}")
     say(f"next: {_counterpart(reports[0])} --seeds {len(reports)}    to compare")
 
 
