@@ -148,8 +148,15 @@ def _read(value: Any) -> Any:
     return Interval(**value) if isinstance(value, dict) else value
 
 
+# How the names of columns of differences begin.
+DIFFERENCES = ("difference", "gain", "over ", "RelaImpr")
+
+
 def cell(value: Any, column: str = "") -> str:
-    """A value of a table as a person reads it; what is not available says so, per cent and seconds have one decimal."""
+    """A value of a table as a person reads it; what is not available says so, per cent and seconds have one decimal.
+
+    Columns of differences show a plus as well.
+    """
     if value is None or value != value:  # NaN alone differs from itself
         return "n/a"
     if isinstance(value, bool):
@@ -158,5 +165,6 @@ def cell(value: Any, column: str = "") -> str:
         return f"{value:,}"
     if isinstance(value, float):
         short = column.endswith("%") or "seconds" in column
-        return f"{value:,.1f}" if short else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+        digits = ",.1f" if short else ".4f" if abs(value) < 1000 else ",.0f"
+        return format(value, f"+{digits}" if column.startswith(DIFFERENCES) else digits)
     return str(value)

@@ -101,6 +101,9 @@ def test_a_long_cell_is_clamped_and_has_its_whole_text_beside_the_pointer() -> N
         (12.345, "cut, %", "12.3"),
         (3.21, "seconds per run", "3.2"),
         (12345.6, "", "12,346"),
+        (0.0012, "gain in GAUC", "+0.0012"),
+        (-0.0012, "difference", "-0.0012"),
+        (1.41, "RelaImpr, %", "+1.4"),
         ("text", "", "text"),
     ],
 )

@@ -10,9 +10,9 @@ import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import Interval, cell
+from adasparse_cli.findings import cell
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, note, remark, say, share, show, show_json
+from adasparse_cli.render import Format, chosen_format, note, remark, say, show, show_json
 
 if TYPE_CHECKING:
     from adasparse_cli.jobs.comparison import Comparison
@@ -244,39 +244,25 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
 
 
 def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
+    from adasparse_cli.jobs.differences import spread
+
     return {
         "arm": row["arm"],
         "seeds": row["seeds"],
-        "GAUC by domain": _spread(row, "gauc_domain"),
-        "AUC": _spread(row, "auc"),
-        "log loss": _spread(row, "log_loss"),
+        "GAUC by domain": spread(row, "gauc_domain"),
+        "AUC": spread(row, "auc"),
+        "log loss": spread(row, "log_loss"),
         "GAUC, valid": row["valid_gauc_domain"],
         "multiply-adds per row": row["multiply_adds"],
     }
 
 
 def _against(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    found = {name: row[f"{metric}_{name}"] for name in ("difference", "low", "high", "p_holm", "detectable", "real")}
-    table = {
-        "arm": row["arm"],
-        "difference": None if found["difference"] is None else f"{found['difference']:+.4f}",
-        "95 % interval": Interval(found["low"], found["high"]),
-        "p (Holm)": found["p_holm"],
-        "real": found["real"],
-        "detectable": found["detectable"],
-    }
-    if metric == "gauc_domain":
-        table["domains better"] = share(row["uplift_domains"])
-    if metric == "auc":
-        table["RelaImpr"] = share(row["relative_improvement"])
-    return table
+    from adasparse_cli.jobs.differences import difference_row
 
-
-def _spread(row: Mapping[str, Any], metric: str) -> str:
-    if row[metric] is None:
-        return "n/a"
-    sd = row[f"{metric}_sd"]
-    return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
+    shown = difference_row(row, metric)
+    shown.pop("weighted by rows, %", None)  # the page has it; a terminal is narrow
+    return shown
 
 
 def _say_what_is_real(others: Sequence[Mapping[str, Any]], metric: str, baseline: str, form: Format) -> None:
