@@ -78,6 +78,22 @@ def test_overlap_of_the_newest_run_by_itself_and_of_named_domains(home: Path) ->
     domains = {row["domain"] for row in rows} | {row["other"] for row in rows}
     assert len(rows) == len(domains) * (len(domains) - 1) // 2
     assert "no weight factors" in adasparse(home, "analyze", "overlap", runs_of(home, "dnn")[0], code=2).stderr
+
+
+def test_what_is_said_to_be_cut_was_cut(home: Path) -> None:
+    """Scaling cuts nothing: no figure and no count may say otherwise."""
+    adasparse(home, "train", "--mode", "scaling", *TINY, "loop.max_steps=5", "threads=1")
+    for run, figures in (
+        (runs_of(home, "adasparse-scaling")[0], ["heat"]),
+        (runs_of(home, "adasparse-fusion")[0], ["named", "heat"]),
+    ):
+        words = ("analyze", "overlap", run, "--min-rows", "15", "--permutations", "99", "--json")
+        found = json.loads(adasparse(home, *words).stdout)
+        pair = found["tables"][1]["rows"][0]
+        named = adasparse(home, *words, "--domain", pair["domain"], "--domain", pair["other"])
+        found = json.loads(named.stdout)
+        assert [figure["name"] for figure in found["figures"]] == figures
+        assert ("never cut" in found["tables"][-1]["rows"][0]) == ("named" in figures)
     assert (
         "no domain '7/7/7'"
         in adasparse(home, "analyze", "overlap", "--domain", "7/7/7", "--domain", "x", code=2).stderr

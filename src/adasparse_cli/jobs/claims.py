@@ -20,17 +20,16 @@ from adasparse_cli.findings import Interval
 from adasparse_cli.jobs.catalogue import ENOUGH_POSITIVES
 from adasparse_cli.jobs.comparison import Comparison, domain_table
 from adasparse_cli.jobs.ladder import LadderJob, judged_ladder
-from adasparse_cli.jobs.overlap import SIMILARITIES, key_fields, mantel_tests, similarities
+from adasparse_cli.jobs.overlap import key_fields, mantel_tests, similarities
+from adasparse_cli.jobs.overlap_finding import SIMILARITIES
 from adasparse_cli.jobs.run_folder import read_config, read_predictions
-from adasparse_cli.jobs.score import SavedRun, open_run
+from adasparse_cli.jobs.score import SavedRun, open_run, trained_model
 from adasparse_cli.jobs.study import StudyReport
-from adasparse_cli.jobs.train import trained_model
 from adasparse_cli.jobs.wording import known
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.prepared import read_domains
 from adasparse_cli.training.activity import activity
-from adasparse_cli.training.dataset import load_rows, load_shape
-from adasparse_cli.training.machine import chosen_device
+from adasparse_cli.training.dataset import load_rows
 
 AUCTIONS, CANDIDATES, BID_SPREAD = 200_000, 8, 0.5
 MOST_DOMAINS = 0.9
@@ -195,10 +194,9 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
     closeness, chosen, similar, keys = [], None, None, []
     for folder in folders.values():
         saved = _opened(folder)
-        device = chosen_device(saved.job.device)
-        model = trained_model(saved.job, folder, load_shape(saved.data_folder, saved.manifest))
+        model, _ = trained_model(saved)
         assert isinstance(model, AdaSparse)
-        rows = load_rows(saved.data_folder, saved.manifest, Split.test, device=device)
+        rows = load_rows(saved.data_folder, saved.manifest, Split.test, device=model.device)
         found = activity(
             model, rows, num_domains=saved.manifest.num_all_domains, batch_size=saved.job.loop.evaluation_batch_size
         )
@@ -207,7 +205,7 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
             chosen = np.flatnonzero((found.rows >= minimum_rows) & (domains["train_rows"].to_numpy() > 0))
             if len(chosen) < 3:
                 return []
-            train = load_rows(saved.data_folder, saved.manifest, Split.train, device=device)
+            train = load_rows(saved.data_folder, saved.manifest, Split.train, device=model.device)
             similar, keys = similarities(saved, train, domains, chosen), key_fields(saved, domains, chosen)
         closeness.append(overlap(found.all_layers()[chosen], prunes=found.prunes).closeness)
     assert chosen is not None

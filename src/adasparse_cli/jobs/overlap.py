@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adasparse_cli.analysis.overlap import Overlap, clustered, overlap
+from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.similarity import (
     Mantel,
     feature_similarity,
@@ -24,28 +22,16 @@ from adasparse_cli.analysis.similarity import (
 )
 from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.findings import Figure, Finding, Style, Table
-from adasparse_cli.jobs.figures import hover, places
+from adasparse_cli.findings import Finding
 from adasparse_cli.jobs.keep import keep
-from adasparse_cli.jobs.score import SavedRun
-from adasparse_cli.jobs.train import trained_model
+from adasparse_cli.jobs.overlap_finding import Floats, Measured, all_pairs, all_shares, overlap_finding
+from adasparse_cli.jobs.score import SavedRun, trained_model
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import domain_names, read_domains, verify
+from adasparse_cli.prep.prepared import domain_names, read_domains
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.training.activity import Activity, activity
-from adasparse_cli.training.dataset import Rows, load_rows, load_shape
-from adasparse_cli.training.machine import chosen_device, set_threads
-
-Floats = NDArray[np.float64]
-SHOWN_PAIRS = 5
-SIMILARITIES = {
-    "key": "shared key fields",
-    "features": "closeness of feature distributions",
-    "labels": "closeness of label behaviour",
-    "planted": "planted taste groups",
-    "planted | key": "planted taste groups, beyond the values of key fields",
-}
+from adasparse_cli.training.dataset import Rows, load_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +65,9 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
             f"{saved.folder} is of {saved.job.label}, which has no weight factors",
             hint="name a run of adasparse; adasparse runs ls lists them",
         )
-    verify(saved.data_folder, saved.manifest)
-    set_threads(saved.job.threads)
-    device = chosen_device(saved.job.device)
-    model = trained_model(saved.job, saved.folder, load_shape(saved.data_folder, saved.manifest))
+    model, _ = trained_model(saved)
     assert isinstance(model, AdaSparse)
-    rows = load_rows(saved.data_folder, saved.manifest, job.split, device=device)
+    rows = load_rows(saved.data_folder, saved.manifest, job.split, device=model.device)
     told = rows.with_another_rows_domain(saved.job.seed) if saved.job.loop.placebo else rows
     progress.start("looking at neurons", len(rows), "rows")
     number = saved.manifest.num_all_domains
@@ -101,17 +84,40 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
         )
     named = [_place(name, names, found) for name in job.named]
     progress.start("comparing domains", None, "pairs")
-    train = load_rows(saved.data_folder, saved.manifest, Split.train, device=device)
-    similar = similarities(saved, train, domains, chosen)
-    by_layer = {
-        layer: overlap(shares[chosen], prunes=found.prunes)
-        for layer, shares in zip(found.layers, found.shares, strict=True)
+    train = load_rows(saved.data_folder, saved.manifest, Split.train, device=model.device)
+    measured = Measured(
+        names=names,
+        chosen=chosen,
+        neurons=found,
+        similar=similarities(saved, train, domains, chosen),
+        by_layer={
+            layer: overlap(shares[chosen], prunes=found.prunes)
+            for layer, shares in zip(found.layers, found.shares, strict=True)
+        },
+        whole=overlap(found.all_layers()[chosen], prunes=found.prunes),
+    )
+    finding = overlap_finding(
+        measured,
+        _tests(measured, key_fields(saved, domains, chosen), job.permutations),
+        named,
+        permutations=job.permutations,
+        taken_in=f"those with {job.minimum_rows} rows in the {job.split} split. Run: {saved.folder}.",
+    )
+    whole = {"pairs": all_pairs(measured), "shares": all_shares(names, found)}
+    return finding, keep(finding, saved.folder, whole=whole)
+
+
+def _tests(
+    measured: Measured, keys: Sequence[Sequence[str]], permutations: int
+) -> dict[tuple[str, str], Mantel | None]:
+    """Mantel's test by similarity and measure of overlap."""
+    excess = {"excess": measured.whole.excess} if measured.neurons.prunes else {}
+    return {
+        (kind, measure): test
+        for measure, values in {"closeness": measured.whole.closeness, **excess}.items()
+        if np.isfinite(values).all()
+        for kind, test in mantel_tests(measured.similar, values, keys=keys, permutations=permutations).items()
     }
-    whole = overlap(found.all_layers()[chosen], prunes=found.prunes)
-    fields = key_fields(saved, domains, chosen)
-    finding = _finding(job, found, names, chosen, similar, fields, by_layer, whole, named)
-    pairs = _all_pairs(names, chosen, similar, by_layer, whole)
-    return finding, keep(finding, saved.folder, whole={"pairs": pairs, "shares": _shares(names, found)})
 
 
 def mantel_tests(
@@ -181,258 +187,3 @@ def _place(name: str, names: Sequence[str], found: Activity) -> int:
     if not found.rows[place]:
         raise UsageError(f"the domain {name!r} has no row in this split", hint="use --split train, or name another")
     return place
-
-
-def _finding(
-    job: OverlapJob,
-    found: Activity,
-    names: Sequence[str],
-    chosen: NDArray[np.int64],
-    similar: Mapping[str, Floats],
-    keys: Sequence[Sequence[str]],
-    by_layer: Mapping[str, Overlap],
-    whole: Overlap,
-    named: Sequence[int],
-) -> Finding:
-    measures = {"closeness": whole.closeness, **({"excess": whole.excess} if found.prunes else {})}
-    tests = {
-        (kind, measure): test
-        for measure, values in measures.items()
-        if np.isfinite(values).all()
-        for kind, test in mantel_tests(similar, values, keys=keys, permutations=job.permutations).items()
-    }
-    main = "planted" if "planted" in similar else "features" if "features" in similar else "key"
-    answers = [_said(kind, test) for (kind, measure), test in tests.items() if measure == "closeness"]
-    pairs = _pairs(names, chosen, similar, main, whole)
-    figures = [_heat(names, chosen, whole, found.prunes)]
-    tables = [
-        Table(
-            name="mantel",
-            title="Mantel's test: does the overlap of all layers rise with similarity?",
-            rows=[
-                {
-                    "similarity": SIMILARITIES[kind],
-                    "overlap": measure,
-                    "rank correlation": None if test is None else test.correlation,
-                    "p": None if test is None else test.p,
-                }
-                for (kind, measure), test in tests.items()
-            ],
-            caption=f"p is one-sided, from {job.permutations:,} shuffles of the domains; n/a where one side does not vary.",
-        ),
-        Table(
-            name="most-and-least",
-            title=f"Most and least similar pairs, by {SIMILARITIES[main]}, with the overlap of all layers",
-            rows=pairs,
-        ),
-        Table(name="layers", title="By layer, over all pairs", rows=_layers(by_layer, similar[main], found)),
-    ]
-    if named:
-        tables.insert(0, _named_table(names, found, named))
-        figures.insert(0, _named_figure(names, found, named))
-    return Finding(
-        name="overlap",
-        title="Overlap of neurons",
-        question="Do similar domains share more neurons?",
-        answers=answers,
-        tables=tables,
-        figures=figures,
-        notes=(
-            f"{len(chosen)} of {int((found.rows > 0).sum())} domains are taken in: those with {job.minimum_rows} rows in the "
-            f"{job.split} split. Run: {job.run.folder}.",
-            "A neuron is active in a domain if its factor is above 0 in at least half of the domain's rows. Jaccard: shared over "
-            "all active (or pruned) neurons of the two. Excess: agreement beyond that of two random sets of the same sizes, "
-            "1 for equal sets. Closeness: 1 less the mean difference of the shares of rows in which a neuron is active.",
-            "Domains with many rows may be alike in everything for that reason alone; the test does not tell this apart.",
-            *(
-                (
-                    "Planted groups and neurons both follow the key, so a p beyond its values can be too small: compare with heterogeneity 0.",
-                )
-                if "planted" in similar
-                else ()
-            ),
-        ),
-    )
-
-
-def _said(kind: str, test: Mantel | None) -> str:
-    what = SIMILARITIES[kind]
-    if test is None:
-        return f"By {what}: cannot be said, since one side does not vary."
-    verdict = "share more neurons" if test.p < 0.05 and test.correlation > 0 else "are not found to share more neurons"
-    return f"By {what}, similar domains {verdict}: rank correlation {test.correlation:+.3f}, p {test.p:.3f}."
-
-
-def _pairs(
-    names: Sequence[str], chosen: NDArray[np.int64], similar: Mapping[str, Floats], main: str, whole: Overlap
-) -> list[dict[str, Any]]:
-    rows, columns = np.triu_indices(len(chosen), 1)
-    # ties are broken by how alike the key is, then by the larger domains
-    order = np.lexsort((-(rows + columns), similar["key"][rows, columns], similar[main][rows, columns]))
-    ends = [*order[::-1][:SHOWN_PAIRS], *order[:SHOWN_PAIRS][::-1]] if len(order) > 2 * SHOWN_PAIRS else order[::-1]
-    return [_pair(names, chosen, similar, whole, int(rows[k]), int(columns[k])) for k in ends]
-
-
-def _pair(
-    names: Sequence[str], chosen: NDArray[np.int64], similar: Mapping[str, Floats], whole: Overlap, a: int, b: int
-) -> dict[str, Any]:
-    return {
-        "domain": names[chosen[a]],
-        "other": names[chosen[b]],
-        **{f"alike in {kind}": float(matrix[a, b]) for kind, matrix in similar.items()},
-        "Jaccard, active": _number(whole.active[a, b]),
-        "Jaccard, pruned": _number(whole.pruned[a, b]),
-        "excess": _number(whole.excess[a, b]),
-        "closeness": float(whole.closeness[a, b]),
-    }
-
-
-def _all_pairs(
-    names: Sequence[str],
-    chosen: NDArray[np.int64],
-    similar: Mapping[str, Floats],
-    by_layer: Mapping[str, Overlap],
-    whole: Overlap,
-) -> list[dict[str, Any]]:
-    rows = []
-    for a, b in itertools.combinations(range(len(chosen)), 2):
-        row = _pair(names, chosen, similar, whole, a, b)
-        for layer, own in by_layer.items():
-            row[f"Jaccard, pruned, {layer}"] = _number(own.pruned[a, b])
-            row[f"excess, {layer}"] = _number(own.excess[a, b])
-            row[f"closeness, {layer}"] = float(own.closeness[a, b])
-        rows.append(row)
-    return rows
-
-
-def _shares(names: Sequence[str], found: Activity) -> list[dict[str, Any]]:
-    """One line per domain: how often each neuron is active."""
-    return [
-        {
-            "domain": names[domain],
-            "rows": int(found.rows[domain]),
-            **{
-                f"{layer} {neuron}": round(float(value), 4)
-                for layer, shares in zip(found.layers, found.shares, strict=True)
-                for neuron, value in enumerate(shares[domain])
-            },
-        }
-        for domain in np.flatnonzero(found.rows).tolist()
-    ]
-
-
-def _layers(by_layer: Mapping[str, Overlap], similarity: Floats, found: Activity) -> list[dict[str, Any]]:
-    pairs = np.triu_indices(len(similarity), 1)
-    values = similarity[pairs]
-    similar, other = values >= np.quantile(values, 0.9), values <= np.quantile(values, 0.1)
-    rows = []
-    for (layer, own), shares in zip(by_layer.items(), found.shares, strict=True):
-        row: dict[str, Any] = {"layer": layer, "neurons": shares.shape[1]}
-        if found.prunes:
-            always = (shares[found.rows > 0] >= 0.5).mean(0)
-            row["never cut"] = int((always == 1).sum())
-            row["always cut"] = int((always == 0).sum())
-            for name, matrix in (
-                ("Jaccard, active", own.active),
-                ("Jaccard, pruned", own.pruned),
-                ("excess", own.excess),
-            ):
-                row[name] = _mean(matrix[pairs])
-            row["excess, similar tenth"] = _mean(own.excess[pairs][similar])
-            row["excess, unlike tenth"] = _mean(own.excess[pairs][other])
-        row["closeness"] = _mean(own.closeness[pairs])
-        row["closeness, similar tenth"] = _mean(own.closeness[pairs][similar])
-        row["closeness, unlike tenth"] = _mean(own.closeness[pairs][other])
-        rows.append(row)
-    return rows
-
-
-def _heat(names: Sequence[str], chosen: NDArray[np.int64], whole: Overlap, prunes: bool, most: int = 60) -> Figure:
-    """The overlap of the largest domains, like ones together."""
-    shown = np.arange(min(len(chosen), most))  # domains are numbered by their training rows
-    matrix = whole.closeness[np.ix_(shown, shown)]
-    order = shown[clustered(matrix)]
-    labels = [names[chosen[k]] for k in order]
-    whose = [hover(name) for name in labels]
-    trace = {
-        "type": "heatmap",
-        "x": list(range(len(labels))),
-        "y": list(range(len(labels))),
-        "hovertext": [[f"{one}<br>{other}" for other in whose] for one in whose],
-        "z": np.round(whole.closeness[np.ix_(order, order)], 4).tolist(),
-        "colorscale": "Cividis",
-        "hovertemplate": "%{hovertext}<br>closeness %{z:.3f}<extra></extra>",
-    }
-    what = "shares of rows in which neurons are active" if prunes else "mean factors"
-    return Figure(
-        name="heat",
-        title=f"Closeness of {what}, all layers, the {len(shown)} largest domains",
-        summary="Like domains stand together (average linkage); light is alike. The diagonal is 1.",
-        traces=[trace],
-        layout={
-            "xaxis": {**places(labels), "showticklabels": len(shown) <= 30},
-            "yaxis": {**places(labels), "showticklabels": len(shown) <= 30, "autorange": "reversed"},
-            "height": 620,
-        },
-    )
-
-
-def _named_table(names: Sequence[str], found: Activity, named: Sequence[int]) -> Table:
-    rows = []
-    for layer, shares in [*zip(found.layers, found.shares, strict=True), ("all layers", found.all_layers())]:
-        own = overlap(shares[list(named)], prunes=found.prunes)
-        for a, b in itertools.combinations(range(len(named)), 2):
-            rows.append(
-                {
-                    "layer": layer,
-                    "domain": names[named[a]],
-                    "other": names[named[b]],
-                    "Jaccard, active": _number(own.active[a, b]),
-                    "Jaccard, pruned": _number(own.pruned[a, b]),
-                    "excess": _number(own.excess[a, b]),
-                    "closeness": float(own.closeness[a, b]),
-                }
-            )
-    return Table(name="named", title=f"Overlap of {', '.join(names[k] for k in named)}", rows=rows)
-
-
-def _named_figure(names: Sequence[str], found: Activity, named: Sequence[int]) -> Figure:
-    """The paper's figure: neurons cut in all of the domains, in some, in none, by layer."""
-    traces = []
-    for k in range(len(named) + 1):
-        style = Style.of(k)
-        values = [float(((shares[list(named)] < 0.5).sum(0) == k).mean()) for shares in found.shares]
-        name = (
-            "cut in none"
-            if k == 0
-            else f"cut in all {len(named)}"
-            if k == len(named)
-            else f"cut in {k} of {len(named)}"
-        )
-        pattern = ("", "/", "x", ".")[k]
-        traces.append(
-            {
-                "type": "bar",
-                "name": name,
-                "x": list(found.layers),
-                "y": values,
-                "marker": {"color": style.colour, "pattern": {"shape": pattern}},
-                "hovertemplate": "%{x}: %{y:.1%}<extra>" + name + "</extra>",
-            }
-        )
-    return Figure(
-        name="named",
-        title=f"Neurons cut together: {', '.join(names[k] for k in named)}",
-        summary="Share of each layer's neurons that are cut in all, some or none of the domains.",
-        traces=traces,
-        layout={"barmode": "stack", "yaxis": {"tickformat": ".0%", "title": {"text": "share of neurons"}}},
-    )
-
-
-def _mean(values: Floats) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -15,9 +15,9 @@ from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
 from adasparse_cli.jobs.run_folder import CONFIG, read_config
-from adasparse_cli.jobs.train import TrainJob, job_of, prediction_frame, trained_model
+from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
-from adasparse_cli.models.base import Model
+from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.prep.prepared import (
     domain_names,
     encode_rows,
@@ -29,8 +29,10 @@ from adasparse_cli.prep.prepared import (
 )
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
+from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
 from adasparse_cli.training.evaluate import Scores, metrics_of
+from adasparse_cli.training.loop import BEST
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
 from adasparse_cli.typed import plain, typed
@@ -98,17 +100,29 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
     return SavedRun(folder=folder, job=job, manifest=manifest, data_folder=data_folder)
 
 
-def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split.test)) -> EvaluateReport:
-    """Score the splits with the best weights and compute their metrics anew."""
+def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
+    """The run's model with its best weights, on the device and the cores of its job; its data are verified first.
+
+    Raises:
+        IntegrityError: data or weights are damaged, or do not fit.
+    """
     verify(run.data_folder, run.manifest)
     set_threads(run.job.threads)
-    device = chosen_device(run.job.device)
-    model = trained_model(run.job, run.folder, load_shape(run.data_folder, run.manifest))
+    shape = load_shape(run.data_folder, run.manifest)
+    model = build_model(run.job, shape)
+    tensors, _ = load_checkpoint(run.folder / BEST)
+    load_weights(model, tensors, where=run.folder / BEST)
+    return model.to(chosen_device(run.job.device)).eval(), shape
+
+
+def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split.test)) -> EvaluateReport:
+    """Score the splits with the best weights and compute their metrics anew."""
+    model, _ = trained_model(run)
     metrics, best_possible = {}, {}
     for split in splits:
         if split not in run.manifest.splits or run.manifest.splits[split].rows == 0:
             raise DataError(f"{run.manifest.name} has no {split} split", hint="name one that it has: --split test")
-        rows = load_rows(run.data_folder, run.manifest, split, device=device)
+        rows = load_rows(run.data_folder, run.manifest, split, device=model.device)
         if rows.labels is None:
             raise DataError(f"the {split} split has no labels", hint="adasparse predict scores rows without labels")
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
@@ -148,11 +162,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     """
     progress = progress or Silent()
     _require_output(output)
-    verify(run.data_folder, run.manifest)
-    set_threads(run.job.threads)
-    device = chosen_device(run.job.device)
-    shape = load_shape(run.data_folder, run.manifest)
-    model = trained_model(run.job, run.folder, shape)
+    model, shape = trained_model(run)
     stored = {name: read_bags(run.data_folder, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
@@ -163,7 +173,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         rejects += encoded.rejects
         if encoded.frame.height == 0:
             continue
-        rows = rows_of(encoded.frame, run.manifest.fields, device=device)
+        rows = rows_of(encoded.frame, run.manifest.fields, device=model.device)
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
         model.embedding.set_bags(
             {name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()}

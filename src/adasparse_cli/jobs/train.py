@@ -36,10 +36,8 @@ from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.prep.prepared import read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
 from adasparse_cli.training.evaluate import Scores, metrics_of, sparsity_by_domain
-from adasparse_cli.training.loop import BEST
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, free_memory, keep_large_blocks, set_threads
 from adasparse_cli.training.settings import LoopSettings
@@ -228,14 +226,6 @@ def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str
             hint="choose a smaller network.hidden, a coarser data.domain, or a model that holds less per domain",
         )
     return said
-
-
-def trained_model(job: TrainJob, folder: Path, shape: DataShape) -> Model:
-    """The job's model with the best weights of its run."""
-    model = build_model(job, shape)
-    tensors, _ = load_checkpoint(folder / BEST)
-    load_weights(model, tensors, where=folder / BEST)
-    return model.to(chosen_device(job.device)).eval()
 
 
 def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker) -> dict[str, Any]:

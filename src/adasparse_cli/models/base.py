@@ -107,6 +107,11 @@ class Model(nn.Module, ABC):
         self.inputs = self.embedding.agnostic_width + self.embedding.aware_width
         self.outputs = network.hidden[-1] if network.hidden else self.inputs
 
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters lie."""
+        return self.embedding.weight.device
+
     def start_at(self, rate: float) -> None:
         """Let the head's bias be the log-odds of `rate`, so that no step is spent on learning the base rate."""
         bias = self.head_bias()
