@@ -271,6 +271,9 @@ def test_a_new_file_is_read_as_the_prepared_ones_were_whatever_it_would_look_lik
     expected = encoded("floats.csv", rows)
     assert encoded("whole.csv", [row | {"price": 1} for row in rows]).equals(expected)
     assert encoded("more.csv", [row | {"extra": k} for k, row in enumerate(rows)]).equals(expected)
+    # another tool writes whole numbers so as soon as one is missing
+    assert encoded("decimals.csv", [row | {"item": f"{row['item']}.0"} for row in rows]).equals(expected)
+    assert (encoded("others.csv", [row | {"item": f"{row['item']}.5"} for row in rows])["item"] == 0).all()
     unlabelled = [{key: value for key, value in row.items() if key != "y"} for row in rows]
     assert encoded("unlabelled.csv", unlabelled).equals(expected.drop("__label"))
     assert encoded("one.csv", [rows[0] | {"price": ""}]).drop("price").equals(expected.head(1).drop("price"))
@@ -292,6 +295,13 @@ def test_the_domain_may_be_a_column_of_any_name(tmp_path: Path, name: str) -> No
     (block,) = encode_rows(tmp_path / "data", manifest, own, [written(tmp_path, "new.csv", rows)])
     assert block.frame["__domain"].n_unique() == 4
     assert inspect(own, [written(tmp_path, "again.csv", rows)], Silent()).rows == 60
+
+
+def test_a_split_by_day_of_rows_without_time_says_what_is_lacking(tmp_path: Path) -> None:
+    own = settings_of("data.split=day")
+    with pytest.raises(DataError, match="no labelled row has a point in time") as caught:
+        prepare(own, plain(own), [written(tmp_path, "plain.csv", table())], tmp_path / "data", Silent())
+    assert "data.timestamp=COLUMN" in caught.value.hint
 
 
 def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:

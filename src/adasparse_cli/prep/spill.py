@@ -186,6 +186,11 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
     else:
         days = spill.scan([DAY, LABEL]).filter(pl.col(LABEL).is_not_null()).select(pl.col(DAY).unique()).collect()[DAY]
         known = sorted(days.drop_nulls())
+        if not known:
+            raise DataError(
+                "no labelled row has a point in time; a split by day needs them",
+                hint="data.timestamp=COLUMN names the column that has them; data.split=random splits by a hash of the row",
+            )
         if len(known) < 3:
             raise DataError(
                 f"the labelled rows cover {len(known)} day{'s' * (len(known) != 1)}; a split by day needs three",
