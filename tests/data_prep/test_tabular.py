@@ -302,6 +302,10 @@ def test_a_split_by_day_of_rows_without_time_says_what_is_lacking(tmp_path: Path
     with pytest.raises(DataError, match="no labelled row has a point in time") as caught:
         prepare(own, plain(own), [written(tmp_path, "plain.csv", table())], tmp_path / "data", Silent())
     assert "data.timestamp=COLUMN" in caught.value.hint
+    two_days = [{**row, "ts": 1537200000 + 86400 * (k % 2)} for k, row in enumerate(table())]
+    timed = settings_of("data.split=day", "data.timestamp=ts")
+    with pytest.raises(DataError, match="cover 2 days; a split by day needs three"):
+        prepare(timed, plain(timed), [written(tmp_path, "two.csv", two_days)], tmp_path / "data", Silent())
 
 
 def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
