@@ -41,6 +41,8 @@ from adasparse_cli.prep.recipe import (
 from adasparse_cli.schema import Field
 
 MOSTLY = 0.95
+LISTS = 0.3  # share of a column's values that have a separator, from which on it may hold lists
+_SEPARATORS = ("|", ";", ",")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WHOLE = r"^[+-]?\d+$"
 _DATES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -150,6 +152,10 @@ def _planned(settings: Settings, table: Table) -> tuple[list[FieldPlan], list[st
         if name in special or role in (FieldRole.ignored, FieldRole.label, FieldRole.timestamp):
             continue
         values = _with_nulls(table.sample, name, settings)
+        separator = None if name in (*settings.kinds, *settings.domain) else _separator(values.drop_nulls())
+        if separator:
+            own = "" if separator == settings.list_separator else f" 'data.list_separator=\"{separator}\"'"
+            notes.append(f"{name}: looks like lists; 'data.kinds={{{name}: multi_valued}}'{own} takes them apart")
         kind, why = _inferred(name, values, settings, named=name in (*settings.domain, *aware, settings.user))
         if kind is None:
             notes.append(f"{name}: left out, {why}")
@@ -186,6 +192,15 @@ def _inferred(name: str, values: pl.Series, settings: Settings, *, named: bool) 
     if not named and len(known) >= 1000 and distinct > settings.identifier_share * len(known):
         return None, f"nearly every row has a value of its own; data.kinds={{{name}: categorical}} keeps it"
     return FieldKind.categorical, f"{distinct} distinct in the first {len(values)} rows"
+
+
+def _separator(texts: pl.Series) -> str | None:
+    """What stands between the values of lists, where texts look like lists: they have fewer different parts than wholes."""
+    for separator in _SEPARATORS:
+        share = texts.str.contains(separator, literal=True).mean() or 0.0
+        if share >= LISTS and texts.str.split(separator).explode().n_unique() < texts.n_unique():
+            return separator
+    return None
 
 
 def _splitter(separator: str) -> Callable[[pl.Series], pl.Series]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,29 @@ def test_what_was_not_said_is_inferred_and_shown(tmp_path: Path) -> None:
     }  # fmt: skip
     assert any(note.startswith("id: left out") for note in data.notes)
     assert any(note.startswith("price: numeric") for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("separator", "words"),
+    [("|", ""), (";", """ 'data.list_separator=";"'"""), (",", """ 'data.list_separator=","'""")],
+)
+def test_what_looks_like_lists_is_told_with_what_to_type(tmp_path: Path, separator: str, words: str) -> None:
+    rows = [
+        {**row, "tags": separator.join(f"t{(k + j * j) % 5}" for j in range(k % 4 + 1))}
+        for k, row in enumerate(table())
+    ]
+    path = tmp_path / "a.tsv"
+    path.write_text(
+        "\n".join("\t".join(map(str, row)) for row in [list(rows[0]), *(row.values() for row in rows)]) + "\n"
+    )
+    said = f"tags: looks like lists; 'data.kinds={{tags: multi_valued}}'{words} takes them apart"
+    assert [note for note in tabular.read(settings_of(), [path]).notes if "lists" in note] == [said]
+    typed_words = shlex.split(said.partition("; ")[2].removesuffix(" takes them apart"))
+    data = tabular.read(settings_of(*typed_words), [path])
+    assert not any("lists" in note for note in data.notes)
+    (parse,) = (plan.parse for plan in data.plans if plan.name == "tags")
+    assert parse is not None
+    assert parse(pl.Series([rows[7]["tags"]])).to_list() == [rows[7]["tags"].split(separator)]
 
 
 def test_roles_and_kinds_may_be_named(tmp_path: Path) -> None:
