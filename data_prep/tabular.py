@@ -197,8 +197,12 @@ def _inferred(name: str, values: pl.Series, settings: Settings, *, named: bool) 
 def _separator(texts: pl.Series) -> str | None:
     """What stands between the values of lists, where texts look like lists: they have fewer different parts than wholes."""
     for separator in _SEPARATORS:
-        share = texts.str.contains(separator, literal=True).mean() or 0.0
-        if share >= LISTS and texts.str.split(separator).explode().n_unique() < texts.n_unique():
+        parted = int(texts.str.contains(separator, literal=True).sum())
+        if (
+            parted
+            and parted >= LISTS * len(texts)
+            and texts.str.split(separator).explode().n_unique() < texts.n_unique()
+        ):
             return separator
     return None
 
