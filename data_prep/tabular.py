@@ -2,7 +2,7 @@
 
 Named in YAML or on the command line are the label, the fields that make the domain, and whatever else is
 known; the rest is inferred from the first rows and shown. Every format is read as text first, so the same
-table gives the same ids from each of them. Labels are 0, 1, true or false; the level 22 may be written 22.0.
+table gives the same ids from each of them. Labels are 0, 1, true or false.
 
 Where a timestamp is given, `hour` and `weekday` are derived from it, in the zone `utc_offset_hours`. The user
 column groups the user metrics and is a categorical field like any other.
@@ -260,7 +260,7 @@ def _features(
     local = seconds + int(settings.utc_offset_hours * 3600)
     columns.append((local // 86400).cast(pl.Int32).alias(DAY))
     if settings.user:
-        columns.append(_levels(_with_nulls(frame, settings.user, settings)).alias(USER))
+        columns.append(_with_nulls(frame, settings.user, settings).alias(USER))
     if settings.propensity:
         chances = pl.Series([None], dtype=pl.Float64).new_from_index(0, frame.height)
         if settings.propensity in frame.columns:
@@ -277,16 +277,8 @@ def _features(
             numbers = values.cast(pl.Float64, strict=False)
             check(values.is_not_null() & ~numbers.is_finite().fill_null(False), plan.name, "is no number")
             values = numbers
-        if plan.kind is FieldKind.categorical:
-            values = _levels(values)
         columns.append(values.alias(plan.name))
     return pl.DataFrame(columns).filter(good)
-
-
-def _levels(texts: pl.Series) -> pl.Series:
-    """22.0 is the level 22: a whole column is written so as soon as one of its values is missing."""
-    written_so = texts.str.ends_with(".0").any()
-    return texts.str.replace(r"^([+-]?\d+)\.0$", "${1}") if written_so else texts
 
 
 def _label(texts: pl.Series) -> pl.Series:

@@ -297,6 +297,12 @@ def test_a_new_file_is_read_as_the_prepared_ones_were_whatever_it_would_look_lik
     assert encoded("more.csv", [row | {"extra": k} for k, row in enumerate(rows)]).equals(expected)
     # another tool writes whole numbers so as soon as one is missing
     assert encoded("decimals.csv", [row | {"item": f"{row['item']}.0"} for row in rows]).equals(expected)
+    whole = [{**row, "place": f"{k % 4}.0", "item": f"{row['item']}.0"} for k, row in enumerate(table())]
+    other = prepare(own, plain(own), [written(tmp_path, "written.csv", whole)], tmp_path / "other", Silent())
+    new = written(tmp_path, "new.csv", [{**row, "place": row["place"][:-2], "item": row["item"][:-2]} for row in whole])
+    (block,) = encode_rows(tmp_path / "other", other, own, [new])
+    assert (block.frame["item"] > 0).all()
+    assert (block.frame["__domain"] < other.num_domains).all()
     assert (encoded("others.csv", [row | {"item": f"{row['item']}.5"} for row in rows])["item"] == 0).all()
     unlabelled = [{key: value for key, value in row.items() if key != "y"} for row in rows]
     assert encoded("unlabelled.csv", unlabelled).equals(expected.drop("__label"))

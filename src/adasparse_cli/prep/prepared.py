@@ -129,6 +129,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     """Encode new files block by block with the vocabularies of prepared data.
 
     A block's new bags are numbered from the stored ones on, anew in each block. Columns that are no fields are left out.
+    A level 22 that was written 22.0 is the one that was prepared, and the other way round.
 
     Raises:
         DataError: a file lacks a field.
@@ -150,6 +151,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
     multi = [plan for plan in plans if plan.kind is FieldKind.multi_valued]
+    categorical = [plan.name for plan in plans if plan.kind is FieldKind.categorical]
     stored = {plan.name: _stored_texts(folder, plan.name) for plan in multi}
     known = {name: Lookup(texts) for name, texts in stored.items()}
     for frame in data.frames:
@@ -160,12 +162,28 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
             frame = frame.with_columns(numbers)
             values = bag_values(plan, fresh, first_bag=first)
             new_bags[name] = encoded_bags(vocabularies[name], values, first_bag=first, bags=len(fresh))
+        frame = frame.with_columns(_as_known(frame[name], vocabularies[name]) for name in categorical)
         labelled = frame["__label"].null_count() == 0
         rejects = tuple(data.rejects[: (found := len(data.rejects))])
         del data.rejects[:found]  # more may have come since
         yield EncodedFile(encoder.encode(frame, labelled=labelled), new_bags, rejects)
     if data.rejects:
         yield EncodedFile(pl.DataFrame(), {}, tuple(data.rejects))
+
+
+def _as_known(values: pl.Series, vocabulary: Vocabulary) -> pl.Series:
+    """Whole numbers as they were written where the vocabulary was learnt.
+
+    Other tools write a whole column with decimals as soon as one of its values is missing: 22 in one file is 22.0 in the next.
+    """
+    if values.dtype != pl.String:
+        return values
+    unknown = values.filter((vocabulary.ids(values) == 0) & values.is_not_null()).unique()
+    unknown = unknown.filter(unknown.str.contains(r"^[+-]?\d+(\.0)?$"))
+    decimal = unknown.str.ends_with(".0")
+    other = pl.select(pl.when(decimal).then(unknown.str.strip_suffix(".0")).otherwise(unknown + ".0")).to_series()
+    known = vocabulary.ids(other) > 0
+    return values.replace(unknown.filter(known), other.filter(known)) if known.any() else values
 
 
 def _stored_texts(folder: Path, name: str) -> pl.Series:
