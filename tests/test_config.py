@@ -121,7 +121,7 @@ def test_settings_survive_yaml_and_back(values: dict[str, Any]) -> None:
         (["data.splitt=day"], "data.splitt is no key", "did you mean data.split?"),
         (["model=dnn", "model.mode=fusion"], "model.mode is no key of model=dnn", "there are model.name"),
         (["model.learning_rate=0.1"], "model.learning_rate is no key", "did you mean loop.learning_rate?"),
-        (["model=mamml"], "there is no model 'mamml'", "loop=maml"),
+        (["model=mamml"], "there is no model 'mamml'", "did you mean loop=maml?"),
         (["model=adasparce"], "there is no model 'adasparce'", "did you mean adasparse?"),
         (["data.domain=[a"], "cannot be read", "key=value"),
         (["seed=1,2"], "several values", "[a,b]"),

@@ -102,7 +102,7 @@ class DuplicateRule(StrEnum):
 
 
 class MatmulPrecision(StrEnum):
-    """How exact the matrix products of a training step are, in torch's words: fp32, TF32 or bf16 inside."""
+    """How exact the matrix products of a training step are, in torch's words: fp32, TF32, or bf16 (on a GPU perhaps TF32)."""
 
     highest = "highest"
     high = "high"

@@ -228,10 +228,16 @@ def settings_words(settings: Mapping[str, Any], sections: Sequence[str] = ("netw
     Args:
         settings: the sections `network`, `model` and `loop`.
         sections: those to speak of.
+
+    Raises:
+        UsageError: the settings are none, or of a model or loop that is not known.
     """
-    chosen = f"model={settings['model']['name']}", f"loop={settings['loop']['name']}"
-    packaged = dict(_leaves(_packaged(chosen)))
-    own = _leaves({name: settings[name] for name in sections})
+    held = {name: section for name, section in settings.items() if isinstance(section, dict) and section}
+    names = {name: held.get(name, {}).get("name") for name in ("model", "loop")}
+    if not {*sections} <= held.keys() or not all(isinstance(name, str) for name in names.values()):
+        raise UsageError("these are no settings of a run", hint="adasparse config show train prints such")
+    packaged = dict(_leaves(_packaged(tuple(f"{group}={name}" for group, name in names.items()))))
+    own = _leaves({name: held[name] for name in sections})
     return [word(key, value) for key, value in own if key in packaged and packaged[key] != value]
 
 
@@ -320,12 +326,13 @@ def _explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
     option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     if option:
         group, name = option.groups()
-        offered = choices_in(group)
+        offered = {one: one for one in choices_in(group)}
+        if group == "model":
+            offered |= {other: f"loop={other}" for other in choices_in("loop") if other != "standard"}
         close = nearest(name, offered)
-        lead = f"did you mean {close}? " if close else ""
-        loops = [f"loop={other}" for other in choices_in("loop") if group == "model" and other != "standard"]
+        lead = f"did you mean {offered[close]}? " if close else ""
         return UsageError(
-            f"{group}={name}: there is no {group} {name!r}", hint=f"{lead}there are {', '.join([*offered, *loops])}"
+            f"{group}={name}: there is no {group} {name!r}", hint=f"{lead}there are {', '.join(offered.values())}"
         )
     key = re.search(r"[Cc]ould not override '([^']+)'", text)
     if key:

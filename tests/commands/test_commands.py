@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -200,17 +202,61 @@ def test_columns_may_be_named_as_no_file_can_be(tmp_path: Path) -> None:
 
 
 def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> None:
-    adasparse(tmp_path, "train", *SMALL, "--model", "dnn", "--seeds", "2")
-    report = next(tmp_path.glob("runs/twin/dnn/*-s0/report.json"))
+    done = adasparse(tmp_path, "train", *SMALL, "--model", "dnn", "--seeds", "2", "seed=3")
+    assert "seed=3 --seeds 2    to compare" in done.stdout
+    report = next(tmp_path.glob("runs/twin/dnn/*-s3/report.json"))
     report.write_text(report.read_text()[:-20])
-    states = {row["run"][-2:]: row["state"] for row in json.loads(adasparse(tmp_path, "runs", "ls", "--json").stdout)}
-    assert states == {"s0": "damaged", "s1": "done"}
+
+    def listed() -> dict[str, dict[str, Any]]:
+        return {row["run"][-2:]: row for row in json.loads(adasparse(tmp_path, "runs", "ls", "--json").stdout)}
+
+    assert {run: row["state"] for run, row in listed().items()} == {"s3": "damaged", "s4": "done"}
+    config = next(tmp_path.glob("runs/twin/dnn/*-s4/config.yaml"))
+    whole = config.read_text()
+    for broken in (
+        whole.replace("name: dnn", "name: gone"),
+        whole.replace("name: dnn", "name: 3"),
+        whole.replace("network:", "network: null\nother:"),
+        "[]",
+    ):
+        assert broken != whole
+        config.write_text(broken)
+        row = listed()["s4"]
+        assert (row["state"], row["settings"]) == ("done", "")
+        assert row["AUC"] is not None
     config = report.with_name("config.yaml")
     text = config.read_text()
     config.write_text(text.replace("batch_size:", "batch_syze:"))
     assert "batch_syze" in adasparse(tmp_path, "evaluate", str(report.parent), code=4).stderr
     config.write_text("{torn")
     assert "config.yaml is missing or damaged" in adasparse(tmp_path, "evaluate", str(report.parent), code=4).stderr
+
+
+def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> None:
+    words = ("train", "--model", "dnn", *SMALL, "seed=11", "--json")
+    report = json.loads(adasparse(home, *words).stdout)
+    config, saved = (home / "runs" / report["run"] / name for name in ("config.yaml", "report.json"))
+    config.write_text(config.read_text().replace("  matmul_precision: highest\n", ""))
+    saved.write_text(re.sub(r'"matmul_precision": "highest",?', "", saved.read_text()))
+    assert "matmul" not in config.read_text() + saved.read_text()
+    name = report["run"].split("/")[-1]
+    again = json.loads(adasparse(home, "evaluate", name, "--json").stdout)
+    assert again["metrics"]["test"] == pytest.approx(report["metrics"]["test"])
+    assert json.loads(adasparse(home, *words, "--resume").stdout)["run"] == report["run"]
+
+
+def test_rejects_of_a_failed_try_go_once_the_data_are_prepared(tmp_path: Path) -> None:
+    good = "country,clicked\n" + "".join(f"c{k % 3},{k % 2}\n" for k in range(90))
+    (tmp_path / "good.csv").write_text(good)
+    (tmp_path / "bad.csv").write_text(good.replace("c1", "c1,more"))
+    words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=shop")
+    rejects = tmp_path / "data" / "shop.rejects.parquet"
+    for _ in range(2):
+        adasparse(tmp_path, *words, "raw=bad.csv", code=3)
+        assert rejects.exists()
+        # first prepared, then found to be up to date
+        adasparse(tmp_path, *words, "raw=good.csv")
+        assert not rejects.exists()
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,16 @@ def test_it_learns_what_can_be_learnt(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("precision", list(MatmulPrecision))
 def test_steps_have_the_precision_asked_for_and_scores_the_highest(tmp_path: Path, precision: MatmulPrecision) -> None:
     loop = loop_in(tmp_path, matmul_precision=precision)
-    seen = {True: set(), False: set()}
-    loop.model.register_forward_pre_hook(lambda part, _: seen[part.training].add(torch.get_float32_matmul_precision()))
+    seen: dict[bool | str, set[str]] = {True: set(), False: set(), "backward": set()}
+
+    def look(part: torch.nn.Module, _: Any, prediction: Any) -> None:
+        seen[part.training].add(torch.get_float32_matmul_precision())
+        if part.training:
+            prediction.logits.register_hook(lambda _: seen["backward"].add(torch.get_float32_matmul_precision()))
+
+    loop.model.register_forward_hook(look)
     loop.run()
-    assert seen == {True: {precision.value}, False: {"highest"}}
+    assert seen == {True: {precision.value}, False: {"highest"}, "backward": {precision.value}}
 
 
 def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:

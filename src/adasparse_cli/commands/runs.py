@@ -27,7 +27,11 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
         say(f"no runs in {runs}; adasparse train makes one")
         return
     show(rows, columns=[name for name in rows[0] if name != "settings"])
-    own = [{"run": row["run"], "settings": row["settings"]} for row in rows if row["settings"]]
+    own = [
+        {"run": f"{row['data']}/{row['model']}/{row['run']}", "settings": row["settings"]}
+        for row in rows
+        if row["settings"]
+    ]
     if own:
         show(own, title="Settings that are not the packaged ones")
 

@@ -92,7 +92,8 @@ def _counterpart(report: Mapping[str, Any]) -> str:
     baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
     standard = {**report["settings"], "loop": {**report["settings"]["loop"], "name": "standard"}}
     shared = settings_words(standard, ("network", "loop"))
-    alike = shlex.join(one for one in shared if not one.startswith("loop.placebo="))
+    seed = [f"seed={report['seed']}"] if report["seed"] else []
+    alike = shlex.join([one for one in shared if not one.startswith("loop.placebo=")] + seed)
     return " ".join(filter(None, (baseline, report["data"]["words"], alike)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 from pathlib import Path
@@ -187,13 +188,14 @@ def _run_row(folder: Path, root: Path) -> dict[str, Any]:
     data, model, name = folder.relative_to(root).parts
     state = "done" if (folder / DONE).exists() else "failed" if (folder / FAILED).exists() else "unfinished"
     test: dict[str, Any] = {}
-    settings: list[str] = []
-    try:
-        settings = settings_words(read_config(folder))
-        if state == "done":
+    if state == "done":
+        try:
             test = read_report(folder)["metrics"].get("test", {})
-    except (IntegrityError, UsageError, KeyError, TypeError):
-        state = "damaged"
+        except IntegrityError:
+            state = "damaged"
+    settings: list[str] = []
+    with contextlib.suppress(IntegrityError, UsageError):  # what cannot be read, or is of another version, is not told
+        settings = settings_words(read_config(folder))
     return {
         "data": data,
         "model": model,

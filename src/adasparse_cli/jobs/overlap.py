@@ -32,6 +32,7 @@ from adasparse_cli.prep.prepared import domain_names, read_domains
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.training.activity import Activity, activity
 from adasparse_cli.training.dataset import Rows, load_rows
+from adasparse_cli.training.machine import set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
             f"{saved.folder} is of {saved.job.label}, which has no weight factors",
             hint="name a run of adasparse; adasparse runs ls lists them",
         )
+    set_threads(saved.job.threads)
     model, _ = trained_model(saved)
     assert isinstance(model, AdaSparse)
     rows = load_rows(saved.data_folder, saved.manifest, job.split, device=model.device)

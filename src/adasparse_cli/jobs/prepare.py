@@ -14,7 +14,7 @@ from adasparse_cli.config import compose, data_start, data_words, explicit_keys,
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
-from adasparse_cli.prep.prepare import prepare
+from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared import is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
 from adasparse_cli.schema import Manifest
@@ -95,6 +95,7 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
     with only_owner(job.folder.parent / f".{job.folder.name}.owner"):
         manifest = existing(job.folder)
         if manifest is not None and is_current(manifest, values, list(job.raw)):
+            rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
             return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
         _require_sources(job)
         _require_place(job, ours=manifest is not None)
@@ -103,6 +104,7 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
         if manifest is not None:
             progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
+        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
 

@@ -30,6 +30,8 @@ DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "re
 REPORT_VERSION = 1
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
+# What was always so before it became a key of `loop`, for runs of earlier versions.
+_ALWAYS_SO_BEFORE = {"matmul_precision": "highest"}
 
 
 def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
@@ -102,7 +104,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        return from_yaml(path.read_text(encoding="utf-8"))
+        return _as_today(from_yaml(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, yaml.YAMLError):
         raise IntegrityError(f"{path} is missing or damaged", hint=anew(folder)) from None
 
@@ -125,7 +127,12 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=anew(folder)
         )
-    return found
+    return {**found, "settings": _as_today(found["settings"])} if "settings" in found else found
+
+
+def _as_today(settings: dict[str, Any]) -> dict[str, Any]:
+    loop = settings.get("loop")
+    return {**settings, "loop": {**_ALWAYS_SO_BEFORE, **loop}} if isinstance(loop, dict) else settings
 
 
 def read_predictions(folder: Path) -> pl.DataFrame:

@@ -101,13 +101,12 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
 
 
 def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
-    """The run's model with its best weights, on the device and the cores of its job; its data are verified first.
+    """The run's model with its best weights, on the device of its job; its data are verified first.
 
     Raises:
         IntegrityError: data or weights are damaged, or do not fit.
     """
     verify(run.data_folder, run.manifest)
-    set_threads(run.job.threads)
     shape = load_shape(run.data_folder, run.manifest)
     model = build_model(run.job, shape)
     tensors, _ = load_checkpoint(run.folder / BEST)
@@ -117,6 +116,7 @@ def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
 
 def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split.test)) -> EvaluateReport:
     """Score the splits with the best weights and compute their metrics anew."""
+    set_threads(run.job.threads)
     model, _ = trained_model(run)
     metrics, best_possible = {}, {}
     for split in splits:
@@ -162,6 +162,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     """
     progress = progress or Silent()
     _require_output(output)
+    set_threads(run.job.threads)
     model, shape = trained_model(run)
     stored = {name: read_bags(run.data_folder, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []

@@ -40,7 +40,7 @@ def gate(
 
     Returns:
         The gated neurons, and per row the share (0–1) of factors that are exactly 0 (always 0 in scaling mode).
-        Their backward pass can run once: it writes over what it kept, and torch refuses a second one.
+        Their backward pass can run once: but for scaling it writes over what it kept, and torch refuses a second one.
 
     Source: Yang et al., AdaSparse, CIKM 2022; the surrogate gradient is ours.
     """

@@ -76,7 +76,6 @@ def prepare(
             )
         write_json(work / "manifest.json", manifest.to_json())
         _put_in_place(work, folder)
-        _rejects_of_a_failed_try(folder.parent, settings).unlink(missing_ok=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -274,7 +273,7 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     share = len(rejects) / max(good + len(rejects), 1)
     if share <= settings.max_rejected:
         return
-    kept = _rejects_of_a_failed_try(work.parent, settings)
+    kept = rejects_of_a_failed_try(work.parent, settings)
     write_table(reject_table(rejects), kept)
     worst = Counter(reject.reason for reject in rejects).most_common()
     first = rejects[0]
@@ -287,7 +286,7 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     )
 
 
-def _rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
+def rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
     """Where the rows that could not be read stand while the data are not prepared."""
     return root / f"{settings.name}.rejects.parquet"
 

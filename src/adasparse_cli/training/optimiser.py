@@ -111,6 +111,11 @@ class TouchedRowsAdam:
 
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct ids, and for each the sum of its values, added in the order they stand."""
+    if values.is_cuda:
+        # there a bag is walked through value by value, and an id of few levels has thousands of them
+        rows, place = torch.unique(ids, return_inverse=True)
+        sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), place, len(rows), -1, False)
+        return rows, sums.view(len(rows), *values.shape[1:])
     ordered, order = torch.sort(ids, stable=True)
     rows, counts = torch.unique_consecutive(ordered, return_counts=True)
     # a bag is summed in wide registers; torch's gradient of a dense embedding, which does the same, calls BLAS per row
