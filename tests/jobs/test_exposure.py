@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 
 from adasparse_cli.analysis.statistics import TestRows
 from adasparse_cli.findings import Finding
-from adasparse_cli.jobs.comparison import Comparison
+from adasparse_cli.jobs.comparison import COMPARED, Arm, Comparison
 from adasparse_cli.jobs.exposure import exposure_finding
 
 ROWS_OF_EACH = 40
 
 
-def finding(domains: int, *, labels: np.ndarray | None = None, logarithmic: bool = False) -> Finding:
-    """Two arms and two seeds on domains of 10, 20, 30 … training rows."""
+def report_of(valid: float | None) -> dict[str, Any]:
+    cost = {"backbone_multiply_adds": 1, "domain_multiply_adds": 0, "backbone_parameters": 1, "domain_parameters": 0}
+    metrics = {"valid": {"gauc_domain": valid}, "test": {}}
+    return {"metrics": metrics, "cost": cost, "timings": {"elapsed_seconds": 1.0}}
+
+
+def finding(
+    domains: int,
+    *,
+    labels: np.ndarray | None = None,
+    logarithmic: bool = False,
+    valid: Mapping[str, float | None] | None = None,
+) -> Finding:
+    """Two seeds of the arms that `valid` has the GAUC of, on domains of 10, 20, 30 … training rows."""
+    valid = valid or {"dnn": 0.6, "star": 0.6}
     draw = np.random.default_rng(0)
     of = np.repeat(np.arange(domains), ROWS_OF_EACH)
     if labels is None:
         labels = (draw.random(len(of)) < 0.4).astype(np.float64)
-    logits = {arm: [draw.normal(size=len(of)) for _ in range(2)] for arm in ("dnn", "star")}
+    logits = {arm: [draw.normal(size=len(of)) for _ in range(2)] for arm in valid}
     comparison = Comparison(
-        arms=(), baseline="dnn", seeds=(0, 1), cluster="domain", reports={}, rows=TestRows(labels=labels, domains=of, clusters=of),
-        logits=logits, differences={}, uplifts={},
+        arms=tuple(Arm(name=arm, runs={}) for arm in valid), baseline="dnn", seeds=(0, 1), cluster="domain",
+        reports={arm: [report_of(value)] * 2 for arm, value in valid.items()}, rows=TestRows(labels=labels, domains=of, clusters=of),
+        logits=logits, differences={metric: {} for metric in COMPARED}, uplifts={},
     )  # fmt: skip
     names = [f"d{k}" for k in range(domains)]
     table = pl.DataFrame({"name": names, "train_rows": [10 * (k + 1) for k in range(domains)]})
@@ -37,6 +54,14 @@ def finding(domains: int, *, labels: np.ndarray | None = None, logarithmic: bool
 def test_each_arm_gets_an_answer() -> None:
     (answer,) = finding(8).answers
     assert answer.startswith("star: the gain in the sparsest bin d")
+
+
+@pytest.mark.parametrize(("first", "second", "shown"), [(0.7, 0.6, "star"), (0.6, 0.7, "apg"), (None, 0.1, "apg")])
+def test_the_arm_that_one_would_choose_is_shown_first(first: float | None, second: float, shown: str) -> None:
+    valid = {"dnn": 0.9, "star": first, "apg": second}
+    (figure,) = finding(8, valid=valid).figures
+    assert [trace["name"] for trace in figure.traces if trace["visible"] is True] == [shown]
+    assert {trace["name"] for trace in figure.traces} == {"star", "apg"}
 
 
 def test_one_domain_is_told_to_be_too_few() -> None:

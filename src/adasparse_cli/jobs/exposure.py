@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -52,16 +53,17 @@ def exposure_finding(
     traces = []
     both = domains.filter(pl.col(f"AUC {base}").is_not_null())
     others = [arm for arm in comparison.logits if arm != base]
+    chosen = _chosen(comparison, others)
     for k, arm in enumerate(others):
         gap = (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list()
         marks = by_exposure(k, arm, both["train_rows"].to_list(), gap, both["name"].to_list())
         # one arm at a time can be read; the legend switches on the others
-        traces.append({**marks, "visible": True if k == len(others) - 1 else "legendonly"})
+        traces.append({**marks, "visible": True if arm == chosen else "legendonly"})
     figure = Figure(
         name="domains",
         title=f"AUC of each domain less that of {base}, against its training rows",
         summary="Each mark is a domain with both classes in the test split; small domains scatter widely by chance. "
-        "The legend switches arms on and off.",
+        "The legend switches arms on and off; shown first is the one with the best GAUC on the valid split.",
         traces=traces,
         layout=exposure_layout(f"AUC − AUC of {base}"),
     )
@@ -79,6 +81,12 @@ def exposure_finding(
         figures=[figure],
         notes=(f"{how}; each is a test set of its own.",),
     )
+
+
+def _chosen(comparison: Comparison, arms: Sequence[str]) -> str:
+    """The arm one would choose: the best by GAUC on the valid split, of those that have one."""
+    known = {row["arm"]: row["valid_gauc_domain"] for row in comparison.table() if row["arm"] in arms}
+    return max(arms, key=lambda arm: -1.0 if known.get(arm) is None else known[arm])
 
 
 def exposure_answers(found: Exposure) -> list[str]:
