@@ -112,7 +112,7 @@ class TouchedRowsAdam:
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct ids, and for each the sum of its values, added in the order they stand."""
     if values.is_cuda:
-        # bags were measured on CPUs alone; on a GPU one of thousands of values, as a field of few levels has, may be walked through one by one
+        # bags were measured on CPUs alone; a GPU may walk value by value through one of thousands, as fields of few levels have
         rows, place = torch.unique(ids, return_inverse=True)
         sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), place, len(rows), -1, False)
         return rows, sums.view(len(rows), *values.shape[1:])
