@@ -148,8 +148,8 @@ def _read(value: Any) -> Any:
     return Interval(**value) if isinstance(value, dict) else value
 
 
-# How the names of columns of differences begin.
-DIFFERENCES = ("difference", "gain", "over ", "RelaImpr")
+# How the names of columns of differences begin that do not say so themselves.
+DIFFERENCES = ("gain", "over ", "RelaImpr")
 
 
 def cell(value: Any, column: str = "") -> str:
@@ -166,5 +166,6 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, float):
         short = column.endswith("%") or "seconds" in column
         digits = ",.1f" if short else ".4f" if abs(value) < 1000 else ",.0f"
-        return format(value, f"+{digits}" if column.startswith(DIFFERENCES) else digits)
+        signed = "difference" in column or column.startswith(DIFFERENCES)
+        return format(value, f"+{digits}" if signed else digits)
     return str(value)
