@@ -181,12 +181,7 @@ def _open_parquet(path: Path, settings: TextSettings) -> Table:
 
     def text(start: int, number: int) -> pl.DataFrame:
         frame = scanned.slice(start, number).collect()
-        columns = [
-            frame[name].cast(pl.List(pl.String)).list.join(settings.list_separator)
-            if isinstance(kind, pl.List)
-            else frame[name].cast(pl.String)
-            for name, kind in schema.items()
-        ]
+        columns = [_text_of(frame[name], settings.list_separator) for name in schema]
         # the first row of a table without header lines is line 2, as it would be in a text file
         return pl.DataFrame(columns).with_columns(pl.int_range(start + 2, start + 2 + frame.height).alias(LINE))
 
@@ -197,3 +192,13 @@ def _open_parquet(path: Path, settings: TextSettings) -> Table:
             done = path.stat().st_size * min(start + PARQUET_ROWS, rows) // max(rows, 1)
 
     return Table(path, list(schema), text(0, SAMPLE_ROWS), frames, lambda: done)
+
+
+def _text_of(values: pl.Series, list_separator: str) -> pl.Series:
+    """A column as it would stand in a text file; points in time in UTC, to the second."""
+    if isinstance(values.dtype, pl.List):
+        return values.cast(pl.List(pl.String)).list.join(list_separator)
+    if isinstance(values.dtype, pl.Datetime):
+        utc = values if values.dtype.time_zone is None else values.dt.convert_time_zone("UTC")
+        return utc.dt.strftime("%Y-%m-%d %H:%M:%S")
+    return values.cast(pl.String)

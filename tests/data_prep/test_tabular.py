@@ -327,6 +327,27 @@ def test_the_domain_may_be_a_column_of_any_name(tmp_path: Path, name: str) -> No
     assert inspect(own, [written(tmp_path, "again.csv", rows)], Silent()).rows == 60
 
 
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Shanghai"])
+def test_points_in_time_of_parquet_are_those_of_text(tmp_path: Path, unit: Any, zone: str | None) -> None:
+    """A time without a zone is in UTC, as in text; one with a zone is the same moment."""
+    texts = pl.Series("ts", [row["ts"] for row in table()])
+    times = (texts * 1000 + 7).cast(pl.Datetime("ms", "UTC")).dt.cast_time_unit(unit)
+    times = times.dt.replace_time_zone(None) if zone is None else times.dt.convert_time_zone(zone)
+    pl.DataFrame(table()).with_columns(times).write_parquet(tmp_path / "a.parquet")
+    words = ("data.split=day", "data.timestamp=ts", "data.min_count=1")
+    own = settings_of(*words)
+    other = prepare(own, plain(own), [tmp_path / "a.parquet"], tmp_path / "data", Silent())
+    expected = prepare(own, plain(own), [written(tmp_path, "a.csv", table())], tmp_path / "text", Silent())
+    assert other.rejected == {}
+    for split in ("train", "test"):
+        one, two = (
+            read_split(tmp_path / name, manifest, split) for name, manifest in (("data", other), ("text", expected))
+        )  # type: ignore[arg-type]
+        assert one.height > 0
+        assert one.equals(two)
+
+
 def test_a_split_by_day_of_rows_without_time_says_what_is_lacking(tmp_path: Path) -> None:
     own = settings_of("data.split=day")
     with pytest.raises(DataError, match="no labelled row has a point in time") as caught:
