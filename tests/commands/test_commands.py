@@ -163,44 +163,6 @@ def test_a_run_is_removed_only_when_nobody_holds_it(home: Path) -> None:
     assert not run.exists()
 
 
-def test_prepared_data_replace_nothing_that_is_not_theirs(tmp_path: Path) -> None:
-    """Neither a folder of other things, nor the raw file itself."""
-    table = "country,ad,clicked\n" + "".join(f"c{k % 3},a{k % 7},{int(k % 5 == 0)}\n" for k in range(200))
-    mine = tmp_path / "data" / "clicks" / "clicks.csv"
-    mine.parent.mkdir(parents=True)
-    mine.write_text(table)
-    words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
-    assert "lies in data/clicks" in adasparse(tmp_path, *words, "raw=data/clicks/clicks.csv", code=2).stderr
-    (tmp_path / "clicks.csv").write_text(table)
-    assert "holds no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
-    assert mine.read_text() == table
-    mine.unlink()
-    adasparse(tmp_path, *words, "raw=clicks.csv")
-
-
-def test_data_of_one_class_are_prepared_but_lead_to_no_training(tmp_path: Path) -> None:
-    (tmp_path / "one.csv").write_text("country,ad,clicked\n" + "".join(f"c{k % 3},a{k % 7},0\n" for k in range(90)))
-    words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=one")
-    done = adasparse(tmp_path, "prep", *words, "raw=one.csv")
-    assert "nothing to train on" in done.stdout
-    assert "next:" not in done.stdout
-    refused = adasparse(tmp_path, "compare", "--models", "dnn,apg", "data=tabular", "data.name=one", code=3)
-    assert "has 0 positives" in refused.stderr
-    assert not list(tmp_path.glob("runs/one/*/*"))
-
-
-def test_columns_may_be_named_as_no_file_can_be(tmp_path: Path) -> None:
-    names = ["<b>col</b>", "a/../b", "x" * 300]
-    rows = [f"c{k % 3},{k % 2},{k % 5},{k % 7},{int(k % 4 == 0)}" for k in range(400)]
-    (tmp_path / "odd.csv").write_text("\n".join([",".join(["country", *names, "clicked"]), *rows]) + "\n")
-    words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=odd")
-    adasparse(tmp_path, "prep", *words, "raw=odd.csv")
-    manifest = json.loads((tmp_path / "data/odd/manifest.json").read_text())
-    assert {field["name"] for field in manifest["fields"]} == {*names, "country"}
-    adasparse(tmp_path, "train", "data=tabular", "data.name=odd", "network.hidden=[4]", "model=dnn")
-    adasparse(tmp_path, "predict", "latest", "odd.csv")
-
-
 def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> None:
     done = adasparse(tmp_path, "train", *SMALL, "--model", "dnn", "--seeds", "2", "seed=3")
     assert "seed=3 --seeds 2    to compare" in done.stdout
@@ -243,20 +205,6 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
     again = json.loads(adasparse(home, "evaluate", name, "--json").stdout)
     assert again["metrics"]["test"] == pytest.approx(report["metrics"]["test"])
     assert json.loads(adasparse(home, *words, "--resume").stdout)["run"] == report["run"]
-
-
-def test_rejects_of_a_failed_try_go_once_the_data_are_prepared(tmp_path: Path) -> None:
-    good = "country,clicked\n" + "".join(f"c{k % 3},{k % 2}\n" for k in range(90))
-    (tmp_path / "good.csv").write_text(good)
-    (tmp_path / "bad.csv").write_text(good.replace("c1", "c1,more"))
-    words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=shop")
-    rejects = tmp_path / "data" / "shop.rejects.parquet"
-    for _ in range(2):
-        adasparse(tmp_path, *words, "raw=bad.csv", code=3)
-        assert rejects.exists()
-        # first prepared, then found to be up to date
-        adasparse(tmp_path, *words, "raw=good.csv")
-        assert not rejects.exists()
 
 
 @pytest.mark.parametrize(
@@ -306,14 +254,6 @@ def test_a_damaged_checkpoint_exits_with_4(home: Path) -> None:
     content[-5] ^= 1
     path.write_bytes(bytes(content))
     assert "checksum" in adasparse(home, "evaluate", "adasparse-binarization", code=4).stderr
-
-
-def test_data_prepared_with_other_settings_keep_them_until_told_otherwise(tmp_path: Path) -> None:
-    adasparse(tmp_path, "prep", "data.rows=3000", "data.min_count=3")
-    done = adasparse(tmp_path, "train", "--model", "dnn", "loop.max_steps=3")
-    assert "anew" not in done.stderr
-    done = adasparse(tmp_path, "train", "--model", "dnn", "loop.max_steps=3", "data.min_count=1")
-    assert "preparing it anew" in done.stderr
 
 
 def bytes_of(run: Path) -> dict[str, bytes]:
@@ -371,21 +311,6 @@ def test_a_loss_that_is_not_finite_exits_with_7_and_marks_the_run_as_failed(home
     assert "not finite" in (run / "FAILED").read_text()
     rows = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
     assert [row["state"] for row in rows if row["run"] == run.name] == ["failed"]
-
-
-def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
-    draw = random.Random(1)
-    lines = ["clicked,country,item"]
-    lines += [f"{int(draw.random() < 0.3)},c{draw.randrange(3)},i{draw.randrange(9)}" for _ in range(400)]
-    (tmp_path / "clicks.csv").write_text("\n".join(lines) + "\n")
-    words = ("data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
-    adasparse(tmp_path, "prep", *words)
-    for model in ("dnn", "adasparse"):
-        done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", model, *SMALL[1:])
-        assert "data=tabular data.name=clicks" in done.stdout
-    (tmp_path / "new.csv").write_text("item,country\ni1,c1\ni99,c9\n")
-    done = adasparse(tmp_path, "predict", "clicks/adasparse", "new.csv")
-    assert "2 rows scored, 1 of them of domains unseen" in done.stdout
 
 
 def test_an_interrupt_saves_first(home: Path) -> None:
