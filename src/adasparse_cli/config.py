@@ -65,6 +65,28 @@ def explicit_keys(overrides: Sequence[str], *, config_file: Path | None = None) 
     return {str(word.key_or_group) for word in OverridesParser.create().parse_overrides(words)}
 
 
+@dataclasses.dataclass(frozen=True)
+class DataChoice:
+    """Which data overrides choose: the name after `data=`, the one after `data.name=`, and the folder of prepared data."""
+
+    group: str | None
+    name: str | None
+    root: Path
+
+
+def data_choice(overrides: Sequence[str], *, config_file: Path | None = None) -> DataChoice:
+    """What a file and overrides say of the data to use, before anything is composed.
+
+    Raises:
+        UsageError: an override cannot be read.
+    """
+    words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
+    _require_readable(words)
+    values = {own.key_or_group: own.value() for own in OverridesParser.create().parse_overrides(words)}
+    group, name = (None if values.get(key) is None else str(values[key]) for key in ("data", "data.name"))
+    return DataChoice(group, name, Path(str(values.get("paths.data") or _packaged(())["paths"]["data"])))
+
+
 def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> list[str]:
     """Overrides with typed flags spelled into them: `--mode fusion` is `model.mode=fusion`.
 

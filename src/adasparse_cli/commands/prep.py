@@ -34,6 +34,9 @@ def prep(
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Look at the raw files, write nothing, and tell what to know first.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace prepared data of this name even if runs were trained on them.")
+    ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +51,7 @@ def prep(
         _show_inspection(inspection, form)
         return
     with ProgressDisplay() as progress:
-        report = run_prep(job, progress)
+        report = run_prep(job, progress, replace=replace)
     show_prepared(report, form)
 
 

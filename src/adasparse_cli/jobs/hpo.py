@@ -21,7 +21,7 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.findings import Finding, Table
 from adasparse_cli.jobs.keep import keep
-from adasparse_cli.jobs.prepare import run_prep
+from adasparse_cli.jobs.prepare import ensure_prepared
 from adasparse_cli.jobs.run_folder import read_report
 from adasparse_cli.jobs.train import finished_run, plan_seeds
 from adasparse_cli.jobs.wording import mean_or_none
@@ -60,6 +60,12 @@ def plan_search(
         raise UsageError(
             "no setting is left open",
             hint="such as: adasparse hpo 'loop.learning_rate=interval(0.0005,0.005)' model=star",
+        )
+    of_data = next((key for key in space if key == "raw" or key.split(".")[0] == "data"), None)
+    if of_data is not None:
+        raise UsageError(
+            f"{of_data} has several values, and a search is made on one data set",
+            hint="search once for each data set; adasparse analyze domains compares definitions of a domain",
         )
     common = common if any(word.startswith("threads=") for word in common) else [*common, "threads=1"]
     first = plan_seeds(
@@ -131,7 +137,7 @@ def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Pro
     groups = [word for word in words if "." not in word.partition("=")[0]]
     keys = [word for word in words if word not in groups]
     jobs = plan_seeds([*groups, *job.words, *keys], job.seeds, config_file=job.config_file)
-    prepared = run_prep(jobs[0].data, progress)
+    prepared = ensure_prepared(jobs[0].data, progress)
     runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
     left = [run for run in runs if finished_run(run.job, prepared) is None]
     train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}")

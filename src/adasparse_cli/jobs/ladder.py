@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from adasparse_cli.files import only_owner, shortened
 from adasparse_cli.findings import Figure, Finding, Interval, Table
 from adasparse_cli.jobs.figures import gains
 from adasparse_cli.jobs.keep import keep
-from adasparse_cli.jobs.prepare import PrepReport, run_prep
+from adasparse_cli.jobs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.jobs.run_folder import read_predictions, read_report
 from adasparse_cli.jobs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.jobs.wording import known
 from adasparse_cli.jobs.workers import NamedRun, train_all
+from adasparse_cli.prep.prepared import changed_sources
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.schema import Manifest
 
@@ -83,7 +84,7 @@ def plan_ladder(
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
-    reference = run_prep(baseline[0].data, progress or Silent())
+    reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
     chosen = tuple(fields) or (*manifest.domain, *_further(manifest))
     _require_fields(manifest, chosen)
@@ -113,7 +114,8 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
     progress = progress or Silent()
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
-        prepared = [run_prep(rung.jobs[0].data, progress) for rung in job.rungs]
+        _require_unchanged(job)
+        prepared = [ensure_prepared(rung.jobs[0].data, progress) for rung in job.rungs]
         asked = [(BASELINE, own, job.reference) for own in job.baseline] + [
             (rung.name, own, data) for rung, data in zip(job.rungs, prepared, strict=True) for own in rung.jobs
         ]
@@ -127,6 +129,17 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
         return finding, keep(finding, job.folder)
 
 
+def _require_unchanged(job: LadderJob) -> None:
+    """Every definition must be prepared from the rows of the reference."""
+    sources = [Path(source.path) for source in job.reference.manifest.sources if Path(source.path).is_absolute()]
+    for path in changed_sources(job.reference.manifest, sources):
+        raise DataError(
+            f"{path} has changed since {job.reference.folder} was prepared from it, so other definitions of a domain "
+            "cannot be compared on the same rows",
+            hint="restore the file, or prepare the data anew with adasparse prep --replace",
+        )
+
+
 def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds: int, *, told: bool) -> list[TrainJob]:
     """Jobs on data of another definition; without being told, the pruners see the layer alone."""
     name = _name(manifest, fields)
@@ -138,9 +151,7 @@ def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds
     kept = [*(word for word in words if not _of_data(word)), *same]
     again = {word.partition("=")[0] for word in [*own, *raw]}
     untold = [] if told else ["model.pruner.inputs=[hidden]"]
-    jobs = plan_seeds([*(word for word in kept if word.partition("=")[0] not in again), *own, *raw, *untold], seeds)
-    # the data of other rungs are the ladder's own
-    return [replace(job, data=replace(job.data, may_replace=name != manifest.name)) for job in jobs]
+    return plan_seeds([*(word for word in kept if word.partition("=")[0] not in again), *own, *raw, *untold], seeds)
 
 
 def _of_data(word: str) -> bool:
@@ -152,7 +163,9 @@ def _name(manifest: Manifest, fields: Sequence[str]) -> str:
     if tuple(fields) == manifest.domain and not manifest.settings.get("domain_aware"):
         return manifest.name
     parts = [re.sub(r"[^\w.+-]", "_", field) for field in fields]
-    return shortened(f"{manifest.name}-by-{'-'.join(parts)}", LONGEST_NAME)
+    # data prepared anew under the same name get definitions of their own, so that none has to be replaced
+    name = f"{manifest.name}-by-{'-'.join(parts)}"
+    return f"{shortened(name, LONGEST_NAME - 9)}-{manifest.fingerprint[:8]}"
 
 
 def _quoted(path: str) -> str:
@@ -204,7 +217,7 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
         raise DataError("a run of the plain network is missing", hint="run it once more; what failed is named")
     whole = []
     for rung in job.rungs:
-        data = run_prep(rung.jobs[0].data)
+        data = ensure_prepared(rung.jobs[0].data)
         folders = [finished_run(own, data) for own in rung.jobs]
         if None not in folders:
             whole.append((rung, data, [folder for folder in folders if folder is not None]))

@@ -1,24 +1,33 @@
-"""Raw files to prepared data, done once: what is there and current is left alone."""
+"""Raw files to prepared data. `prep` makes and replaces them; every other command uses what is there, or refuses.
+
+A data name belongs to the recipe and the settings that made it. Runs depend on prepared data, so only `adasparse prep`
+replaces them, and it asks for `--replace` where runs depend on them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adasparse_cli.choices import Split
-from adasparse_cli.config import compose, data_start, data_words, explicit_keys, word
+from adasparse_cli.config import choices_in, compose, data_choice, data_start, data_words, explicit_keys, word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
+from adasparse_cli.jobs.run_folder import runs_on
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
-from adasparse_cli.prep.prepared import is_current, open_prepared
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
+from adasparse_cli.prep.prepared import as_today, changed_sources, is_current, open_prepared
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, nearest_names, recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
+
+# What chooses a data set; every other key below `data` is a setting of it.
+_DATA_KEYS = {"data", "data.name"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +38,15 @@ class PrepJob:
         settings: of the recipe.
         raw: files to read; empty for a recipe that writes its own.
         folder: where the prepared data go.
-        may_replace: whether data that stand there with other settings are replaced. Runs and studies lean on prepared
-            data, so of a person's own files only `adasparse prep` replaces them; a synthetic log can be made again.
+        raw_named: whether a person named `raw`; else the paths come from the manifest of the prepared data.
+        runs: folder of the runs that may depend on the data.
     """
 
     settings: DataSettings
     raw: tuple[Path, ...]
     folder: Path
-    may_replace: bool = True
+    raw_named: bool = True
+    runs: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,59 +60,128 @@ class PrepReport:
 
 
 def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
-    """A job from words of the command line."""
+    """A job from settings of the command line."""
     tree = compose("prep", overrides, config_file=config_file)
-    return _job(tree["data"], tree["raw"], Path(tree["paths"]["data"]))
+    return _job(tree, tree["data"], tree["raw"])
 
 
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
     """The data that another command needs.
 
-    Prepared data keep the settings they were prepared with, save those that this command names:
-    after `prep data=iaac data.split=random`, `train data=iaac` trains on the random split.
+    Prepared data keep the settings they were prepared with: after `prep data=iaac data.split=random`, `train data=iaac`
+    trains on the random split. A setting that is named with another value is refused by `ensure_prepared`.
+
+    Raises:
+        UsageError: the data are not prepared, and their settings or raw files are not known.
     """
     values, raw = dict(tree["data"]), tree["raw"]
-    root = Path(tree["paths"]["data"])
-    manifest = existing(root / str(values["name"]))
-    if manifest is not None and manifest.recipe == values["recipe"]:
-        named = explicit_keys(overrides, config_file=config_file)
-        values |= {key: value for key, value in manifest.settings.items() if f"data.{key}" not in named}
+    folder = Path(tree["paths"]["data"]) / str(values["name"])
+    named = explicit_keys(overrides, config_file=config_file)
+    manifest = existing(folder)
+    if manifest is not None:
+        _require_recipe(folder, manifest, str(values["recipe"]))
+        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in named}
         # relative paths are files that the recipe wrote itself
         raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
-    elif manifest is None and not raw and "???" in values.values():
-        there = sorted(path.parent.name for path in root.glob("*/manifest.json"))
+    elif not raw and "???" in values.values():
+        raise UsageError(f"{folder} is not prepared", hint=_prepared_beside(folder))
+    elif named & _DATA_KEYS == {"data.name"} and not any(key.startswith("data.") for key in named - _DATA_KEYS):
+        # a name alone is that of data which should be there; a misspelt one must not become a synthetic data set
         raise UsageError(
-            f"{root / str(values['name'])} is not prepared",
-            hint=f"there are {', '.join(there)}"
-            if there
-            else "adasparse prep data=tabular raw=FILE … prepares a table",
+            f"{folder} is not prepared",
+            hint=f"{_prepared_beside(folder)}; data=twin data.name={folder.name} makes a synthetic data set of that name",
         )
-    job = _job(values, raw, root)
-    return replace(job, may_replace=not job.raw)
+    return _job(tree, values, raw, raw_named="raw" in named and bool(tree["raw"]))
 
 
-def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
-    """Prepare the data unless they stand there already, made from the same files with the same settings.
+def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) -> list[str]:
+    """Overrides in which the name of prepared data stands for them: `data=clicks` and `data.name=clicks` both choose the
+    data that `prep` made under that name, with the recipe of their manifest.
+    """
+    chosen = data_choice(overrides, config_file=config_file)
+    name = chosen.name or chosen.group
+    if name is None or chosen.group in choices_in("data"):
+        return list(overrides)
+    manifest = existing(chosen.root / name)
+    if manifest is None:
+        if chosen.group is not None and chosen.name is None:
+            raise UsageError(
+                f"data={name}: no data set of this name is prepared in {chosen.root} or packaged",
+                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(choices_in('data'))}",
+            )
+        return list(overrides)
+    others = [own for own in overrides if own.partition("=")[0] not in ("data", "data.name")]
+    return [*_words_of(name, manifest.recipe), *others]
+
+
+def ensure_prepared(job: PrepJob, progress: Progress | None = None) -> PrepReport:
+    """The prepared data of a job, which are prepared only where there are none of that name. Never replaces any.
+
+    Complete data are read without a lock and without writing beside them, so they may lie in a read-only folder.
+
+    Raises:
+        UsageError: the data were prepared with another recipe, other settings, or other raw files.
+        DataError: they are to be prepared, and the raw files cannot be used.
+        BusyError: another process prepares them.
+    """
+    progress = progress or Silent()
+    manifest = existing(job.folder)
+    if manifest is None:
+        return run_prep(job, progress)
+    _require_recipe(job.folder, manifest, job.settings.recipe)
+    asked, made = plain(job.settings), as_today(manifest)
+    for key, value in asked.items():
+        if value != made.get(key):
+            raise UsageError(
+                f"{job.folder} was prepared with {word(f'data.{key}', made.get(key))}, "
+                f"and this command asks for {word(f'data.{key}', value)}",
+                hint="data.name=NAME keeps both; adasparse prep with the same settings and --replace replaces the data",
+            )
+    if job.raw_named and job.raw and (differs := _another_source(manifest, job.raw)):
+        raise UsageError(
+            f"{job.folder} was not prepared from {differs}",
+            hint="leave raw= out to use the prepared data; adasparse prep with --replace prepares them anew",
+        )
+    for path in changed_sources(manifest, job.raw):
+        if job.raw_named:
+            raise UsageError(
+                f"{path} has changed since {job.folder} was prepared from it",
+                hint="leave raw= out to use the prepared data; adasparse prep with --replace prepares them anew",
+            )
+        progress.note(f"{path} has changed since {job.folder} was prepared from it; the prepared data are used")
+    return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+
+
+def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = False) -> PrepReport:
+    """Prepare the data unless they are there already, made from the same files with the same settings.
+
+    Args:
+        replace: whether data that runs depend on may be replaced.
 
     Raises:
         DataError: the raw files cannot be used.
-        UsageError: the data's folder holds other things, or one of the raw files, or data that may not be replaced.
+        UsageError: the data's folder holds other things, or one of the raw files, or data that runs depend on.
         BusyError: another process prepares the same data.
     """
     progress, started = progress or Silent(), time.monotonic()
     values = plain(job.settings)
+    if (manifest := existing(job.folder)) is not None and is_current(manifest, values, job.raw):
+        return _up_to_date(job, manifest)
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder.parent / f".{job.folder.name}.owner"):
+        # another process may have prepared them in the meantime
         manifest = existing(job.folder)
-        if manifest is not None and is_current(manifest, values, list(job.raw)):
-            rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
-            return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+        if manifest is not None and is_current(manifest, values, job.raw):
+            return _up_to_date(job, manifest)
         _require_sources(job)
         _require_place(job, ours=manifest is not None)
-        if manifest is not None and not job.may_replace:
-            _require_alike(job, manifest, values)
         if manifest is not None:
-            progress.note(f"{job.folder} was prepared from other files or settings: preparing it anew")
+            stale = [] if job.runs is None else runs_on(job.runs, manifest)
+            if stale and not replace:
+                _refuse_to_replace(job, manifest, values, stale)
+            progress.note(f"{job.folder} was prepared from other files or settings: it is replaced")
+            if stale:
+                progress.note(f"stale from now on, since they were trained on the replaced data: {_listed(stale)}")
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
         rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
@@ -134,14 +213,53 @@ def _require_sources(job: PrepJob) -> None:
         raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
 
 
-def _require_alike(job: PrepJob, manifest: Manifest, values: Mapping[str, Any]) -> None:
-    """Data are not replaced by the way."""
-    for key, value in values.items():
-        if value != (there := manifest.settings.get(key)):
-            raise UsageError(
-                f"{job.folder} was prepared with {word(f'data.{key}', there)}, and this asks for {word(f'data.{key}', value)}",
-                hint="add data.name=NAME to keep both; adasparse prep with the same words replaces it",
-            )
+def _up_to_date(job: PrepJob, manifest: Manifest) -> PrepReport:
+    with contextlib.suppress(OSError):  # of no use any more; a folder that cannot be written to keeps it
+        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+    return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+
+
+def _refuse_to_replace(job: PrepJob, manifest: Manifest, values: Mapping[str, Any], stale: Sequence[Path]) -> None:
+    made = as_today(manifest)
+    differing = [key for key, value in values.items() if value != made.get(key)]
+    what = (
+        f"{word(f'data.{differing[0]}', made.get(differing[0]))}, not {word(f'data.{differing[0]}', values[differing[0]])}"
+        if differing
+        else f"{_another_source(manifest, job.raw) or 'raw files'} as it was before"
+    )
+    raise UsageError(
+        f"{job.folder} was prepared with {what}; replacing it makes {len(stale)} "
+        f"run{'s' * (len(stale) != 1)} stale: {_listed(stale)}",
+        hint="add --replace to replace the data all the same, or data.name=NAME to keep both",
+    )
+
+
+def _listed(runs: Sequence[Path], most: int = 5) -> str:
+    more = f" and {len(runs) - most} more" if len(runs) > most else ""
+    return ", ".join(map(str, runs[:most])) + more
+
+
+def _another_source(manifest: Manifest, raw: Sequence[Path]) -> Path | None:
+    """The first of these files that the data were not made from, or were not made from as it is now."""
+    known = [source.path for source in manifest.sources]
+    if [str(path.resolve()) for path in raw] == known:
+        return None
+    return next((path for path in raw if str(path.resolve()) not in known), raw[0] if raw else None)
+
+
+def _require_recipe(folder: Path, manifest: Manifest, recipe: str) -> None:
+    if manifest.recipe != recipe:
+        raise UsageError(
+            f"{folder} was prepared with the recipe {manifest.recipe}, and this command asks for the recipe {recipe}",
+            hint=f"{' '.join(_words_of(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
+        )
+
+
+def _prepared_beside(folder: Path) -> str:
+    there = sorted(path.parent.name for path in folder.parent.glob("*/manifest.json"))
+    if not there:
+        return "adasparse prep data=tabular raw=FILE … prepares a table"
+    return f"prepared are {nearest_names(folder.name, there)}"
 
 
 def _require_place(job: PrepJob, *, ours: bool) -> None:
@@ -161,13 +279,16 @@ def _require_place(job: PrepJob, *, ours: bool) -> None:
 
 def words_for(manifest: Manifest) -> str:
     """What to type to name these data in another command, where they lie prepared: they keep their settings."""
-    start = data_start(manifest.name, manifest.recipe)
-    words = [f"data={start}"]
-    if start == "common":
-        words.append(word("data.recipe", manifest.recipe))
-    if start != manifest.name:
-        words.append(word("data.name", manifest.name))
-    return shlex.join(words)
+    return shlex.join(_words_of(manifest.name, manifest.recipe))
+
+
+def _words_of(name: str, recipe: str) -> list[str]:
+    start = data_start(name, recipe)
+    return [
+        f"data={start}",
+        *([word("data.recipe", recipe)] if start == "common" else []),
+        *([word("data.name", name)] if start != name else []),
+    ]
 
 
 def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -> str | None:
@@ -191,8 +312,11 @@ def existing(folder: Path) -> Manifest | None:
     return open_prepared(folder) if (folder / "manifest.json").exists() else None
 
 
-def _job(values: Mapping[str, Any], raw: Iterable[str] | str, root: Path) -> PrepJob:
+def _job(
+    tree: Mapping[str, Any], values: Mapping[str, Any], raw: Iterable[str] | str, *, raw_named: bool = True
+) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
     paths = tuple(Path(path) for path in ([raw] if isinstance(raw, str) else raw))
-    return PrepJob(settings=settings, raw=paths, folder=root / settings.name)
+    folder = Path(tree["paths"]["data"]) / settings.name
+    return PrepJob(settings=settings, raw=paths, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))

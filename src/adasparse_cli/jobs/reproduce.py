@@ -122,7 +122,7 @@ def plan_reproduce(profile: str, words: Sequence[str], *, seeds: int | None = No
     if profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}", hint=f"there are {', '.join(PROFILES)}")
     chosen = PROFILES[profile]
-    named = any(word.startswith("data=") for word in words)
+    named = any(word.startswith(("data=", "data.name=")) for word in words)
     asked = tuple(words) if named else (*chosen.data, *words)
     number = seeds or chosen.seeds
 

@@ -3,11 +3,13 @@
 config.yaml       the resolved settings           report.json          stands alone: what was done and found
 environment.json  versions, device, command line  domains.csv          per-domain rows, metrics, sparsity
 metrics.jsonl     one line per log step           predictions.parquet  scores of the test split
-checkpoints/      last and best                   DONE or FAILED       last
+checkpoints/      last and best                   encoder/             what turns new rows into ids
+DONE or FAILED    last
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -24,9 +26,12 @@ import yaml
 
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_json, write_text
+from adasparse_cli.prep.recipe import settings_as_today
+from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
+ENVIRONMENT, ENCODER = "environment.json", "encoder"
 REPORT_VERSION = 1
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
@@ -53,9 +58,9 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
     for folder in sorted(parent.glob("*-s*"), reverse=True):
         if (folder / FAILED).exists() or not (folder / CONFIG).exists():
             continue
-        environment = folder / "environment.json"
+        environment = folder / ENVIRONMENT
         try:
-            if not environment.exists() or read_json(environment)["data_fingerprint"] != fingerprint:
+            if not environment.exists() or read_fingerprint(folder) != fingerprint:
                 continue
             if same_run(read_config(folder), config):
                 return folder
@@ -64,13 +69,25 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
     return None
 
 
+def runs_on(root: Path, manifest: Manifest) -> list[Path]:
+    """The runs below `root` that were trained on these data: finished ones, and those that have a checkpoint to resume."""
+    found = []
+    for folder in sorted(root.glob(f"*/*/*/{CONFIG}")):
+        run = folder.parent
+        if (run / DONE).exists() or any(run.glob("checkpoints/*")):
+            with contextlib.suppress(IntegrityError):  # a damaged run depends on nothing
+                if read_fingerprint(run) == manifest.fingerprint:
+                    found.append(run)
+    return found
+
+
 def write_environment(folder: Path, *, device: str, threads: int, fingerprint: str) -> list[str]:
     """Record what this sitting of the run stands on.
 
     Returns:
         What differs from the sitting before: then the end need not be the same to the bit.
     """
-    path = folder / "environment.json"
+    path = folder / ENVIRONMENT
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["adasparse", *sys.argv[1:]]),
@@ -109,6 +126,18 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise IntegrityError(f"{path} is missing or damaged", hint=anew(folder)) from None
 
 
+def read_fingerprint(folder: Path) -> str:
+    """The fingerprint of the data that a run was trained on.
+
+    Raises:
+        IntegrityError: environment.json is missing or damaged.
+    """
+    try:
+        return str(read_json(folder / ENVIRONMENT)["data_fingerprint"])
+    except (KeyError, TypeError):
+        raise IntegrityError(f"{folder / ENVIRONMENT} is damaged: it names no data", hint=anew(folder)) from None
+
+
 def read_report(folder: Path) -> dict[str, Any]:
     """What a run found.
 
@@ -131,8 +160,9 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def _as_today(settings: dict[str, Any]) -> dict[str, Any]:
-    loop = settings.get("loop")
-    return {**settings, "loop": {**_ALWAYS_SO_BEFORE, **loop}} if isinstance(loop, dict) else settings
+    loop, data = settings.get("loop"), settings.get("data")
+    of_loop = {"loop": {**_ALWAYS_SO_BEFORE, **loop}} if isinstance(loop, dict) else {}
+    return settings | of_loop | ({"data": settings_as_today(data)} if isinstance(data, dict) else {})
 
 
 def read_predictions(folder: Path) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
-from adasparse_cli.jobs.run_folder import CONFIG, read_config
+from adasparse_cli.jobs.run_folder import CONFIG, ENCODER, read_config, read_fingerprint
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.prep.prepared import (
+    MANIFEST,
+    as_today,
     domain_names,
     encode_rows,
+    encoder_files,
     open_prepared,
     read_bags,
     read_domains,
@@ -43,12 +47,36 @@ NOTABLE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class SavedRun:
-    """A run opened together with the data it was trained on."""
+    """A run that is opened again.
+
+    Args:
+        manifest: of the data that it was trained on.
+        encoder: folder of the files that encode new rows as those of training; the run's own, so that it says the same
+            for ever, or for a run of an earlier version the data's.
+        trained_on: where the data were.
+    """
 
     folder: Path
     job: TrainJob
     manifest: Manifest
-    data_folder: Path
+    encoder: Path
+    trained_on: Path
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """The folder of the data that the run was trained on, whose bytes have been checked.
+
+        Raises:
+            IntegrityError: the data are gone, damaged, or others by now.
+        """
+        if not (self.trained_on / MANIFEST).exists():
+            raise IntegrityError(
+                f"{self.trained_on} holds no prepared data; {self.folder} was trained on them",
+                hint="--data names the folder of the prepared data; adasparse predict needs only the run's folder",
+            )
+        _require_fingerprint(self.folder, self.manifest.fingerprint, self.trained_on, open_prepared(self.trained_on))
+        verify(self.trained_on, self.manifest)
+        return self.trained_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +104,10 @@ class PredictReport:
 
 
 def open_run(folder: Path, *, data_root: Path) -> SavedRun:
-    """A saved run, with the data it was trained on.
+    """A saved run. Its data are looked for below `data_root` once they are needed.
 
     Raises:
-        IntegrityError: a part is missing or damaged, or the data are not those of the run.
+        IntegrityError: a part is missing or damaged.
     """
     config = read_config(folder)
     try:
@@ -91,23 +119,37 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
         raise IntegrityError(
             f"{folder / CONFIG} was edited, or is of another version: {what}", hint="train the run anew"
         ) from None
-    manifest = open_prepared(data_folder)
-    if plain(settings) != dict(manifest.settings):
+    if (folder / ENCODER / MANIFEST).exists():
+        encoder, manifest = folder / ENCODER, open_prepared(folder / ENCODER)
+    else:  # a run of an earlier version
+        encoder, manifest = data_folder, open_prepared(data_folder)
+        _require_fingerprint(folder, read_fingerprint(folder), data_folder, manifest)
+    if plain(settings) != as_today(manifest):
         raise IntegrityError(
-            f"{data_folder} was prepared anew with other settings since {folder} was trained",
-            hint="prepare it again with the data section of the run's config.yaml, or name another paths.data",
+            f"{folder / CONFIG} was edited: its section `data` is not what the data were prepared with",
+            hint=f"restore it; the settings are in {encoder / MANIFEST}",
         )
-    return SavedRun(folder=folder, job=job, manifest=manifest, data_folder=data_folder)
+    return SavedRun(folder=folder, job=job, manifest=manifest, encoder=encoder, trained_on=data_folder)
+
+
+def _require_fingerprint(run: Path, fingerprint: str, data: Path, manifest: Manifest) -> None:
+    if manifest.fingerprint != fingerprint:
+        raise IntegrityError(
+            f"{run} was trained on data of fingerprint {fingerprint[:12]}; {data} holds data of fingerprint "
+            f"{manifest.fingerprint[:12]}",
+            hint="prepare the run's data again under another name or folder, and name it with --data; "
+            "or train a new run on the data as they are",
+        )
 
 
 def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
-    """The run's model with its best weights, on the device of its job; its data are verified first.
+    """The run's model with its best weights, on the device of its job; the files that it is built from are verified.
 
     Raises:
-        IntegrityError: data or weights are damaged, or do not fit.
+        IntegrityError: vocabularies or weights are damaged, or do not fit.
     """
-    verify(run.data_folder, run.manifest)
-    shape = load_shape(run.data_folder, run.manifest)
+    verify(run.encoder, run.manifest, names=encoder_files(run.manifest))
+    shape = load_shape(run.encoder, run.manifest)
     model = build_model(run.job, shape)
     tensors, _ = load_checkpoint(run.folder / BEST)
     load_weights(model, tensors, where=run.folder / BEST)
@@ -164,13 +206,13 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     _require_output(output)
     set_threads(run.job.threads)
     model, shape = trained_model(run)
-    stored = {name: read_bags(run.data_folder, name) for name in shape.bags}
+    stored = {name: read_bags(run.encoder, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
     singles = [field.name for field in run.manifest.fields if field.kind is not FieldKind.multi_valued]
     unknown = dict.fromkeys(singles, 0)
     progress.start("scoring", None, "rows")
-    for encoded in encode_rows(run.data_folder, run.manifest, run.job.data.settings, raw):
+    for encoded in encode_rows(run.encoder, run.manifest, run.job.data.settings, raw):
         rejects += encoded.rejects
         if encoded.frame.height == 0:
             continue
@@ -207,7 +249,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
 
 def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
     """Predictions with files and domains by name; a domain that nobody has seen has none."""
-    names = domain_names(read_domains(run.data_folder), run.manifest.domain)
+    names = domain_names(read_domains(run.encoder), run.manifest.domain)
     files = pl.Series([path.name for path in raw])
     known = table["domain"].set(table["domain"] >= len(names), None)
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))

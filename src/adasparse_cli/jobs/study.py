@@ -19,7 +19,7 @@ from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_json
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.plan import StudyJob
-from adasparse_cli.jobs.prepare import PrepReport, require_learnable, run_prep
+from adasparse_cli.jobs.prepare import PrepReport, ensure_prepared, require_learnable
 from adasparse_cli.jobs.run_folder import DONE
 from adasparse_cli.jobs.train import finished_run
 from adasparse_cli.jobs.workers import NamedRun, train_all
@@ -57,7 +57,7 @@ def run_study(
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         require_version(job.folder)
-        prepared = run_prep(job.arms[0].jobs[0].data, progress)
+        prepared = ensure_prepared(job.arms[0].jobs[0].data, progress)
         require_learnable(prepared.manifest)
         _write(job, prepared, {})
         # all arms of one seed before the next, so that a study stopped early can already be compared

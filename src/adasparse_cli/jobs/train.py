@@ -17,9 +17,18 @@ from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, InterruptedRun, ResourceError, UsageError
 from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
-from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, require_learnable, run_prep, words_for
+from adasparse_cli.jobs.prepare import (
+    PrepJob,
+    PrepReport,
+    ensure_prepared,
+    plan_data,
+    require_learnable,
+    with_prepared,
+    words_for,
+)
 from adasparse_cli.jobs.run_folder import (
     DONE,
+    ENCODER,
     PREDICTIONS,
     REPORT,
     REPORT_VERSION,
@@ -33,7 +42,7 @@ from adasparse_cli.jobs.tracking import TRACKERS, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared import read_domains, verify
+from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
@@ -87,6 +96,7 @@ def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> 
     Raises:
         UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
     """
+    overrides = with_prepared(overrides, config_file=config_file)
     tree = compose("train", overrides, config_file=config_file)
     data = plan_data(tree, overrides, config_file=config_file)
     return job_of({**tree, "data": plain(data.settings)}, data)
@@ -152,7 +162,7 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, an interrupted one can be resumed.
     """
     progress = progress or Silent()
-    prepared = prepared or run_prep(job.data, progress)
+    prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     parent = job.runs / manifest.name / job.label
     folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
@@ -238,6 +248,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
     if changes:
         progress.note(f"the run goes on under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
     require_learnable(manifest)
+    copy_encoder(data_folder, manifest, folder / ENCODER)
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
     shape = load_shape(data_folder, manifest)

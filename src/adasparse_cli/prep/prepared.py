@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,21 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError
-from adasparse_cli.files import file_stem, read_json, sha256_of
+from adasparse_cli.files import file_stem, read_json, sha256_of, sync_folder, write_atomically
 from adasparse_cli.prep.encode import Encoder, key_columns
 from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.recipe import DataSettings, Reject, nearest_names, recipe_named, with_domain_id
+from adasparse_cli.prep.recipe import (
+    DataSettings,
+    Reject,
+    nearest_names,
+    recipe_named,
+    settings_as_today,
+    with_domain_id,
+)
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
-from adasparse_cli.schema import FORMAT_VERSION, Manifest
+from adasparse_cli.schema import FORMAT_VERSION, Manifest, Source
+
+MANIFEST, DOMAINS = "manifest.json", "domains.parquet"
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ def open_prepared(folder: Path) -> Manifest:
     Raises:
         IntegrityError: it is absent, damaged, or of another format version.
     """
-    values = read_json(folder / "manifest.json")
+    values = read_json(folder / MANIFEST)
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION:
         raise IntegrityError(
@@ -55,15 +66,15 @@ def open_prepared(folder: Path) -> Manifest:
         raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
 
 
-def verify(folder: Path, manifest: Manifest) -> None:
-    """Check every file's bytes.
+def verify(folder: Path, manifest: Manifest, *, names: Iterable[str] | None = None) -> None:
+    """Check the bytes of every file, or of those named by their path in the folder.
 
     Raises:
         IntegrityError: a file is missing or differs.
     """
-    for name, expected in manifest.files.items():
+    for name in manifest.files if names is None else names:
         path = folder / name
-        if not path.exists() or sha256_of(path) != expected:
+        if not path.exists() or sha256_of(path) != manifest.files[name]:
             what = "differs from what was written" if path.exists() else "is missing"
             raise IntegrityError(
                 f"{path} {what}",
@@ -71,28 +82,62 @@ def verify(folder: Path, manifest: Manifest) -> None:
             )
 
 
+def encoder_files(manifest: Manifest) -> list[str]:
+    """The files that turn raw values into ids, by their path in the data's folder: vocabularies, bags, domains."""
+    return [name for name in manifest.files if name == DOMAINS or name.startswith(("vocabularies/", "bags/"))]
+
+
+def copy_encoder(folder: Path, manifest: Manifest, target: Path) -> None:
+    """Give `target` what is needed to encode new rows as these data were encoded, so that a run outlives its data.
+
+    Files are linked where the file system can, so that a hundred runs do not take a hundred times the room: prepared
+    files are never changed in place. `target/manifest.json` is written last.
+    """
+    for name in [*encoder_files(manifest), MANIFEST]:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            path.hardlink_to(folder / name)
+        except OSError:  # another file system, or one without links
+            write_atomically(path, partial(shutil.copyfile, folder / name))
+    sync_folder(target)
+
+
+def as_today(manifest: Manifest) -> dict[str, Any]:
+    """The settings that the data were prepared with, with those that came later."""
+    return settings_as_today(manifest.settings)
+
+
 def is_current(manifest: Manifest, values: Mapping[str, Any], raw: Sequence[Path]) -> bool:
     """Whether the data were made with these settings from these files as they are now.
 
-    A file of the same size and time of change is taken for the same; else its bytes are compared.
     Files that are not named (`raw` empty) are not asked about.
     """
-    if dict(manifest.settings) != dict(values):
+    if as_today(manifest) != dict(values):
         return False
-    if not raw:
-        return True
-    known = [source.path for source in manifest.sources]
-    if [str(path.resolve()) for path in raw] != known:
+    if raw and [str(path.resolve()) for path in raw] != [source.path for source in manifest.sources]:
         return False
-    for path, source in zip(raw, manifest.sources, strict=True):
-        if not path.exists():  # the data outlive the files they were made from
-            continue
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) == (source.bytes, source.modified_ns):
-            continue
-        if status.st_size != source.bytes or sha256_of(path) != source.sha256:
-            return False
-    return True
+    return not changed_sources(manifest, raw)
+
+
+def changed_sources(manifest: Manifest, raw: Sequence[Path]) -> list[Path]:
+    """Those of these files that are not as they were when the data were prepared from them.
+
+    A file of the same size and time of change counts as the same; else its bytes are compared. A file that is gone has
+    not changed: the data outlive the files they were made from.
+    """
+    known = {source.path: source for source in manifest.sources}
+    return [path for path in raw if (source := known.get(str(path.resolve()))) and _has_changed(path, source)]
+
+
+def _has_changed(path: Path, source: Source) -> bool:
+    if not path.exists():
+        return False
+    status = path.stat()
+    if (status.st_size, status.st_mtime_ns) == (source.bytes, source.modified_ns):
+        return False
+    return status.st_size != source.bytes or sha256_of(path) != source.sha256
 
 
 def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
@@ -116,7 +161,7 @@ def read_bags(folder: Path, name: str) -> pl.Series:
 
 def read_domains(folder: Path) -> pl.DataFrame:
     """All domains with their keys and counts."""
-    return pl.read_parquet(folder / "domains.parquet")
+    return pl.read_parquet(folder / DOMAINS)
 
 
 def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:

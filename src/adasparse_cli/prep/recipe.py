@@ -18,7 +18,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 import polars as pl
 
@@ -75,6 +75,15 @@ class DataSettings:
     def as_prepared(self, fields: Sequence[Field]) -> Self:
         """The settings to read a new file with, once the fields are known: nothing is inferred anew."""
         return self
+
+
+# Settings that a recipe got after data had been prepared with it, with the value that was in force before.
+ADDED_LATER: dict[str, dict[str, Any]] = {}
+
+
+def settings_as_today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved settings of a recipe, with those that it did not have when they were saved."""
+    return {**ADDED_LATER.get(str(values.get("recipe")), {}), **values}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
