@@ -63,14 +63,6 @@ def test_rejects_of_a_failed_try_go_once_the_data_are_prepared(tmp_path: Path) -
         assert not rejects.exists()
 
 
-def test_data_prepared_with_other_settings_keep_them_until_told_otherwise(tmp_path: Path) -> None:
-    adasparse(tmp_path, "prep", "data.rows=3000", "data.min_count=3")
-    done = adasparse(tmp_path, "train", "--model", "dnn", "loop.max_steps=3")
-    assert "anew" not in done.stderr
-    done = adasparse(tmp_path, "train", "--model", "dnn", "loop.max_steps=3", "data.min_count=1")
-    assert "preparing it anew" in done.stderr
-
-
 def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
     draw = random.Random(1)
     lines = ["clicked,country,item"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adasparse_cli.jobs.ladder import plan_ladder
+import pytest
+
+from adasparse_cli.errors import DataError
+from adasparse_cli.jobs.ladder import plan_ladder, run_ladder
 from adasparse_cli.jobs.prepare import plan_prep, run_prep
 from adasparse_cli.typed import plain
 
@@ -14,11 +17,23 @@ def test_rungs_keep_what_the_data_were_prepared_with_though_only_their_name_is_t
     table.write_text("y,site,dev,tags\n" + "".join(f"{k % 2},s{k % 3},d{k % 4},a|b{k % 5}\n" for k in range(90)))
     named = ["data=tabular", "data.name=mine", f"paths.data={tmp_path}"]
     own = [f"raw={table}", "data.label=y", "data.domain=[site]", "data.split=random", "data.kinds={tags: multi_valued}"]
-    settings = run_prep(plan_prep([*named, *own])).manifest.settings
+    manifest = run_prep(plan_prep([*named, *own])).manifest
+    settings = dict(manifest.settings)
     job = plan_ladder([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site", "dev"], seeds=1)
     assert [rung.name for rung in job.rungs] == ["one domain", "site", "site × dev"]
-    finest = {"name": "mine-by-site-dev", "domain": ["site", "dev"]}
+    finest = {"name": f"mine-by-site-dev-{manifest.fingerprint[:8]}", "domain": ["site", "dev"]}
     for rung, other in zip(job.rungs, ({}, {}, finest), strict=True):
         (one,) = rung.jobs
         assert plain(one.data.settings) == settings | other
-        assert (one.data.raw, one.data.may_replace) == ((table,), bool(other))
+        assert one.data.raw == (table,)
+
+
+def test_other_definitions_are_refused_once_the_raw_file_has_changed(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("y,site,dev\n" + "".join(f"{k % 2},s{k % 3},d{k % 4}\n" for k in range(90)))
+    named = ["data=tabular", "data.name=mine", f"paths.data={tmp_path}"]
+    run_prep(plan_prep([*named, f"raw={table}", "data.label=y", "data.domain=[site]"]))
+    table.write_text("y,site,dev\n" + "".join(f"{k % 2},s{k % 3},d{k % 4}\n" for k in range(80)))
+    job = plan_ladder([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site", "dev"], seeds=1)
+    with pytest.raises(DataError, match=r"a.csv has changed since .*mine was prepared from it"):
+        run_ladder(job)

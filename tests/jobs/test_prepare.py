@@ -11,7 +11,17 @@ import pytest
 
 from adasparse_cli.config import choices_in, compose, data_words
 from adasparse_cli.errors import UsageError
-from adasparse_cli.jobs.prepare import PrepJob, plan_data, plan_prep, run_prep, words_for, words_to_prepare
+from adasparse_cli.files import read_json, write_json
+from adasparse_cli.jobs.prepare import (
+    PrepJob,
+    ensure_prepared,
+    plan_data,
+    plan_prep,
+    run_prep,
+    words_for,
+    words_to_prepare,
+)
+from adasparse_cli.prep.recipe import ADDED_LATER
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import to_yaml
 
@@ -55,7 +65,7 @@ def test_what_is_packaged_is_not_repeated() -> None:
     )
 
 
-def test_data_of_ones_own_files_are_not_replaced_by_the_way(tmp_path: Path) -> None:
+def test_only_prep_replaces_prepared_data(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text("y,d,e\n" + "".join(f"{k % 2},d{k % 3},e{k % 5}\n" for k in range(60)))
     words = [
@@ -68,15 +78,46 @@ def test_data_of_ones_own_files_are_not_replaced_by_the_way(tmp_path: Path) -> N
     ]
 
     def asked(domain: str) -> PrepJob:
-        tree = compose("prep", [*words, f"data.domain=[{domain}]"])
-        return plan_data(tree, [f"data.domain=[{domain}]"])
+        own = [*words, f"data.domain=[{domain}]"]
+        return plan_data(compose("prep", own), own)
 
-    first = run_prep(asked("d"))
+    first = ensure_prepared(asked("d"))
     assert first.fresh
-    assert not run_prep(asked("d")).fresh
-    with pytest.raises(UsageError, match=r"was prepared with data.domain=\[d\], and this asks for data.domain=\[e\]"):
-        run_prep(asked("e"))
+    assert not ensure_prepared(asked("d")).fresh
+    with pytest.raises(
+        UsageError, match=r"was prepared with data.domain=\[d\], and this command asks for data.domain=\[e\]"
+    ):
+        ensure_prepared(asked("e"))
     assert run_prep(plan_prep([*words, "data.domain=[e]"])).fresh
+
+
+def test_raw_files_that_changed_are_not_prepared_in_passing(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("y,d\n" + "".join(f"{k % 2},d{k % 3}\n" for k in range(60)))
+    words = ["data=tabular", "data.label=y", "data.domain=[d]", "data.name=mine", f"paths.data={tmp_path}"]
+    first = run_prep(plan_prep([*words, f"raw={table}"])).manifest
+    table.write_text("y,d\n" + "".join(f"{k % 2},d{k % 3}\n" for k in range(40)))
+    found = ensure_prepared(plan_data(compose("train", words), words))
+    assert (found.fresh, found.manifest.fingerprint) == (False, first.fingerprint)
+    named = [*words, f"raw={table}"]
+    with pytest.raises(UsageError, match=r"a.csv has changed since .*mine was prepared from it"):
+        ensure_prepared(plan_data(compose("train", named), named))
+    other = [*words, f"raw={tmp_path / 'b.csv'}"]
+    with pytest.raises(UsageError, match=r"mine was not prepared from .*b.csv"):
+        ensure_prepared(plan_data(compose("train", other), other))
+
+
+def test_settings_that_a_recipe_got_later_do_not_make_data_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["data.rows=1000", f"paths.data={tmp_path}"]
+    made = run_prep(plan_prep(words))
+    values = read_json(made.folder / "manifest.json")
+    del values["settings"]["max_rejected"]
+    write_json(made.folder / "manifest.json", values)
+    monkeypatch.setitem(ADDED_LATER, "twin", {"max_rejected": 0.001})
+    assert not run_prep(plan_prep(words)).fresh
+    assert not ensure_prepared(plan_data(compose("train", words), words)).fresh
 
 
 def test_settings_that_words_cannot_say_give_none() -> None:
