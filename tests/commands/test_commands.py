@@ -188,6 +188,10 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> No
         assert row["AUC"] is not None
     config = report.with_name("config.yaml")
     text = config.read_text()
+    config.write_text(text.replace("epochs: 1", "epochs: 2"))
+    assert "was changed after the run finished" in adasparse(tmp_path, "evaluate", str(report.parent), code=4).stderr
+    write_json(report, {})
+    run_of_before(report.parent)
     config.write_text(text.replace("batch_size:", "batch_syze:"))
     assert "batch_syze" in adasparse(tmp_path, "evaluate", str(report.parent), code=4).stderr
     config.write_text("{torn")
@@ -201,6 +205,7 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
     config.write_text(config.read_text().replace("  matmul_precision: highest\n", ""))
     saved.write_text(re.sub(r'"matmul_precision": "highest",?', "", saved.read_text()))
     assert "matmul" not in config.read_text() + saved.read_text()
+    run_of_before(saved.parent)
     name = report["run"].split("/")[-1]
     again = json.loads(adasparse(home, "evaluate", name, "--json").stdout)
     assert again["metrics"]["test"] == pytest.approx(report["metrics"]["test"])

@@ -43,5 +43,5 @@ def show_data(
     from adasparse_cli.render import Format
 
     show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
-    show(largest_domains(data / name, 10), title="Largest domains")
+    show(largest_domains(data / name, manifest, 10), title="Largest domains")
     show_prepared(PrepReport(folder=data / name, manifest=manifest, fresh=True, elapsed_seconds=0.0), Format.text)

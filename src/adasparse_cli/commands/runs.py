@@ -39,10 +39,9 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
 def show_run(run: Run, runs: RunsFolder = Path("runs")) -> None:
     """Print a run's report as JSON."""
-    from adasparse_cli.files import read_json
-    from adasparse_cli.jobs.run_folder import REPORT, find_run
+    from adasparse_cli.jobs.run_folder import find_run, read_report
 
-    show_json(read_json(find_run(run, runs) / REPORT))
+    show_json(read_report(find_run(run, runs)))
 
 
 @app.command("rm", epilog="Example:\n\n  adasparse runs rm 20260101T120000Z-s0")

@@ -14,7 +14,7 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
-from adasparse_cli.jobs.run_folder import CONFIG, read_config
+from adasparse_cli.jobs.run_folder import CONFIG, read_config, run_file
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
@@ -25,11 +25,11 @@ from adasparse_cli.prep.prepared import (
     read_bags,
     read_domains,
     read_split,
-    verify,
+    truth_file,
 )
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
+from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
 from adasparse_cli.training.evaluate import Scores, metrics_of
 from adasparse_cli.training.loop import BEST
@@ -101,14 +101,14 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
 
 
 def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
-    """The run's model with its best weights, on the device of its job; its data are verified first.
+    """The run's model with its best weights, on the device of its job; each file is checked before it is read.
 
     Raises:
         IntegrityError: data or weights are damaged, or do not fit.
     """
-    verify(run.data_folder, run.manifest)
     shape = load_shape(run.data_folder, run.manifest)
     model = build_model(run.job, shape)
+    run_file(run.folder, f"{BEST}/{INDEX}")
     tensors, _ = load_checkpoint(run.folder / BEST)
     load_weights(model, tensors, where=run.folder / BEST)
     return model.to(chosen_device(run.job.device)).eval(), shape
@@ -136,8 +136,8 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
 
 def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[str, Any] | None:
     """Metrics of the true probabilities, which no model can beat but by chance; None where nobody knows them."""
-    path = data_folder / "truth" / "rows.parquet"
-    if not path.exists():
+    path = truth_file(data_folder, manifest, "rows.parquet")
+    if path is None:
         return None
     rows = read_split(data_folder, manifest, split)
     truth = pl.read_parquet(path).rename({"line": "__line"})
@@ -164,7 +164,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     _require_output(output)
     set_threads(run.job.threads)
     model, shape = trained_model(run)
-    stored = {name: read_bags(run.data_folder, name) for name in shape.bags}
+    stored = {name: read_bags(run.data_folder, run.manifest, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
     singles = [field.name for field in run.manifest.fields if field.kind is not FieldKind.multi_valued]
@@ -207,7 +207,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
 
 def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
     """Predictions with files and domains by name; a domain that nobody has seen has none."""
-    names = domain_names(read_domains(run.data_folder), run.manifest.domain)
+    names = domain_names(read_domains(run.data_folder, run.manifest), run.manifest.domain)
     files = pl.Series([path.name for path in raw])
     known = table["domain"].set(table["domain"] >= len(names), None)
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))
