@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.files import write_sealed
 from adasparse_cli.jobs.plan import plan_compare, plan_experiment, plan_sweep
 from adasparse_cli.typed import flat, plain
 from tests.commands.typing_in import ENVIRONMENT, adasparse

@@ -44,6 +44,19 @@ def show_run(run: Run, runs: RunsFolder = Path("runs")) -> None:
     show_json(read_report(find_run(run, runs)))
 
 
+@app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
+def verify(run: Run, runs: RunsFolder = Path("runs")) -> None:
+    """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
+    from adasparse_cli.jobs.run_folder import find_run, sealed_run
+    from adasparse_cli.jobs.verify import verify_run
+
+    folder = find_run(run, runs)
+    number = verify_run(folder)
+    say(f"{folder}: {number:,} files with a checksum, all unchanged")
+    if sealed_run(folder) is None:
+        say("its other files have no checksum: the run is not finished, or an earlier version of adasparse made it")
+
+
 @app.command("rm", epilog="Example:\n\n  adasparse runs rm 20260101T120000Z-s0")
 def rm(
     run: Run,
