@@ -7,7 +7,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +18,13 @@ from urllib.parse import quote
 from adasparse_cli.errors import BusyError, IntegrityError
 
 LONGEST_STEM = 150
+# Which large files were checked before, beside them; see `SealedFolder.paths`.
+CHECKED = ".verified.json"
+# Smaller files are checked at every use: it takes about a millisecond.
+REMEMBERED_FROM = 1 << 20
+# A file that changed so recently may change once more without a new time stamp.
+SETTLED_NS = 2 * 10**9
+_SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -40,7 +50,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically. Values JSON cannot hold (NaN, infinity) are an error."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _as_text(value))
 
 
 def read_json(path: Path) -> Any:
@@ -49,16 +59,109 @@ def read_json(path: Path) -> Any:
     Raises:
         IntegrityError: the file is missing, or no JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise IntegrityError(f"{path} is missing", hint="the folder was moved or only partly copied") from None
-    except ValueError as error:  # no JSON, no UTF-8, or a number that JSON does not have
-        raise IntegrityError(f"{path} is damaged: {error}", hint="restore it from a copy, or make it anew") from None
+    return _parsed(path, _content(path))
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object whose last key, `checksum`, is the sha256 of the file without that key, atomically.
+
+    Args:
+        value: not empty; it names its format by a key that files without a checksum do not have, see `read_sealed`.
+    """
+    body = _as_text(value)
+    seal = f',\n  "checksum": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
+    write_text(path, body.removesuffix("\n}\n") + seal)
+
+
+def read_sealed(path: Path, key: str, *, unsealed: Any) -> dict[str, Any]:
+    """Read a JSON object that `write_sealed` wrote, without its checksum; any change of its bytes is found.
+
+    Args:
+        key: the key that names the format.
+        unsealed: its value in files of versions that wrote no checksum, which are read as they are. None where they have
+            no such key. A sealed file has another value, so it cannot lose its seal unnoticed.
+
+    Raises:
+        IntegrityError: the file is missing, or is not what was written.
+    """
+    content = _content(path)
+    seal = _SEAL.search(content)
+    if seal is None:
+        values = _parsed(path, content)
+        if isinstance(values, dict) and values.get(key) == unsealed and "checksum" not in values:
+            return values
+        raise IntegrityError(f"{path} is damaged: it has no valid checksum", hint=_RESTORE)
+    body = content[: seal.start()] + b"\n}\n"
+    if hashlib.sha256(body).hexdigest().encode() != seal[1]:
+        raise IntegrityError(f"{path} was changed after it was written: its checksum differs", hint=_RESTORE)
+    found: dict[str, Any] = _parsed(path, body)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedFolder:
+    """A folder's files whose checksums are known from elsewhere, such as a manifest.
+
+    Args:
+        files: sha256 by path relative to `folder`.
+        changed: what to say of a file that differs, such as "differs from what was written".
+        hint: what to do about a file that is missing or differs.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+    changed: str
+    hint: str
+
+    def path(self, name: str) -> Path:
+        """The path of a file that is checked, see `paths`."""
+        return self.paths([name])[0]
+
+    def paths(self, names: Sequence[str], *, afresh: bool = False) -> list[Path]:
+        """The paths of files after their bytes are checked.
+
+        A file of at least REMEMBERED_FROM bytes that was checked before is not read again while its size, inode and times
+        of change are the same. `afresh` reads it in any case.
+
+        Raises:
+            IntegrityError: a file is missing, differs, or is none of `files`.
+        """
+        before = {} if afresh else _checked_before(self.folder)
+        new: dict[str, list[Any]] = {}
+        for name in names:
+            path, expected = self.folder / name, self.files.get(name)
+            if expected is None:
+                raise IntegrityError(f"{path} has no checksum: it was added later", hint=self.hint)
+            try:
+                status = path.stat()
+                mark = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, expected]
+                if before.get(name) == mark:
+                    continue
+                found = sha256_of(path)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise IntegrityError(f"{path} is missing", hint=self.hint) from None
+            if found != expected:
+                raise IntegrityError(f"{path} {self.changed}: its checksum differs", hint=self.hint)
+            if status.st_size >= REMEMBERED_FROM and time.time_ns() - status.st_ctime_ns > SETTLED_NS:
+                new[name] = mark
+        if new:
+            kept = {name: mark for name, mark in before.items() if name in self.files}
+            with contextlib.suppress(OSError):  # where nothing can be written, files are checked at every use
+                write_sealed(self.folder / CHECKED, {"cache_version": 1, "files": {**kept, **new}})
+        return [self.folder / name for name in names]
+
+    def verify(self) -> None:
+        """Read and check every file.
+
+        Raises:
+            IntegrityError: a file is missing or differs.
+        """
+        self.paths(list(self.files), afresh=True)
+
+
+def checksums(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """The sha256 of each file, by its path relative to `folder`."""
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 
 def file_stem(name: str) -> str:
@@ -106,6 +209,42 @@ def only_owner(folder: Path) -> Iterator[None]:
                 f"another process is working in {folder}", hint="wait until it ends, or stop it, then try again"
             ) from None
         yield
+
+
+_RESTORE = "restore it from a copy, or make it anew"
+
+
+def _checked_before(folder: Path) -> Mapping[str, Any]:
+    """What `SealedFolder.paths` remembers; nothing where that is missing or damaged."""
+    try:
+        found = read_sealed(folder / CHECKED, "cache_version", unsealed=object())["files"]
+    except (IntegrityError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError(f"{path} is missing", hint="the folder was moved or only partly copied") from None
+
+
+def _parsed(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except ValueError as error:  # no JSON, no UTF-8, or a number that JSON does not have
+        raise IntegrityError(f"{path} is damaged: {error}", hint=_RESTORE) from None
+    except RecursionError:
+        raise IntegrityError(f"{path} is damaged: it is nested too deeply", hint=_RESTORE) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -12,7 +12,10 @@ from typing import Any, Self
 
 from adasparse_cli.choices import FieldKind, FieldRole
 
-FORMAT_VERSION = 1
+# Manifests of version 1 have no checksum of their own; everything else is the same.
+FORMAT_VERSION, UNSEALED_VERSION = 2, 1
+# Of vocabularies and parts. It is part of the fingerprint, which stays the same when the manifest alone changes.
+ENCODING_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,9 +17,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adasparse_cli.files import only_owner
+from adasparse_cli.files import only_owner, write_json
 from adasparse_cli.models import MODELS
 from tests.commands.typing_in import ENVIRONMENT, adasparse
+from tests.earlier import run_of_before
 
 SMALL = ("data.rows=6000", "network.hidden=[16,8]", "loop.batch_size=256", "network.embedding_width=4")
 
@@ -188,6 +189,10 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> No
         assert row["AUC"] is not None
     config = report.with_name("config.yaml")
     text = config.read_text()
+    config.write_text(text + "\n")
+    assert "was changed after the run finished" in adasparse(tmp_path, "evaluate", str(report.parent), code=4).stderr
+    write_json(report, {})
+    run_of_before(report.parent)
     config.write_text(text.replace("batch_size:", "batch_syze:"))
     assert "batch_syze" in adasparse(tmp_path, "evaluate", str(report.parent), code=4).stderr
     config.write_text("{torn")
@@ -201,6 +206,7 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
     config.write_text(config.read_text().replace("  matmul_precision: highest\n", ""))
     saved.write_text(re.sub(r'"matmul_precision": "highest",?', "", saved.read_text()))
     assert "matmul" not in config.read_text() + saved.read_text()
+    run_of_before(saved.parent)
     name = report["run"].split("/")[-1]
     again = json.loads(adasparse(home, "evaluate", name, "--json").stdout)
     assert again["metrics"]["test"] == pytest.approx(report["metrics"]["test"])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.files import write_sealed
 from adasparse_cli.jobs.plan import plan_compare, plan_experiment, plan_sweep
 from adasparse_cli.typed import flat, plain
 from tests.commands.typing_in import ENVIRONMENT, adasparse
@@ -76,7 +77,8 @@ def test_a_study_of_another_version_is_refused(home: Path) -> None:
     words = ("sweep", "loop.learning_rate=0.001,0.002", "model=dnn", *TINY)
     adasparse(home, *words)
     (path,) = [path for path in home.glob("studies/sweep-*/study.json") if "0.002" in path.read_text()]
-    path.write_text(path.read_text().replace('"study_version": 2', '"study_version": 99'))
+    values = json.loads(path.read_text())
+    write_sealed(path, {**{key: own for key, own in values.items() if key != "checksum"}, "study_version": 99})
     assert "is of study format 99" in adasparse(home, *words, code=4).stderr
 
 

@@ -179,7 +179,7 @@ def test_real_files_are_prepared_with_no_row_lost_and_no_column_bent(tmp_path: P
         if "value" in table.columns:
             texts = [None if value is None else str(value) for value in table["value"]]
             vocabularies[field.name] = dict(zip(table["id"], texts, strict=True))
-    bags = {name: read_bags(tmp_path / "iaac", name).to_list() for name in iaac.MULTI_VALUED}
+    bags = {name: read_bags(tmp_path / "iaac", manifest, name).to_list() for name in iaac.MULTI_VALUED}
     for split in ("train", "valid", "test", "unlabelled"):
         for found in read_split(tmp_path / "iaac", manifest, split).iter_rows(named=True):  # type: ignore[arg-type]
             row = raw.pop((found["__source"], found["__line"]))

@@ -320,7 +320,7 @@ def test_the_domain_may_be_a_column_of_any_name(tmp_path: Path, name: str) -> No
     plainly = settings_of("data.split=random")
     other = prepare(plainly, plain(plainly), [written(tmp_path, "other.csv", table())], tmp_path / "other", Silent())
     assert (manifest.num_domains, manifest.num_all_domains) == (other.num_domains, other.num_all_domains) == (4, 4)
-    found = read_domains(tmp_path / "data")
+    found = read_domains(tmp_path / "data", manifest)
     assert sorted(found[found.columns[1]]) == ["p0", "p1", "p2", "p3"]
     (block,) = encode_rows(tmp_path / "data", manifest, own, [written(tmp_path, "new.csv", rows)])
     assert block.frame["__domain"].n_unique() == 4

@@ -13,8 +13,10 @@ import polars as pl
 import pytest
 
 from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import checksums
 from adasparse_cli.findings import Finding
 from adasparse_cli.jobs.abtest import AbTestJob, run_abtest
+from adasparse_cli.jobs.keep import read_finding
 
 
 def made(root: Path, domains: int = 4, rate: float = 0.1) -> AbTestJob:
@@ -30,7 +32,8 @@ def made(root: Path, domains: int = 4, rate: float = 0.1) -> AbTestJob:
     pl.DataFrame({"domain": range(domains), "place": named, "train_rows": [100] * domains}).write_parquet(
         data / "domains.parquet"
     )
-    manifest = SimpleNamespace(fingerprint="f", name="made", domain=["place"])
+    files = checksums(data, [data / "truth" / "rows.parquet", data / "domains.parquet"])
+    manifest = SimpleNamespace(fingerprint="f", name="made", domain=["place"], files=files)
     runs = []
     for name, noise in (("a", 1.5), ("b", 0.1)):
         folder = root / name
@@ -53,7 +56,7 @@ def made(root: Path, domains: int = 4, rate: float = 0.1) -> AbTestJob:
 def found(job: AbTestJob) -> Finding:
     """Read back from what is kept, so that it is known to be plain values."""
     finding, kept = run_abtest(job)
-    assert Finding.from_json(json.loads((kept / "finding.json").read_text())).answers == finding.answers
+    assert read_finding(kept / "finding.json").answers == finding.answers
     json.dumps(finding.to_json(), allow_nan=False)
     return finding
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import write_sealed
 from adasparse_cli.jobs.source import find_source
 from adasparse_cli.jobs.study import STUDY, STUDY_VERSION
 from tests.jobs.test_comparison import run
@@ -29,7 +29,7 @@ def study(root: Path, name: str) -> Path:
         "arms": arms,
         "failed": {},
     }
-    (folder / STUDY).write_text(json.dumps(told))
+    write_sealed(folder / STUDY, told)
     return folder
 
 

@@ -20,6 +20,10 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a part 
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where the runs lie.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Where the prepared data lie.")]
 StudiesFolder = Annotated[Path, typer.Option("--studies", help="Where the studies lie.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="First read and check every file, also those checked before and unchanged since."),
+]
 Baseline = Annotated[str | None, typer.Option("--baseline", help="The arm that differences are taken to.")]
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")

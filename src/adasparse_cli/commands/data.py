@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Verify
 from adasparse_cli.render import chosen_format, say, show, show_json
 
 app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_markup_mode=None)
@@ -30,12 +30,16 @@ def show_data(
     name: Annotated[str, typer.Argument(help="Name of a prepared data set.")],
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
+    verify: Verify = False,
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
     from adasparse_cli.jobs.catalogue import data_set, field_rows, largest_domains
     from adasparse_cli.jobs.prepare import PrepReport
+    from adasparse_cli.jobs.verify import verify_data
 
     manifest = data_set(data, name)
+    if verify:
+        verify_data(data / name)
     if as_json:
         show_json(manifest.to_json())
         return
@@ -43,5 +47,17 @@ def show_data(
     from adasparse_cli.render import Format
 
     show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
-    show(largest_domains(data / name, 10), title="Largest domains")
+    show(largest_domains(data / name, manifest, 10), title="Largest domains")
     show_prepared(PrepReport(folder=data / name, manifest=manifest, fresh=True, elapsed_seconds=0.0), Format.text)
+
+
+@app.command("verify", epilog="Example:\n\n  adasparse data verify twin")
+def verify_all(
+    name: Annotated[str, typer.Argument(help="Name of a prepared data set.")], data: DataFolder = Path("data")
+) -> None:
+    """Read every file of a prepared data set and compare its checksum."""
+    from adasparse_cli.jobs.catalogue import data_set
+    from adasparse_cli.jobs.verify import verify_data
+
+    data_set(data, name)
+    say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")

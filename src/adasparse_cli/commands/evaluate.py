@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
-from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder
+from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder, Verify
 from adasparse_cli.commands.train import show_metrics
 from adasparse_cli.render import say, show_json
 
@@ -27,12 +27,17 @@ def evaluate(
     runs: RunsFolder = Path("runs"),
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
+    verify: Verify = False,
 ) -> None:
     """Score splits with a run's best weights and show the metrics."""
     from adasparse_cli.jobs.run_folder import find_run
     from adasparse_cli.jobs.score import open_run, run_evaluate
+    from adasparse_cli.jobs.verify import verify_data, verify_run
 
     saved = open_run(find_run(run, runs), data_root=data)
+    if verify:
+        verify_run(saved.folder)
+        verify_data(saved.data_folder)
     report = run_evaluate(saved, splits=split or (Split.valid, Split.test))
     if as_json:
         found = {"run": str(report.run), "metrics": report.metrics}

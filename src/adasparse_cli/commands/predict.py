@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import DataFolder, Run, RunsFolder
+from adasparse_cli.commands.arguments import DataFolder, Run, RunsFolder, Verify
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import say, show
 
@@ -26,12 +26,16 @@ def predict(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write: .csv or .parquet.")] = None,
     runs: RunsFolder = Path("runs"),
     data: DataFolder = Path("data"),
+    verify: Verify = False,
 ) -> None:
     """Score raw or tabular files, labelled or not."""
     from adasparse_cli.jobs.run_folder import find_run
     from adasparse_cli.jobs.score import open_run, run_predict
+    from adasparse_cli.jobs.verify import verify_run
 
     saved = open_run(find_run(run, runs), data_root=data)
+    if verify:
+        verify_run(saved.folder)
     target = output or Path(f"{files[0].name.split('.')[0]}.predictions.csv")
     with ProgressDisplay() as progress:
         report = run_predict(saved, files, target, progress)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import RunsFolder, StudiesFolder
+from adasparse_cli.commands.arguments import RunsFolder, StudiesFolder, Verify
 from adasparse_cli.render import say
 
 EXAMPLES = """
@@ -36,14 +36,19 @@ def report(
     ] = None,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
+    verify: Verify = False,
 ) -> None:
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
     from adasparse_cli.jobs.report import write_kept, write_report
     from adasparse_cli.jobs.source import find_kept, find_source
+    from adasparse_cli.jobs.verify import verify_source
 
     kept = find_kept(what or [], studies)
     if kept is not None:
         path = write_kept(kept, output)
     else:
-        path = write_report(find_source(what or [], runs=runs, studies=studies, baseline=baseline), output)
+        source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+        if verify:
+            verify_source(source)
+        path = write_report(source, output)
     say(f"report: {path}")

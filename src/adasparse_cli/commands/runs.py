@@ -39,10 +39,22 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
 def show_run(run: Run, runs: RunsFolder = Path("runs")) -> None:
     """Print a run's report as JSON."""
-    from adasparse_cli.files import read_json
-    from adasparse_cli.jobs.run_folder import REPORT, find_run
+    from adasparse_cli.jobs.run_folder import find_run, read_report
 
-    show_json(read_json(find_run(run, runs) / REPORT))
+    show_json(read_report(find_run(run, runs)))
+
+
+@app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
+def verify(run: Run, runs: RunsFolder = Path("runs")) -> None:
+    """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
+    from adasparse_cli.jobs.run_folder import find_run, sealed_run
+    from adasparse_cli.jobs.verify import verify_run
+
+    folder = find_run(run, runs)
+    number = verify_run(folder)
+    say(f"{folder}: {number:,} files with a checksum, all unchanged")
+    if sealed_run(folder) is None:
+        say("its other files have no checksum: the run is not finished, or an earlier version of adasparse made it")
 
 
 @app.command("rm", epilog="Example:\n\n  adasparse runs rm 20260101T120000Z-s0")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from adasparse_cli.choices import Mode
-from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import Format, chosen_format, note, say, share, show, show_json, with_spread
 
@@ -42,17 +42,23 @@ def train(
     config: ConfigFile = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
     from adasparse_cli.config import with_flags
+    from adasparse_cli.jobs.prepare import existing
     from adasparse_cli.jobs.train import model_flags, plan_seeds, run_train
+    from adasparse_cli.jobs.verify import verify_data
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
     form = chosen_format(as_json, as_csv)
     reports: list[Mapping[str, Any]] = []
     folders: list[Path] = []
-    for job in plan_seeds(words, seeds, config_file=config):
+    jobs = plan_seeds(words, seeds, config_file=config)
+    if verify and existing(jobs[0].data.folder) is not None:
+        verify_data(jobs[0].data.folder)
+    for job in jobs:
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
         if not done.fresh:

@@ -17,7 +17,7 @@ from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.run_folder import read_predictions
 from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.wording import known, of
-from adasparse_cli.prep.prepared import domain_names, read_domains, read_split
+from adasparse_cli.prep.prepared import domain_names, read_domains, read_split, truth_file
 from adasparse_cli.prep.recipe import PROPENSITY, Progress, Silent
 
 KEY = ["source", "line"]
@@ -94,8 +94,8 @@ class Known:
 
 def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
     """Of the scored rows, in their order."""
-    truth = run.data_folder / "truth" / "rows.parquet"
-    if truth.exists():
+    truth = truth_file(run.data_folder, run.manifest, "rows.parquet")
+    if truth is not None:
         rates = rows.select("line").join(pl.read_parquet(truth), on="line", how="left", maintain_order="left")
         return Known(
             rates["probability"].to_numpy(),
@@ -146,7 +146,7 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
     answers.append(
         f"CTR is higher in B in {found.uplift_domains:.1%} of domains (UPR), {found.uplift_auctions:.1%} weighted by auctions."
     )
-    domains = read_domains(job.a.data_folder)
+    domains = read_domains(job.a.data_folder, job.a.manifest)
     of_a = found.a.clicks[held] / found.auctions[held]
     of_b = found.b.clicks[held] / found.auctions[held]
     names = domain_names(domains, job.a.manifest.domain).gather(found.domains[held]).to_list()

@@ -14,12 +14,12 @@ from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.figures import hover, places, series
-from adasparse_cli.jobs.run_folder import anew
+from adasparse_cli.jobs.run_folder import DOMAINS, METRICS, anew, has_file, run_file
 from adasparse_cli.jobs.wording import mean_or_none
 from adasparse_cli.typed import flat
 
 CALIBRATION_BINS = 20
-DOMAINS, DOMAIN_COLUMNS = "domains.csv", ("domain", "train_rows", "test_rows", "test_positives")
+DOMAIN_COLUMNS = ("domain", "train_rows", "test_rows", "test_positives")
 FLAT = 0.001  # shares that differ by less are shown as equal
 
 
@@ -28,7 +28,7 @@ def curves_finding(comparison: Comparison) -> Finding | None:
     losses: list[dict[str, Any]] = []
     aucs: list[dict[str, Any]] = []
     for k, arm in enumerate(comparison.arms):
-        runs = [list(_lines(folder / "metrics.jsonl")) for folder in arm.folders.values()]
+        runs = [list(_lines(folder)) for folder in arm.folders.values()]
         for kind, name, traces in (("train", "loss", losses), ("valid", "auc", aucs)):
             steps, values = _mean_over_seeds(runs, kind, name)
             if kind == "train":
@@ -54,13 +54,16 @@ def curves_finding(comparison: Comparison) -> Finding | None:
     return Finding(name="curves", title="Training", question="How did they get there?", figures=figures)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """What was logged; a last line that a power cut tore is no line.
+def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """What a run logged; a last line that a power cut tore is no line.
 
     Raises:
         IntegrityError: another line is damaged.
     """
-    lines = path.read_bytes().rstrip(b"\n").split(b"\n") if path.exists() else []
+    if not has_file(folder, METRICS):
+        return
+    path = run_file(folder, METRICS)
+    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             found = json.loads(line)
@@ -70,7 +73,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         if known:
             yield found
         elif number < len(lines):
-            raise IntegrityError(f"{path}:{number} is damaged", hint=anew(path.parent))
+            raise IntegrityError(f"{path}:{number} is damaged", hint=anew(folder))
 
 
 def _mean_over_seeds(
@@ -241,12 +244,10 @@ def whole_domain_table(comparison: Comparison) -> pl.DataFrame | None:
 
 def _domain_file(folder: Path) -> pl.DataFrame:
     """A run's domains.csv; a domain's line is that of its id."""
-    path = folder / DOMAINS
+    path = run_file(folder, DOMAINS)
     try:
         table = pl.read_csv(path, infer_schema_length=None)
         counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
-    except FileNotFoundError:
-        raise IntegrityError(f"{path} is missing", hint=anew(folder)) from None
     except pl.exceptions.PolarsError as error:
         raise IntegrityError(f"{path} is damaged: {_first_line(error)}", hint=anew(folder)) from None
     if table.columns[0] != "domain" or counts["domain"].to_list() != list(range(table.height)):

@@ -15,7 +15,7 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config import compose, settings_words
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, read_config, read_report
+from adasparse_cli.jobs.run_folder import CONFIG, DOMAINS, DONE, FAILED, has_file, read_config, read_report, run_file
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.prep.prepared import open_prepared, read_domains
@@ -154,17 +154,16 @@ def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def largest_domains(folder: Path, number: int) -> list[dict[str, Any]]:
+def largest_domains(folder: Path, manifest: Manifest, number: int) -> list[dict[str, Any]]:
     """The domains with most training rows."""
-    return read_domains(folder).head(number).to_dicts()
+    return read_domains(folder, manifest).head(number).to_dicts()
 
 
 def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
     """The best and the worst domains of a run by AUC on the test split, among those with enough positives."""
-    path = folder / "domains.csv"
-    if not path.exists():
+    if not has_file(folder, DOMAINS):
         return []
-    table = pl.read_csv(path, infer_schema_length=None)
+    table = pl.read_csv(run_file(folder, DOMAINS), infer_schema_length=None)
     keys = table.columns[1 : table.columns.index("train_rows")]
     judged = table.filter((pl.col("test_positives") >= ENOUGH_POSITIVES) & pl.col("test_auc").is_not_null())
     judged = judged.sort("test_auc", descending=True)

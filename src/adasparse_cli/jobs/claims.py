@@ -27,7 +27,7 @@ from adasparse_cli.jobs.score import SavedRun, open_run, trained_model
 from adasparse_cli.jobs.study import StudyReport
 from adasparse_cli.jobs.wording import known
 from adasparse_cli.models.adasparse import AdaSparse
-from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.prep.prepared import read_domains, truth_file
 from adasparse_cli.training.activity import activity
 from adasparse_cli.training.dataset import load_rows
 
@@ -201,7 +201,7 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
             model, rows, num_domains=saved.manifest.num_all_domains, batch_size=saved.job.loop.evaluation_batch_size
         )
         if chosen is None or similar is None:
-            domains = read_domains(saved.data_folder)
+            domains = read_domains(saved.data_folder, saved.manifest)
             chosen = np.flatnonzero((found.rows >= minimum_rows) & (domains["train_rows"].to_numpy() > 0))
             if len(chosen) < 3:
                 return []
@@ -272,8 +272,8 @@ def online(main: StudyReport) -> Claim:
     arms = {arm.name: arm for arm in main.comparison.arms}
     folder = next(iter(arms["dnn"].folders.values()))
     saved = _opened(folder)
-    truth = saved.data_folder / "truth" / "rows.parquet"
-    if not truth.exists():
+    truth = truth_file(saved.data_folder, saved.manifest, "rows.parquet")
+    if truth is None:
         return Claim(
             name="online", says=says, verdict=None, rows=(), remarks=("The true rates of these data are not known.",)
         )

@@ -13,7 +13,7 @@ import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, anew, read_predictions, read_report
+from adasparse_cli.jobs.run_folder import DOMAINS, PREDICTIONS, REPORT, anew, read_predictions, read_report, run_file
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
 from adasparse_cli.typed import flat
@@ -237,7 +237,7 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
     first = next((runs[0] for runs in folders.values() if runs), None)
     assert first is not None
-    table = pl.read_csv(first / "domains.csv", infer_schema_length=None)
+    table = pl.read_csv(run_file(first, DOMAINS), infer_schema_length=None)
     keys = table.columns[1 : table.columns.index("train_rows")]
     name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
     table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")

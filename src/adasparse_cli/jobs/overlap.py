@@ -28,7 +28,7 @@ from adasparse_cli.jobs.overlap_finding import Floats, Measured, all_pairs, all_
 from adasparse_cli.jobs.score import SavedRun, trained_model
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import domain_names, read_domains
+from adasparse_cli.prep.prepared import domain_names, read_domains, truth_file
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.training.activity import Activity, activity
 from adasparse_cli.training.dataset import Rows, load_rows
@@ -75,7 +75,7 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
     number = saved.manifest.num_all_domains
     found = activity(model, told, num_domains=number, batch_size=saved.job.loop.evaluation_batch_size)
     progress.advance(len(rows))
-    domains = read_domains(saved.data_folder)
+    domains = read_domains(saved.data_folder, saved.manifest)
     names = domain_names(domains, saved.manifest.domain).to_list()
     # a domain new to this split has no training rows to be alike by
     chosen = np.flatnonzero((found.rows >= job.minimum_rows) & (domains["train_rows"].to_numpy() > 0))
@@ -164,9 +164,9 @@ def key_fields(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]
 
 def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> Floats | None:
     """The groups that a synthetic twin planted, where these domains are those it planted them for."""
-    path = saved.data_folder / "truth" / "domains.parquet"
+    path = truth_file(saved.data_folder, saved.manifest, "domains.parquet")
     keys = list(saved.manifest.domain)
-    if not path.exists():
+    if path is None:
         return None
     truth = pl.read_parquet(path)
     if sorted(truth.columns[: truth.columns.index("group")]) != sorted(keys):

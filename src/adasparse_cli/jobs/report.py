@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adasparse_cli.errors import IntegrityError, ResourceError, UsageError
-from adasparse_cli.files import read_json, write_text
+from adasparse_cli.files import write_text
 from adasparse_cli.findings import Finding
 from adasparse_cli.jobs.behaviour import (
     calibration_finding,
@@ -19,7 +19,7 @@ from adasparse_cli.jobs.behaviour import (
 )
 from adasparse_cli.jobs.differences import verdict
 from adasparse_cli.jobs.exposure import exposure_finding
-from adasparse_cli.jobs.keep import FINDING, FINDINGS
+from adasparse_cli.jobs.keep import FINDINGS, kept_findings, read_finding
 from adasparse_cli.jobs.reproduction import reproduction
 from adasparse_cli.jobs.source import Source
 from adasparse_cli.page.write import Page, page_text
@@ -55,7 +55,7 @@ def write_findings(findings: Sequence[Finding], *, title: str, lead: str, facts:
 
 def write_kept(folder: Path, output: Path | None = None) -> Path:
     """A page of what is kept below a folder that is neither a run nor a study: a ladder, a search."""
-    findings = [_read(path) for path in sorted((folder / FINDINGS).glob(f"*/{FINDING}"))]
+    findings = [read_finding(path) for path in kept_findings(folder)]
     if not findings:
         raise IntegrityError(f"{folder / FINDINGS} holds no findings", hint="run the analysis once more")
     path = output or folder / PAGE
@@ -94,18 +94,11 @@ def stored_findings(source: Source) -> list[Finding]:
     """
     folders = [source.folder, *(run for arm in source.comparison.arms for run in arm.folders.values())]
     found: list[Finding] = []
-    for path in dict.fromkeys(path for folder in folders for path in sorted((folder / FINDINGS).glob(f"*/{FINDING}"))):
-        finding = _read(path)
+    for path in dict.fromkeys(path for folder in folders for path in kept_findings(folder)):
+        finding = read_finding(path)
         if finding.name not in [one.name for one in found]:
             found.append(finding)
     return found
-
-
-def _read(path: Path) -> Finding:
-    try:
-        return Finding.from_json(read_json(path))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path} is damaged: {error!r}", hint="run the analysis once more") from None
 
 
 def findings_of(source: Source) -> list[Finding]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from adasparse_cli.errors import AdasparseError, IntegrityError
-from adasparse_cli.files import read_json
 from adasparse_cli.findings import Finding, Table
 from adasparse_cli.jobs.prepare import existing, words_to_prepare
-from adasparse_cli.jobs.run_folder import CONFIG, anew, read_config
+from adasparse_cli.jobs.run_folder import CONFIG, anew, read_config, read_environment
 from adasparse_cli.jobs.source import Source
 from adasparse_cli.schema import Manifest
 
@@ -28,7 +27,7 @@ def reproduction(source: Source) -> Finding:
             command = shlex.join(["adasparse", "train", "--config", str(path), *prepared])
             rows.append({"arm": arm.name, "seed": seed, "run": str(run), "command": command})
     first = next(run for arm in source.comparison.arms for run in arm.folders.values())
-    sitting = read_json(first / "environment.json")["sittings"][-1]
+    sitting = read_environment(first)["sittings"][-1]
     versions = ", ".join(f"{name} {number}" for name, number in sitting["versions"].items())
     host = sitting["host"]
     answers = [

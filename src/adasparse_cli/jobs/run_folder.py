@@ -5,6 +5,9 @@ environment.json  versions, device, command line  domains.csv          per-domai
 metrics.jsonl     one line per log step           predictions.parquet  scores of the test split
 checkpoints/      last and best                   encoder/             what turns new rows into ids
 DONE or FAILED    last
+
+DONE holds the checksum of every other file, and each is checked before it is read. Until the run is finished,
+environment.json holds that of config.yaml, and checkpoints their own. Runs of earlier versions have an empty DONE.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,14 +28,18 @@ import polars as pl
 import yaml
 
 from adasparse_cli.errors import IntegrityError, UsageError
-from adasparse_cli.files import read_json, write_json, write_text
+from adasparse_cli.files import SealedFolder, checksums, read_json, read_sealed, sha256_of, write_sealed, write_text
 from adasparse_cli.prep.recipe import settings_as_today
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
-ENVIRONMENT, ENCODER = "environment.json", "encoder"
-REPORT_VERSION = 1
+ENVIRONMENT, ENCODER, METRICS, DOMAINS = "environment.json", "encoder", "metrics.jsonl", "domains.csv"
+# Reports of version 1 are the same; their runs have no checksums.
+REPORT_VERSION, UNSEALED_VERSION = 2, 1
+ENVIRONMENT_VERSION, DONE_VERSION = 2, 1
+# Names below a run's folder that DONE does not cover.
+NOT_SEALED = (DONE, FAILED, "findings", "report.html")
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 # What was always so before it became a key of `loop`, for runs of earlier versions.
@@ -58,9 +65,8 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
     for folder in sorted(parent.glob("*-s*"), reverse=True):
         if (folder / FAILED).exists() or not (folder / CONFIG).exists():
             continue
-        environment = folder / ENVIRONMENT
         try:
-            if not environment.exists() or read_fingerprint(folder) != fingerprint:
+            if not (folder / ENVIRONMENT).exists() or read_fingerprint(folder) != fingerprint:
                 continue
             if same_run(read_config(folder), config):
                 return folder
@@ -97,8 +103,17 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
         "versions": {name: version(name) for name in ("adasparse-cli", "torch", "numpy", "polars", "safetensors")},
         "git_commit": _git_commit(),
     }
-    before = read_json(path)["sittings"] if path.exists() else []
-    write_json(path, {"data_fingerprint": fingerprint, "sittings": [*before, sitting]})
+    known = read_environment(folder) if path.exists() else {}
+    before = known.get("sittings", [])
+    write_sealed(
+        path,
+        {
+            "environment_version": ENVIRONMENT_VERSION,
+            "config_sha256": known.get("config_sha256") or sha256_of(folder / CONFIG),
+            "data_fingerprint": fingerprint,
+            "sittings": [*before, sitting],
+        },
+    )
     if not before:
         return []
     return [
@@ -109,17 +124,89 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
 
 
 def finish(folder: Path, *, error: str | None = None) -> None:
-    """Mark a run as done, or failed and why."""
-    write_text(folder / (DONE if error is None else FAILED), (error or "") + "\n")
+    """Mark a run as done, with the checksums of its files, or failed and why."""
+    if error is not None:
+        write_text(folder / FAILED, error + "\n")
+        return
+    write_sealed(folder / DONE, {"done_version": DONE_VERSION, "files": checksums(folder, list(_own_files(folder)))})
+
+
+def _own_files(folder: Path) -> Iterator[Path]:
+    """What a run's DONE covers: all that it wrote, but tensors, whose checksums are in checkpoint.json.
+
+    Hidden files are locks and caches. Findings and pages are added later, and findings have checksums of their own.
+    """
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not hidden and inside.parts[0] not in NOT_SEALED and path.suffix != ".safetensors":
+            yield path
+
+
+def sealed_run(folder: Path) -> SealedFolder | None:
+    """A finished run's files with their checksums; None for a run that is not finished, or of an earlier version.
+
+    Raises:
+        IntegrityError: DONE is damaged.
+    """
+    path = folder / DONE
+    if not path.exists() or (not path.read_bytes().strip() and _report_version(folder) == UNSEALED_VERSION):
+        return None
+    try:
+        files = read_sealed(path, "done_version", unsealed=object())["files"]
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=anew(folder)) from None
+    return SealedFolder(folder=folder, files=files, changed="was changed after the run finished", hint=anew(folder))
+
+
+def run_file(folder: Path, name: str) -> Path:
+    """The path of a run's file after its bytes are checked.
+
+    Raises:
+        IntegrityError: it is missing, or was changed after the run finished.
+    """
+    sealed = sealed_run(folder)
+    if sealed is not None:
+        return sealed.path(name)
+    path = folder / name
+    if not path.exists():
+        raise IntegrityError(f"{path} is missing", hint=anew(folder))
+    return path
+
+
+def has_file(folder: Path, name: str) -> bool:
+    """Whether a run has a file of its own of this name."""
+    sealed = sealed_run(folder)
+    return (folder / name).exists() if sealed is None else name in sealed.files
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What each sitting of a run stood on, see `write_environment`.
+
+    Raises:
+        IntegrityError: environment.json is missing or damaged.
+    """
+    try:
+        return read_sealed(run_file(folder, ENVIRONMENT), "environment_version", unsealed=None)
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=anew(folder)) from None
+
+
+def _report_version(folder: Path) -> Any:
+    try:
+        found = read_json(folder / REPORT)
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=anew(folder)) from None
+    return found.get("report_version") if isinstance(found, dict) else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The resolved settings of a run.
 
     Raises:
-        IntegrityError: the file is missing, or holds no settings.
+        IntegrityError: the file is missing, was changed, or holds no settings.
     """
-    path = folder / CONFIG
+    path = _checked_config(folder)
     try:
         return _as_today(from_yaml(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, yaml.YAMLError):
@@ -133,7 +220,7 @@ def read_fingerprint(folder: Path) -> str:
         IntegrityError: environment.json is missing or damaged.
     """
     try:
-        return str(read_json(folder / ENVIRONMENT)["data_fingerprint"])
+        return str(read_environment(folder)["data_fingerprint"])
     except (KeyError, TypeError):
         raise IntegrityError(f"{folder / ENVIRONMENT} is damaged: it names no data", hint=anew(folder)) from None
 
@@ -142,21 +229,31 @@ def read_report(folder: Path) -> dict[str, Any]:
     """What a run found.
 
     Raises:
-        IntegrityError: report.json is missing, damaged, or of another version.
+        IntegrityError: the run is not finished, or report.json is missing, was changed, or is of another version.
     """
-    path = folder / REPORT
-    try:
-        found: dict[str, Any] = read_json(path)
-        version_of = found["report_version"]
-    except IntegrityError as error:
-        raise IntegrityError(error.message, hint=anew(folder)) from None
-    except (KeyError, TypeError):
-        raise IntegrityError(f"{path} is damaged: it has no report_version", hint=anew(folder)) from None
-    if version_of != REPORT_VERSION:
+    sealed = sealed_run(folder)
+    path = folder / REPORT if sealed is None else sealed.path(REPORT)
+    version_of = _report_version(folder)
+    if version_of is None:
+        raise IntegrityError(f"{path} is damaged: it has no report_version", hint=anew(folder))
+    if sealed is None and version_of == REPORT_VERSION:
+        raise IntegrityError(f"{folder} is not finished", hint="adasparse train --resume continues it")
+    if version_of != (UNSEALED_VERSION if sealed is None else REPORT_VERSION):
         raise IntegrityError(
             f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=anew(folder)
         )
+    found: dict[str, Any] = read_json(path)
     return {**found, "settings": _as_today(found["settings"])} if "settings" in found else found
+
+
+def _checked_config(folder: Path) -> Path:
+    """config.yaml, checked against DONE, or while the run is not finished against environment.json."""
+    path = run_file(folder, CONFIG)
+    if not (folder / DONE).exists() and (folder / ENVIRONMENT).exists():
+        expected = read_environment(folder).get("config_sha256")
+        if expected is not None and sha256_of(path) != expected:
+            raise IntegrityError(f"{path} was changed after the run started: its checksum differs", hint=anew(folder))
+    return path
 
 
 def _as_today(settings: dict[str, Any]) -> dict[str, Any]:
@@ -171,17 +268,19 @@ def read_predictions(folder: Path) -> pl.DataFrame:
     Raises:
         IntegrityError: the file is missing or damaged.
     """
-    path = folder / PREDICTIONS
+    path = run_file(folder, PREDICTIONS)
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError):
-        what = "is damaged" if path.exists() else "is missing"
-        raise IntegrityError(f"{path} {what}", hint=anew(folder)) from None
+        raise IntegrityError(f"{path} is damaged", hint=anew(folder)) from None
 
 
 def anew(folder: Path) -> str:
     """What to do about a damaged run."""
-    return f"adasparse runs rm {folder.name} removes the run; the command that made it trains it anew"
+    return (
+        f"restore it from a copy; or adasparse runs rm {folder.name} removes the run, "
+        "and the command that made it trains it anew"
+    )
 
 
 def find_run(words: str, root: Path) -> Path:

@@ -15,7 +15,7 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.prepare import PrepJob
-from adasparse_cli.jobs.run_folder import CONFIG, ENCODER, read_config, read_fingerprint
+from adasparse_cli.jobs.run_folder import CONFIG, ENCODER, read_config, read_fingerprint, run_file
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
@@ -24,16 +24,15 @@ from adasparse_cli.prep.prepared import (
     as_today,
     domain_names,
     encode_rows,
-    encoder_files,
     open_prepared,
     read_bags,
     read_domains,
     read_split,
-    verify,
+    truth_file,
 )
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
+from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
 from adasparse_cli.training.evaluate import Scores, metrics_of
 from adasparse_cli.training.loop import BEST
@@ -64,10 +63,10 @@ class SavedRun:
 
     @cached_property
     def data_folder(self) -> Path:
-        """The folder of the data that the run was trained on, whose bytes have been checked.
+        """The folder of the data that the run was trained on.
 
         Raises:
-            IntegrityError: the data are gone, damaged, or others by now.
+            IntegrityError: the data are gone, or have been replaced.
         """
         if not (self.trained_on / MANIFEST).exists():
             raise IntegrityError(
@@ -75,7 +74,6 @@ class SavedRun:
                 hint="--data names the folder of the prepared data; adasparse predict needs only the run's folder",
             )
         _require_fingerprint(self.folder, self.manifest.fingerprint, self.trained_on, open_prepared(self.trained_on))
-        verify(self.trained_on, self.manifest)
         return self.trained_on
 
 
@@ -143,14 +141,14 @@ def _require_fingerprint(run: Path, fingerprint: str, data: Path, manifest: Mani
 
 
 def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
-    """The run's model with its best weights, on the device of its job; the files that it is built from are verified.
+    """The run's model with its best weights, on the device of its job; each file is checked before it is read.
 
     Raises:
         IntegrityError: vocabularies or weights are damaged, or do not fit.
     """
-    verify(run.encoder, run.manifest, names=encoder_files(run.manifest))
     shape = load_shape(run.encoder, run.manifest)
     model = build_model(run.job, shape)
+    run_file(run.folder, f"{BEST}/{INDEX}")
     tensors, _ = load_checkpoint(run.folder / BEST)
     load_weights(model, tensors, where=run.folder / BEST)
     return model.to(chosen_device(run.job.device)).eval(), shape
@@ -178,8 +176,8 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
 
 def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[str, Any] | None:
     """Metrics of the true probabilities, which no model can beat but by chance; None where nobody knows them."""
-    path = data_folder / "truth" / "rows.parquet"
-    if not path.exists():
+    path = truth_file(data_folder, manifest, "rows.parquet")
+    if path is None:
         return None
     rows = read_split(data_folder, manifest, split)
     truth = pl.read_parquet(path).rename({"line": "__line"})
@@ -206,7 +204,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     _require_output(output)
     set_threads(run.job.threads)
     model, shape = trained_model(run)
-    stored = {name: read_bags(run.encoder, name) for name in shape.bags}
+    stored = {name: read_bags(run.encoder, run.manifest, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
     singles = [field.name for field in run.manifest.fields if field.kind is not FieldKind.multi_valued]
@@ -249,7 +247,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
 
 def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
     """Predictions with files and domains by name; a domain that nobody has seen has none."""
-    names = domain_names(read_domains(run.encoder), run.manifest.domain)
+    names = domain_names(read_domains(run.encoder, run.manifest), run.manifest.domain)
     files = pl.Series([path.name for path in raw])
     known = table["domain"].set(table["domain"] >= len(names), None)
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))

@@ -3,7 +3,7 @@
 What it needs and finds done (by itself or by `train`) is taken as it stands, what was interrupted goes on, what is
 missing is trained; nothing is trained twice.
 
-study.json    what is compared, and where its runs lie; written when the study starts and when it ends
+study.json    what is compared, where its runs lie, and the checksum of the table; written when the study starts and ends
 table.json    the table of `Comparison.table`
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.files import only_owner, read_json, write_json
+from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.plan import StudyJob
 from adasparse_cli.jobs.prepare import PrepReport, ensure_prepared, require_learnable
@@ -25,7 +25,8 @@ from adasparse_cli.jobs.train import finished_run
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 
-STUDY_VERSION = 2
+# Studies of version 2 have no checksums; everything else is the same.
+STUDY_VERSION, UNSEALED_VERSION = 3, 2
 STUDY, TABLE = "study.json", "table.json"
 
 
@@ -56,7 +57,8 @@ def run_study(
     progress = progress or Silent()
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
-        require_version(job.folder)
+        if (job.folder / STUDY).exists():
+            read_study(job.folder)
         prepared = ensure_prepared(job.arms[0].jobs[0].data, progress)
         require_learnable(prepared.manifest)
         _write(job, prepared, {})
@@ -76,6 +78,7 @@ def run_study(
             raise DataError(f"no run could be trained; {name}: {reason}", hint=f"the reason is the run's: {job.folder}")
         comparison = compare_arms(arms, baseline=job.baseline, cluster=cluster)
         write_json(job.folder / TABLE, comparison.table())
+        _write(job, prepared, failed, checksums(job.folder, [job.folder / TABLE]))
     return StudyReport(folder=job.folder, title=job.title, question=job.question, comparison=comparison, failed=failed)
 
 
@@ -87,13 +90,19 @@ def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "dom
 
     Raises:
         UsageError: the baseline is none of its arms.
-        IntegrityError: study.json is damaged or of another version, or a run it names is gone.
+        IntegrityError: study.json is of another version, it or the table is damaged, or a run it names is gone.
         DataError: no run is done.
     """
-    require_version(folder)
-    found = read_json(folder / STUDY)
+    found = read_study(folder)
     arms = []
     try:
+        table = SealedFolder(
+            folder=folder,
+            files=found.get("files", {}),
+            changed="was changed after the study ended",
+            hint="run the study once more: it writes the table anew",
+        )
+        table.verify()
         for arm in found["arms"]:
             runs = {int(seed): None if run is None else folder / run for seed, run in arm["runs"].items()}
             arms.append(Arm(name=arm["name"], runs=runs))
@@ -140,34 +149,35 @@ def find_study(words: str, root: Path) -> Path:
     raise UsageError(what, hint=f"there are {names}")
 
 
-def require_version(folder: Path) -> None:
-    """Refuse a study of another version.
+def read_study(folder: Path) -> dict[str, Any]:
+    """What study.json holds.
 
     Raises:
-        IntegrityError: it is of another version, or damaged.
+        IntegrityError: it is of another version, missing or damaged.
     """
     path = folder / STUDY
-    if not path.exists():
-        return
     try:
-        values = read_json(path)
+        values = read_sealed(path, "study_version", unsealed=UNSEALED_VERSION)
     except IntegrityError as error:
         raise IntegrityError(
             error.message, hint=f"remove {path} and run the study once more: its runs are found again"
         ) from None
-    found = values.get("study_version") if isinstance(values, dict) else None
-    if found != STUDY_VERSION:
+    found = values.get("study_version")
+    if found not in (STUDY_VERSION, UNSEALED_VERSION):
         raise IntegrityError(
             f"{path} is of study format {found}, this version reads {STUDY_VERSION}",
             hint="move the folder away; runs that are done are found again by their settings",
         )
+    return values
 
 
 def _arms(job: StudyJob, prepared: PrepReport) -> list[Arm]:
     return [Arm(name=arm.name, runs={own.seed: finished_run(own, prepared) for own in arm.jobs}) for arm in job.arms]
 
 
-def _write(job: StudyJob, prepared: PrepReport, failed: Mapping[str, str]) -> None:
+def _write(
+    job: StudyJob, prepared: PrepReport, failed: Mapping[str, str], files: Mapping[str, str] | None = None
+) -> None:
     """study.json; runs are named by their path from the study's folder, so that both can be moved together."""
 
     def placed(run: Path | None) -> str | None:
@@ -182,7 +192,7 @@ def _write(job: StudyJob, prepared: PrepReport, failed: Mapping[str, str]) -> No
         }
         for arm in _arms(job, prepared)
     ]
-    write_json(
+    write_sealed(
         job.folder / STUDY,
         {
             "study_version": STUDY_VERSION,
@@ -193,5 +203,6 @@ def _write(job: StudyJob, prepared: PrepReport, failed: Mapping[str, str]) -> No
             "data": {"name": prepared.manifest.name, "fingerprint": prepared.manifest.fingerprint},
             "arms": arms,
             "failed": dict(failed),
+            "files": dict(files or {}),
         },
     )

@@ -42,7 +42,7 @@ from adasparse_cli.jobs.tracking import TRACKERS, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
+from adasparse_cli.prep.prepared import copy_encoder, read_domains
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
@@ -240,8 +240,6 @@ def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str
 
 def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
-    if not prepared.fresh:
-        verify(data_folder, manifest)
     keep_large_blocks()
     device, threads = chosen_device(job.device), set_threads(job.threads)
     changes = write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
@@ -372,7 +370,7 @@ def _write_domains(
     number = manifest.num_all_domains
     found = per_domain(rows.labels.cpu().numpy(), scores.logits, rows.domains, number)
     sparsity = sparsity_by_domain(scores, rows, num_domains=number)
-    table = read_domains(data_folder)
+    table = read_domains(data_folder, manifest)
     table = table.with_columns(
         pl.Series(f"test_{name}", values) for name, values in found.items() if f"test_{name}" not in table.columns
     )

@@ -20,7 +20,7 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
-from adasparse_cli.files import file_stem, sha256_of, sync_folder, write_json
+from adasparse_cli.files import checksums, file_stem, sha256_of, sync_folder, write_sealed
 from adasparse_cli.prep.encode import Encoder, domain_table
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import (
@@ -36,7 +36,7 @@ from adasparse_cli.prep.recipe import (
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table
-from adasparse_cli.schema import FORMAT_VERSION, Field, Manifest, Source, SplitCounts
+from adasparse_cli.schema import ENCODING_VERSION, FORMAT_VERSION, Field, Manifest, Source, SplitCounts
 
 LARGE_ROWS = 2_000_000
 SPLITS = (Split.train, Split.valid, Split.test, Split.unlabelled)
@@ -74,7 +74,7 @@ def prepare(
                 work,
                 progress,
             )
-        write_json(work / "manifest.json", manifest.to_json())
+        write_sealed(work / "manifest.json", manifest.to_json())
         _put_in_place(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -158,13 +158,12 @@ def _prepare(
     ]
     if not keep_raw:
         shutil.rmtree(work / "raw", ignore_errors=True)
-    files = {
-        str(path.relative_to(work)): sha256_of(path)
-        for path in sorted(work.rglob("*"))
-        if path.is_file() and path.relative_to(work).parts[0] != "raw"
-    }
+    # the raw files' checksums are those of the sources
+    files = checksums(
+        work, [path for path in work.rglob("*") if path.is_file() and path.relative_to(work).parts[0] != "raw"]
+    )
     described = {
-        "format_version": FORMAT_VERSION,
+        "format_version": ENCODING_VERSION,
         "recipe": settings.recipe,
         "settings": dict(values),
         "sources": [source.sha256 for source in made],

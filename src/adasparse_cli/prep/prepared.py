@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError
-from adasparse_cli.files import file_stem, read_json, sha256_of, sync_folder, write_atomically
+from adasparse_cli.files import SealedFolder, file_stem, read_sealed, sha256_of, sync_folder, write_atomically
 from adasparse_cli.prep.encode import Encoder, key_columns
 from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import (
@@ -26,7 +26,7 @@ from adasparse_cli.prep.recipe import (
     with_domain_id,
 )
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
-from adasparse_cli.schema import FORMAT_VERSION, Manifest, Source
+from adasparse_cli.schema import FORMAT_VERSION, UNSEALED_VERSION, Manifest, Source
 
 MANIFEST, DOMAINS = "manifest.json", "domains.parquet"
 
@@ -53,9 +53,15 @@ def open_prepared(folder: Path) -> Manifest:
     Raises:
         IntegrityError: it is absent, damaged, or of another format version.
     """
-    values = read_json(folder / MANIFEST)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
+    path = folder / MANIFEST
+    try:
+        values = read_sealed(path, "format_version", unsealed=UNSEALED_VERSION)
+    except IntegrityError as error:
+        raise IntegrityError(
+            error.message, hint=f"restore it from a copy, or remove {folder} and prepare the data anew"
+        ) from None
+    version = values.get("format_version")
+    if version not in (FORMAT_VERSION, UNSEALED_VERSION):
         raise IntegrityError(
             f"{folder} is of data format {version}, this version reads {FORMAT_VERSION}",
             hint="prepare the data anew with adasparse prep",
@@ -66,20 +72,36 @@ def open_prepared(folder: Path) -> Manifest:
         raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
 
 
-def verify(folder: Path, manifest: Manifest, *, names: Iterable[str] | None = None) -> None:
-    """Check the bytes of every file, or of those named by their path in the folder.
+def verify(folder: Path, manifest: Manifest) -> int:
+    """Read every file and check its bytes, those of raw files that the recipe wrote included.
+
+    Returns:
+        The number of files, `manifest.json` included.
 
     Raises:
         IntegrityError: a file is missing or differs.
     """
-    for name in manifest.files if names is None else names:
-        path = folder / name
-        if not path.exists() or sha256_of(path) != manifest.files[name]:
-            what = "differs from what was written" if path.exists() else "is missing"
-            raise IntegrityError(
-                f"{path} {what}",
-                hint=f"remove {folder} and prepare the data anew with adasparse prep data={manifest.name}",
-            )
+    # a source with a relative path is a file that the recipe wrote; it may be removed, since nothing reads it again
+    written = [one for one in manifest.sources if not Path(one.path).is_absolute()]
+    raw = {one.path: one.sha256 for one in written if (folder / one.path).exists()}
+    known = _sealed(folder, manifest, {**manifest.files, **raw})
+    known.verify()
+    return len(known.files) + 1
+
+
+def data_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """The path of a file of prepared data after its bytes are checked.
+
+    Raises:
+        IntegrityError: it is missing, differs, or is none of the data's.
+    """
+    return _sealed(folder, manifest, manifest.files).path(name)
+
+
+def truth_file(folder: Path, manifest: Manifest, name: str) -> Path | None:
+    """A file of `truth/`, such as `rows.parquet`, checked as `data_file` does; None where the data are not synthetic."""
+    name = f"truth/{name}"
+    return data_file(folder, manifest, name) if name in manifest.files else None
 
 
 def encoder_files(manifest: Manifest) -> list[str]:
@@ -142,7 +164,7 @@ def _has_changed(path: Path, source: Source) -> bool:
 
 def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
     """All rows of a split; without parts, no rows of the right columns."""
-    parts = sorted((folder / split).glob("part-*.parquet"))
+    parts = sorted(name for name in manifest.files if name.startswith(f"{split}/part-"))
     if not parts:
         names = [field.name for field in manifest.fields]
         columns = {**dict.fromkeys([*names, "__domain", "__source"], pl.Int32), "__line": pl.Int64}
@@ -151,17 +173,17 @@ def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
         if manifest.has_user:
             columns["__user"] = pl.Int32
         return pl.DataFrame(schema=columns)
-    return pl.concat([pl.read_parquet(part) for part in parts])
+    return pl.concat([pl.read_parquet(part) for part in _sealed(folder, manifest, manifest.files).paths(parts)])
 
 
-def read_bags(folder: Path, name: str) -> pl.Series:
+def read_bags(folder: Path, manifest: Manifest, name: str) -> pl.Series:
     """The bags of a multi-valued field as lists of ids; bag 0 is empty."""
-    return pl.read_parquet(folder / "bags" / f"{file_stem(name)}.parquet")["ids"]
+    return pl.read_parquet(data_file(folder, manifest, f"bags/{file_stem(name)}.parquet"))["ids"]
 
 
-def read_domains(folder: Path) -> pl.DataFrame:
+def read_domains(folder: Path, manifest: Manifest) -> pl.DataFrame:
     """All domains with their keys and counts."""
-    return pl.read_parquet(folder / DOMAINS)
+    return pl.read_parquet(data_file(folder, manifest, DOMAINS))
 
 
 def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
@@ -191,13 +213,13 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     plans = tuple(named[field.name] for field in manifest.fields)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {
-        name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{file_stem(name)}.parquet"), kind)
+        name: Vocabulary(pl.read_parquet(data_file(folder, manifest, f"vocabularies/{file_stem(name)}.parquet")), kind)
         for name, kind in kinds.items()
     }
-    encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
+    encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder, manifest), None)
     multi = [plan for plan in plans if plan.kind is FieldKind.multi_valued]
     categorical = [plan.name for plan in plans if plan.kind is FieldKind.categorical]
-    stored = {plan.name: _stored_texts(folder, plan.name) for plan in multi}
+    stored = {plan.name: _stored_texts(folder, manifest, plan.name) for plan in multi}
     known = {name: Lookup(texts) for name, texts in stored.items()}
     for frame in data.frames:
         new_bags = {}
@@ -231,9 +253,11 @@ def _as_known(values: pl.Series, vocabulary: Vocabulary) -> pl.Series:
     return values.replace(unknown.filter(known), other.filter(known)) if known.any() else values
 
 
-def _stored_texts(folder: Path, name: str) -> pl.Series:
-    path = folder / "bags" / f"{file_stem(name)}.texts.parquet"
-    return pl.read_parquet(path)["text"] if path.exists() else pl.Series("text", [], dtype=pl.String)
+def _stored_texts(folder: Path, manifest: Manifest, name: str) -> pl.Series:
+    texts = f"bags/{file_stem(name)}.texts.parquet"
+    if texts not in manifest.files:  # every bag is empty
+        return pl.Series("text", [], dtype=pl.String)
+    return pl.read_parquet(data_file(folder, manifest, texts))["text"]
 
 
 def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Series, pl.Series]:
@@ -246,3 +270,12 @@ def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Serie
     # the last one is what place −1, of a null, finds
     found = np.append(numbers, np.int32(0))[Lookup(distinct).places(texts)]
     return pl.Series(texts.name, found), distinct.gather(new)
+
+
+def _sealed(folder: Path, manifest: Manifest, files: Mapping[str, str]) -> SealedFolder:
+    return SealedFolder(
+        folder=folder,
+        files=files,
+        changed="differs from what was written",
+        hint=f"restore it from a copy, or remove {folder} and prepare the data anew: adasparse prep data={manifest.name}",
+    )

@@ -122,7 +122,7 @@ def load_shape(folder: Path, manifest: Manifest) -> DataShape:
     train = manifest.splits[Split.train]
     return DataShape(
         fields=manifest.fields,
-        bags={name: bags_of(read_bags(folder, name)) for name in multi},
+        bags={name: bags_of(read_bags(folder, manifest, name)) for name in multi},
         num_domains=manifest.num_domains,
         base_rate=train.positives / train.rows if train.positives and train.positives < train.rows else None,
     )
