@@ -46,8 +46,9 @@ def show_data(
     from adasparse_cli.commands.prep import show_prepared
     from adasparse_cli.render import Format
 
+    domains = largest_domains(data / name, manifest, 10)  # checked before anything is shown
     show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
-    show(largest_domains(data / name, manifest, 10), title="Largest domains")
+    show(domains, title="Largest domains")
     show_prepared(PrepReport(folder=data / name, manifest=manifest, fresh=True, elapsed_seconds=0.0), Format.text)
 
 
