@@ -11,7 +11,7 @@ import pytest
 
 from adasparse_cli.config import choices_in, compose, data_words
 from adasparse_cli.errors import UsageError
-from adasparse_cli.files import read_json, write_json
+from adasparse_cli.files import read_sealed, write_sealed
 from adasparse_cli.jobs.prepare import (
     PrepJob,
     ensure_prepared,
@@ -112,9 +112,9 @@ def test_settings_that_a_recipe_got_later_do_not_make_data_stale(
 ) -> None:
     words = ["data.rows=1000", f"paths.data={tmp_path}"]
     made = run_prep(plan_prep(words))
-    values = read_json(made.folder / "manifest.json")
+    values = read_sealed(made.folder / "manifest.json", "format_version", unsealed=None)
     del values["settings"]["max_rejected"]
-    write_json(made.folder / "manifest.json", values)
+    write_sealed(made.folder / "manifest.json", values)
     monkeypatch.setitem(ADDED_LATER, "twin", {"max_rejected": 0.001})
     assert not run_prep(plan_prep(words)).fresh
     assert not ensure_prepared(plan_data(compose("train", words), words)).fresh
