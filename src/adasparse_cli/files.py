@@ -178,6 +178,13 @@ def shortened(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: longest - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
+def remove_stray_temporaries(folder: Path) -> None:
+    """Remove what processes that were killed in a write left below a folder that this process owns."""
+    for path in folder.rglob(".*.tmp*"):
+        if re.fullmatch(r"\..+\.tmp\d+", path.name):
+            path.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -194,8 +201,11 @@ def sha256_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def only_owner(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the kernel lets go of it when the process ends, however it ends.
+def only_owner(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold `folder` for this process; the kernel releases it when the process ends, however it ends.
+
+    Args:
+        wait: whether to wait until another process releases it, for what is held for a moment only.
 
     Raises:
         BusyError: another process holds it.
@@ -203,7 +213,7 @@ def only_owner(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise BusyError(
                 f"another process is working in {folder}", hint="wait until it ends, or stop it, then try again"

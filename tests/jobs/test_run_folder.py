@@ -12,21 +12,22 @@ from adasparse_cli.files import write_json, write_text
 from adasparse_cli.jobs.run_folder import (
     DONE,
     REPORT_VERSION,
+    Sitting,
+    add_sitting,
     finish,
     new_run,
     read_config,
     read_predictions,
     read_report,
     run_file,
-    write_environment,
 )
 from adasparse_cli.jobs.verify import verify_run
 
+SITTING = Sitting(device="cpu", threads=1, fingerprint="f")
+
 
 def begun(root: Path) -> Path:
-    folder = new_run(root, {"seed": 3, "data": {"name": "twin"}}, seed=3)
-    write_environment(folder, device="cpu", threads=1, fingerprint="f")
-    return folder
+    return new_run(root, {"seed": 3, "data": {"name": "twin"}}, seed=3, sitting=SITTING)
 
 
 def done(root: Path) -> Path:
@@ -75,6 +76,6 @@ def test_the_settings_of_a_run_under_way_are_those_it_started_with(tmp_path: Pat
     config.write_text(config.read_text().replace("seed: 3", "seed: 2"))
     with pytest.raises(IntegrityError, match="was changed after the run started"):
         read_config(folder)
-    write_environment(folder, device="cpu", threads=1, fingerprint="f")
+    add_sitting(folder, SITTING)
     with pytest.raises(IntegrityError, match="was changed after the run started"):
         read_config(folder)

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 import torch
 
 from adasparse_cli.choices import MatmulPrecision, Metric, Normalisation
-from adasparse_cli.errors import InterruptedRun, NumericError
-from adasparse_cli.training.checkpoint import load_checkpoint
+from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
+from adasparse_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, LAST
 from adasparse_cli.training.standard import StandardLoop, batch_bounds
@@ -200,3 +201,91 @@ def test_the_placebo_feeds_another_rows_domain_to_the_pruner_and_leaves_the_rows
     assert not torch.equal(loop.train.condition_ids, plain.train.condition_ids)
     assert torch.equal(loop.train.condition_ids.sort().values, plain.train.condition_ids.sort().values)
     assert np.array_equal(loop.train.domains, plain.train.domains)
+
+
+def test_metrics_are_rebuilt_from_the_checkpoint_whatever_a_crash_left_of_the_file(tmp_path: Path) -> None:
+    """Truth: the lines of a run that was never stopped."""
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    loop_in(whole, "dnn").run()
+    for content in (b"", b"{", None, b"\0" * 5000):
+        loop = loop_in(torn, "dnn")
+        if loop.state.step == 0 and not (torn / LAST).exists():
+            loop.on_step = lambda count, figures, loop=loop: (  # type: ignore[misc]
+                os.kill(os.getpid(), signal.SIGTERM) if loop.state.step == 20 else None
+            )
+            with pytest.raises(InterruptedRun):
+                loop.run()
+            kept = (torn / LAST, {path.name: path.read_bytes() for path in (torn / LAST).iterdir()})
+        else:
+            for path in (torn / LAST).iterdir():
+                path.unlink()
+            for name, held in kept[1].items():
+                (torn / LAST / name).write_bytes(held)
+        if content is None:
+            (torn / "metrics.jsonl").unlink()
+        else:
+            (torn / "metrics.jsonl").write_bytes(content)
+        loop = loop_in(torn, "dnn")
+        loop.resume()
+        loop.run()
+        assert (torn / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_a_checkpoint_of_an_earlier_version_resumes_with_its_metrics(tmp_path: Path) -> None:
+    """It held the length of metrics.jsonl, not its lines."""
+    whole, early = tmp_path / "whole", tmp_path / "early"
+    loop_in(whole, "dnn").run()
+    loop = loop_in(early, "dnn")
+    loop.on_step = lambda count, figures: os.kill(os.getpid(), signal.SIGTERM) if loop.state.step == 20 else None
+    with pytest.raises(InterruptedRun):
+        loop.run()
+    tensors, state = load_checkpoint(early / LAST)
+    text = "".join(f"{line}\n" for line in state.pop("lines"))
+    save_checkpoint(early / LAST, tensors, {**state, "metrics_bytes": len(text.encode())}, step=20)
+    (early / "metrics.jsonl").write_text(text + "torn")
+    loop = loop_in(early, "dnn")
+    loop.resume()
+    loop.run()
+    assert (early / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_a_best_checkpoint_of_another_step_is_refused(tmp_path: Path) -> None:
+    loop = loop_in(tmp_path, "dnn")
+
+    def swap(count: int, figures: dict[str, float]) -> None:
+        if loop.state.step == loop.total_steps - 1:
+            tensors, _ = load_checkpoint(tmp_path / BEST)
+            save_checkpoint(tmp_path / BEST, tensors, {"step": 1}, step=1)
+
+    loop.on_step = swap
+    loop.settings = replace(loop.settings, patience=None)
+    loop._evaluation_due = lambda: loop.state.step == 5  # type: ignore[method-assign]
+    with pytest.raises(IntegrityError, match="is of step 1; the best step of this run is 5"):
+        loop.run()
+
+
+@pytest.mark.parametrize("select", list(Metric))
+def test_a_metric_that_the_valid_rows_cannot_have_is_refused_before_the_first_step(
+    tmp_path: Path, select: Metric
+) -> None:
+    negative, mixed = rows(300, 2), rows(300, 2)
+    assert negative.labels is not None
+    assert mixed.labels is not None
+    negative = replace(negative, labels=torch.zeros_like(negative.labels))
+    # every domain has one class, all rows together have both
+    mixed = replace(mixed, labels=torch.from_numpy((mixed.domains % 2).astype(np.float32)))
+    empty = replace(negative, **{name: getattr(negative, name)[:0] for name in ("field_ids", "domain_ids", "condition_ids", "labels", "domains", "users", "sources", "lines")})  # fmt: skip
+    refused = {
+        "negative": select is not Metric.log_loss,
+        "mixed": select is Metric.gauc_domain,
+        "empty": True,
+    }
+    for name, valid in (("negative", negative), ("mixed", mixed), ("empty", empty)):
+        settings = loop_settings(select=select, epochs=1)
+        made = {"model": model("dnn"), "train": rows(200, 1), "num_domains": 6, "seed": 3, "folder": tmp_path}
+        if refused[name]:
+            with pytest.raises(DataError) as caught:
+                StandardLoop(valid=valid, settings=settings, **made)  # type: ignore[arg-type]
+            assert name == "empty" or "loop.select=log_loss" in caught.value.hint
+        else:
+            StandardLoop(valid=valid, settings=settings, **made)  # type: ignore[arg-type]

@@ -148,7 +148,11 @@ def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Pro
 def _finding(job: SearchJob, study: Any, optuna: Any) -> Finding:
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state is optuna.trial.TrialState.COMPLETE]
     if not trials:
-        raise DataError("no trial has a result", hint="look at what failed: adasparse runs ls")
+        raise DataError(
+            f"no trial has a valid {job.metric}",
+            hint="the runs failed as printed above, or the metric is not available on the valid split; "
+            "--metric log_loss is always available",
+        )
     sign = 1 if job.metric is Metric.log_loss else -1
     ordered = sorted(trials, key=lambda trial: (sign * trial.value, trial.number))
     name = f"valid {job.metric}"

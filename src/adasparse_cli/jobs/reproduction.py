@@ -36,7 +36,8 @@ def reproduction(source: Source) -> Finding:
         f"Trained with {versions}, python {host['python']}, on {host['system']} with {host['cores']} cores, {sitting['threads']} threads each, {sitting['device']}.",
     ]
     if sitting.get("git_commit"):
-        answers.append(f"Code: commit `{sitting['git_commit']}`.")
+        changed = ", with uncommitted changes" if sitting.get("git_changed") else ""
+        answers.append(f"Code: commit `{sitting['git_commit']}`{changed}.")
     return Finding(
         name="reproduction",
         title="How to reproduce it",

@@ -13,12 +13,16 @@ environment.json holds that of config.yaml, and checkpoints their own. Runs of e
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +32,17 @@ import polars as pl
 import yaml
 
 from adasparse_cli.errors import IntegrityError, UsageError
-from adasparse_cli.files import SealedFolder, checksums, read_json, read_sealed, sha256_of, write_sealed, write_text
+from adasparse_cli.files import (
+    SealedFolder,
+    checksums,
+    read_json,
+    read_sealed,
+    sha256_of,
+    sync_folder,
+    write_json,
+    write_sealed,
+    write_text,
+)
 from adasparse_cli.prep.recipe import settings_as_today
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import from_yaml, to_yaml
@@ -46,24 +60,36 @@ _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 _ALWAYS_SO_BEFORE = {"matmul_precision": "highest"}
 
 
-def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
-    """Create the folder of a run that starts now; two that start in the same second get different ones."""
+def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitting) -> Path:
+    """Create the folder of a run that starts now; two that start in the same second get different ones.
+
+    The folder appears with its settings and the fingerprint of its data, so nobody can take it for another run. Only the
+    owner of `parent` may call this.
+    """
+    for left in parent.glob(".*.starting"):  # of a process that was killed here
+        shutil.rmtree(left)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    for attempt in range(100):
-        folder = parent / (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else ""))
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        write_text(folder / CONFIG, to_yaml(config))
-        return folder
-    raise IntegrityError(f"{parent} is full of runs of this second", hint="try again")
+    names = (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else "") for attempt in itertools.count())
+    folder = next(path for path in map(parent.joinpath, names) if not path.exists())
+    starting = parent / f".{folder.name}.starting"
+    starting.mkdir(parents=True)
+    write_text(starting / CONFIG, to_yaml(config))
+    add_sitting(starting, sitting)
+    starting.rename(folder)
+    sync_folder(parent)
+    return folder
 
 
 def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> Path | None:
-    """The newest run in `parent` of the same settings on the same data that has not failed."""
+    """The newest run in `parent` of the same settings on the same data.
+
+    A run that failed counts if it can be resumed, or if it would fail again: see `Failure`.
+    """
     for folder in sorted(parent.glob("*-s*"), reverse=True):
-        if (folder / FAILED).exists() or not (folder / CONFIG).exists():
+        if not (folder / CONFIG).exists():
+            continue
+        failure = failure_of(folder)
+        if failure is not None and not failure.fails_again and not any((folder / "checkpoints/last").glob("*")):
             continue
         try:
             if not (folder / ENVIRONMENT).exists() or read_fingerprint(folder) != fingerprint:
@@ -87,8 +113,17 @@ def runs_on(root: Path, manifest: Manifest) -> list[Path]:
     return found
 
 
-def write_environment(folder: Path, *, device: str, threads: int, fingerprint: str) -> list[str]:
-    """Record what this sitting of the run stands on.
+@dataclass(frozen=True, kw_only=True)
+class Sitting:
+    """What a sitting of a run depends on."""
+
+    device: str
+    threads: int
+    fingerprint: str
+
+
+def add_sitting(folder: Path, own: Sitting) -> list[str]:
+    """Record what this sitting of the run depends on.
 
     Returns:
         What differs from the sitting before: then the end need not be the same to the bit.
@@ -97,11 +132,11 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["adasparse", *sys.argv[1:]]),
-        "device": device,
-        "threads": threads,
+        "device": own.device,
+        "threads": own.threads,
         "host": {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("adasparse-cli", "torch", "numpy", "polars", "safetensors")},
-        "git_commit": _git_commit(),
+        **_source_commit(),
     }
     known = read_environment(folder) if path.exists() else {}
     before = known.get("sittings", [])
@@ -110,7 +145,7 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
         {
             "environment_version": ENVIRONMENT_VERSION,
             "config_sha256": known.get("config_sha256") or sha256_of(folder / CONFIG),
-            "data_fingerprint": fingerprint,
+            "data_fingerprint": own.fingerprint,
             "sittings": [*before, sitting],
         },
     )
@@ -123,12 +158,40 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
     ]
 
 
-def finish(folder: Path, *, error: str | None = None) -> None:
-    """Mark a run as done, with the checksums of its files, or failed and why."""
-    if error is not None:
-        write_text(folder / FAILED, error + "\n")
-        return
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a run failed.
+
+    Args:
+        fails_again: whether the same settings on the same data lead to the same failure, as a loss that is not finite does.
+            Any other failure (a full disk, memory, a fault that has been fixed) may be gone, so the run can be resumed.
+    """
+
+    message: str
+    fails_again: bool
+
+
+def failure_of(folder: Path) -> Failure | None:
+    """Why a run failed; None for a run that has not."""
+    path = folder / FAILED
+    if not path.exists():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        found = json.loads(text)
+        return Failure(message=str(found["error"]), fails_again=bool(found["fails_again"]))
+    except (ValueError, TypeError, KeyError):  # of an earlier version, which kept the message alone
+        return Failure(message=text.strip(), fails_again="not finite" in text)
+
+
+def finish(folder: Path) -> None:
+    """Mark a run as done, with the checksums of its files."""
     write_sealed(folder / DONE, {"done_version": DONE_VERSION, "files": checksums(folder, list(_own_files(folder)))})
+
+
+def fail(folder: Path, failure: Failure) -> None:
+    """Mark a run as failed."""
+    write_json(folder / FAILED, {"error": failure.message, "fails_again": failure.fails_again})
 
 
 def _own_files(folder: Path) -> Iterator[Path]:
@@ -331,17 +394,22 @@ def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "loop": loop}
 
 
-def _git_commit() -> str | None:
-    """The commit of the checkout that the package is run from, if it is one."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
+def _source_commit() -> dict[str, Any]:
+    """The commit of the repository that this very code is a tracked part of; nothing for an installed package, which may
+    be anywhere, such as in a virtual environment inside another project's repository.
+    """
+    here = Path(__file__)
+
+    def git(*words: str) -> str | None:
+        try:
+            found = subprocess.run(
+                ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", here.name) is None:
+        return {"git_commit": None, "git_changed": None}
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_changed": None if changes is None else bool(changes)}

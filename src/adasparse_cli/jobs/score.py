@@ -214,7 +214,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         rejects += encoded.rejects
         if encoded.frame.height == 0:
             continue
-        rows = rows_of(encoded.frame, run.manifest.fields, device=model.device)
+        rows = rows_of([encoded.frame], run.manifest.fields, rows=encoded.frame.height, device=model.device)
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
         model.embedding.set_bags(
             {name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()}

@@ -1,18 +1,25 @@
 """Metrics to other places than the run's own files, for those who look at many runs there.
 
-The JSON lines of the run stand in any case; a tracker is told the same lines. A run that goes on after it was stopped
-tells some of its steps a second time, with the same values.
+`metrics.jsonl` holds every line in any case; a tracker receives the same lines. A tracker that fails is left out with a
+warning and never ends a run. A run that resumes continues the same record of the tracker, and sends some of its steps a
+second time, with the same values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from adasparse_cli.choices import TrackerName
 from adasparse_cli.errors import UsageError
+from adasparse_cli.files import read_json, write_json
+
+TRACKER = "tracker.json"
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +79,25 @@ class MlflowTracker:
     """A run in an MLflow store, named by the run's folder, with its settings as parameters."""
 
     def __init__(self, settings: TrackingSettings, folder: Path, runs: Path, config: Mapping[str, Any]) -> None:
+        # MLflow's own defaults keep a run waiting for minutes where its server is absent
+        for key, value in _PATIENCE.items():
+            os.environ.setdefault(key, value)
         try:
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise _missing("mlflow") from None
         self._client = MlflowClient(settings.uri or f"sqlite:///{(runs / 'mlflow.db').resolve()}")
+        kept = folder / TRACKER
+        if kept.exists():
+            self._run = str(read_json(kept)["mlflow_run"])
+            self._client.update_run(self._run, status="RUNNING")
+            return
         name = folder.parts[-3]
         known = self._client.get_experiment_by_name(name)
         experiment = known.experiment_id if known is not None else self._client.create_experiment(name)
         run = self._client.create_run(experiment, run_name=str(Path(*folder.parts[-2:])))
         self._run = run.info.run_id
+        write_json(kept, {"mlflow_run": self._run})
         for key, value in config.items():
             self._client.log_param(self._run, key.replace("[", ".").replace("]", ""), str(value)[:500])
 
@@ -103,6 +119,56 @@ TRACKERS: dict[TrackerName, Callable[[TrackingSettings, Path, Path, Mapping[str,
     TrackerName.tensorboard: TensorBoardTracker,
     TrackerName.mlflow: MlflowTracker,
 }
+
+
+class SafeTracker:
+    """The tracker of a run, without its faults: the first one is a warning, and nothing is sent from then on.
+
+    Args:
+        warn: receives the warning.
+
+    Raises:
+        UsageError: the tracker's package is not installed.
+    """
+
+    def __init__(
+        self,
+        settings: TrackingSettings,
+        folder: Path,
+        runs: Path,
+        config: Mapping[str, Any],
+        *,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._name, self._warn = settings.name, warn
+        self._tracker: Tracker | None = None
+        with self._guarded():
+            self._tracker = TRACKERS[settings.name](settings, folder, runs, config)
+
+    def line(self, values: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl."""
+        with self._guarded():
+            if self._tracker is not None:
+                self._tracker.line(values)
+
+    def close(self, report: Mapping[str, Any] | None) -> None:
+        """The run has ended."""
+        with self._guarded():
+            if self._tracker is not None:
+                self._tracker.close(report)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:  # whatever another package raises, training does not depend on it
+            self._tracker = None
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            self._warn(
+                f"tracking={self._name} failed and is left out of this run: {reason}; metrics.jsonl has every line"
+            )
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import torch
 
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
-from adasparse_cli.errors import AdasparseError, InterruptedRun, ResourceError, UsageError
-from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
+from adasparse_cli.errors import AdasparseError, InterruptedRun, NumericError, ResourceError, UsageError
+from adasparse_cli.files import only_owner, remove_stray_temporaries, write_atomically, write_json, write_text
 from adasparse_cli.jobs.prepare import (
     PrepJob,
     PrepReport,
@@ -29,16 +29,21 @@ from adasparse_cli.jobs.prepare import (
 from adasparse_cli.jobs.run_folder import (
     DONE,
     ENCODER,
+    FAILED,
     PREDICTIONS,
     REPORT,
     REPORT_VERSION,
+    Failure,
+    Sitting,
+    add_sitting,
+    fail,
+    failure_of,
     finish,
     latest_alike,
     new_run,
     read_report,
-    write_environment,
 )
-from adasparse_cli.jobs.tracking import TRACKERS, Tracker, TrackingSettings
+from adasparse_cli.jobs.tracking import SafeTracker, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
@@ -154,38 +159,65 @@ def run_train(
     """Train, keep the best weights, evaluate them, and write the run's folder.
 
     Args:
-        resume: go on with the newest run of the same settings on the same data; one that is done is
-            returned as it stands. Where there is none, a new one starts.
-        prepared: the job's data, where someone has seen to them already.
+        resume: continue the newest run of the same settings on the same data; one that is done is
+            returned as it is. Where there is none, a new one starts.
+        prepared: the job's data, where they are known to be prepared.
 
     Raises:
-        AdasparseError: by kind; a run that failed says so in its folder, an interrupted one can be resumed.
+        BusyError: another process trains this run.
+        AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
+    require_learnable(manifest)
     parent = job.runs / manifest.name / job.label
-    folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
-    if folder is not None and (folder / DONE).exists():
-        return TrainReport(folder=folder, report=read_report(folder), fresh=False)
-    if resume and folder is None:
-        progress.note("no unfinished run of these settings: starting a new one")
-    folder = folder or new_run(parent, job.config, seed=job.seed)
-    with only_owner(folder), _logged(folder):
+    device, threads = chosen_device(job.device), set_threads(job.threads)
+    sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    with contextlib.ExitStack() as owned:
+        # who looks for a run of these settings must find this one from the moment on at which it is begun
+        with only_owner(parent, wait=True):
+            folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
+            if folder is not None and (folder / DONE).exists():
+                return TrainReport(folder=folder, report=read_report(folder), fresh=False)
+            if folder is None:
+                if resume:
+                    progress.note("no unfinished run of these settings: starting a new one")
+                folder = new_run(parent, job.config, seed=job.seed, sitting=sitting)
+                owned.enter_context(only_owner(folder))
+            else:
+                owned.enter_context(only_owner(folder))
+                _require_resumable(folder)
+                if changes := add_sitting(folder, sitting):
+                    progress.note(f"resuming under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
+        owned.enter_context(_logged(folder))
         report: dict[str, Any] | None = None
-        tracker = TRACKERS[job.tracking.name](job.tracking, folder, job.runs, flat(job.config))
+        tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
         try:
-            report = _train(job, prepared, folder, progress, tracker)
+            report = _train(job, prepared, folder, progress, tracker, device)
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
-            finish(folder, error=message)
+            with contextlib.suppress(OSError):  # a full disk takes no word of it either; the run stays unfinished
+                fail(folder, Failure(message=message, fails_again=isinstance(error, NumericError)))
             raise
         finally:
             tracker.close(report)
         finish(folder)
     return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def _require_resumable(folder: Path) -> None:
+    """Take up a run that was interrupted or failed, unless it would fail again."""
+    failure = failure_of(folder)
+    if failure is not None and failure.fails_again:
+        raise NumericError(
+            f"{folder} failed, and the same settings fail again: {failure.message}",
+            hint=f"change a setting, such as loop.learning_rate; adasparse runs rm {folder.name} lets it be trained anew",
+        )
+    (folder / FAILED).unlink(missing_ok=True)
+    remove_stray_temporaries(folder)
 
 
 def finished_run(job: TrainJob, prepared: PrepReport) -> Path | None:
@@ -238,14 +270,11 @@ def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str
     return said
 
 
-def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker) -> dict[str, Any]:
+def _train(
+    job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker, device: torch.device
+) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
     keep_large_blocks()
-    device, threads = chosen_device(job.device), set_threads(job.threads)
-    changes = write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
-    if changes:
-        progress.note(f"the run goes on under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
-    require_learnable(manifest)
     copy_encoder(data_folder, manifest, folder / ENCODER)
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
@@ -331,7 +360,7 @@ def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress
     return report
 
 
-@contextmanager
+@contextlib.contextmanager
 def _logged(folder: Path) -> Iterator[None]:
     """Keep the run's log lines in its train.log."""
     handler = logging.FileHandler(folder / "train.log", encoding="utf-8")

@@ -162,9 +162,9 @@ def _has_changed(path: Path, source: Source) -> bool:
     return status.st_size != source.bytes or sha256_of(path) != source.sha256
 
 
-def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
-    """All rows of a split; without parts, no rows of the right columns."""
-    parts = sorted(name for name in manifest.files if name.startswith(f"{split}/part-"))
+def split_parts(folder: Path, manifest: Manifest, split: Split) -> Iterator[pl.DataFrame]:
+    """The rows of a split, part by part; without parts, one frame without rows that has the right columns."""
+    parts = [name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
     if not parts:
         names = [field.name for field in manifest.fields]
         columns = {**dict.fromkeys([*names, "__domain", "__source"], pl.Int32), "__line": pl.Int64}
@@ -172,8 +172,14 @@ def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
             columns["__label"] = pl.Int8
         if manifest.has_user:
             columns["__user"] = pl.Int32
-        return pl.DataFrame(schema=columns)
-    return pl.concat([pl.read_parquet(part) for part in _sealed(folder, manifest, manifest.files).paths(parts)])
+        yield pl.DataFrame(schema=columns)
+    for part in _sealed(folder, manifest, manifest.files).paths(parts):
+        yield pl.read_parquet(part)
+
+
+def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
+    """All rows of a split."""
+    return pl.concat(split_parts(folder, manifest, split))
 
 
 def read_bags(folder: Path, manifest: Manifest, name: str) -> pl.Series:

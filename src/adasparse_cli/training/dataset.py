@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import ResourceError
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models.base import DataShape
-from adasparse_cli.prep.prepared import read_bags, read_split
+from adasparse_cli.prep.prepared import read_bags, split_parts
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.machine import free_memory
 
@@ -75,44 +75,62 @@ class Rows:
 
 
 def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.device) -> Rows:
-    """Read a split of prepared data into memory.
+    """Read a split of prepared data into memory, part by part, so that its rows are there once.
 
     Raises:
         ResourceError: it does not fit.
     """
-    expected = manifest.splits[split].rows * (4 * len(manifest.fields) + 40)
+    number = manifest.splits[split].rows
+    expected = number * bytes_per_row(manifest)
     free = free_memory(device)
     if expected > 0.8 * free:
         raise ResourceError(
             f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
             hint="prepare fewer fields or rows, or use a machine with more memory",
         )
-    return rows_of(read_split(folder, manifest, split), manifest.fields, device=device)
+    return rows_of(split_parts(folder, manifest, split), manifest.fields, rows=number, device=device)
 
 
-def rows_of(frame: pl.DataFrame, fields: Sequence[Field], *, device: torch.device) -> Rows:
-    """Encoded rows as tensors."""
-    ids = np.empty((frame.height, len(fields)), dtype=np.int32)
-    for column, field in enumerate(fields):
-        ids[:, column] = frame[field.name].to_numpy()
+def bytes_per_row(manifest: Manifest) -> int:
+    """Bytes that a row of `Rows` takes: its ids (4 each), domain and condition as tensors (8 each), label, domain, source (4
+    each), line (8) and user (4).
+    """
+    return 4 * len(manifest.fields) + 36 + (4 if manifest.has_user else 0)
+
+
+def rows_of(frames: Iterable[pl.DataFrame], fields: Sequence[Field], *, rows: int, device: torch.device) -> Rows:
+    """Encoded rows as tensors.
+
+    Args:
+        frames: one or more, `rows` rows in all.
+    """
+    ids = np.empty((rows, len(fields)), dtype=np.int32)
     aware = [field.name for field in fields if field.role is FieldRole.domain_aware]
-    conditions = frame.select(aware).unique().sort(aware).with_row_index("__condition")
-    condition_ids = frame.select(aware).join(conditions, on=aware, how="left", maintain_order="left")["__condition"]
-    domains = frame["__domain"].to_numpy()
+    kept: list[pl.DataFrame] = []
+    start = 0
+    for frame in frames:
+        for column, field in enumerate(fields):
+            ids[start : start + frame.height, column] = frame[field.name].to_numpy()
+        start += frame.height
+        kept.append(frame.select(name for name in frame.columns if name in (*aware, *KEY_COLUMNS)))
+    keys = pl.concat(kept)
+    conditions = keys.select(aware).unique().sort(aware).with_row_index("__condition")
+    condition_ids = keys.select(aware).join(conditions, on=aware, how="left", maintain_order="left")["__condition"]
+    domains = keys["__domain"].to_numpy()
 
     def tensor(values: np.ndarray, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(device=device, dtype=dtype)
+        return torch.tensor(values, device=device, dtype=dtype)
 
     return Rows(
         field_ids=torch.from_numpy(ids).to(device),
         domain_ids=tensor(domains, torch.long),
         condition_ids=tensor(condition_ids.to_numpy(), torch.long),
         conditions=tensor(conditions.select(aware).to_numpy(), torch.long),
-        labels=tensor(frame["__label"].to_numpy(), torch.float32) if "__label" in frame.columns else None,
+        labels=tensor(keys["__label"].to_numpy(), torch.float32) if "__label" in keys.columns else None,
         domains=domains,
-        users=frame["__user"].to_numpy() if "__user" in frame.columns else None,
-        sources=frame["__source"].to_numpy(),
-        lines=frame["__line"].to_numpy(),
+        users=keys["__user"].to_numpy() if "__user" in keys.columns else None,
+        sources=keys["__source"].to_numpy(),
+        lines=keys["__line"].to_numpy(),
     )
 
 

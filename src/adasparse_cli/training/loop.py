@@ -1,7 +1,7 @@
 """What every training loop does: steps, evaluation and checkpoints inside an epoch, and exact resume.
 
-Everything a stopped run needs to go on exactly (weights, moments, generators, position, best so far,
-sums since the last log line, length of the metrics file) stands in `checkpoints/last`; a run that
+Everything a stopped run needs to resume exactly (weights, moments, generators, position, best so far,
+sums since the last log line, the lines of metrics.jsonl) is in `checkpoints/last`; a run that
 resumes from it ends with the same bytes as one that was never stopped.
 """
 
@@ -9,45 +9,45 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Metric
-from adasparse_cli.errors import DataError, InterruptedRun, NumericError
+from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
+from adasparse_cli.files import write_text
 from adasparse_cli.models.base import Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, score
+from adasparse_cli.training.finite import first_bad_layer, first_not_finite
 from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
+from adasparse_cli.training.saving import SaveClock
 from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.training.signals import StopWish
 
 EMBEDDING = "embedding.weight"
-LAST, BEST = Path("checkpoints/last"), Path("checkpoints/best")
+LAST, BEST, METRICS = Path("checkpoints/last"), Path("checkpoints/best"), "metrics.jsonl"
 
 
 @dataclass
 class _State:
-    """Where a run stands; plain values, so that it can be saved as JSON."""
+    """Where a run is; plain values, so that it can be saved as JSON. `lines` are those of metrics.jsonl."""
 
     step: int = 0
     best_value: float | None = None
     best_step: int | None = None
     evaluations_since_best: int = 0
     stopped_early: bool = False
-    metrics_bytes: int = 0
+    lines: list[str] = field(default_factory=list)
     logged_steps: int = 0
     last_sparsity: list[float] | None = None
     elapsed_seconds: float = 0.0
@@ -132,7 +132,9 @@ class Loop(ABC):
         self._penalty_sum = torch.zeros((), device=device)
         self._pruned_sum = torch.zeros(len(self.model.gated_layers), device=device)
         self._figures: dict[str, float] = {}
-        self._signal: int | None = None
+        self._finite_step = 0
+        self._clock = SaveClock(settings.checkpoint_seconds)
+        self._require_selectable()
 
     @abstractmethod
     def _steps_per_epoch(self) -> int:
@@ -179,7 +181,13 @@ class Loop(ABC):
         self._loss_sum.copy_(tensors["sums.loss"])
         self._penalty_sum.copy_(tensors["sums.penalty"])
         self._pruned_sum.copy_(tensors["sums.pruned"])
+        if (
+            "metrics_bytes" in state
+        ):  # of an earlier version, which kept the length of metrics.jsonl instead of its lines
+            held = (self.folder / METRICS).read_bytes()[: state.pop("metrics_bytes")]
+            state["lines"] = held.decode().splitlines()
         self.state = _State(**state)
+        self._finite_step = self.state.step
 
     def run(self) -> TrainingResult:
         """Train to the end, then put the best weights into the model.
@@ -188,41 +196,37 @@ class Loop(ABC):
             NumericError: a loss is not finite; the checkpoints hold what was good before it.
             InterruptedRun: SIGINT or SIGTERM came; saved before.
         """
-        self._cut_metrics()
+        # whatever a crash left of the file, it holds the lines up to the checkpoint that the run resumes from
+        write_text(self.folder / METRICS, "".join(f"{line}\n" for line in self.state.lines))
         stepping_seconds, rows_seen = 0.0, 0
-        entered = saved = time.monotonic()
+        entered = time.monotonic()
         before = self.state.elapsed_seconds
         self.model.train()
-        with self._watch_signals():
+        with StopWish() as stop:
             for step, rows in self._batches():
                 started = time.monotonic()
                 self._step(step, rows)
                 self.state.step = step + 1
-                stepping_seconds += time.monotonic() - started
+                now = time.monotonic()
+                stepping_seconds += now - started
                 rows_seen += len(rows)
+                self.state.elapsed_seconds = before + now - entered
                 if self.state.step % self.settings.log_steps == 0:
                     self._log()
                 self.on_step(len(rows), self._figures)
-                now = time.monotonic()
-                self.state.elapsed_seconds = before + now - entered
-                if self._evaluation_due():
+                evaluated = self._evaluation_due()
+                if evaluated:
                     self._evaluate()
+                ended = self.state.stopped_early or self.state.step == self.total_steps
+                if ended or stop.number is not None or self._clock.due(soon=evaluated):
                     self._save()
-                    saved = now
-                elif now - saved > self.settings.checkpoint_seconds:
-                    self._save()
-                    saved = now
-                if self._signal is not None:
-                    self._save()
+                if stop.number is not None:
                     raise InterruptedRun(
                         f"stopped at step {self.state.step} of {self.total_steps}, saved in {self.folder}",
-                        hint="the same command with --resume goes on from here",
-                        exit_code=128 + self._signal,
+                        hint="the same command with --resume continues from here",
+                        exit_code=128 + stop.number,
                     )
-                if self.state.stopped_early:
-                    break
-        best, _ = load_checkpoint(self.folder / BEST)
-        load_weights(self.model, best, where=self.folder / BEST)
+        self._load_best()
         assert self.state.best_step is not None
         return TrainingResult(
             steps=self.state.step,
@@ -231,6 +235,33 @@ class Loop(ABC):
             stopped_early=self.state.stopped_early,
             elapsed_seconds=before + time.monotonic() - entered,
             rows_per_second=rows_seen / stepping_seconds if stepping_seconds else None,
+        )
+
+    def _load_best(self) -> None:
+        best, state = load_checkpoint(self.folder / BEST)
+        if state["step"] != self.state.best_step:
+            raise IntegrityError(
+                f"{self.folder / BEST} is of step {state['step']}; the best step of this run is {self.state.best_step}",
+                hint="the folder was copied or restored in parts; remove the run and train it again",
+            )
+        load_weights(self.model, best, where=self.folder / BEST)
+
+    def _require_selectable(self) -> None:
+        """Refuse a metric that the valid rows cannot have, before the first step is taken."""
+        select, rows = self.settings.select, self.valid
+        nothing = Scores(logits=np.zeros(len(rows), dtype=np.float32), pruned=None)
+        found = metrics_of(nothing, rows, num_domains=self.num_domains)
+        if getattr(found, select) is not None:
+            return
+        if not len(rows):
+            raise DataError(
+                "the valid split has no rows, so no checkpoint can be chosen",
+                hint="prepare the data with another split rule, or with data.valid_share above 0",
+            )
+        why = "no domain has both classes" if select is Metric.gauc_domain else "all rows have the same label"
+        raise DataError(
+            f"loop.select={select} is not available on the valid split: {why}",
+            hint="loop.select=log_loss is available there; or prepare the data with another split",
         )
 
     def rows_to_go(self) -> int:
@@ -302,7 +333,7 @@ class Loop(ABC):
                 raise self._not_finite(rows)
 
     def _not_finite(self, rows: Tensor) -> NumericError:
-        where = _first_bad_layer(self.model, self.train.batch(rows))
+        where = first_bad_layer(self.model, self.train.batch(rows))
         return NumericError(
             f"the loss is not finite at step {self.state.step + 1}, first in {where}",
             hint="lower loop.learning_rate; the checkpoint before this step is kept",
@@ -320,6 +351,7 @@ class Loop(ABC):
 
     def _evaluate(self) -> None:
         self._require_finite_before()
+        self._require_finite_weights()
         if self.state.logged_steps < self.state.step:
             self._log()
         metrics = metrics_of(self.scores(self.valid), self.valid, num_domains=self.num_domains).to_json()
@@ -328,8 +360,9 @@ class Loop(ABC):
         if better or self.state.best_step is None:
             self.state.best_value, self.state.best_step = value, self.state.step
             self.state.evaluations_since_best = 0
-            save_checkpoint(self.folder / BEST, _named("model.", self.model.state_dict()), {"step": self.state.step},
-                            step=self.state.step)  # fmt: skip
+            weights = _named("model.", self.model.state_dict())
+            with self._clock.saving():
+                save_checkpoint(self.folder / BEST, weights, {"step": self.state.step}, step=self.state.step)
         else:
             self.state.evaluations_since_best += 1
             patience = self.settings.patience
@@ -357,19 +390,30 @@ class Loop(ABC):
         self._write(line)
 
     def _write(self, line: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("ab") as file:
-            self.state.metrics_bytes += file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+        text = json.dumps(line, allow_nan=False)
+        self.state.lines.append(text)
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
         self.on_line(line)
 
-    def _cut_metrics(self) -> None:
-        """Drop lines written after the checkpoint that the run goes on from."""
-        path = self.folder / "metrics.jsonl"
-        path.touch()
-        with path.open("rb+") as file:
-            file.truncate(self.state.metrics_bytes)
+    def _require_finite_weights(self) -> None:
+        """Look at all weights and moments before anything is saved: a gradient can be infinite where the loss is not."""
+        if self._finite_step == self.state.step:
+            return
+        tensors = dict(self.model.state_dict())
+        for name, adam in self._table_adams.items():
+            tensors |= _named(f"the optimiser's state of {name}: ", adam.state())
+        found = first_not_finite(tensors)
+        if found is not None:
+            raise NumericError(
+                f"{found} is not finite at step {self.state.step}; it was finite at step {self._finite_step}",
+                hint="lower loop.learning_rate; the checkpoint before it is kept",
+            )
+        self._finite_step = self.state.step
 
     def _save(self) -> None:
         self._require_finite_before()
+        self._require_finite_weights()
         tensors = _named("model.", self.model.state_dict())
         for name, adam in self._table_adams.items():
             tensors |= _named(f"table.{name}:", adam.state())
@@ -383,54 +427,14 @@ class Loop(ABC):
             "sums.penalty": self._penalty_sum,
             "sums.pruned": self._pruned_sum,
         }
-        save_checkpoint(self.folder / LAST, tensors, asdict(self.state), step=self.state.step)
-
-    @contextmanager
-    def _watch_signals(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into a wish that the loop grants after its step."""
-
-        def wish(number: int, frame: FrameType | None) -> None:
-            if self._signal is not None:
-                raise KeyboardInterrupt
-            self._signal = number
-
-        try:
-            old = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: signals are someone else's business
-            old = {}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        with self._clock.saving():
+            save_checkpoint(self.folder / LAST, tensors, asdict(self.state), step=self.state.step)
 
 
 def _is_better(value: float | None, best: float | None, metric: Metric) -> bool:
     if value is None or best is None:
         return value is not None
     return value < best if metric is Metric.log_loss else value > best
-
-
-def _first_bad_layer(model: Model, batch: Batch) -> str:
-    """Name of the first part whose weights or output are not finite."""
-    for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            return name
-    found: list[str] = []
-
-    def look(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
-        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and not torch.isfinite(output).all():
-                found.append(name)
-
-        return hook
-
-    hooks = [part.register_forward_hook(look(name)) for name, part in model.named_modules() if name]
-    with torch.no_grad():
-        model(batch)
-    for hook in hooks:
-        hook.remove()
-    return found[0] if found else "the loss itself"
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ class LoopSettings:
         select: metric of the valid split that chooses the best checkpoint.
         patience: stop after so many evaluations without a better one; null to never stop early.
         log_steps: steps between two lines of training metrics.
-        checkpoint_seconds: a checkpoint at least this often, beside one at every evaluation.
+        checkpoint_seconds: time between two checkpoints. They are also written after evaluations, and less often where
+            writing them would take more than 5 % of the time.
         evaluation_batch_size: rows per step of evaluation.
         matmul_precision: of the products in a training step; below `highest` their factors are rounded to TF32 or bf16
             where the device has units for it, and their sums stay fp32. Scores are computed in full precision always.

@@ -1,0 +1,31 @@
+"""SIGINT and SIGTERM as a wish that work grants once it can save."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+
+class StopWish:
+    """Inside the context, the first signal sets `number`; a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._old: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+
+    def __enter__(self) -> StopWish:
+        try:
+            self._old = {number: signal.signal(number, self._wish) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: signals are handled elsewhere
+            self._old = {}
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _wish(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
