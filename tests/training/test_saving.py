@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_saves_are_as_far_apart_as_asked_and_as_their_cost_demands(
                 spent += cost
     # the first one is made before its cost is known
     assert (spent - cost) / (time.now - 100) < 0.0501
-    gaps = [later - earlier - cost for earlier, later in zip(saved_at, saved_at[1:], strict=False)]
+    gaps = [later - earlier - cost for earlier, later in itertools.pairwise(saved_at)]
     assert min(gaps) >= max(every, 19 * cost) - 1e-6
     assert max(gaps) <= max(every, 19 * cost) + 0.2
 

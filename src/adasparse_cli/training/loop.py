@@ -214,11 +214,13 @@ class Loop(ABC):
                 if self.state.step % self.settings.log_steps == 0:
                     self._log()
                 self.on_step(len(rows), self._figures)
-                evaluated = self._evaluation_due()
-                if evaluated:
+                evaluating = self._evaluation_due()
+                # asked first, since the best checkpoint that an evaluation may write counts as a save
+                due = self._clock.due(soon=evaluating)
+                if evaluating:
                     self._evaluate()
                 ended = self.state.stopped_early or self.state.step == self.total_steps
-                if ended or stop.number is not None or self._clock.due(soon=evaluated):
+                if due or ended or stop.number is not None:
                     self._save()
                 if stop.number is not None:
                     raise InterruptedRun(
