@@ -24,6 +24,7 @@ import yaml
 
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_json, write_text
+from adasparse_cli.prep.recipe import with_added_settings
 from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
@@ -131,7 +132,9 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def _as_today(settings: dict[str, Any]) -> dict[str, Any]:
-    loop = settings.get("loop")
+    loop, data = settings.get("loop"), settings.get("data")
+    if isinstance(data, dict):
+        settings = {**settings, "data": with_added_settings(data)}
     return {**settings, "loop": {**_ALWAYS_SO_BEFORE, **loop}} if isinstance(loop, dict) else settings
 
 

@@ -18,7 +18,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Any, Protocol
 
 import polars as pl
 
@@ -29,6 +29,18 @@ from adasparse_cli.schema import Field
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
+
+
+# Settings that a recipe of ours got later, with the value that says what the recipe did before.
+_ADDED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "tabular": {"positive": [], "timestamp_unit": "s_or_ms", "derived": None, "spelling": "as_written"},
+}
+
+
+def with_added_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of data that an earlier version prepared, completed so that the data are read as they were then."""
+    known = dict(values)
+    return {**_ADDED_SETTINGS.get(str(known.get("recipe")), {}), **known}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +84,7 @@ class DataSettings:
                 hint="together they must be below 1",
             )
 
-    def as_prepared(self, fields: Sequence[Field]) -> Self:
+    def as_prepared(self, fields: Sequence[Field]) -> DataSettings:
         """The settings to read a new file with, once the fields are known: nothing is inferred anew."""
         return self
 
@@ -107,6 +119,15 @@ class Reject:
     reason: str
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something to know before training: how grave (`error`, `warning` or `note`), what, and what to do about it."""
+
+    severity: str
+    text: str
+    advice: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class RawData:
     """Opened raw files: what they will deliver, and an iterator over it.
@@ -124,6 +145,7 @@ class RawData:
         labelled: per source, whether it has the label.
         consumed: bytes of the sources (as they lie on disk) read so far.
         notes: what the recipe inferred or decided, one line each, to be shown to the person.
+        noticed: what to warn of; complete once `frames` is consumed.
     """
 
     plans: tuple[FieldPlan, ...]
@@ -134,6 +156,7 @@ class RawData:
     labelled: tuple[bool, ...]
     consumed: Callable[[], int]
     notes: tuple[str, ...] = ()
+    noticed: Callable[[], Sequence[Finding]] = tuple
 
 
 class Progress(Protocol):
