@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -117,6 +118,22 @@ class Reject:
     column: str
     value: str
     reason: str
+
+
+_EXAMPLES = 3
+
+
+def reasons_of(rejects: Sequence[Reject]) -> str:
+    """Why rows were rejected, the most frequent reasons first, each with three examples."""
+    counts = Counter((reject.column, reject.reason) for reject in rejects).most_common()
+    told = []
+    for (column, reason), count in counts[:_EXAMPLES]:
+        own = [reject for reject in rejects if (reject.column, reject.reason) == (column, reason)][:_EXAMPLES]
+        examples = ", ".join(f"{reject.source}:{reject.line} {reject.value!r}" for reject in own)
+        told.append(f"{count:,} × {column + ' ' if column else ''}{reason} ({examples})")
+    if others := sum(count for _, count in counts[_EXAMPLES:]):
+        told.append(f"{others:,} for other reasons")
+    return "; ".join(told)
 
 
 @dataclass(frozen=True)
