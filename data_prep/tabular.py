@@ -110,7 +110,6 @@ class Settings(DataSettings):
                 "kinds": {name: field.kind for name, field in known.items()},
                 "roles": {name: role for name, role in self.roles.items() if name in known},
                 "timestamp": self.timestamp if timed else None,
-                "user": None,
                 "propensity": None,
             },
             fields=tuple(known),
@@ -119,7 +118,11 @@ class Settings(DataSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(Settings):
-    """How files are read to be scored: other columns than `fields` are not read, and a row needs no label."""
+    """How files are read to be scored.
+
+    Columns that are not of `fields` are not read, a row needs no label, and a file without the user's column has rows
+    of missing users.
+    """
 
     fields: tuple[str, ...]
 
@@ -138,6 +141,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     first = tables[0]
     for table in tables[1:]:
         optional = () if settings.label in table.columns else (settings.label, settings.propensity)
+        optional = (*optional, settings.user) if isinstance(settings, ScoringSettings) else optional
         needed = settings.fields if isinstance(settings, ScoringSettings) else first.columns
         lacking = [name for name in first.columns if name in needed and name not in (*table.columns, *optional)]
         if lacking:
@@ -171,6 +175,9 @@ def _require_columns(settings: Settings, table: Table) -> None:
         "data.roles": list(settings.roles),
         "data.kinds": list(settings.kinds),
     }
+    if isinstance(settings, ScoringSettings):
+        # a field that is not there is named by whoever needs it
+        wanted = {"data.timestamp": wanted["data.timestamp"]}
     derived = derived_fields(settings, table.columns, None)
     for key, names in wanted.items():
         for name in names:
@@ -271,12 +278,16 @@ def _features(
         if plan.name in meanings.columns.derived:
             columns.append(made[plan.name].alias(plan.name))
             continue
-        values = meanings.missing.known(frame[plan.name], settings.spelling)
+        if plan.name in frame.columns:
+            texts = frame[plan.name]
+        else:
+            texts = pl.Series(plan.name, [None], dtype=pl.String).new_from_index(0, frame.height)
+        values = meanings.missing.known(texts, settings.spelling)
         if plan.kind is FieldKind.numeric:
             numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
             check(values.is_not_null() & ~numbers.is_finite().fill_null(False), plan.name, "is no number")
             values = numbers
         columns.append(values.alias(plan.name))
-    if settings.user:
+    if settings.user and not isinstance(settings, ScoringSettings):
         columns.append(known_values(frame[settings.user], settings).alias(USER))
     return pl.DataFrame(columns).filter(good)

@@ -14,12 +14,12 @@ from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.figures import hover, places, series
-from adasparse_cli.jobs.run_folder import anew
+from adasparse_cli.jobs.run_folder import DOMAINS, anew, read_domain_rows
 from adasparse_cli.jobs.wording import mean_or_none
 from adasparse_cli.typed import flat
 
 CALIBRATION_BINS = 20
-DOMAINS, DOMAIN_COLUMNS = "domains.csv", ("domain", "train_rows", "test_rows", "test_positives")
+DOMAIN_COLUMNS = ("domain", "train_rows", "test_rows", "test_positives")
 FLAT = 0.001  # shares that differ by less are shown as equal
 
 
@@ -243,7 +243,7 @@ def _domain_file(folder: Path) -> pl.DataFrame:
     """A run's domains.csv; a domain's line is that of its id."""
     path = folder / DOMAINS
     try:
-        table = pl.read_csv(path, infer_schema_length=None)
+        table = read_domain_rows(folder)
         counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing", hint=anew(folder)) from None
