@@ -22,7 +22,7 @@ from typing import Annotated
 import polars as pl
 
 from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit
-from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, derived_fields, known_values
+from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
 from adasparse_cli.data_prep.tabular_formats import Table, opened_table
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
 from adasparse_cli.data_prep.tabular_times import DERIVED, described, far_reason, seconds_of, unit_of
@@ -178,7 +178,7 @@ def _require_columns(settings: Settings, table: Table) -> None:
     if isinstance(settings, ScoringSettings):
         # a field that is not there is named by whoever needs it
         wanted = {"data.timestamp": wanted["data.timestamp"]}
-    derived = derived_fields(settings, table.columns, None)
+    derived = DERIVED if settings.timestamp else ()
     for key, names in wanted.items():
         for name in names:
             if name not in table.columns and name not in derived:

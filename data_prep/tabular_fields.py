@@ -47,7 +47,7 @@ def columns_of(settings: Settings, table: Table, fields: Sequence[str] | None) -
     """
     aware = settings.domain_aware or settings.domain
     named = {*settings.domain, *aware, settings.user}
-    derived = derived_fields(settings, table.columns, fields)
+    derived = _derived(settings, table.columns, fields)
     special = {settings.label, settings.timestamp, settings.propensity} if fields is None else set()
     left_out = (FieldRole.ignored, FieldRole.label, FieldRole.timestamp)
     plans, notes, findings = [], [], []
@@ -85,7 +85,7 @@ def columns_of(settings: Settings, table: Table, fields: Sequence[str] | None) -
     return Columns(plans=plans, derived=derived, notes=notes, findings=findings)
 
 
-def derived_fields(settings: Settings, columns: Sequence[str], fields: Sequence[str] | None) -> list[str]:
+def _derived(settings: Settings, columns: Sequence[str], fields: Sequence[str] | None) -> list[str]:
     """The fields that are made from the timestamp; a column of the same name gives way to them."""
     if settings.timestamp is None:
         return []
