@@ -127,15 +127,6 @@ def test_times_that_nobody_named_are_proposed_and_the_split_is_always_said(tmp_p
     assert "split: by day" in adasparse(tmp_path, "data", "show", "timed").stdout
 
 
-def test_rows_that_cannot_be_read_are_shown_where_it_fails(tmp_path: Path) -> None:
-    lines = [f"{k % 2},c{k % 3},day {k}" for k in range(90)]
-    (tmp_path / "clicks.csv").write_text("\n".join(["clicked,country,when", *lines]) + "\n")
-    words = ("data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[country]", "data.timestamp=when")
-    for more in ((), ("--inspect",)):
-        failed = adasparse(tmp_path, "prep", *more, *words, code=3)
-        assert "90 × when is no point in time (clicks.csv:2 'day 0', clicks.csv:3 'day 1'" in failed.stderr
-
-
 def test_domains_keep_their_names_as_they_are_written(tmp_path: Path) -> None:
     """Countries 007 and 7 are two, in tables that are read again from a run's files as well."""
     draw = random.Random(3)

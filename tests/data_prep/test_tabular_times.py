@@ -132,7 +132,9 @@ def test_the_unit_of_no_numbers_is_of_no_matter() -> None:
 
 def test_one_row_of_the_year_2038_is_named_as_the_test_split_it_becomes(tmp_path: Path) -> None:
     lines = [f"{k % 2},p{k % 3},{NOON + 1800 * k}" for k in range(400)] + ["1,p1,2147472000"]
-    prepared(tmp_path / "data", [written(tmp_path, "y,place,ts", lines)], "data.timestamp=ts", "data.split=day")
-    texts = [finding.text for finding in read_findings(tmp_path / "data") if finding.severity == "warning"]
+    manifest = prepared(
+        tmp_path / "data", [written(tmp_path, "y,place,ts", lines)], "data.timestamp=ts", "data.split=day"
+    )
+    texts = [finding.text for finding in read_findings(tmp_path / "data", manifest) if finding.severity == "warning"]
     assert any("2038-01-19 has 1 (all of the test split)" in text for text in texts)
     assert "the test split has one class only: 1 positives in 1 rows" in texts

@@ -13,7 +13,7 @@ from adasparse_cli.config import compose
 from adasparse_cli.data_prep.tabular import Settings
 from adasparse_cli.data_prep.tabular_values import spelled
 from adasparse_cli.prep.prepared import encode_rows, read_domains
-from adasparse_cli.prep.recipe import with_added_settings
+from adasparse_cli.prep.recipe import settings_as_today
 from adasparse_cli.typed import typed
 from tests.data_prep.tables import prepared, read, settings_of, written
 
@@ -75,7 +75,7 @@ def test_the_same_rule_is_used_for_preparing_and_for_scoring(tmp_path: Path) -> 
 def test_data_of_before_the_spelling_score_each_text_as_it_was_learnt(tmp_path: Path) -> None:
     values = compose("prep", ["data=tabular", "data.label=y", "data.domain=[place]", "data.min_count=1"])["data"]
     added = ("positive", "timestamp_unit", "derived", "spelling")
-    old = typed(with_added_settings({k: v for k, v in values.items() if k not in added}), Settings, "data")
+    old = typed(settings_as_today({k: v for k, v in values.items() if k not in added}), Settings, "data")
     path = written(tmp_path, "y,place", [f"{k % 2},{('22', '22.0', '23.0')[k % 3]}" for k in range(60)])
     manifest = prepared(tmp_path / "data", [path], "data.spelling=as_written")
     domains = read_domains(tmp_path / "data")["place"].to_list()

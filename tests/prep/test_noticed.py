@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,14 @@ from adasparse_cli.prep.noticed import (
     split_rule,
     write_findings,
 )
-from adasparse_cli.prep.recipe import Finding, Reject, reasons_of
+from adasparse_cli.prep.recipe import Finding
+from adasparse_cli.schema import Manifest
+
+MANIFEST = Manifest(
+    format_version=1, name="x", recipe="tabular", settings={}, sources=(), label="y", domain=("d",), fields=(),
+    num_domains=0, num_all_domains=0, splits={}, rejected={}, duplicates=0, unseen={}, has_user=False,
+    has_timestamp=False, files={}, fingerprint="",
+)  # fmt: skip
 
 
 def counts(rows: dict[str | None, int]) -> pl.DataFrame:
@@ -80,15 +88,11 @@ def test_the_split_rule_is_said_in_a_line() -> None:
     assert split_rule({"split": "day"}, days) == "split: by day, valid = 2024-01-05 to 2024-01-06, test = 2024-01-07"
 
 
-def test_reasons_come_with_three_examples() -> None:
-    rejects = [Reject(source="a.csv", line=k, column="ts", value=f"v{k}", reason="is no time") for k in range(2, 9)]
-    assert reasons_of(rejects) == "7 × ts is no time (a.csv:2 'v2', a.csv:3 'v3', a.csv:4 'v4')"
-
-
 def test_findings_are_kept_as_warnings_and_read_again(tmp_path: Path) -> None:
-    assert read_findings(tmp_path) == []
+    manifest = replace(MANIFEST, files={FINDINGS: "0"})
+    assert read_findings(tmp_path, MANIFEST) == []
     write_findings([Finding("error", "a", "b"), Finding("note", "c", "d")], tmp_path)
-    assert read_findings(tmp_path) == [Finding("warning", "a", "b"), Finding("note", "c", "d")]
+    assert read_findings(tmp_path, manifest) == [Finding("warning", "a", "b"), Finding("note", "c", "d")]
     (tmp_path / FINDINGS).write_text('[{"x": 1}]')
     with pytest.raises(IntegrityError):
-        read_findings(tmp_path)
+        read_findings(tmp_path, manifest)

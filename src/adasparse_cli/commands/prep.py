@@ -64,7 +64,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
     from adasparse_cli.jobs.prepare import require_learnable, words_for
     from adasparse_cli.prep.noticed import read_findings, split_days, split_rule
 
-    manifest, findings = report.manifest, read_findings(report.folder)
+    manifest, findings = report.manifest, read_findings(report.folder, report.manifest)
     if form is Format.json:
         show_json({**manifest.to_json(), "findings": [asdict(finding) for finding in findings]})
         return
@@ -80,7 +80,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
         for name, counts in manifest.splits.items()
         if counts.rows
     ]
-    say(split_rule(manifest.settings, split_days(report.folder)))
+    say(split_rule(manifest.settings, split_days(report.folder, manifest)))
     show(splits, title=f"{manifest.name}: {manifest.num_domains:,} domains by {' × '.join(manifest.domain)}")
     unseen = sorted(manifest.unseen.items(), key=lambda item: -item[1])
     worst = [f"{name} {share(value)}" for name, value in unseen if value > 0.2]

@@ -13,13 +13,14 @@ import polars as pl
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
+from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.figures import hover, places, series
-from adasparse_cli.jobs.run_folder import DOMAINS, anew, read_domain_rows
+from adasparse_cli.jobs.run_folder import anew
 from adasparse_cli.jobs.wording import mean_or_none
 from adasparse_cli.typed import flat
 
 CALIBRATION_BINS = 20
-DOMAIN_COLUMNS = ("domain", "train_rows", "test_rows", "test_positives")
+DOMAINS, DOMAIN_COLUMNS = "domains.csv", ("domain", "train_rows", "test_rows", "test_positives")
 FLAT = 0.001  # shares that differ by less are shown as equal
 
 
@@ -243,7 +244,7 @@ def _domain_file(folder: Path) -> pl.DataFrame:
     """A run's domains.csv; a domain's line is that of its id."""
     path = folder / DOMAINS
     try:
-        table = read_domain_rows(folder)
+        table = read_domain_rows(path)
         counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing", hint=anew(folder)) from None

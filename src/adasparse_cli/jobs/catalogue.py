@@ -15,7 +15,8 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config import compose, settings_words
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.jobs.run_folder import CONFIG, DOMAINS, DONE, FAILED, read_config, read_domain_rows, read_report
+from adasparse_cli.jobs.domain_rows import read_domain_rows
+from adasparse_cli.jobs.run_folder import CONFIG, DONE, FAILED, read_config, read_report
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.prep.prepared import open_prepared, read_domains
@@ -161,16 +162,19 @@ def largest_domains(folder: Path, number: int) -> list[dict[str, Any]]:
 
 def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
     """The best and the worst domains of a run by AUC on the test split, among those with enough positives."""
-    if not (folder / DOMAINS).exists():
+    path = folder / "domains.csv"
+    if not path.exists():
         return []
-    table = read_domain_rows(folder)
+    table = read_domain_rows(path)
     keys = table.columns[1 : table.columns.index("train_rows")]
     judged = table.filter((pl.col("test_positives") >= ENOUGH_POSITIVES) & pl.col("test_auc").is_not_null())
     judged = judged.sort("test_auc", descending=True)
     if judged.height > 2 * number:
         judged = pl.concat([judged.head(number), judged.tail(number)])
     shown = judged.select(
-        pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator=" · ").alias("domain"),
+        pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ").alias(
+            "domain"
+        ),
         pl.col("train_rows").alias("train rows"),
         pl.col("test_rows").alias("test rows"),
         pl.col("test_positives").alias("positives"),

@@ -13,7 +13,8 @@ import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, anew, read_domain_rows, read_predictions, read_report
+from adasparse_cli.jobs.domain_rows import read_domain_rows
+from adasparse_cli.jobs.run_folder import PREDICTIONS, REPORT, anew, read_predictions, read_report
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
 from adasparse_cli.typed import flat
@@ -237,9 +238,9 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
     first = next((runs[0] for runs in folders.values() if runs), None)
     assert first is not None
-    table = read_domain_rows(first)
+    table = read_domain_rows(first / "domains.csv")
     keys = table.columns[1 : table.columns.index("train_rows")]
-    name = pl.concat_str([pl.col(key).fill_null("missing") for key in keys], separator=" · ")
+    name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
     table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
     rows = comparison.rows
     if rows is None:

@@ -8,7 +8,6 @@ checkpoints/      last and best                   DONE or FAILED       last
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 import shlex
@@ -25,11 +24,9 @@ import yaml
 
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_json, write_json, write_text
-from adasparse_cli.prep.recipe import with_added_settings
 from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
-DOMAINS = "domains.csv"
 REPORT_VERSION = 1
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
@@ -134,9 +131,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def _as_today(settings: dict[str, Any]) -> dict[str, Any]:
-    loop, data = settings.get("loop"), settings.get("data")
-    if isinstance(data, dict):
-        settings = {**settings, "data": with_added_settings(data)}
+    loop = settings.get("loop")
     return {**settings, "loop": {**_ALWAYS_SO_BEFORE, **loop}} if isinstance(loop, dict) else settings
 
 
@@ -152,19 +147,6 @@ def read_predictions(folder: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError):
         what = "is damaged" if path.exists() else "is missing"
         raise IntegrityError(f"{path} {what}", hint=anew(folder)) from None
-
-
-def read_domain_rows(folder: Path) -> pl.DataFrame:
-    """A run's table of domains, the keys as the texts they are: 007 is not 7.
-
-    Raises:
-        FileNotFoundError: there is none.
-        polars.exceptions.PolarsError: it is damaged.
-    """
-    path = folder / DOMAINS
-    header = pl.read_csv(path, n_rows=0, glob=False).columns
-    keys = itertools.takewhile(lambda name: name != "train_rows", header[1:])
-    return pl.read_csv(path, schema_overrides=dict.fromkeys(keys, pl.String), infer_schema_length=None, glob=False)
 
 
 def anew(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,7 +32,6 @@ from adasparse_cli.prep.recipe import (
     Finding,
     Progress,
     Reject,
-    reasons_of,
     recipe_named,
     with_domain_id,
 )
@@ -207,9 +207,13 @@ def _about_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings)
     if not rejects:
         return []
     share = len(rejects) / (good + len(rejects))
+    counts = Counter(reject.reason for reject in rejects).most_common()
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in counts[:3])
+    if others := sum(count for _, count in counts[3:]):
+        reasons += f", {others} for other reasons"
     grave = "error" if share > settings.max_rejected else "note"
     return [
-        Finding(grave, f"{len(rejects)} rows ({share:.3%}) would be rejected: {reasons_of(rejects)}", "correct them at the source, or raise data.max_rejected")
+        Finding(grave, f"{len(rejects)} rows ({share:.3%}) would be rejected: {reasons}", "correct them at the source, or raise data.max_rejected")
     ]  # fmt: skip
 
 

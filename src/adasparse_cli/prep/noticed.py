@@ -16,7 +16,7 @@ from adasparse_cli.prep.encode import key_columns
 from adasparse_cli.prep.recipe import DAY, LABEL, Finding
 from adasparse_cli.prep.spill import Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
-from adasparse_cli.schema import Field
+from adasparse_cli.schema import Field, Manifest
 
 FINDINGS = "findings.json"
 LABELLED = (Split.train, Split.valid, Split.test)
@@ -202,11 +202,11 @@ def split_rule(settings: Mapping[str, Any], days: Mapping[str, Sequence[str]]) -
     return f"split: by day, {named}" if named else "split: by day"
 
 
-def split_days(folder: Path) -> dict[str, tuple[str, str]]:
+def split_days(folder: Path, manifest: Manifest) -> dict[str, tuple[str, str]]:
     """First and last day of the valid and the test split of prepared data."""
     found = {}
     for split in (Split.valid, Split.test):
-        parts = sorted((folder / split).glob("part-*.parquet"))
+        parts = [folder / name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
         if parts and DAY in pl.scan_parquet(parts, glob=False).collect_schema():
             day = pl.col(DAY).cast(pl.Date).cast(pl.String)
             first, last = pl.scan_parquet(parts, glob=False).select(day.min(), day.max().alias("last")).collect().row(0)
@@ -221,15 +221,15 @@ def write_findings(findings: Sequence[Finding], folder: Path) -> None:
     write_json(folder / FINDINGS, [asdict(one) for one in kept])
 
 
-def read_findings(folder: Path) -> list[Finding]:
+def read_findings(folder: Path, manifest: Manifest) -> list[Finding]:
     """What was noticed when data were prepared; nothing for data of earlier versions.
 
     Raises:
         IntegrityError: the file is damaged.
     """
-    path = folder / FINDINGS
-    if not path.exists():
+    if FINDINGS not in manifest.files:
         return []
+    path = folder / FINDINGS
     try:
         return [Finding(**one) for one in read_json(path)]
     except TypeError:

@@ -39,7 +39,6 @@ from adasparse_cli.prep.recipe import (
     RawData,
     Reject,
     nearest_names,
-    reasons_of,
     recipe_named,
     with_domain_id,
 )
@@ -295,9 +294,11 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     kept = rejects_of_a_failed_try(work.parent, settings)
     write_table(reject_table(rejects), kept)
     worst = Counter(reject.reason for reject in rejects).most_common()
+    first = rejects[0]
     raise TooManyRejectedError(
         f"{len(rejects)} of {good + len(rejects)} rows were rejected "
-        f"({share:.2%}, allowed {settings.max_rejected:.2%}): {reasons_of(rejects)}",
+        f"({share:.2%}, allowed {settings.max_rejected:.2%}); "
+        f"the first is {first.source}:{first.line}: {first.column + ' ' if first.column else ''}{first.reason}",
         hint=f"{kept} lists them all; data.max_rejected=SHARE allows more",
         reasons=dict(worst),
     )

@@ -15,14 +15,7 @@ from adasparse_cli.errors import DataError, IntegrityError
 from adasparse_cli.files import file_stem, read_json, sha256_of
 from adasparse_cli.prep.encode import Encoder, key_columns
 from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.recipe import (
-    DataSettings,
-    Reject,
-    nearest_names,
-    recipe_named,
-    with_added_settings,
-    with_domain_id,
-)
+from adasparse_cli.prep.recipe import DataSettings, Reject, nearest_names, recipe_named, with_domain_id
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.schema import FORMAT_VERSION, Manifest
 
@@ -57,7 +50,7 @@ def open_prepared(folder: Path) -> Manifest:
             hint="prepare the data anew with adasparse prep",
         )
     try:
-        return Manifest.from_json({**values, "settings": with_added_settings(values["settings"])})
+        return Manifest.from_json(values)
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -30,18 +29,6 @@ from adasparse_cli.schema import Field
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
-
-
-# Settings that a recipe of ours got later, with the value that says what the recipe did before.
-_ADDED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "tabular": {"positive": [], "timestamp_unit": "s_or_ms", "derived": None, "spelling": "as_written"},
-}
-
-
-def with_added_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of data that an earlier version prepared, completed so that the data are read as they were then."""
-    known = dict(values)
-    return {**_ADDED_SETTINGS.get(str(known.get("recipe")), {}), **known}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +77,17 @@ class DataSettings:
         return self
 
 
+# Settings that a recipe got after data had been prepared with it, with the value that was in force before.
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "tabular": {"positive": [], "timestamp_unit": "s_or_ms", "derived": None, "spelling": "as_written"},
+}
+
+
+def settings_as_today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved settings of a recipe, with those that it did not have when they were saved."""
+    return {**ADDED_LATER.get(str(values.get("recipe")), {}), **values}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldPlan:
     """A feature that the recipe will deliver.
@@ -118,22 +116,6 @@ class Reject:
     column: str
     value: str
     reason: str
-
-
-_EXAMPLES = 3
-
-
-def reasons_of(rejects: Sequence[Reject]) -> str:
-    """Why rows were rejected, the most frequent reasons first, each with three examples."""
-    counts = Counter((reject.column, reject.reason) for reject in rejects).most_common()
-    told = []
-    for (column, reason), count in counts[:_EXAMPLES]:
-        own = [reject for reject in rejects if (reject.column, reject.reason) == (column, reason)][:_EXAMPLES]
-        examples = ", ".join(f"{reject.source}:{reject.line} {reject.value!r}" for reject in own)
-        told.append(f"{count:,} × {column + ' ' if column else ''}{reason} ({examples})")
-    if others := sum(count for _, count in counts[_EXAMPLES:]):
-        told.append(f"{others:,} for other reasons")
-    return "; ".join(told)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from adasparse_cli.prep.recipe import (
     FieldPlan,
     Progress,
     RawData,
-    reasons_of,
 )
 
 SPLIT, PLACE = "__split", "__place"
@@ -139,12 +138,10 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress) -> Spill:
         done = now
     spill.flush()
     if not spill.rows:
-        if raw.rejects:
-            raise DataError(
-                f"the raw files hold no row that can be read: {reasons_of(raw.rejects)}",
-                hint="the settings under data= say how values are read, such as data.timestamp_unit and data.positive",
-            )
-        raise DataError("the raw files hold no rows", hint="raw=FILE names the files to read")
+        raise DataError(
+            "the raw files hold no row that can be read" if raw.rejects else "the raw files hold no rows",
+            hint="adasparse prep --inspect shows what was rejected and why",
+        )
     return spill
 
 

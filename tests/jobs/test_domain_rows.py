@@ -1,4 +1,4 @@
-"""What is read back of a run: its domains as text, its settings as they were meant."""
+"""What is read back of a run: its domains as text, and its users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from adasparse_cli.jobs.catalogue import extreme_domains
 from adasparse_cli.jobs.comparison import _clusters
-from adasparse_cli.jobs.run_folder import CONFIG, DOMAINS, read_config, read_domain_rows
+from adasparse_cli.jobs.domain_rows import read_domain_rows
 
 
 def test_keys_of_domains_are_text_whatever_they_look_like(tmp_path: Path) -> None:
@@ -17,22 +17,12 @@ def test_keys_of_domains_are_text_whatever_they_look_like(tmp_path: Path) -> Non
     table = pl.DataFrame({"domain": range(len(keys)), "country": keys, "train_rows": 50}).with_columns(
         test_rows=50, test_positives=25, test_auc=0.5, test_log_loss=0.7, test_calibration=1.0
     )
-    table.write_csv(tmp_path / DOMAINS)
-    assert read_domain_rows(tmp_path)["country"].to_list() == keys
+    table.write_csv(tmp_path / "domains.csv")
+    assert read_domain_rows(tmp_path / "domains.csv")["country"].to_list() == keys
     assert {row["domain"] for row in extreme_domains(tmp_path, 9)} == {
         *(key for key in keys if key is not None),
         "missing",
     }
-
-
-def test_settings_that_came_later_have_the_value_of_what_was_done_before(tmp_path: Path) -> None:
-    (tmp_path / CONFIG).write_text("data: {recipe: tabular, name: x}\n")
-    data = read_config(tmp_path)["data"]
-    assert (data["spelling"], data["timestamp_unit"], data["derived"]) == ("as_written", "s_or_ms", None)
-    (tmp_path / CONFIG).write_text("data: {recipe: tabular, spelling: lower_case}\n")
-    assert read_config(tmp_path)["data"]["spelling"] == "lower_case"
-    (tmp_path / CONFIG).write_text("data: {recipe: iaac}\n")
-    assert read_config(tmp_path)["data"] == {"recipe": "iaac"}
 
 
 def test_rows_without_a_user_are_resampled_one_by_one() -> None:
