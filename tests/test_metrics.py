@@ -150,3 +150,22 @@ def test_auc_does_not_depend_on_order_or_scale_and_mirrors_with_the_labels(rows:
     assert auc(labels, np.exp(scores)) == value
     mirrored = auc(1 - labels, scores)
     assert (value is None and mirrored is None) or mirrored == pytest.approx(1 - value, abs=1e-12)  # type: ignore[operator]
+
+
+def test_rows_without_a_user_are_no_user() -> None:
+    """394 rows without a user ranked wrongly leave the GAUC by user what it is for the others."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 2, 600)
+    logits = draw.normal(size=600) + labels
+    users = np.repeat(np.arange(20), 30)
+    without = users.copy()
+    without[:390] = -1
+    domains = np.zeros(600, dtype=np.int64)
+    found = compute_metrics(labels, logits, domains, 1, without)
+    own = compute_metrics(labels[390:], logits[390:], domains[390:], 1, users[390:])
+    assert found.gauc_user == own.gauc_user
+    assert (found.rows_without_user, own.rows_without_user) == (390, 0)
+    assert found.one_class_users == own.one_class_users
+    nobody = compute_metrics(labels, logits, domains, 1, np.full(600, -1))
+    assert (nobody.gauc_user, nobody.rows_without_user) == (None, 600)
+    assert compute_metrics(labels, logits, domains, 1).rows_without_user is None

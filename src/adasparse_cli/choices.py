@@ -94,6 +94,34 @@ class SplitRule(StrEnum):
     random = "random"
 
 
+class Spelling(StrEnum):
+    """Which texts of a field are one value.
+
+    `as_written`: equal texts only. `numbers`: also 22 and 22.0, and True, TRUE and true. `stripped`: also texts that differ
+    in outer spaces. `lower_case`: also texts that differ in case.
+    """
+
+    as_written = "as_written"
+    numbers = "numbers"
+    stripped = "stripped"
+    lower_case = "lower_case"
+
+
+class TimeUnit(StrEnum):
+    """Unit of times that are numbers since 1970.
+
+    `auto`: found from the column's median. `s_or_ms`: seconds, or milliseconds from 10^11 on, value by value: the rule
+    of data that were prepared before this setting.
+    """
+
+    auto = "auto"
+    s = "s"
+    ms = "ms"
+    us = "us"
+    ns = "ns"
+    s_or_ms = "s_or_ms"
+
+
 class DuplicateRule(StrEnum):
     """What happens to the second and later copies of an exactly equal row; they are counted either way."""
 

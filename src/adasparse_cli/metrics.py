@@ -60,10 +60,11 @@ class Metrics:
         log_loss: mean cross-entropy per row, in nats.
         gauc_domain: by domain, weighted by rows: the primary one.
         gauc_domain_unweighted: by domain, each counting the same.
-        gauc_user: by user, weighted by rows.
+        gauc_user: by user, weighted by rows; rows without a user are left out.
         calibration: predicted over actual positives (PCOC); 1 is right.
         calibration_error: ECE over 20 bins of equal counts.
         one_class_domains, one_class_users: groups left out of the GAUCs; their row shares (0–1).
+        rows_without_user: rows that `gauc_user` leaves out since they have no user; None where the data name no user.
     """
 
     rows: int
@@ -80,6 +81,7 @@ class Metrics:
     one_class_domain_row_share: float | None
     one_class_users: int | None
     one_class_user_row_share: float | None
+    rows_without_user: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; None is "not available"."""
@@ -179,12 +181,17 @@ def compute_metrics(
     """All metrics of a split.
 
     Args:
-        labels: 0 or 1. logits: before the sigmoid. domain_ids: in [0, num_domains). user_ids: from 0; None if unknown.
+        labels: 0 or 1. logits: before the sigmoid. domain_ids: in [0, num_domains). user_ids: from 0, −1 for a row
+            without a user; None where the data name no user.
     """
     by_domain = grouped_auc(labels, logits, domain_ids, num_domains)
-    by_user = None
-    if user_ids is not None and len(user_ids):
-        by_user = grouped_auc(labels, logits, user_ids, int(np.max(user_ids)) + 1)
+    by_user, without = None, None
+    if user_ids is not None:
+        known = np.asarray(user_ids) >= 0
+        without = int(len(known) - known.sum())
+        if known.any():
+            users = np.asarray(user_ids)[known]
+            by_user = grouped_auc(np.asarray(labels)[known], np.asarray(logits)[known], users, int(users.max()) + 1)
     return Metrics(
         rows=len(labels),
         positives=int(by_domain.positives.sum()),
@@ -200,6 +207,7 @@ def compute_metrics(
         one_class_domain_row_share=by_domain.one_class_row_share,
         one_class_users=None if by_user is None else by_user.one_class_groups,
         one_class_user_row_share=None if by_user is None else by_user.one_class_row_share,
+        rows_without_user=without,
     )
 
 

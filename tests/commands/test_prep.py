@@ -76,3 +76,89 @@ def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("item,country\ni1,c1\ni99,c9\n")
     done = adasparse(tmp_path, "predict", "clicks/adasparse", "new.csv")
     assert "2 rows scored, 1 of them of domains unseen" in done.stdout
+
+
+def test_a_field_made_from_the_label_is_warned_of_wherever_it_shows(tmp_path: Path) -> None:
+    """By prep and data show with what to type, by train, and by --inspect, whose error is no success."""
+    draw = random.Random(2)
+    lines = ["clicked,country,paid"]
+    for _ in range(3000):
+        y = int(draw.random() < 0.3)
+        lines.append(f"{y},c{draw.randrange(3)},{'ab'[y]}")
+    (tmp_path / "clicks.csv").write_text("\n".join(lines) + "\n")
+    words = ("data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
+    told = "paid alone ranks held-out rows with AUC 1.000: it may be made from the label"
+    inspected = adasparse(tmp_path, "prep", "--inspect", *words, code=3)
+    assert f"error: {told}" in inspected.stdout
+    done = adasparse(tmp_path, "prep", *words)
+    for shown in (done, adasparse(tmp_path, "data", "show", "clicks")):
+        assert f"warning: {told}" in shown.stdout
+        assert "'data.roles={paid: ignored}'" in shown.stdout
+    done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", "dnn", *SMALL, "loop.epochs=20")
+    assert "a field may be made from the label" in done.stderr
+    done = adasparse(tmp_path, "prep", *words, "data.roles={paid: ignored}", "data.name=honest")
+    assert "made from the label" not in done.stdout
+    adasparse(tmp_path, "prep", "--inspect", *words, "data.roles={paid: ignored}")
+
+
+def test_times_that_nobody_named_are_proposed_and_the_split_is_always_said(tmp_path: Path) -> None:
+    lines = [f"{int(k % 4 == 0)},c{k % 3},{1704067200 + 600 * k}" for k in range(1200)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["clicked,country,created_at", *lines]) + "\n")
+    words = ("data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
+    for more in ((), ("--inspect",)):
+        done = adasparse(tmp_path, "prep", *more, *words)
+        assert "split: random by row hash, 10% valid, 20% test" in done.stdout
+        assert "warning: created_at: looks like times" in done.stdout
+        assert "→ data.timestamp=created_at data.split=day" in done.stdout
+    for more in ((), ("--inspect",)):
+        done = adasparse(
+            tmp_path, "prep", *more, *words, "data.timestamp=created_at", "data.split=day", "data.name=timed"
+        )
+        assert "split: by day, valid = 2024-01-08, test = 2024-01-09" in done.stdout
+        assert "looks like times" not in done.stdout
+    assert "split: by day" in adasparse(tmp_path, "data", "show", "timed").stdout
+
+
+def test_domains_keep_their_names_as_they_are_written(tmp_path: Path) -> None:
+    """Countries 007 and 7 are two, in tables that are read again from a run's files as well."""
+    draw = random.Random(3)
+    lines = [f"{int(draw.random() < 0.5)},{draw.choice(['007', '7', '0060', '60'])}" for _ in range(2000)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["clicked,country", *lines]) + "\n")
+    words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
+    adasparse(tmp_path, "prep", *words, "raw=clicks.csv")
+    done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", "dnn", *SMALL)
+    for name in ("007", "7", "0060", "60"):
+        assert done.stdout.count(f"│ {name} ") == 1
+
+
+def test_rows_without_a_user_are_counted_apart(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    lines = [
+        f"{int(draw.random() < 0.5)},c{draw.randrange(3)},{draw.choice(['', '', 'u1', 'u2'])}" for _ in range(1000)
+    ]
+    (tmp_path / "clicks.csv").write_text("\n".join(["clicked,country,user", *lines]) + "\n")
+    words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks", "data.user=user")
+    adasparse(tmp_path, "prep", *words, "raw=clicks.csv")
+    done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", "dnn", *SMALL)
+    assert "GAUC by user leaves out rows without a user" in done.stdout
+    (report,) = tmp_path.glob("runs/clicks/*/*/report.json")
+    test = json.loads(report.read_text())["metrics"]["test"]
+    assert 0.4 < test["rows_without_user"] / test["rows"] < 0.6
+
+
+def test_a_file_with_blank_labels_is_scored(tmp_path: Path) -> None:
+    lines = [f"{int(k % 4 == 0)},c{k % 3}" for k in range(400)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["clicked,country", *lines]) + "\n")
+    adasparse(
+        tmp_path,
+        "prep",
+        "data=tabular",
+        "data.label=clicked",
+        "data.domain=[country]",
+        "data.name=clicks",
+        "raw=clicks.csv",
+    )
+    adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", "dnn", *SMALL)
+    (tmp_path / "new.csv").write_text("clicked,country,note\n" + ",c1,1.5\n" * 50 + "1,c2,text\n")
+    done = adasparse(tmp_path, "predict", "latest", "new.csv")
+    assert "51 rows scored" in done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from adasparse_cli.render import Format, chosen_format, note, say, share, show, 
 if TYPE_CHECKING:
     from adasparse_cli.jobs.prepare import PrepReport
     from adasparse_cli.prep.inspect import Inspection
+    from adasparse_cli.prep.recipe import Finding
 
 EXAMPLES = """
 Examples:
@@ -41,6 +44,7 @@ def prep(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a data set: raw files are checked, split, encoded and written with a manifest."""
+    from adasparse_cli.errors import DataError
     from adasparse_cli.jobs.prepare import plan_prep, run_inspect, run_prep
 
     job = plan_prep(overrides or [], config_file=config)
@@ -49,6 +53,8 @@ def prep(
         with ProgressDisplay() as progress:
             inspection = run_inspect(job, progress)
         _show_inspection(inspection, form)
+        if any(finding.severity == "error" for finding in inspection.findings):
+            raise typer.Exit(DataError.exit_code)
         return
     with ProgressDisplay() as progress:
         report = run_prep(job, progress, replace=replace)
@@ -59,10 +65,11 @@ def show_prepared(report: PrepReport, form: Format) -> None:
     """What prepared data hold."""
     from adasparse_cli.errors import DataError
     from adasparse_cli.jobs.prepare import require_learnable, words_for
+    from adasparse_cli.prep.noticed import read_findings, split_days, split_rule
 
-    manifest = report.manifest
+    manifest, findings = report.manifest, read_findings(report.folder, report.manifest)
     if form is Format.json:
-        show_json(manifest.to_json())
+        show_json({**manifest.to_json(), "findings": [asdict(finding) for finding in findings]})
         return
     if not report.fresh:
         note(f"{report.folder} is up to date: same files, same settings")
@@ -76,6 +83,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
         for name, counts in manifest.splits.items()
         if counts.rows
     ]
+    say(split_rule(manifest.settings, split_days(report.folder, manifest)))
     show(splits, title=f"{manifest.name}: {manifest.num_domains:,} domains by {' × '.join(manifest.domain)}")
     unseen = sorted(manifest.unseen.items(), key=lambda item: -item[1])
     worst = [f"{name} {share(value)}" for name, value in unseen if value > 0.2]
@@ -83,6 +91,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
         say(f"unseen in training, of the test values: {', '.join(worst)}")
     say(f"exact duplicate rows: {manifest.duplicates:,} ({manifest.settings['duplicates']})")
     say(f"rejected rows: {sum(manifest.rejected.values()):,}")
+    _show_findings(findings)
     say(f"prepared in {report.folder}")
     try:
         require_learnable(manifest)
@@ -98,6 +107,7 @@ def _show_inspection(inspection: Inspection, form: Format) -> None:
         return
     for line in inspection.notes:
         note(line)
+    say(inspection.split)
     show([_plain(row) for row in inspection.splits], title=f"{inspection.rows:,} rows by planned split")
     fields = [{**_plain(row), "kind": row["kind"].replace("_", "-")} for row in inspection.fields]
     columns = ("field", "kind", "distinct", "missing", "unseen", "top value share", "AUC alone")
@@ -110,7 +120,12 @@ def _show_inspection(inspection: Inspection, form: Format) -> None:
     say(f"exact duplicate rows: {inspection.duplicates:,}")
     if not inspection.findings:
         say("nothing suspicious was found")
-    for finding in inspection.findings:
+    _show_findings(inspection.findings)
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    """The gravest first."""
+    for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
         say(f"{finding.severity}: {finding.text}")
         say(f"      → {finding.advice}")
 

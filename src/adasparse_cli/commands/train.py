@@ -29,6 +29,8 @@ Examples:
 """
 SHOWN_METRICS = ("auc", "gauc_domain", "gauc_domain_unweighted", "gauc_user", "log_loss", "calibration")
 SHOWN_DOMAINS = 5
+# No log of clicks is ranked this well by what is known before the event.
+TOO_GOOD = 0.99
 
 
 def train(
@@ -63,6 +65,7 @@ def train(
             done = run_train(job, progress, resume=resume)
         if not done.fresh:
             note(f"{done.folder} was finished before; nothing to train")
+        _warn_of_leak(done.report)
         reports.append(done.report)
         folders.append(done.folder)
     if form is Format.json:
@@ -89,6 +92,18 @@ def _show_run(report: Mapping[str, Any], folder: Path) -> None:
     say(f"run: {folder}")
     say(f"next: {_counterpart(report)}    to compare")
     say(f"      adasparse predict {folder.name} FILE    to score new rows")
+
+
+def _warn_of_leak(report: Mapping[str, Any]) -> None:
+    """A note where held-out rows are ranked almost without a fault."""
+    found = {split: metrics["auc"] for split, metrics in report["metrics"].items() if "," not in split}
+    high = [f"{split} AUC {auc:.4f}" for split, auc in found.items() if auc is not None and auc > TOO_GOOD]
+    if high:
+        name = report["data"]["name"]
+        note(
+            f"warning: {', '.join(high)}: a field may be made from the label; adasparse data show {name} lists fields "
+            "that rank rows by themselves, and 'data.roles={FIELD: ignored}' leaves one out of the data"
+        )
 
 
 def _counterpart(report: Mapping[str, Any]) -> str:
@@ -118,6 +133,12 @@ def _show_left_out(metrics: Mapping[str, Mapping[str, Any]]) -> None:
             f"GAUC leaves out groups of one class: {test['one_class_domains']} of {test['domains']} test domains "
             f"({share(test['one_class_domain_row_share'])} of rows)"
         )
+        # reports of earlier versions do not count them
+        without = test.get("rows_without_user")
+        if without:
+            say(
+                f"GAUC by user leaves out rows without a user: {without:,} of {test['rows']:,} test rows ({share(without / test['rows'])})"
+            )
 
 
 def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings import Figure, Finding, Table
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
+from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.figures import hover, places, series
 from adasparse_cli.jobs.run_folder import DOMAINS, METRICS, anew, has_file, run_file
 from adasparse_cli.jobs.wording import mean_or_none
@@ -246,7 +247,7 @@ def _domain_file(folder: Path) -> pl.DataFrame:
     """A run's domains.csv; a domain's line is that of its id."""
     path = run_file(folder, DOMAINS)
     try:
-        table = pl.read_csv(path, infer_schema_length=None)
+        table = read_domain_rows(path)
         counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
     except pl.exceptions.PolarsError as error:
         raise IntegrityError(f"{path} is damaged: {_first_line(error)}", hint=anew(folder)) from None

@@ -15,6 +15,7 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config import compose, settings_words
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner
+from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.run_folder import CONFIG, DOMAINS, DONE, FAILED, has_file, read_config, read_report, run_file
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
@@ -163,7 +164,7 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
     """The best and the worst domains of a run by AUC on the test split, among those with enough positives."""
     if not has_file(folder, DOMAINS):
         return []
-    table = pl.read_csv(run_file(folder, DOMAINS), infer_schema_length=None)
+    table = read_domain_rows(run_file(folder, DOMAINS))
     keys = table.columns[1 : table.columns.index("train_rows")]
     judged = table.filter((pl.col("test_positives") >= ENOUGH_POSITIVES) & pl.col("test_auc").is_not_null())
     judged = judged.sort("test_auc", descending=True)

@@ -13,6 +13,7 @@ import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.run_folder import DOMAINS, PREDICTIONS, REPORT, anew, read_predictions, read_report, run_file
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
@@ -237,7 +238,7 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
     first = next((runs[0] for runs in folders.values() if runs), None)
     assert first is not None
-    table = pl.read_csv(run_file(first, DOMAINS), infer_schema_length=None)
+    table = read_domain_rows(run_file(first, DOMAINS))
     keys = table.columns[1 : table.columns.index("train_rows")]
     name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
     table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
@@ -314,6 +315,12 @@ def _require_scored(folder: Path, found: float | None, reported: float | None) -
         )
 
 
+def _clusters(ids: np.ndarray) -> np.ndarray:
+    """The rows' clusters; a row without a user has one of its own."""
+    own = np.arange(len(ids)) + ids.max(initial=0) + 1
+    return np.where(ids < 0, own, ids)
+
+
 def _predictions(
     arms: Sequence[Arm], reports: Mapping[Path, Mapping[str, Any]], cluster: str
 ) -> tuple[TestRows | None, dict[str, list[np.ndarray]]]:
@@ -335,7 +342,7 @@ def _predictions(
                 test = TestRows(
                     labels=frame["label"].to_numpy(),
                     domains=frame["domain"].to_numpy().astype(np.int64),
-                    clusters=frame[cluster].to_numpy().astype(np.int64),
+                    clusters=_clusters(frame[cluster].to_numpy().astype(np.int64)),
                 )
             elif not frame.select(KEY).equals(key):
                 raise IntegrityError(

@@ -231,7 +231,8 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
             else ""
         )
         raise DataError(f"no row could be read{first}", hint="a new file must be written as the prepared ones were")
-    table = pl.concat(frames)
+    # a block has labels where all of its rows have one
+    table = pl.concat(frames, how="diagonal")
     unseen = int((table["domain"] >= run.manifest.num_domains).sum())
     table = _told(table, run, raw)
     if output.suffix == ".parquet":

@@ -85,7 +85,8 @@ class Encoder:
         names = self.spill.scan().collect_schema().names()
         self.has_user, self.has_timestamp = USER in names, TIMESTAMP in names
         if self.has_user:
-            self._users = Lookup(self.spill.sorted_values(USER))
+            # rows without a user have no number, so −1: they are not one user
+            self._users = Lookup(self.spill.sorted_values(USER).drop_nulls())
 
     def by_split(self, path: Path) -> dict[Split, pl.DataFrame]:
         """The rows of one spilled frame, encoded, by the split they belong to."""

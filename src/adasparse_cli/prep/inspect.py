@@ -14,11 +14,22 @@ import polars as pl
 from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.encode import domain_table
+from adasparse_cli.prep.noticed import (
+    FEW_ROWS,
+    LABELLED,
+    about_days,
+    about_leak,
+    about_spellings,
+    about_splits,
+    auc_alone,
+    day_counts,
+    split_rule,
+)
 from adasparse_cli.prep.recipe import (
-    DAY,
     LABEL,
     DataSettings,
     FieldPlan,
+    Finding,
     Progress,
     Reject,
     recipe_named,
@@ -27,22 +38,8 @@ from adasparse_cli.prep.recipe import (
 from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import build_vocabulary
 
-LABELLED = (Split.train, Split.valid, Split.test)
-# A field whose values alone rank held-out rows this well is likely to be made from the label.
 VALUE = "__value"
-LEAK_AUC = 0.95
-LEAK_POSITIVES = 20
-FEW_ROWS = 100
 SHOWN_REJECTS = 10
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to know before training: how grave, what, and what to do about it."""
-
-    severity: str
-    text: str
-    advice: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +48,7 @@ class Inspection:
 
     rows: int
     duplicates: int
+    split: str
     splits: Sequence[dict[str, Any]]
     fields: Sequence[dict[str, Any]]
     domains: Sequence[dict[str, Any]]
@@ -79,28 +77,35 @@ def inspect(settings: DataSettings, raw: Sequence[Path], progress: Progress) -> 
         spill = spill_frames(data, work / "spill", progress)
         duplicates = count_duplicates(spill, DuplicateRule.keep)
         findings: list[Finding] = []
+        rule = settings.split
         try:
             add_split(spill, settings)
         except DataError as error:
             findings.append(Finding("error", error.message, error.hint))
-            add_split(spill, replace(settings, split=SplitRule.random))
+            rule = SplitRule.random
+            add_split(spill, replace(settings, split=rule))
         plans = field_columns(data.plans)
         progress.start("looking", len(plans), "fields")
-        fields = []
+        fields, spelled = [], []
         for plan in plans:
             fields.append(_field(spill, plan, settings))
+            spelled += _spellings(spill, plan, data.domain)
             progress.advance(1)
-        splits, days = _splits(spill), _days(spill)
+        splits, days = _splits(spill), day_counts(spill)
         domains = domain_table(spill, data.domain)
     findings += [
         *_about_rejects(data.rejects, spill.rows, settings),
-        *_about_splits(splits),
+        *data.noticed(),
+        *about_splits(splits),
+        *about_days(days, rule),
+        *spelled,
         *_about_fields(fields),
         *_about_domains(domains),
     ]
     return Inspection(
         rows=spill.rows,
         duplicates=duplicates,
+        split=split_rule({**asdict(settings), "split": rule}, _last_days(days)),
         splits=splits,
         fields=fields,
         domains=_tail(domains),
@@ -123,12 +128,10 @@ def _splits(spill: Spill) -> list[dict[str, Any]]:
     ]
 
 
-def _days(spill: Spill) -> list[dict[str, Any]]:
-    days = spill.scan([DAY, LABEL]).filter(pl.col(DAY).is_not_null()).group_by(DAY).agg(
-        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives"), pl.col(LABEL).mean().alias("rate")
-    )  # fmt: skip
-    table = days.collect().sort(DAY)
-    return table.select(pl.col(DAY).cast(pl.Date).cast(pl.String).alias("day"), "rows", "positives", "rate").to_dicts()
+def _last_days(days: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """First and last day of the valid and the test split, which are a day each."""
+    known = [row["day"] for row in days if row["rate"] is not None]
+    return {split: (day, day) for split, day in zip(("test", "valid"), reversed(known), strict=False)}
 
 
 def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, Any]:
@@ -164,23 +167,16 @@ def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, A
         "missing": float(seen["missing"][0] or 0.0),
         "top value share": int(top.sum()) / int(seen["rows"][0]),
         "unseen": unseen,
-        "AUC alone": _auc_alone(train, joined),
+        "AUC alone": auc_alone(train, joined),
     }
 
 
-def _auc_alone(train: pl.DataFrame, test: pl.DataFrame) -> float | None:
-    """AUC on test rows of the field's smoothed rate in training: mass counts, so ties are exact."""
-    rate = int(train["positives"].sum() or 0) / max(int(train["rows"].sum()), 1)
-    scored = test.with_columns(
-        ((pl.col("positives_train").fill_null(0) + 10 * rate) / (pl.col("rows_train").fill_null(0) + 10)).alias("score")
-    )
-    runs = scored.group_by("score").agg(pl.col("rows").sum(), pl.col("positives").sum()).sort("score")
-    positives, negatives = runs["positives"].cast(pl.Int64), (runs["rows"] - runs["positives"]).cast(pl.Int64)
-    pairs = int(positives.sum()) * int(negatives.sum())
-    if int(positives.sum()) < LEAK_POSITIVES or not pairs:
-        return None
-    below = negatives.cum_sum() - negatives
-    return float((positives * (below + negatives / 2)).sum()) / pairs
+def _spellings(spill: Spill, plan: FieldPlan, domain: Sequence[str]) -> list[Finding]:
+    values = spill.scan([plan.name])
+    if plan.kind is not FieldKind.categorical or values.collect_schema()[plan.name] != pl.String:
+        return []
+    counts = values.group_by(pl.col(plan.name).alias("value")).agg(pl.len().alias("rows")).collect()
+    return about_spellings(plan.name, counts, domain=plan.name in domain)
 
 
 def _tail(domains: pl.DataFrame) -> list[dict[str, Any]]:
@@ -221,39 +217,11 @@ def _about_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings)
     ]  # fmt: skip
 
 
-def _about_splits(splits: Sequence[dict[str, Any]]) -> list[Finding]:
-    found = {row["split"]: row for row in splits}
-    result = []
-    for split in LABELLED:
-        row = found.get(split.value)
-        if row is None:
-            result.append(Finding("error", f"the {split} split is empty", "use more data or another data.split"))
-        elif row["positives"] in (0, row["rows"]):
-            result.append(
-                Finding("error", f"the {split} split has one class only", "use more data or another data.split")
-            )
-        elif min(row["positives"], row["rows"] - row["positives"]) < FEW_ROWS:
-            few = min(row["positives"], row["rows"] - row["positives"])
-            result.append(
-                Finding(
-                    "warning", f"the {split} split has {few} rows of its rarer class", "expect metrics of wide spread"
-                )
-            )
-    return result
-
-
 def _about_fields(fields: Sequence[dict[str, Any]]) -> list[Finding]:
     result = []
     for row in fields:
         name = row["field"]
-        if row["AUC alone"] is not None and row["AUC alone"] > LEAK_AUC:
-            result.append(
-                Finding(
-                    "error",
-                    f"{name} alone ranks held-out rows with AUC {row['AUC alone']:.3f}: it may be made from the label",
-                    f"leave it out unless it is known before the event: data.roles={{{name}: ignored}}",
-                )
-            )
+        result += about_leak(name, row["AUC alone"])
         if row["distinct"] == 1:
             result.append(Finding("note", f"{name} has one value everywhere", "it teaches nothing"))
         elif row["unseen"] is not None and row["unseen"] > 0.9:

@@ -22,6 +22,15 @@ from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
 from adasparse_cli.files import checksums, file_stem, sha256_of, sync_folder, write_sealed
 from adasparse_cli.prep.encode import Encoder, domain_table
+from adasparse_cli.prep.noticed import (
+    FINDINGS,
+    about_days,
+    about_splits,
+    day_counts,
+    leaks,
+    spellings,
+    write_findings,
+)
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import (
     DataSettings,
@@ -132,10 +141,6 @@ def _prepare(
     for writer in writers.values():
         writer.close()
     unseen = _unseen_in_test(work, fields)
-    _write_rejects(raw.rejects, work)
-    has_user, has_timestamp = encoder.has_user, encoder.has_timestamp
-    shutil.rmtree(work / "spill")
-
     counted = {split: SplitCounts(rows=0, positives=None) for split in SPLITS} | {
         split: SplitCounts(
             rows=int(domains[f"{split}_rows"].sum()),
@@ -143,6 +148,18 @@ def _prepare(
         )
         for split in SPLITS
     }
+    noticed = (
+        *raw.noticed(),
+        *about_splits([{"split": split.value, **asdict(counts)} for split, counts in counted.items()]),
+        *about_days(day_counts(spill), settings.split),
+        *spellings(domains, raw.domain, vocabularies),
+        *leaks(work, fields),
+    )
+    write_findings(noticed, work)
+    _write_rejects(raw.rejects, work)
+    has_user, has_timestamp = encoder.has_user, encoder.has_timestamp
+    shutil.rmtree(work / "spill")
+
     keep_raw = getattr(settings, "keep_raw", True)
     made = [
         Source(
@@ -168,7 +185,8 @@ def _prepare(
         "settings": dict(values),
         "sources": [source.sha256 for source in made],
         "fields": [asdict(field) for field in fields],
-        "files": files,
+        # findings are worded, so a later version may word them otherwise
+        "files": {name: digest for name, digest in files.items() if name != FINDINGS},
     }
     return Manifest(
         format_version=FORMAT_VERSION,

@@ -18,7 +18,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Protocol
 
 import polars as pl
 
@@ -72,13 +72,15 @@ class DataSettings:
                 hint="together they must be below 1",
             )
 
-    def as_prepared(self, fields: Sequence[Field]) -> Self:
+    def as_prepared(self, fields: Sequence[Field]) -> DataSettings:
         """The settings to read a new file with, once the fields are known: nothing is inferred anew."""
         return self
 
 
 # Settings that a recipe got after data had been prepared with it, with the value that was in force before.
-ADDED_LATER: dict[str, dict[str, Any]] = {}
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "tabular": {"positive": [], "timestamp_unit": "s_or_ms", "derived": None, "spelling": "as_written"},
+}
 
 
 def settings_as_today(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +118,15 @@ class Reject:
     reason: str
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something to know before training: how grave (`error`, `warning` or `note`), what, and what to do about it."""
+
+    severity: str
+    text: str
+    advice: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class RawData:
     """Opened raw files: what they will deliver, and an iterator over it.
@@ -133,6 +144,7 @@ class RawData:
         labelled: per source, whether it has the label.
         consumed: bytes of the sources (as they lie on disk) read so far.
         notes: what the recipe inferred or decided, one line each, to be shown to the person.
+        noticed: what to warn of; complete once `frames` is consumed.
     """
 
     plans: tuple[FieldPlan, ...]
@@ -143,6 +155,7 @@ class RawData:
     labelled: tuple[bool, ...]
     consumed: Callable[[], int]
     notes: tuple[str, ...] = ()
+    noticed: Callable[[], Sequence[Finding]] = tuple
 
 
 class Progress(Protocol):

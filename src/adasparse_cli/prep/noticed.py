@@ -1,0 +1,236 @@
+"""What preparation and inspection warn of, from counts: fields that give the label away, spellings, days, sizes of splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adasparse_cli.choices import FieldKind, Split, SplitRule
+from adasparse_cli.errors import IntegrityError
+from adasparse_cli.files import read_json, write_json
+from adasparse_cli.prep.encode import key_columns
+from adasparse_cli.prep.recipe import DAY, LABEL, Finding
+from adasparse_cli.prep.spill import Spill
+from adasparse_cli.prep.vocabulary import Vocabulary
+from adasparse_cli.schema import Field, Manifest
+
+FINDINGS = "findings.json"
+LABELLED = (Split.train, Split.valid, Split.test)
+# A field whose values alone rank held-out rows this well is likely to be made from the label.
+LEAK_AUC = 0.95
+LEAK_POSITIVES = 20
+FEW_ROWS = 100
+# A day with a smaller share of the median day's rows is likely to be a fault of its times.
+FEW_OF_A_DAY = 0.05
+# In a field of more values, case may tell ids apart.
+MOST_NAMES = 10_000
+SHOWN = 3
+
+
+def auc_alone(train: pl.DataFrame, test: pl.DataFrame) -> float | None:
+    """AUC on test rows of a field's smoothed rate in training; mass counts, so ties are exact.
+
+    Args:
+        train: rows and positives per value. test: rows and positives per value, and of the same value in training
+            `rows_train` and `positives_train`.
+
+    Returns:
+        In [0, 1]; None where the test rows have too few positives, or no negative.
+    """
+    rate = int(train["positives"].sum() or 0) / max(int(train["rows"].sum()), 1)
+    scored = test.with_columns(
+        ((pl.col("positives_train").fill_null(0) + 10 * rate) / (pl.col("rows_train").fill_null(0) + 10)).alias("score")
+    )
+    runs = scored.group_by("score").agg(pl.col("rows").sum(), pl.col("positives").sum()).sort("score")
+    positives, negatives = runs["positives"].cast(pl.Int64), (runs["rows"] - runs["positives"]).cast(pl.Int64)
+    pairs = int(positives.sum()) * int(negatives.sum())
+    if int(positives.sum()) < LEAK_POSITIVES or not pairs:
+        return None
+    below = negatives.cum_sum() - negatives
+    return float((positives * (below + negatives / 2)).sum()) / pairs
+
+
+def about_leak(field: str, auc: float | None) -> list[Finding]:
+    """A field that ranks held-out rows by itself, almost without a fault."""
+    if auc is None or auc <= LEAK_AUC:
+        return []
+    return [
+        Finding(
+            "error",
+            f"{field} alone ranks held-out rows with AUC {auc:.3f}: it may be made from the label",
+            f"leave it out unless it is known before the event: 'data.roles={{{field}: ignored}}'",
+        )
+    ]
+
+
+def leaks(work: Path, fields: Sequence[Field]) -> list[Finding]:
+    """`about_leak` for every field of encoded parts."""
+    train, test = (sorted((work / split).glob("part-*.parquet")) for split in (Split.train, Split.test))
+    if not train or not test:
+        return []
+    found: list[Finding] = []
+    for field in fields:
+        own, held_out = (
+            pl.scan_parquet(parts, glob=False)
+            .group_by(pl.col(field.name).alias("value"))
+            .agg(pl.len().cast(pl.Int64).alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives"))
+            .collect()
+            for parts in (train, test)
+        )
+        joined = held_out.join(own, on="value", how="left", suffix="_train")
+        found += about_leak(field.name, auc_alone(own, joined))
+    return found
+
+
+def about_spellings(field: str, counts: pl.DataFrame, *, domain: bool) -> list[Finding]:
+    """Texts of a field that differ only in case or outer spaces.
+
+    Args:
+        counts: columns `value` (text) and `rows`. domain: whether the field makes the domain.
+    """
+    stripped = pl.col("value").str.strip_chars()
+    plain = stripped.str.to_lowercase() if counts.height <= MOST_NAMES else stripped
+    known = counts.filter(pl.col("value").is_not_null()).with_columns(plain.alias("plain"))
+    several = known.filter(pl.len().over("plain") > 1)
+    if several.is_empty():
+        return []
+    groups = several.sort("rows", "value", descending=[True, False]).group_by("plain", maintain_order=True)
+    pairs = [
+        " and ".join(f"{value!r} ({rows:,} rows)" for value, rows in own.select("value", "rows").iter_rows())
+        for _, own in groups
+    ]
+    shown = "; ".join(pairs[:SHOWN]) + (f"; {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else "")
+    kind = "domains" if domain else "values"
+    spaces = several.group_by("plain").agg(stripped.n_unique())["value"].max() == 1
+    rule = "stripped" if spaces else "lower_case"
+    return [
+        Finding(
+            "warning" if domain else "note",
+            f"{field} has {kind} that differ only in {'outer spaces' if spaces else 'case or outer spaces'}: {shown}",
+            f"correct them at the source, or make them one value with data.spelling={rule} (data=tabular)",
+        )
+    ]
+
+
+def spellings(domains: pl.DataFrame, domain: Sequence[str], vocabularies: Mapping[str, Vocabulary]) -> list[Finding]:
+    """`about_spellings` for every field of text: of all rows for the domain's fields, of training rows for others."""
+    found: list[Finding] = []
+    rows = pl.sum_horizontal(pl.col(f"{split}_rows") for split in Split).sum().alias("rows")
+    for name, key in zip(domain, key_columns(domain), strict=True):
+        counts = domains.group_by(pl.col(key).alias("value")).agg(rows)
+        found += about_spellings(name, counts, domain=True)
+    for name, vocabulary in vocabularies.items():
+        if name not in domain and vocabulary.kind is FieldKind.categorical:
+            table = vocabulary.table
+            if table["value"].dtype == pl.String:
+                found += about_spellings(name, table.select("value", pl.col("count").alias("rows")), domain=False)
+    return found
+
+
+def day_counts(spill: Spill) -> list[dict[str, Any]]:
+    """Labelled and unlabelled rows by day: day, rows, positives, rate."""
+    days = spill.scan([DAY, LABEL]).filter(pl.col(DAY).is_not_null()).group_by(DAY).agg(
+        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives"), pl.col(LABEL).mean().alias("rate")
+    )  # fmt: skip
+    table = days.collect().sort(DAY)
+    return table.select(pl.col(DAY).cast(pl.Date).cast(pl.String).alias("day"), "rows", "positives", "rate").to_dicts()
+
+
+def about_days(days: Sequence[dict[str, Any]], rule: SplitRule) -> list[Finding]:
+    """Days with next to no rows; graver where the last two days are the test and the valid split."""
+    labelled = [row for row in days if row["rate"] is not None]
+    if len(labelled) < 3:
+        return []
+    usual = float(pl.Series([row["rows"] for row in labelled]).median() or 0.0)  # type: ignore[arg-type]
+    few = [row for row in labelled if row["rows"] < FEW_OF_A_DAY * usual]
+    if not few:
+        return []
+    uses = {labelled[-1]["day"]: "test", labelled[-2]["day"]: "valid"} if rule is SplitRule.day else {}
+    few.sort(key=lambda row: row["day"] not in uses)
+    shown = ", ".join(
+        f"{row['day']} has {row['rows']:,}" + (f" (all of the {uses[row['day']]} split)" if row["day"] in uses else "")
+        for row in few[:SHOWN]
+    )
+    more = f", and {len(few) - SHOWN} more days" if len(few) > SHOWN else ""
+    grave = any(row["day"] in uses for row in few)
+    return [
+        Finding(
+            "warning" if grave else "note",
+            f"days with next to no rows, where the median day has {usual:,.0f}: {shown}{more}",
+            "remove these rows if their times are wrong, or split with data.split=random",
+        )
+    ]
+
+
+def about_splits(splits: Sequence[dict[str, Any]]) -> list[Finding]:
+    """Splits that are empty or of one class, or whose metrics will vary widely.
+
+    Args:
+        splits: split, rows and positives of each.
+    """
+    found = {row["split"]: row for row in splits}
+    result = []
+    for split in LABELLED:
+        row = found.get(split.value)
+        if row is None or not row["rows"]:
+            result.append(Finding("error", f"the {split} split is empty", "use more data or another data.split"))
+        elif row["positives"] in (0, row["rows"]):
+            text = f"the {split} split has one class only: {row['positives']:,} positives in {row['rows']:,} rows"
+            result.append(Finding("error", text, "use more data or another data.split"))
+        elif (few := min(row["positives"], row["rows"] - row["positives"])) < FEW_ROWS:
+            text = f"the {split} split has {few} rows of its rarer class"
+            result.append(Finding("warning", text, "expect metrics with wide intervals"))
+    return result
+
+
+def split_rule(settings: Mapping[str, Any], days: Mapping[str, Sequence[str]]) -> str:
+    """How rows are given to splits.
+
+    Args:
+        settings: of the data. days: first and last day of the valid and the test split, where they have one.
+    """
+    if settings["split"] == SplitRule.random:
+        valid, test = settings["valid_share"], settings["test_share"]
+        return f"split: random by row hash, {valid:.0%} valid, {test:.0%} test"
+    named = ", ".join(
+        f"{split} = {' to '.join(dict.fromkeys(days[split]))}" for split in ("valid", "test") if days.get(split)
+    )
+    return f"split: by day, {named}" if named else "split: by day"
+
+
+def split_days(folder: Path, manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """First and last day of the valid and the test split of prepared data."""
+    found = {}
+    for split in (Split.valid, Split.test):
+        parts = [folder / name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
+        if parts and DAY in pl.scan_parquet(parts, glob=False).collect_schema():
+            day = pl.col(DAY).cast(pl.Date).cast(pl.String)
+            first, last = pl.scan_parquet(parts, glob=False).select(day.min(), day.max().alias("last")).collect().row(0)
+            if first is not None:
+                found[split.value] = (first, last)
+    return found
+
+
+def write_findings(findings: Sequence[Finding], folder: Path) -> None:
+    """Keep findings with prepared data; data are prepared in spite of an error, so it is a warning there."""
+    kept = [replace(one, severity="warning") if one.severity == "error" else one for one in findings]
+    write_json(folder / FINDINGS, [asdict(one) for one in kept])
+
+
+def read_findings(folder: Path, manifest: Manifest) -> list[Finding]:
+    """What was noticed when data were prepared; nothing for data of earlier versions.
+
+    Raises:
+        IntegrityError: the file is damaged.
+    """
+    if FINDINGS not in manifest.files:
+        return []
+    path = folder / FINDINGS
+    try:
+        return [Finding(**one) for one in read_json(path)]
+    except TypeError:
+        raise IntegrityError(f"{path} is damaged", hint="prepare the data anew with adasparse prep") from None
