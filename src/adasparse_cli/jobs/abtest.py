@@ -96,7 +96,9 @@ def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
     """Of the scored rows, in their order."""
     truth = run.data_folder / "truth" / "rows.parquet"
     if truth.exists():
-        rates = rows.select("line").join(pl.read_parquet(truth), on="line", how="left", maintain_order="left")
+        rates = rows.select("line").join(
+            pl.read_parquet(truth, glob=False), on="line", how="left", maintain_order="left"
+        )
         return Known(
             rates["probability"].to_numpy(),
             None,

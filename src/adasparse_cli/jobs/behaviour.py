@@ -243,7 +243,7 @@ def _domain_file(folder: Path) -> pl.DataFrame:
     """A run's domains.csv; a domain's line is that of its id."""
     path = folder / DOMAINS
     try:
-        table = pl.read_csv(path, infer_schema_length=None)
+        table = pl.read_csv(path, infer_schema_length=None, glob=False)
         counts = table.select(DOMAIN_COLUMNS).cast(pl.Int64, strict=True)
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing", hint=anew(folder)) from None

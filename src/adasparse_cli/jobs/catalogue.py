@@ -164,7 +164,7 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
     path = folder / "domains.csv"
     if not path.exists():
         return []
-    table = pl.read_csv(path, infer_schema_length=None)
+    table = pl.read_csv(path, infer_schema_length=None, glob=False)
     keys = table.columns[1 : table.columns.index("train_rows")]
     judged = table.filter((pl.col("test_positives") >= ENOUGH_POSITIVES) & pl.col("test_auc").is_not_null())
     judged = judged.sort("test_auc", descending=True)

@@ -237,7 +237,7 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
     first = next((runs[0] for runs in folders.values() if runs), None)
     assert first is not None
-    table = pl.read_csv(first / "domains.csv", infer_schema_length=None)
+    table = pl.read_csv(first / "domains.csv", infer_schema_length=None, glob=False)
     keys = table.columns[1 : table.columns.index("train_rows")]
     name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
     table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared import is_current, open_prepared
+from adasparse_cli.prep.raw_files import raw_files
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
@@ -52,7 +53,7 @@ class PrepReport:
 def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
     """A job from words of the command line."""
     tree = compose("prep", overrides, config_file=config_file)
-    return _job(tree["data"], tree["raw"], Path(tree["paths"]["data"]))
+    return _job(tree["data"], raw_files(tree["raw"]), Path(tree["paths"]["data"]))
 
 
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
@@ -61,14 +62,14 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
     Prepared data keep the settings they were prepared with, save those that this command names:
     after `prep data=iaac data.split=random`, `train data=iaac` trains on the random split.
     """
-    values, raw = dict(tree["data"]), tree["raw"]
+    values, raw = dict(tree["data"]), raw_files(tree["raw"])
     root = Path(tree["paths"]["data"])
     manifest = existing(root / str(values["name"]))
     if manifest is not None and manifest.recipe == values["recipe"]:
         named = explicit_keys(overrides, config_file=config_file)
         values |= {key: value for key, value in manifest.settings.items() if f"data.{key}" not in named}
         # relative paths are files that the recipe wrote itself
-        raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
+        raw = raw or tuple(Path(source.path) for source in manifest.sources if Path(source.path).is_absolute())
     elif manifest is None and not raw and "???" in values.values():
         there = sorted(path.parent.name for path in root.glob("*/manifest.json"))
         raise UsageError(
@@ -191,8 +192,7 @@ def existing(folder: Path) -> Manifest | None:
     return open_prepared(folder) if (folder / "manifest.json").exists() else None
 
 
-def _job(values: Mapping[str, Any], raw: Iterable[str] | str, root: Path) -> PrepJob:
+def _job(values: Mapping[str, Any], raw: tuple[Path, ...], root: Path) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
-    paths = tuple(Path(path) for path in ([raw] if isinstance(raw, str) else raw))
-    return PrepJob(settings=settings, raw=paths, folder=root / settings.name)
+    return PrepJob(settings=settings, raw=raw, folder=root / settings.name)

@@ -143,7 +143,7 @@ def read_predictions(folder: Path) -> pl.DataFrame:
     """
     path = folder / PREDICTIONS
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError):
         what = "is damaged" if path.exists() else "is missing"
         raise IntegrityError(f"{path} {what}", hint=anew(folder)) from None

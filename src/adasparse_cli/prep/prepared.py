@@ -106,17 +106,17 @@ def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
         if manifest.has_user:
             columns["__user"] = pl.Int32
         return pl.DataFrame(schema=columns)
-    return pl.concat([pl.read_parquet(part) for part in parts])
+    return pl.concat([pl.read_parquet(part, glob=False) for part in parts])
 
 
 def read_bags(folder: Path, name: str) -> pl.Series:
     """The bags of a multi-valued field as lists of ids; bag 0 is empty."""
-    return pl.read_parquet(folder / "bags" / f"{file_stem(name)}.parquet")["ids"]
+    return pl.read_parquet(folder / "bags" / f"{file_stem(name)}.parquet", glob=False)["ids"]
 
 
 def read_domains(folder: Path) -> pl.DataFrame:
     """All domains with their keys and counts."""
-    return pl.read_parquet(folder / "domains.parquet")
+    return pl.read_parquet(folder / "domains.parquet", glob=False)
 
 
 def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
@@ -146,7 +146,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     plans = tuple(named[field.name] for field in manifest.fields)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {
-        name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{file_stem(name)}.parquet"), kind)
+        name: Vocabulary(pl.read_parquet(folder / "vocabularies" / f"{file_stem(name)}.parquet", glob=False), kind)
         for name, kind in kinds.items()
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder), None)
@@ -188,7 +188,7 @@ def _as_known(values: pl.Series, vocabulary: Vocabulary) -> pl.Series:
 
 def _stored_texts(folder: Path, name: str) -> pl.Series:
     path = folder / "bags" / f"{file_stem(name)}.texts.parquet"
-    return pl.read_parquet(path)["text"] if path.exists() else pl.Series("text", [], dtype=pl.String)
+    return pl.read_parquet(path, glob=False)["text"] if path.exists() else pl.Series("text", [], dtype=pl.String)
 
 
 def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Series, pl.Series]:
