@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 from enum import StrEnum
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def table_kind(path: Path) -> TableKind:
         raise DataError(f"{path} is no readable Parquet file: it does not begin as one", hint="get the file again")
     _refuse_foreign(path, head, packing)
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    if start == b"[" and kind is not TableKind.text:
+    if start == b"[" and kind is not TableKind.text and not _second_line_is_object(head):
         raise DataError(
             f"{path} is one JSON array; a table needs one object per line (NDJSON)",
             hint=f"jq -c '.[]' {path.name} > {path.name.split('.')[0]}.ndjson writes it so",
@@ -99,8 +100,21 @@ def table_kind(path: Path) -> TableKind:
     return kind or TableKind.text
 
 
-def require_utf8(path: Path, head: bytes) -> None:
+def _second_line_is_object(head: bytes) -> bool:
+    """Whether the first line is a faulty one of NDJSON, not the start of an array."""
+    lines = [line for line in head.split(b"\n") if line.strip()]
+    try:
+        return len(lines) > 1 and isinstance(json.loads(lines[1]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def require_utf8(path: Path, head: bytes, *, header: bool) -> None:
     """Check that a file's first line is text in UTF-8.
+
+    Args:
+        head: the first bytes. header: whether the first line names the columns; if not, only a file that is UTF-16 as a
+            whole is refused, since any other fault is one of the row.
 
     Raises:
         DataError: it is not; the encoding that it looks like is named.
@@ -111,12 +125,14 @@ def require_utf8(path: Path, head: bytes) -> None:
     if name is None and b"\0" in line:
         zeros = [line[k::2].count(0) / max(len(line[k::2]), 1) for k in (0, 1)]
         name = "UTF-16BE" if zeros[0] > 0.7 > zeros[1] else "UTF-16LE" if zeros[1] > 0.7 > zeros[0] else None
-        if name is None:
+        if name is None and header:
             raise DataError(
                 f"{path}:1: this is not text in UTF-8: the first line holds NUL bytes",
                 hint="the file is binary or damaged; write the table as UTF-8, or as Parquet",
             )
     if name is None:
+        if not header:
+            return
         try:
             # the first bytes of a long line may end within a character
             codecs.getincrementaldecoder("utf-8")().decode(line, final=b"\n" in head)

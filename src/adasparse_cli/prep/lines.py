@@ -72,8 +72,7 @@ class TextFile:
         path: where it is.
         separator: one byte between fields; None where lines are no fields (NDJSON).
         rejects: rejected rows are added here.
-        quoted: whether fields may be in double quotes; blocks that hold one are then left for the
-            caller to count, line by line.
+        quoted: whether fields may be in double quotes; rows that hold one are then left for the caller to count.
         quoted_newlines: whether fields in double quotes may hold line breaks.
         name: what the file is called in rejects; its own name if empty.
     """
@@ -181,10 +180,12 @@ class TextFile:
             if numbers[0] == 1:
                 keep[0] = False
             drop(self._headers(data, starts, ends, keep), "repeats the header")
-            if not (self.quoted and b'"' in data):
-                counts = _separators(codes, self.separator[0], ends)
-                for count in np.unique(counts[keep & (counts != self._counted)]).tolist():
-                    drop(np.flatnonzero(counts == count), self._ragged(count))
+            counts = _separators(codes, self.separator[0], ends)
+            ragged = keep & (counts != self._counted)
+            if self.quoted and b'"' in data:  # a row with a quote is counted when it is parsed
+                ragged[rows_with(34)] = False
+            for count in np.unique(counts[ragged]).tolist():
+                drop(np.flatnonzero(ragged & (counts == count)), self._ragged(count))
         if b"\0" in data:
             drop(rows_with(0), "holds a NUL byte")
         if not data.isascii():
@@ -269,7 +270,7 @@ class TextFile:
                 head += self._read(file, LONGEST_LINE, 1, to_line_end=True)
         if not head:
             raise DataError(f"{self.path} is empty", hint="the file was not copied completely; get it again")
-        require_utf8(self.path, head)
+        require_utf8(self.path, head, header=self.separator is not None)
         line = head.removeprefix(BOM).partition(b"\n")[0].removesuffix(b"\r")
         if self.separator is None:
             return line

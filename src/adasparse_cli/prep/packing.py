@@ -7,6 +7,7 @@ archive that unpacks to any size needs bounded memory, and nothing of an archive
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -100,8 +101,7 @@ class Unpacked:
         try:
             return read()
         except Exception as error:
-            # the libraries raise a dozen types for damaged bytes; a fault of the disk or of memory has a number or a type
-            if self.packing is None or isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+            if self.packing is None or _is_of_the_machine(error):
                 raise
             raise DamagedError(str(error) or type(error).__name__, self.position) from None
 
@@ -138,7 +138,7 @@ class Unpacked:
             if len(members) == 1:
                 return archive.open(members[0])
         except Exception as error:
-            if getattr(error, "errno", None) is not None:
+            if _is_of_the_machine(error):
                 raise
             raise DataError(f"{self.path} is not a readable zip file: {error}", hint="get the file again") from None
         names = ", ".join(info.filename[:80] for info in members[:5]) or "none"
@@ -148,6 +148,11 @@ class Unpacked:
             f"{self.path} holds {len(members)} files ({names}), one is needed",
             hint="unpack it and name the file, or the folder",
         )
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether the disk or the memory fails. The libraries raise a dozen other types for damaged bytes, and seek anywhere."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
 
 
 class _Decoder(Protocol):
