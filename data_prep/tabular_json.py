@@ -14,6 +14,7 @@ from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usabl
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.lines import TextFile
 from adasparse_cli.prep.recipe import LINE, Reject
+from adasparse_cli.prep.rejected import examples
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
 Row = dict[str, str | None]
@@ -32,11 +33,12 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
             found = ((line, _row(text, line, source, settings)) for line, text in texts)
             yield [(line, row) for line, row in found if row is not None]
 
-    first = next(blocks(TextFile(path, None, [], name=name), SAMPLE_BYTES), [])
+    faults: list[Reject] = []
+    first = next(filter(None, blocks(TextFile(path, None, faults, name=name), SAMPLE_BYTES)), [])
     keys = list(dict.fromkeys(key for _, row in first for key in row))
     if not keys:
         raise DataError(
-            f"{path}:1: the first lines hold no JSON object",
+            f"{path} holds no line that is a JSON object: {examples(faults)}",
             hint='each line must be one, such as {"clicked": 1, …}; jq -c . FILE > NEW writes objects so',
         )
     columns = usable_columns(f"{path}:1", keys, settings)

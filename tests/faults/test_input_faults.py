@@ -47,6 +47,10 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+def named(name: str, packing: str) -> str:
+    return name if packing == "plain" else f"{name}.{packing}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """What stands in the place of one row, and what comes of it.
@@ -170,7 +174,7 @@ def test_a_faulty_row_of_text_is_named_and_no_other_is_lost(
             rows = [good(j) for j in range(ROWS)]
             content = b"\n".join([HEADER.encode(), *rows[:k], *fault.lines, *rows[k + 1 :]]) + fault.end
             height = ROWS - 1 + max(len(fault.rejected), fault.value is not None)
-            check(tmp_path, PACKED[packing](content), f"a.csv.{packing}", fault, k + 2, height)
+            check(tmp_path, PACKED[packing](content), named("a.csv", packing), fault, k + 2, height)
     assert not (tmp_path.parent / "a.csv").exists()
 
 
@@ -220,7 +224,7 @@ def test_a_faulty_line_of_ndjson_is_named_and_no_other_is_lost(
         ]
         content = b"\n".join([*rows[:k], *fault.lines, *rows[k + 1 :]]) + fault.end
         height = ROWS - 1 + max(len(fault.rejected), fault.value is not None)
-        check(tmp_path, PACKED[packing](content), f"a.ndjson.{packing}", fault, k + 1, height)
+        check(tmp_path, PACKED[packing](content), named("a.ndjson", packing), fault, k + 1, height)
 
 
 @pytest.mark.parametrize("packing", PACKED)
@@ -231,7 +235,7 @@ def test_many_faults_at_once_are_counted_and_named_in_the_prepared_data(tmp_path
     content = [HEADER.encode()]
     for k, fault in enumerate(single):
         content += [good(3 * k), good(3 * k + 1), *fault.lines, good(3 * k + 2)]
-    path = tmp_path / f"a.csv.{packing}"
+    path = tmp_path / named("a.csv", packing)
     path.write_bytes(PACKED[packing](b"\n".join(content) + b"\n"))
     own = settings_of()
     manifest = prepare(own, plain(own), [path], tmp_path / "data", Silent())
