@@ -89,7 +89,7 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
         if settings.roles.get(name) is not FieldRole.ignored:
             raise DataError(
                 f"{where}: the column {name!r} has a name that adasparse uses itself",
-                hint=f"rename it, or leave it out: 'data.roles={{\"{name}\": ignored}}'",
+                hint=f"rename it, or leave it out: 'data.roles={{{name}: ignored}}'",
             )
     unnamed = [str(k) for k, name in enumerate(columns, start=1) if not name]
     notes = [f"{where}: column {', '.join(unnamed)} has no name and is ignored"] if unnamed else []

@@ -37,7 +37,7 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
         if own not in ignored and not _has_text(kind):
             raise DataError(
                 f"{path}: the column {own} is of type {kind}, which has no plain text",
-                hint=f"leave it out with 'data.roles={{\"{own}\": ignored}}', or write it as text, numbers or lists of these",
+                hint=f"leave it out with 'data.roles={{{own}: ignored}}', or write it as text, numbers or lists of these",
             )
     # an ignored column tells equal rows apart, as in a text file, but only a plain one is worth reading for that
     kept = [

@@ -104,7 +104,7 @@ def _second_line_is_object(head: bytes) -> bool:
     """Whether the first line is a faulty one of NDJSON, not the start of an array."""
     lines = [line for line in head.split(b"\n") if line.strip()]
     try:
-        return len(lines) > 1 and isinstance(json.loads(lines[1]), dict)
+        return len(lines) > 1 and lines[0].strip() != b"[" and isinstance(json.loads(lines[1]), dict)
     except (ValueError, RecursionError):
         return False
 

@@ -95,6 +95,7 @@ def _prepare(
 ) -> Manifest:
     plans = field_columns(raw.plans)
     _require_domain(raw, plans)
+    _require_own_files(plans)
     if not any(raw.labelled):
         raise DataError(
             f"no file has the label's column {raw.label}",
@@ -262,6 +263,17 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
         raise UsageError(
             "no field is domain-aware", hint="data.domain_aware=[FIELD,…], or leave it empty for the domain's"
         )
+
+
+def _require_own_files(plans: Sequence[FieldPlan]) -> None:
+    """The texts of a multi-valued field are beside its bags, in a file that the bags of another field may have."""
+    multi = {file_stem(plan.name): plan.name for plan in plans if plan.kind is FieldKind.multi_valued}
+    for stem, name in multi.items():
+        if f"{stem}.texts" in multi:
+            raise UsageError(
+                f"the multi-valued fields {name} and {multi[f'{stem}.texts']} would be written to the same file",
+                hint="rename one of the columns",
+            )
 
 
 def _require_room(sources: Sequence[Path], work: Path) -> None:
