@@ -88,7 +88,7 @@ def test_a_bomb_needs_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
     tracemalloc.stop()
     assert (block.data, block.numbers.tolist()) == (b"1,p\n", [3])
     assert [(one.line, one.reason) for one in rejects] == [(2, "is longer than 1,048,576 bytes")]
-    assert peak < 8 << 20
+    assert peak < 16 << 20  # xz keeps 8 MiB of what it has read
 
 
 def test_xz_that_asks_for_gigabytes_is_refused(tmp_path: Path) -> None:

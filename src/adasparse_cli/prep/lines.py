@@ -72,7 +72,8 @@ class TextFile:
         path: where it is.
         separator: one byte between fields; None where lines are no fields (NDJSON).
         rejects: rejected rows are added here.
-        quoted: whether fields may be in double quotes; rows that hold one are then left for the caller to count.
+        quoted: whether fields may be in double quotes; blocks that hold one are then left for the
+            caller to count, row by row.
         quoted_newlines: whether fields in double quotes may hold line breaks.
         name: what the file is called in rejects; its own name if empty.
     """
@@ -180,12 +181,10 @@ class TextFile:
             if numbers[0] == 1:
                 keep[0] = False
             drop(self._headers(data, starts, ends, keep), "repeats the header")
-            counts = _separators(codes, self.separator[0], ends)
-            ragged = keep & (counts != self._counted)
-            if self.quoted and b'"' in data:  # a row with a quote is counted when it is parsed
-                ragged[rows_with(34)] = False
-            for count in np.unique(counts[ragged]).tolist():
-                drop(np.flatnonzero(ragged & (counts == count)), self._ragged(count))
+            if not (self.quoted and b'"' in data):
+                counts = _separators(codes, self.separator[0], ends)
+                for count in np.unique(counts[keep & (counts != self._counted)]).tolist():
+                    drop(np.flatnonzero(counts == count), self._ragged(count))
         if b"\0" in data:
             drop(rows_with(0), "holds a NUL byte")
         if not data.isascii():
@@ -195,10 +194,14 @@ class TextFile:
             if not _is_utf8(data):
                 wrong = [k for k in np.flatnonzero(keep).tolist() if not _is_utf8(data[starts[k] : ends[k]])]
                 drop(np.array(wrong, dtype=np.int64), NOT_UTF8)
-        if not keep.all():
-            data = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
-            ends = np.cumsum((ends - starts + 1)[keep]) - 1
-        return Block(data, numbers[keep], ends)
+        if keep.all():
+            return Block(data, numbers, ends)
+        kept = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
+        numbers, ends = numbers[keep], np.cumsum((ends - starts + 1)[keep]) - 1
+        if self.quoted and len(numbers) and b'"' in data and b'"' not in kept:
+            # the rows with quotes are gone, so nobody else counts the others
+            return self.checked(Lines(kept, numbers, ends))
+        return Block(kept, numbers, ends)
 
     def _headers(self, data: bytes, starts: np.ndarray, ends: np.ndarray, keep: np.ndarray) -> np.ndarray:
         """The rows that are the header once more."""
