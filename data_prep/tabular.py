@@ -84,6 +84,10 @@ class Settings(DataSettings):
     missing: tuple[str, ...]
     identifier_share: Annotated[float, Between(0, 1)]
 
+    def reads(self, column: str) -> bool:
+        """Whether a column's values are needed; those of other columns count only to tell equal rows apart."""
+        return self.roles.get(column) is not FieldRole.ignored
+
     def as_prepared(self, fields: Sequence[Field]) -> Self:
         """With the kind of every field as it was prepared; a row's chance to be shown is of no use for its score."""
         kinds = {field.name: field.kind for field in fields if not (self.domain_id and field.name == DOMAIN_FIELD)}

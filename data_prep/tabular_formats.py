@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
-from adasparse_cli.choices import FieldRole
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.raw_files import partition_values
 from adasparse_cli.prep.recipe import INTERNAL
@@ -29,8 +28,8 @@ class FormatSettings(Protocol):
     @property
     def quoted_newlines(self) -> bool: ...
 
-    @property
-    def roles(self) -> Mapping[str, FieldRole]: ...
+    def reads(self, column: str) -> bool:
+        """Whether a column's values are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class Table:
 
     Args:
         name: what the file is called in rejects.
-        columns: all that can be named in settings; `ignored` ones may be absent from the frames.
+        columns: all that can be named in settings; those that settings do not read may be absent from the frames.
         consumed: bytes of the file, as it is on disk, read so far.
         notes: what was decided while it was opened.
     """
@@ -59,7 +58,7 @@ class Columns:
 
     Args:
         named: the names that can be used, in the file's order.
-        kept: those that are read.
+        kept: those that may be read.
         notes: what is left out, and why.
     """
 
@@ -72,7 +71,7 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
     """Which of a file's columns are read.
 
     A column without a name cannot be used and is left out. A name that stands for something else here is refused, unless
-    the column is ignored: those of internal columns, and those that polars reads as patterns.
+    the column is not needed: those of internal columns, and those that polars reads as patterns.
 
     Args:
         where: the file and line of the names, for messages.
@@ -86,7 +85,7 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
     named = [name for name in columns if name]
     taken = [name for name in named if name in INTERNAL or name == "*" or (name[0] == "^" and name[-1] == "$")]
     for name in taken:
-        if settings.roles.get(name) is not FieldRole.ignored:
+        if settings.reads(name):
             raise DataError(
                 f"{where}: the column {name!r} has a name that adasparse uses itself",
                 hint=f"rename it, or leave it out: 'data.roles={{{name}: ignored}}'",

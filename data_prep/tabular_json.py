@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from adasparse_cli.choices import FieldRole
 from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.lines import TextFile
@@ -47,7 +46,7 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
     def frame(found: list[tuple[int, Row]]) -> pl.DataFrame:
         kept = []
         for line, row in found:
-            strange = [key for key in row if key not in known and settings.roles.get(key) is not FieldRole.ignored]
+            strange = [key for key in row if key not in known and settings.reads(key)]
             if strange:
                 file.reject(line, strange[0], row[strange[0]] or "", "is a key that the first rows lack")
             else:
@@ -89,7 +88,7 @@ def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Ro
         # numbers stay as they are written: an id never goes through a float
         row = json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=_object)
     except _TwiceError as error:
-        file.reject(line, str(error), shown, "is a key that the object has twice")
+        file.reject(line, _printable(str(error)), shown, "is a key that the object has twice")
         return None
     except (ValueError, RecursionError):
         file.reject(line, "", shown, "is no JSON")
@@ -100,17 +99,17 @@ def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Ro
     plain: Row = {}
     for key, value in row.items():
         fault, found = _plain(value, settings.list_separator)
-        if fault and settings.roles.get(key) is FieldRole.ignored:
+        if fault and not settings.reads(key):
             found = None
         elif fault:
-            file.reject(line, key, json.dumps(value)[:80], fault)
+            file.reject(line, _printable(key), json.dumps(value)[:80], fault)
             return None
         plain[key] = found
     # only an escape can bring such a character into valid UTF-8
     if b"\\u" in text:
         for key, known in plain.items():
             if fault := _unusable(key) or _unusable(known or ""):
-                file.reject(line, key.encode("ascii", "backslashreplace").decode(), shown, fault)
+                file.reject(line, _printable(key), shown, fault)
                 return None
     return plain
 
@@ -139,3 +138,8 @@ def _unusable(text: str) -> str | None:
     except UnicodeEncodeError:
         return "holds half a surrogate pair, which is no character"
     return None
+
+
+def _printable(key: str) -> str:
+    # half a surrogate pair can be written nowhere
+    return key.encode("utf-8", "backslashreplace").decode()

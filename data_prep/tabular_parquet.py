@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import polars as pl
 
-from adasparse_cli.choices import FieldRole
 from adasparse_cli.data_prep.tabular_formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE, Reject
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[Reject]) -> Table:
-    """Open a Parquet file. Ignored columns that have no plain text are not read.
+    """Open a Parquet file. Columns that are not needed and have no plain text are not read.
 
     Raises:
         DataError: it cannot be read, or a column's type has no text.
@@ -31,7 +30,7 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 
     scanned, schema, rows = _readable(opened, path, "the file's description")
     columns = usable_columns(str(path), list(schema), settings)
-    ignored = [own for own, role in settings.roles.items() if role is FieldRole.ignored]
+    ignored = [own for own in columns.kept if not settings.reads(own)]
     for own in columns.kept:
         kind = schema[own]
         if own not in ignored and not _has_text(kind):

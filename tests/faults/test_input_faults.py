@@ -190,6 +190,10 @@ JSON_FAULTS = {
     "missing label": bad(b'{"place": "p1", "ts": 1537200000, "chance": 1}', "y", "", "neither 0 nor 1"),
     "unknown key": bad(json_row(more=1), "more", "1", "key that the first rows lack"),
     "key twice": bad(json_row()[:-1] + b', "y": 0}', "y", '{"y": 1', "key that the object has twice"),
+    "lone surrogate twice": bad(
+        json_row()[:-1] + b', "\\ud83d": 1, "\\ud83d": 2}', "\\ud83d", '{"y": 1', "key that the object has twice"
+    ),
+    "lone surrogate nested": bad(json_row()[:-1] + b', "\\ud83d": {}}', "\\ud83d", "{}", "is nested"),
     "nested": bad(json_row(title={"a": 1}), "title", '{"a": ', "is nested"),
     "wrong type": bad(json_row(price="cheap"), "price", "cheap", "is no number"),
     "list with its separator": bad(json_row(title=["a|b", "c"]), "title", '["a|b", "c"]', "has the list separator"),
