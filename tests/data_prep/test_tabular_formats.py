@@ -166,6 +166,13 @@ def test_fields_that_would_share_a_file_are_refused(tmp_path: Path) -> None:
         prepared(tmp_path / "data", [path], kinds=dict.fromkeys(("tags", "tags.texts"), FieldKind.multi_valued))
 
 
+def test_fields_that_would_share_a_column_of_the_domains_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("y,place,rows,rows (field)\n" + "".join(f"{k % 2},p,a,{k % 3}\n" for k in range(60)))
+    with pytest.raises(UsageError, match=r"names rows, whose column 'rows \(field\)' another field has too"):
+        prepared(tmp_path / "data", [path], domain=("rows", "rows (field)"))
+
+
 def packed_book() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

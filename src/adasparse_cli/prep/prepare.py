@@ -21,7 +21,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
 from adasparse_cli.files import file_stem, sha256_of, sync_folder, write_json
-from adasparse_cli.prep.encode import Encoder, domain_table
+from adasparse_cli.prep.encode import Encoder, domain_table, key_columns
 from adasparse_cli.prep.packing import EXPANSION
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.raw_files import source_names
@@ -95,7 +95,7 @@ def _prepare(
 ) -> Manifest:
     plans = field_columns(raw.plans)
     _require_domain(raw, plans)
-    _require_own_files(plans)
+    _require_own_names(raw.domain, plans)
     if not any(raw.labelled):
         raise DataError(
             f"no file has the label's column {raw.label}",
@@ -265,8 +265,15 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
         )
 
 
-def _require_own_files(plans: Sequence[FieldPlan]) -> None:
-    """The texts of a multi-valued field are beside its bags, in a file that the bags of another field may have."""
+def _require_own_names(domain: Sequence[str], plans: Sequence[FieldPlan]) -> None:
+    """Fields must not share a column of the domains, or a file: the texts of lists are beside the lists themselves."""
+    keys = key_columns(domain)
+    for name, key in zip(domain, keys, strict=True):
+        if keys.count(key) > 1:
+            raise UsageError(
+                f"data.domain names {name}, whose column {key!r} another field has too",
+                hint="rename one of the columns",
+            )
     multi = {file_stem(plan.name): plan.name for plan in plans if plan.kind is FieldKind.multi_valued}
     for stem, name in multi.items():
         if f"{stem}.texts" in multi:
