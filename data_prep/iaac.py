@@ -226,7 +226,7 @@ def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame
     if data.startswith(BOM) or b"\0" in data:
         return None
     try:
-        rows = pl.read_csv(data, has_header=False, separator=" ", quote_char=None, schema=schema)
+        rows = pl.read_csv(data, has_header=False, separator=" ", quote_char=None, schema=schema, glob=False)
     except pl.exceptions.PolarsError:
         return None
     return None if sum(rows.null_count().row(0)) else rows
@@ -241,6 +241,7 @@ def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) ->
         quote_char=None,
         schema=dict.fromkeys(schema, pl.String),
         empty_string_is_null=False,
+        glob=False,
     )
     lines = pl.Series(LINE, block.numbers)
     good = pl.Series([True]).new_from_index(0, text.height)

@@ -66,7 +66,13 @@ def _frame(block: Block, names: list[str], separator: str, file: TextFile) -> tu
         rows, lines = _unquoted(block, len(names), separator, file)
         return pl.DataFrame(rows, schema=schema, orient="row"), lines
     frame = pl.read_csv(
-        block.data, has_header=False, separator=separator, quote_char=None, schema=schema, empty_string_is_null=False
+        block.data,
+        has_header=False,
+        separator=separator,
+        quote_char=None,
+        schema=schema,
+        empty_string_is_null=False,
+        glob=False,
     )
     return frame, block.numbers.tolist()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from pathlib import Path
 
@@ -44,6 +45,27 @@ def test_characters_of_patterns_are_literal_in_every_path(tmp_path: Path, monkey
     assert "200 rows scored, 200 of them" in adasparse(folder, *both, "log[1-9].parquet", "-o", "b[1].csv").stdout
     adasparse(folder, "evaluate", "latest", "--data", "data [1]")
     assert "no file matches" in adasparse(folder, *both, "x*.parquet", code=3).stderr
+
+
+READERS = ("read_parquet", "scan_parquet", "read_csv", "scan_csv", "scan_ipc")
+PATTERNS_ONLY = ("read_ipc", "read_ndjson", "scan_ndjson", "read_parquet_schema")
+
+
+def test_every_path_goes_to_polars_as_it_is() -> None:
+    """By default polars takes a path for a pattern; some readers cannot be told not to."""
+    root = Path(__file__).parents[2]
+    faults = []
+    for path in sorted([*(root / "src").rglob("*.py"), *(root / "data_prep").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            name, of = node.func.attr, node.func.value
+            if not (isinstance(of, ast.Name) and of.id == "pl"):
+                continue
+            literal = any(one.arg == "glob" and ast.unparse(one.value) == "False" for one in node.keywords)
+            if name in PATTERNS_ONLY or (name in READERS and not literal):
+                faults.append(f"{path.relative_to(root)}:{node.lineno}: pl.{name} without glob=False")
+    assert not faults
 
 
 def test_predictions_and_rejects_tell_files_of_one_name_apart(tmp_path: Path) -> None:
