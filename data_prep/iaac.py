@@ -25,6 +25,7 @@ from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import row_hashes, text_digests
 from adasparse_cli.prep.lines import BOM, Block, Lines, TextFile
 from adasparse_cli.prep.parallel import in_order
+from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -130,7 +131,8 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
 def read(settings: DataSettings, sources: list[Path]) -> RawData:
     """Open the files: headers are checked, rows come from the iterator."""
     rejects: list[Reject] = []
-    files = [_opened(path, rejects) for path in sources]
+    names = source_names(sources)
+    files = [_opened(path, name, rejects) for path, name in zip(sources, names, strict=True)]
     return RawData(
         plans=_plans(settings),
         domain=settings.domain,
@@ -142,8 +144,8 @@ def read(settings: DataSettings, sources: list[Path]) -> RawData:
     )
 
 
-def _opened(path: Path, rejects: list[Reject]) -> TextFile:
-    file = TextFile(path, b" ", rejects)
+def _opened(path: Path, name: str, rejects: list[Reject]) -> TextFile:
+    file = TextFile(path, b" ", rejects, name=name)
     expected, found = list(SCHEMA), file.columns
     if found not in (expected, expected[:-1]):
         missing = [name for name in expected[:-1] if name not in found]
@@ -224,7 +226,7 @@ def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame
     if data.startswith(BOM) or b"\0" in data:
         return None
     try:
-        rows = pl.read_csv(data, has_header=False, separator=" ", quote_char=None, schema=schema)
+        rows = pl.read_csv(data, has_header=False, separator=" ", quote_char=None, schema=schema, glob=False)
     except pl.exceptions.PolarsError:
         return None
     return None if sum(rows.null_count().row(0)) else rows
@@ -239,6 +241,7 @@ def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) ->
         quote_char=None,
         schema=dict.fromkeys(schema, pl.String),
         empty_string_is_null=False,
+        glob=False,
     )
     lines = pl.Series(LINE, block.numbers)
     good = pl.Series([True]).new_from_index(0, text.height)

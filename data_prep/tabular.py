@@ -1,4 +1,4 @@
-"""Anyone's table: CSV, TSV, Parquet or NDJSON (text also as .gz or .zip), without writing code.
+"""Anyone's table: CSV, TSV, Parquet or NDJSON (text also packed as gzip, zip, bzip2, xz or zstd), without writing code.
 
 Named in YAML or on the command line are the label, the fields that make the domain, and whatever else is
 known; the rest is inferred from the first rows and shown. Every format is read as text first, so the same
@@ -23,12 +23,14 @@ import polars as pl
 
 from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
-from adasparse_cli.data_prep.tabular_formats import Table, opened_table
+from adasparse_cli.data_prep.tabular_formats import Table
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
+from adasparse_cli.data_prep.tabular_open import opened_table
 from adasparse_cli.data_prep.tabular_times import DERIVED, described, far_reason, seconds_of, unit_of
 from adasparse_cli.data_prep.tabular_values import Missing
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.hashing import row_hashes
+from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DAY,
     DOMAIN_FIELD,
@@ -70,6 +72,8 @@ class Settings(DataSettings):
         separator: of a text file; null to find it in the header.
         list_separator: between the values of a multi-valued field.
         spelling: which texts of a field are one value.
+        quoted_newlines: whether a text file's fields in double quotes may hold line breaks. Reading is slower then; a
+            rejected row is named by the first line of its record.
         missing: texts that mean "missing".
         identifier_share: a column of text or whole numbers with more distinct values per row (0–1) is left out.
     """
@@ -87,6 +91,7 @@ class Settings(DataSettings):
     separator: str | None
     list_separator: str
     spelling: Spelling
+    quoted_newlines: bool
     missing: tuple[str, ...]
     identifier_share: Annotated[float, Between(0, 1)]
 
@@ -98,6 +103,10 @@ class Settings(DataSettings):
                 f"data.derived={list(self.derived or ())}: {unknown[0]} cannot be made from a timestamp",
                 hint=f"data.derived may name {' and '.join(DERIVED)}",
             )
+
+    def reads(self, column: str) -> bool:
+        """Whether a column's values are needed; those of other columns count only to tell equal rows apart."""
+        return self.roles.get(column) is not FieldRole.ignored
 
     def as_prepared(self, fields: Sequence[Field]) -> ScoringSettings:
         """Only what a score needs: the fields, of the kinds they were prepared with."""
@@ -126,6 +135,10 @@ class ScoringSettings(Settings):
 
     fields: tuple[str, ...]
 
+    def reads(self, column: str) -> bool:
+        """Whether a column's values are needed."""
+        return column in (*self.fields, self.label, self.timestamp)
+
 
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
     """The files, as given."""
@@ -137,7 +150,8 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
 def read(settings: Settings, sources: list[Path]) -> RawData:
     """Open the files, infer what was not said, and say what was inferred."""
     rejects: list[Reject] = []
-    tables = [opened_table(path, settings, rejects) for path in sources]
+    names = source_names(sources)
+    tables = [opened_table(path, name, settings, rejects) for path, name in zip(sources, names, strict=True)]
     first = tables[0]
     for table in tables[1:]:
         optional = () if settings.label in table.columns else (settings.label, settings.propensity)
@@ -146,7 +160,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
         lacking = [name for name in first.columns if name in needed and name not in (*table.columns, *optional)]
         if lacking:
             raise DataError(
-                f"{table.path}: lacks the column {lacking[0]}, which {first.path.name} has",
+                f"{table.path}: lacks the column {lacking[0]}, which {first.name} has",
                 hint="files that are prepared together need the same columns (the label may be absent)",
             )
     for table in tables:
@@ -160,7 +174,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
         rejects=rejects,
         labelled=tuple(settings.label in table.columns for table in tables),
         consumed=lambda: sum(table.consumed() for table in tables),
-        notes=tuple(meanings.notes),
+        notes=(*(note for table in tables for note in table.notes), *meanings.notes),
         noticed=lambda: (*meanings.findings, *meanings.missing.findings()),
     )
 
@@ -210,7 +224,7 @@ def _meanings(settings: Settings, tables: Sequence[Table]) -> _Meanings:
             texts = table.sample[settings.timestamp]
             unit = unit_of(table.path, settings.timestamp, texts, settings.timestamp_unit)
             what = described(texts, settings.timestamp_unit, unit)
-            notes.append(f"{settings.timestamp}: timestamp of {table.path.name} ({what})")
+            notes.append(f"{settings.timestamp}: timestamp of {table.name} ({what})")
         units.append(unit)
         if settings.label in table.columns and not scoring:
             labels = known_values(table.sample[settings.label], settings).drop_nulls()
@@ -226,13 +240,13 @@ def _frames(
 ) -> Iterator[pl.DataFrame]:
     for index, table in enumerate(tables):
         for frame in table.frames():
-            rows = _features(settings, table.path, index, frame, meanings, rejects)
+            rows = _features(settings, table.name, index, frame, meanings, rejects)
             if rows.height:
                 yield rows
 
 
 def _features(
-    settings: Settings, path: Path, index: int, frame: pl.DataFrame, meanings: _Meanings, rejects: list[Reject]
+    settings: Settings, source: str, index: int, frame: pl.DataFrame, meanings: _Meanings, rejects: list[Reject]
 ) -> pl.DataFrame:
     """Text to values; a row with a value that cannot be is rejected, by its first fault."""
     good = pl.Series([True]).new_from_index(0, frame.height)
@@ -241,9 +255,7 @@ def _features(
         nonlocal good
         bad = bad.fill_null(False) & good
         for line, value in zip(frame[LINE].filter(bad), frame[column].filter(bad), strict=True):
-            rejects.append(
-                Reject(source=path.name, line=line, column=column, value=str(value or "")[:80], reason=reason)
-            )
+            rejects.append(Reject(source=source, line=line, column=column, value=str(value or "")[:80], reason=reason))
         good = good & ~bad
 
     columns = [

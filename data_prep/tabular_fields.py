@@ -52,7 +52,7 @@ def columns_of(settings: Settings, table: Table, fields: Sequence[str] | None) -
     left_out = (FieldRole.ignored, FieldRole.label, FieldRole.timestamp)
     plans, notes, findings = [], [], []
     if settings.label not in table.columns:
-        notes.append(f"{table.path.name} has no column {settings.label}: its rows are unlabelled")
+        notes.append(f"{table.name} has no column {settings.label}: its rows are unlabelled")
     # a file to be scored may lack the user's column
     absent = [name for name in fields or () if name == settings.user and name not in table.columns]
     plans += [FieldPlan(name=name, role=_role(name, settings), kind=FieldKind.categorical) for name in absent]

@@ -313,7 +313,9 @@ def _spelled_key(key: str) -> str:
 def _require_readable(words: Sequence[str]) -> None:
     for word in words:
         override = _parsed(
-            word, "words are key=value, such as loop.batch_size=2048; quote values with spaces or commas"
+            word,
+            "words are key=value, such as loop.batch_size=2048; quote values with spaces, commas, = or brackets, such as "
+            "'raw=\"day=1/a.csv\"'",
         )
         if override.is_sweep_override():
             hint = "one run takes one value; a list is written [a,b]"

@@ -302,7 +302,7 @@ def test_bad_utf8_spoils_its_own_row_alone(tmp_path: Path) -> None:
     data = iaac.read(settings_of(), [path])
     assert all_rows(data).height == 8
     assert [(reject.line, reject.reason) for reject in data.rejects] == [
-        (5, "is no UTF-8"),
+        (5, "is not UTF-8"),
         (7, "is no list of its form"),
     ]
 
@@ -325,7 +325,7 @@ def test_too_many_rejected_rows_end_with_exit_3_and_a_table_of_reasons(tmp_path:
 
 def _damaged(tmp_path: Path, name: str) -> Path:
     whole = "\n".join([HEADER, *good_lines(3000)]).encode()
-    path = tmp_path / {"truncated gz": "a.txt.gz", "no zip": "a.zip", "two files": "b.zip"}.get(name, "a.txt")
+    path = tmp_path / {"truncated gz": "a.txt.gz", "cut zip": "a.zip", "two files": "b.zip"}.get(name, "a.txt")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("one.txt", whole)
@@ -333,7 +333,7 @@ def _damaged(tmp_path: Path, name: str) -> Path:
     content = {
         "empty": b"",
         "truncated gz": gzip.compress(whole)[:-2000],
-        "no zip": whole,
+        "cut zip": buffer.getvalue()[:-30],
         "two files": buffer.getvalue(),
         "missing column": whole.replace(b"shop_id ", b"", 1),
         "misnamed column": whole.replace(b"shop_id ", b"shop_ident ", 1),
@@ -348,7 +348,7 @@ def _damaged(tmp_path: Path, name: str) -> Path:
     [
         ("empty", "is empty"),
         ("truncated gz", "damaged or cut off after line"),
-        ("no zip", "no zip file"),
+        ("cut zip", "not a readable zip file"),
         ("two files", "holds 2 files (one.txt, two.txt)"),
         ("missing column", "lacks the column shop_id"),
         ("misnamed column", "shop_ident"),

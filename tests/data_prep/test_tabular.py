@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adasparse_cli.config import compose
-from adasparse_cli.data_prep import tabular, tabular_formats
+from adasparse_cli.data_prep import tabular, tabular_json
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.inspect import inspect
 from adasparse_cli.prep.prepare import prepare
@@ -162,7 +162,7 @@ def test_a_bad_row_is_named_and_spoils_no_other(tmp_path: Path, line: str, colum
 
 
 def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular_formats, "SAMPLE_BYTES", 400)
+    monkeypatch.setattr(tabular_json, "SAMPLE_BYTES", 400)
     path = written(tmp_path, "a.ndjson", table(5))
     bad = ['{"y": 1', "7", '{"y": 1, "place": {"a": 1}}', '{"y": 1, "odd": 2}']
     path.write_text(path.read_text() + "\n".join(bad) + "\n")
@@ -367,5 +367,5 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\x00", "y,place\n1,a\n".encode("utf-16")])
 def test_what_is_no_text_says_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(DataError, match="no text in UTF-8"):
+    with pytest.raises(DataError, match="not text in UTF-8"):
         tabular.read(settings_of(), [tmp_path / "t.csv"])

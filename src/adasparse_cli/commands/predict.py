@@ -32,13 +32,14 @@ def predict(
     from adasparse_cli.jobs.run_folder import find_run
     from adasparse_cli.jobs.score import open_run, run_predict
     from adasparse_cli.jobs.verify import verify_run
+    from adasparse_cli.prep.raw_files import raw_files
 
     saved = open_run(find_run(run, runs), data_root=data)
     if verify:
         verify_run(saved.folder)
     target = output or Path(f"{files[0].name.split('.')[0]}.predictions.csv")
     with ProgressDisplay() as progress:
-        report = run_predict(saved, files, target, progress)
+        report = run_predict(saved, raw_files(files), target, progress)
     if report.rejects:
         worst = [
             {

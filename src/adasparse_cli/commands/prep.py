@@ -28,6 +28,8 @@ Examples:
 
   adasparse prep data=tabular raw=a.csv data.label=y 'data.domain=[d]'
 
+  adasparse prep data=tabular raw=logs data.label=y 'data.domain=[day]'   (a folder, such as logs/day=1/part-0.parquet)
+
   adasparse prep --inspect data=iaac raw=train.txt
 """
 

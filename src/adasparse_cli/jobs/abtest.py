@@ -96,7 +96,9 @@ def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
     """Of the scored rows, in their order."""
     truth = truth_file(run.data_folder, run.manifest, "rows.parquet")
     if truth is not None:
-        rates = rows.select("line").join(pl.read_parquet(truth), on="line", how="left", maintain_order="left")
+        rates = rows.select("line").join(
+            pl.read_parquet(truth, glob=False), on="line", how="left", maintain_order="left"
+        )
         return Known(
             rates["probability"].to_numpy(),
             None,

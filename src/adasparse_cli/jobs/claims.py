@@ -277,7 +277,7 @@ def online(main: StudyReport) -> Claim:
         return Claim(
             name="online", says=says, verdict=None, rows=(), remarks=("The true rates of these data are not known.",)
         )
-    rates = pl.read_parquet(truth)
+    rates = pl.read_parquet(truth, glob=False)
     trials = []
     for seed, run in arms["dnn"].folders.items():
         a = read_predictions(run)

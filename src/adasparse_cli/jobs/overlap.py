@@ -168,7 +168,7 @@ def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) 
     keys = list(saved.manifest.domain)
     if path is None:
         return None
-    truth = pl.read_parquet(path)
+    truth = pl.read_parquet(path, glob=False)
     if sorted(truth.columns[: truth.columns.index("group")]) != sorted(keys):
         return None
     # a missing value is −1 in the raw text and null once it is read

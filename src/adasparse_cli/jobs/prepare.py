@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from adasparse_cli.jobs.run_folder import runs_on
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared import as_today, changed_sources, is_current, open_prepared
+from adasparse_cli.prep.raw_files import raw_files
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, nearest_names, recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
@@ -62,7 +63,7 @@ class PrepReport:
 def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
     """A job from settings of the command line."""
     tree = compose("prep", overrides, config_file=config_file)
-    return _job(tree, tree["data"], tree["raw"])
+    return _job(tree, tree["data"], raw_files(tree["raw"]))
 
 
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
@@ -74,7 +75,7 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
     Raises:
         UsageError: the data are not prepared, and their settings or raw files are not known.
     """
-    values, raw = dict(tree["data"]), tree["raw"]
+    values, raw = dict(tree["data"]), raw_files(tree["raw"])
     folder = Path(tree["paths"]["data"]) / str(values["name"])
     named = explicit_keys(overrides, config_file=config_file)
     manifest = existing(folder)
@@ -82,7 +83,7 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
         _require_recipe(folder, manifest, str(values["recipe"]))
         values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in named}
         # relative paths are files that the recipe wrote itself
-        raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
+        raw = raw or tuple(Path(source.path) for source in manifest.sources if Path(source.path).is_absolute())
     elif not raw and "???" in values.values():
         raise UsageError(f"{folder} is not prepared", hint=_prepared_beside(folder))
     elif named & _DATA_KEYS == {"data.name"} and not any(key.startswith("data.") for key in named - _DATA_KEYS):
@@ -313,10 +314,9 @@ def existing(folder: Path) -> Manifest | None:
 
 
 def _job(
-    tree: Mapping[str, Any], values: Mapping[str, Any], raw: Iterable[str] | str, *, raw_named: bool = True
+    tree: Mapping[str, Any], values: Mapping[str, Any], raw: tuple[Path, ...], *, raw_named: bool = True
 ) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
-    paths = tuple(Path(path) for path in ([raw] if isinstance(raw, str) else raw))
     folder = Path(tree["paths"]["data"]) / settings.name
-    return PrepJob(settings=settings, raw=paths, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))
+    return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))

@@ -333,7 +333,7 @@ def read_predictions(folder: Path) -> pl.DataFrame:
     """
     path = run_file(folder, PREDICTIONS)
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError):
         raise IntegrityError(f"{path} is damaged", hint=anew(folder)) from None
 

@@ -30,7 +30,9 @@ from adasparse_cli.prep.prepared import (
     read_split,
     truth_file,
 )
+from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import Progress, Reject, Silent, recipe_named
+from adasparse_cli.prep.rejected import examples
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
@@ -180,7 +182,7 @@ def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[st
     if path is None:
         return None
     rows = read_split(data_folder, manifest, split)
-    truth = pl.read_parquet(path).rename({"line": "__line"})
+    truth = pl.read_parquet(path, glob=False).rename({"line": "__line"})
     known = rows.select("__line").join(truth, on="__line", how="left", maintain_order="left")["probability"].to_numpy()
     users = rows["__user"].to_numpy() if "__user" in rows.columns else None
     logits = np.log(known) - np.log1p(-known)
@@ -225,12 +227,8 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         frames.append(prediction_frame(rows, scores))
         progress.advance(len(rows))
     if not frames:
-        first = (
-            f"; the first: {rejects[0].source}:{rejects[0].line}: {rejects[0].column} {rejects[0].reason}"
-            if rejects
-            else ""
-        )
-        raise DataError(f"no row could be read{first}", hint="a new file must be written as the prepared ones were")
+        why = f"; {len(rejects):,} were rejected: {examples(rejects)}" if rejects else ""
+        raise DataError(f"no row could be read{why}", hint="a new file must be written as the prepared ones were")
     # a block has labels where all of its rows have one
     table = pl.concat(frames, how="diagonal")
     unseen = int((table["domain"] >= run.manifest.num_domains).sum())
@@ -249,7 +247,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
 def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
     """Predictions with files and domains by name; a domain that nobody has seen has none."""
     names = domain_names(read_domains(run.encoder, run.manifest), run.manifest.domain)
-    files = pl.Series([path.name for path in raw])
+    files = pl.Series(source_names(raw))
     known = table["domain"].set(table["domain"] >= len(names), None)
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))
 

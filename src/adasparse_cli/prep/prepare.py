@@ -21,7 +21,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
 from adasparse_cli.files import checksums, file_stem, sha256_of, sync_folder, write_sealed
-from adasparse_cli.prep.encode import Encoder, domain_table
+from adasparse_cli.prep.encode import Encoder, domain_table, key_columns
 from adasparse_cli.prep.noticed import (
     FINDINGS,
     about_days,
@@ -31,7 +31,9 @@ from adasparse_cli.prep.noticed import (
     spellings,
     write_findings,
 )
+from adasparse_cli.prep.packing import EXPANSION
 from adasparse_cli.prep.parallel import in_order
+from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DataSettings,
     FieldPlan,
@@ -42,6 +44,7 @@ from adasparse_cli.prep.recipe import (
     recipe_named,
     with_domain_id,
 )
+from adasparse_cli.prep.rejected import advice, examples
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table
@@ -101,6 +104,7 @@ def _prepare(
 ) -> Manifest:
     plans = field_columns(raw.plans)
     _require_domain(raw, plans)
+    _require_own_names(raw.domain, plans)
     if not any(raw.labelled):
         raise DataError(
             f"no file has the label's column {raw.label}",
@@ -110,7 +114,11 @@ def _prepare(
         progress.note(note)
     progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
     spill = spill_frames(raw, work / "spill", progress)
-    raw.rejects.sort(key=lambda reject: ([path.name for path in sources].index(reject.source), reject.line))
+    names = source_names(sources)
+    place = {name: k for k, name in enumerate(names)}
+    raw.rejects.sort(key=lambda reject: (place.get(reject.source, len(place)), reject.line))
+    for said in advice(raw.rejects):
+        progress.note(f"rejected rows: {said}")
     _require_few_rejects(raw.rejects, spill.rows, settings, work)
     duplicates = count_duplicates(spill, settings.duplicates)
     add_split(spill, settings)
@@ -163,7 +171,7 @@ def _prepare(
     keep_raw = getattr(settings, "keep_raw", True)
     made = [
         Source(
-            name=path.name,
+            name=names[index],
             path=_recorded_path(path, work),
             bytes=path.stat().st_size,
             sha256=digest.result(),
@@ -238,11 +246,11 @@ def _unseen_in_test(work: Path, fields: Sequence[Field]) -> dict[str, float]:
     parts = sorted((work / Split.test).glob("part-*.parquet"))
     if not parts:
         return {}
-    test = pl.scan_parquet(parts)
+    test = pl.scan_parquet(parts, glob=False)
     shares: dict[str, float] = {}
     for field in fields:
         if field.kind is FieldKind.multi_valued:
-            lists = pl.read_parquet(work / "bags" / f"{file_stem(field.name)}.parquet")["ids"]
+            lists = pl.read_parquet(work / "bags" / f"{file_stem(field.name)}.parquet", glob=False)["ids"]
             sizes = pl.DataFrame(
                 {
                     "bag": pl.int_range(0, len(lists), dtype=pl.Int32, eager=True),
@@ -274,10 +282,27 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
         )
 
 
+def _require_own_names(domain: Sequence[str], plans: Sequence[FieldPlan]) -> None:
+    """Fields must not share a column of the domains, or a file: the texts of lists are beside the lists themselves."""
+    keys = key_columns(domain)
+    for name, key in zip(domain, keys, strict=True):
+        if keys.count(key) > 1:
+            raise UsageError(
+                f"data.domain names {name}, whose column {key!r} another field has too",
+                hint="rename one of the columns",
+            )
+    multi = {file_stem(plan.name): plan.name for plan in plans if plan.kind is FieldKind.multi_valued}
+    for stem, name in multi.items():
+        if f"{stem}.texts" in multi:
+            raise UsageError(
+                f"the multi-valued fields {name} and {multi[f'{stem}.texts']} would be written to the same file",
+                hint="rename one of the columns",
+            )
+
+
 def _require_room(sources: Sequence[Path], work: Path) -> None:
     # ids and the spill together are smaller than the text they come from, unless that is packed
-    packed = {".gz": 8, ".zip": 8}
-    needed = sum(path.stat().st_size * packed.get(path.suffix, 1) for path in sources)
+    needed = sum(path.stat().st_size * EXPANSION.get(path.suffix, 1) for path in sources)
     free = shutil.disk_usage(work).free
     if needed > free:
         raise ResourceError(
@@ -293,12 +318,11 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     kept = rejects_of_a_failed_try(work.parent, settings)
     write_table(reject_table(rejects), kept)
     worst = Counter(reject.reason for reject in rejects).most_common()
-    first = rejects[0]
     raise TooManyRejectedError(
         f"{len(rejects)} of {good + len(rejects)} rows were rejected "
         f"({share:.2%}, allowed {settings.max_rejected:.2%}); "
-        f"the first is {first.source}:{first.line}: {first.column + ' ' if first.column else ''}{first.reason}",
-        hint=f"{kept} lists them all; data.max_rejected=SHARE allows more",
+        f"such as {examples(rejects)}",
+        hint="; ".join([f"{kept} lists them all", *advice(rejects), "data.max_rejected=SHARE allows more"]),
         reasons=dict(worst),
     )
 

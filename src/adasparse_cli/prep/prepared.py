@@ -174,7 +174,7 @@ def split_parts(folder: Path, manifest: Manifest, split: Split) -> Iterator[pl.D
             columns["__user"] = pl.Int32
         yield pl.DataFrame(schema=columns)
     for part in _sealed(folder, manifest, manifest.files).paths(parts):
-        yield pl.read_parquet(part)
+        yield pl.read_parquet(part, glob=False)
 
 
 def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
@@ -184,12 +184,16 @@ def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
 
 def read_bags(folder: Path, manifest: Manifest, name: str) -> pl.Series:
     """The bags of a multi-valued field as lists of ids; bag 0 is empty."""
-    return pl.read_parquet(data_file(folder, manifest, f"bags/{file_stem(name)}.parquet"))["ids"]
+    return _table(folder, manifest, f"bags/{file_stem(name)}.parquet")["ids"]
 
 
 def read_domains(folder: Path, manifest: Manifest) -> pl.DataFrame:
     """All domains with their keys and counts."""
-    return pl.read_parquet(data_file(folder, manifest, DOMAINS))
+    return _table(folder, manifest, DOMAINS)
+
+
+def _table(folder: Path, manifest: Manifest, name: str) -> pl.DataFrame:
+    return pl.read_parquet(data_file(folder, manifest, name), glob=False)
 
 
 def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
@@ -219,7 +223,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     plans = tuple(named[field.name] for field in manifest.fields)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {
-        name: Vocabulary(pl.read_parquet(data_file(folder, manifest, f"vocabularies/{file_stem(name)}.parquet")), kind)
+        name: Vocabulary(_table(folder, manifest, f"vocabularies/{file_stem(name)}.parquet"), kind)
         for name, kind in kinds.items()
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder, manifest), None)
@@ -263,7 +267,7 @@ def _stored_texts(folder: Path, manifest: Manifest, name: str) -> pl.Series:
     texts = f"bags/{file_stem(name)}.texts.parquet"
     if texts not in manifest.files:  # every bag is empty
         return pl.Series("text", [], dtype=pl.String)
-    return pl.read_parquet(data_file(folder, manifest, texts))["text"]
+    return _table(folder, manifest, texts)["text"]
 
 
 def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Series, pl.Series]:

@@ -29,6 +29,11 @@ from adasparse_cli.schema import Field
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
+# Names that no column of a raw file may have: those above, and those of the steps that follow.
+INTERNAL = frozenset(
+    {LABEL, DAY, USER, TIMESTAMP, PROPENSITY, SOURCE, LINE, ROW_HASH}
+    | {"__split", "__place", "__domain", "__value", "__condition"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,13 @@ class DataSettings:
 
 # Settings that a recipe got after data had been prepared with it, with the value that was in force before.
 ADDED_LATER: dict[str, dict[str, Any]] = {
-    "tabular": {"positive": [], "timestamp_unit": "s_or_ms", "derived": None, "spelling": "as_written"},
+    "tabular": {
+        "positive": [],
+        "timestamp_unit": "s_or_ms",
+        "derived": None,
+        "spelling": "as_written",
+        "quoted_newlines": False,
+    },
 }
 
 
@@ -109,7 +120,10 @@ class FieldPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reject:
-    """A row that was set aside. `line` counts from 1, the header included; `value` is cut at 80 characters."""
+    """A rejected row. `line` counts from 1, the header included; `value` is cut at 80 characters.
+
+    `source` is what `source_names` calls the file among those that are read together.
+    """
 
     source: str
     line: int

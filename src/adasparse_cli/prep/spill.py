@@ -26,6 +26,7 @@ from adasparse_cli.prep.recipe import (
     Progress,
     RawData,
 )
+from adasparse_cli.prep.rejected import advice, examples
 
 SPLIT, PLACE = "__split", "__place"
 HASHES_AT_ONCE = 1_000_000
@@ -100,7 +101,7 @@ class Spill:
 
     def scan(self, columns: list[str] | None = None, *, paths: list[Path] | None = None) -> pl.LazyFrame:
         """All rows or those of some frames, lazily; only the columns named are read."""
-        scanned = pl.scan_ipc(self.paths if paths is None else paths)
+        scanned = pl.scan_ipc(self.paths if paths is None else paths, glob=False)
         if self.split is not None:
             scanned = scanned.with_columns(self.split)
         return scanned if columns is None else scanned.select(columns)
@@ -118,7 +119,7 @@ class Spill:
 
     def frame(self, path: Path) -> pl.DataFrame:
         """One frame, with each row's split."""
-        frame = pl.read_ipc(path)
+        frame = _read(path)
         return frame if self.split is None else frame.with_columns(self.split)
 
 
@@ -139,8 +140,10 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress) -> Spill:
     spill.flush()
     if not spill.rows:
         raise DataError(
-            "the raw files hold no row that can be read" if raw.rejects else "the raw files hold no rows",
-            hint="adasparse prep --inspect shows what was rejected and why",
+            f"the raw files hold no row that can be read; {len(raw.rejects):,} were rejected: {examples(raw.rejects)}"
+            if raw.rejects
+            else "the raw files hold no rows",
+            hint="; ".join([*advice(raw.rejects), "correct the files, or the settings that say what the columns are"]),
         )
     return spill
 
@@ -158,11 +161,11 @@ def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
     if len(copies) and rule is DuplicateRule.drop:
         start = 0
         for path in spill.paths:
-            frame = pl.read_ipc(path)
+            frame = _read(path)
             own = copies[(copies >= start) & (copies < start + frame.height)] - start
             start += frame.height
             if len(own):
-                _rewrite(path, frame.with_row_index("row").filter(~pl.col("row").is_in(own)).drop("row"))
+                _rewrite(path, frame.filter(~np.isin(np.arange(frame.height), own)))
         spill.rows -= len(copies)
     return len(copies)
 
@@ -216,7 +219,7 @@ def add_split(spill: Spill, settings: DataSettings) -> None:
     if settings.split is SplitRule.random:
         places, start = _places(spill, settings), 0
         for path in spill.paths:
-            frame = pl.read_ipc(path)
+            frame = _read(path)
             _rewrite(path, frame.with_columns(places.slice(start, frame.height)))
             start += frame.height
     spill.split = split_expression(spill, settings)
@@ -240,6 +243,11 @@ def _rewrite(path: Path, frame: pl.DataFrame) -> None:
     new = path.with_suffix(".new")
     _write(frame, new)
     new.replace(path)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    # read_ipc takes the path for a pattern
+    return pl.scan_ipc(path, glob=False).collect()
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Tables of Parquet: columns as they would be in a text file; a column that cannot be is named with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from adasparse_cli.data_prep.tabular_formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
+from adasparse_cli.errors import DataError
+from adasparse_cli.prep.recipe import LINE, Reject
+
+ROWS = 250_000
+_BINARY = "is not text in UTF-8"
+T = TypeVar("T")
+
+
+def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[Reject]) -> Table:
+    """Open a Parquet file. Columns that are not needed and have no plain text are not read.
+
+    Raises:
+        DataError: it cannot be read, or a column's type has no text.
+    """
+
+    def opened() -> tuple[pl.LazyFrame, pl.Schema, int]:
+        scanned = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        return scanned, scanned.collect_schema(), int(scanned.select(pl.len()).collect().item())
+
+    scanned, schema, rows = _readable(opened, path, "the file's description")
+    columns = usable_columns(str(path), list(schema), settings)
+    ignored = [own for own in columns.kept if not settings.reads(own)]
+    for own in columns.kept:
+        kind = schema[own]
+        if own not in ignored and not _has_text(kind):
+            raise DataError(
+                f"{path}: the column {own} is of type {kind}, which has no plain text",
+                hint=f"leave it out with 'data.roles={{{own}: ignored}}', or write it as text, numbers or lists of these",
+            )
+    # an ignored column tells equal rows apart, as in a text file, but only a plain one is worth reading for that
+    kept = [
+        own for own in columns.kept if own not in ignored or (_has_text(schema[own]) and not schema[own].is_nested())
+    ]
+    if not kept:
+        raise DataError(f"{path} has no column that can be read", hint="check data.roles, and the file")
+    done = 0
+
+    def text(start: int, number: int, sink: list[Reject]) -> pl.DataFrame:
+        def frame() -> pl.DataFrame:
+            return _as_text(scanned.select(kept).slice(start, number).collect(), start, name, settings, sink)
+
+        return _readable(frame, path, f"row {start + 1:,} or a later one")
+
+    def frames() -> Iterator[pl.DataFrame]:
+        nonlocal done
+        for start in range(0, rows, ROWS):
+            found = text(start, ROWS, rejects)
+            done = path.stat().st_size * min(start + ROWS, rows) // max(rows, 1)
+            yield found
+
+    return Table(
+        path=path,
+        name=name,
+        columns=columns.named,
+        sample=text(0, SAMPLE_ROWS, []),
+        frames=frames,
+        consumed=lambda: done,
+        notes=columns.notes,
+    )
+
+
+def _readable(read: Callable[[], T], path: Path, what: str) -> T:
+    try:
+        return read()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OverflowError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise DataError(
+            f"{path} is no readable Parquet file: {what} cannot be read: {said}", hint="get the file again"
+        ) from None
+
+
+def _has_text(kind: pl.DataType) -> bool:
+    """Whether the values of a type, or those of its lists, have a plain text."""
+    if isinstance(kind, (pl.List, pl.Array)):
+        inner = kind.inner
+        return isinstance(inner, pl.DataType) and not inner.is_nested() and inner != pl.Binary and _has_text(inner)
+    return not (kind.is_nested() or isinstance(kind, (pl.Duration, pl.Object, pl.Unknown)))
+
+
+def _as_text(
+    frame: pl.DataFrame, start: int, name: str, settings: FormatSettings, rejects: list[Reject]
+) -> pl.DataFrame:
+    # the first row of a table without header lines is line 2, as it would be in a text file
+    lines = pl.int_range(start + 2, start + 2 + frame.height, dtype=pl.Int64, eager=True).alias(LINE)
+    good = pl.Series([True]).new_from_index(0, frame.height)
+    columns = []
+    for values in frame.iter_columns():
+        text, bad, reason = _text_of(values, settings.list_separator)
+        if bad is not None and (bad := bad.fill_null(False) & good).any():
+            for line, value in zip(lines.filter(bad), values.filter(bad), strict=True):
+                rejects.append(Reject(source=name, line=line, column=values.name, value=str(value)[:80], reason=reason))
+            good &= ~bad
+        columns.append(text)
+    return pl.DataFrame([*columns, lines]).filter(good)
+
+
+def _text_of(values: pl.Series, list_separator: str) -> tuple[pl.Series, pl.Series | None, str]:
+    """A column as it would be in a text file, points in time in UTC, to the second; which rows cannot be, and why."""
+    kind = values.dtype
+    if isinstance(kind, pl.Array):
+        values = values.arr.to_list()
+    if isinstance(values.dtype, pl.List):
+        texts = values.cast(pl.List(pl.String))
+        within = texts.list.eval(pl.element().str.contains(list_separator, literal=True)).list.any()
+        return texts.list.join(list_separator), within, f"has the list separator {list_separator!r} in a value"
+    if isinstance(kind, pl.Datetime):
+        utc = values if kind.time_zone is None else values.dt.convert_time_zone("UTC")
+        return utc.dt.strftime("%Y-%m-%d %H:%M:%S"), None, ""
+    if kind == pl.Binary:
+        texts = pl.Series(values.name, [_decoded(value) for value in values], dtype=pl.String)
+        return texts, texts.is_null() & values.is_not_null(), _BINARY
+    text = values.cast(pl.String)
+    if kind == pl.String and text.str.contains("\0", literal=True).any():
+        return text, text.str.contains("\0", literal=True), "holds a NUL character"
+    return text, None, ""
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,96 @@
+"""Tables of separated text (CSV, TSV): fields may be in double quotes, and each bad row is rejected by its line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usable_columns
+from adasparse_cli.errors import UsageError
+from adasparse_cli.prep.file_kind import table_suffix
+from adasparse_cli.prep.lines import OPEN_QUOTE, Block, TextFile
+from adasparse_cli.prep.recipe import LINE, Reject
+
+SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
+_SEPARATORS = (",", "\t", ";", "|")
+
+
+def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Reject]) -> Table:
+    """Open a table of text.
+
+    Raises:
+        UsageError: the separator is not one character.
+        DataError: there is no header, or its names cannot be used.
+    """
+    separator = settings.separator or ("\t" if table_suffix(path) in (".tsv", ".tab") else None)
+    if separator is None:
+        header = TextFile(path, b",", []).header.decode("utf-8", "replace")
+        separator = max(_SEPARATORS, key=header.count)
+    if len(separator.encode()) != 1 or separator in '"\r\n':
+        raise UsageError(f"data.separator={separator!r} is not one character", hint="such as ',' or '\\t'")
+
+    def opened(sink: list[Reject]) -> TextFile:
+        return TextFile(
+            path, separator.encode(), sink, quoted=True, quoted_newlines=settings.quoted_newlines, name=name
+        )
+
+    file = opened(rejects)
+    columns = usable_columns(f"{path}:1", file.columns, settings)
+    # a frame needs a name for each column, also for one that is left out
+    names = [own if own in columns.kept else f"__{k}" for k, own in enumerate(file.columns)]
+
+    def frames(source: TextFile, block_bytes: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
+        for block in source.blocks(block_bytes):
+            frame, lines = _frame(block, names, separator, source)
+            yield frame.select(columns.kept).with_columns(pl.Series(LINE, lines, dtype=pl.Int64))
+
+    empty = pl.DataFrame(schema=dict.fromkeys(columns.kept, pl.String) | {LINE: pl.Int64()})
+    return Table(
+        path=path,
+        name=name,
+        columns=columns.named,
+        sample=next(frames(opened([]), SAMPLE_BYTES), empty),
+        frames=lambda: frames(file),
+        consumed=lambda: file.consumed,
+        notes=columns.notes,
+    )
+
+
+def _frame(block: Block, names: list[str], separator: str, file: TextFile) -> tuple[pl.DataFrame, list[int]]:
+    """A block's rows, and the line of each."""
+    schema = dict.fromkeys(names, pl.String)
+    if b'"' in block.data:
+        rows, lines = _unquoted(block, len(names), separator, file)
+        return pl.DataFrame(rows, schema=schema, orient="row"), lines
+    frame = pl.read_csv(
+        block.data,
+        has_header=False,
+        separator=separator,
+        quote_char=None,
+        schema=schema,
+        empty_string_is_null=False,
+        glob=False,
+    )
+    return frame, block.numbers.tolist()
+
+
+def _unquoted(block: Block, width: int, separator: str, file: TextFile) -> tuple[list[list[str]], list[int]]:
+    """Rows of a block with quotes, one by one: a quote that is not closed spoils its own row and no other."""
+    rows, kept = [], []
+    for line, text in zip(block.numbers.tolist(), block.texts(), strict=True):
+        try:
+            row = next(csv.reader([text], delimiter=separator, strict=True))
+        except csv.Error as error:
+            open_quote = "unexpected end" in str(error)
+            file.reject(line, "", text, OPEN_QUOTE if open_quote else "has a quote that closes too early")
+            continue
+        if len(row) == width:
+            rows.append(row)
+            kept.append(line)
+        else:
+            many = "too many" if len(row) > width else "too few"
+            file.reject(line, "", text, f"{many} columns: {len(row)} where the header has {width}")
+    return rows, kept
