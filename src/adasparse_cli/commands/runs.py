@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder
-from adasparse_cli.render import Format, chosen_format, say, show, show_json
+from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
+from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
 
 app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,26 +37,35 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
 
 
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
-def show_run(run: Run, runs: RunsFolder = Path("runs")) -> None:
+def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Print a run's report as JSON."""
-    from adasparse_cli.files import read_json
-    from adasparse_cli.jobs.run_folder import REPORT, find_run
+    from adasparse_cli.jobs.chosen import choose_run
+    from adasparse_cli.jobs.run_folder import read_report
 
-    show_json(read_json(find_run(run, runs) / REPORT))
+    chosen = choose_run(run, runs, studies)
+    note(chosen.line)
+    show_json(read_report(chosen.folder))
 
 
 @app.command("rm", epilog="Example:\n\n  adasparse runs rm 20260101T120000Z-s0")
 def rm(
     run: Run,
     runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a run's folder; one that is being trained is left alone."""
-    from adasparse_cli.jobs.catalogue import remove_run
-    from adasparse_cli.jobs.run_folder import find_run
+    """Remove a run's folder.
 
-    folder = find_run(run, runs)
+    A run that is being trained is not removed, nor a folder that holds files which are not a run's.
+    """
+    from adasparse_cli.jobs.chosen import find_run
+    from adasparse_cli.jobs.removal import remove_run, require_removable, warnings_of
+
+    folder = find_run(run, runs, studies)
+    require_removable(folder, runs)
+    for line in warnings_of(folder, studies):
+        note(f"warning: {line}")
     if not yes:
-        typer.confirm(f"remove {folder}?", abort=True)
-    remove_run(folder)
+        typer.confirm(f"remove {visible(str(folder))}?", abort=True)
+    remove_run(folder, runs)
     say(f"removed {folder}")

@@ -22,12 +22,14 @@ from typing import Any
 import polars as pl
 import yaml
 
-from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json, write_text
 from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 REPORT_VERSION = 1
+# How the name of a control arm ends.
+PLACEBO = "-placebo"
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 # What was always so before it became a key of `loop`, for runs of earlier versions.
@@ -50,7 +52,9 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
 
 def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> Path | None:
     """The newest run in `parent` of the same settings on the same data that has not failed."""
-    for folder in sorted(parent.glob("*-s*"), reverse=True):
+    # control arms of earlier versions do not carry it in their name
+    parents = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
+    for folder in sorted((run for one in parents for run in one.glob("*-s*")), key=_stamp, reverse=True):
         if (folder / FAILED).exists() or not (folder / CONFIG).exists():
             continue
         environment = folder / "environment.json"
@@ -62,6 +66,10 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
         except IntegrityError:  # nobody can say what a damaged run is of, so it is not taken for this one
             continue
     return None
+
+
+def _stamp(folder: Path) -> str:
+    return folder.name
 
 
 def write_environment(folder: Path, *, device: str, threads: int, fingerprint: str) -> list[str]:
@@ -152,43 +160,6 @@ def read_predictions(folder: Path) -> pl.DataFrame:
 def anew(folder: Path) -> str:
     """What to do about a damaged run."""
     return f"adasparse runs rm {folder.name} removes the run; the command that made it trains it anew"
-
-
-def find_run(words: str, root: Path) -> Path:
-    """A run by its folder, by `latest`, or by a part of its path that only it has.
-
-    Raises:
-        UsageError: no run, or several.
-    """
-    given = Path(words)
-    if (given / CONFIG).exists():
-        return given
-    runs = sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda path: path.name)
-    if not runs:
-        raise UsageError(f"there are no runs in {root}", hint="adasparse train makes one")
-    if words == "latest":
-        return runs[-1]
-    found = [run for run in runs if words in str(run.relative_to(root))]
-    if len(found) == 1:
-        return found[0]
-    several = f"{len(found)} runs match {words!r}, such as {found[0].relative_to(root)}" if found else None
-    raise UsageError(
-        several or f"no run matches {words!r}", hint="adasparse runs ls lists them; `latest` is the newest"
-    )
-
-
-def newest_run_of(model: str, words: str | None, root: Path) -> Path:
-    """The run that words name, or the newest finished one of a model where there are no words.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if words is not None:
-        return find_run(words, root)
-    done = [path.parent for path in root.glob(f"*/{model}*/*/{DONE}")]
-    if not done:
-        raise UsageError(f"there is no finished run of {model} in {root}", hint=f"adasparse train --model {model}")
-    return max(done, key=lambda folder: folder.name)
 
 
 def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_json, write_json
+from adasparse_cli.jobs.chosen import STUDY
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.plan import StudyJob
 from adasparse_cli.jobs.prepare import PrepReport, require_learnable, run_prep
@@ -26,7 +27,7 @@ from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 
 STUDY_VERSION = 2
-STUDY, TABLE = "study.json", "table.json"
+TABLE = "table.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from adasparse_cli.files import only_owner, write_atomically, write_json, write_
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, require_learnable, run_prep, words_for
 from adasparse_cli.jobs.run_folder import (
     DONE,
+    PLACEBO,
     PREDICTIONS,
     REPORT,
     REPORT_VERSION,
@@ -56,7 +57,7 @@ class TrainJob:
     Args:
         data: what to train on; prepared first where it is not.
         config: the whole resolved configuration, as plain values.
-        label: the model's name, with its mode where it has one.
+        label: the model's name, with its mode where it has one; it says so if the run is a control arm.
     """
 
     data: PrepJob
@@ -118,18 +119,19 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     label = name if mode is None else f"{name}-{mode}"
     if loop_name != "standard":
         label = loop_name if name == "dnn" else f"{loop_name}-{label}"
+    loop = typed(tree["loop"], LOOPS[loop_name].Settings, "loop")
     return TrainJob(
         data=data,
         network=typed(tree["network"], NetworkSettings, "network"),
         model=model,
-        loop=typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        loop=loop,
         tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
         seed=tree["seed"],
         device=str(tree["device"]),
         threads=tree["threads"],
         runs=Path(tree["paths"]["runs"]),
         config=tree,
-        label=label,
+        label=label + PLACEBO * loop.placebo,
     )
 
 
