@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from adasparse_cli.errors import DataError
 from adasparse_cli.jobs.ladder import plan_ladder
 from adasparse_cli.jobs.prepare import plan_prep, run_prep
 from adasparse_cli.typed import plain
@@ -22,3 +25,20 @@ def test_rungs_keep_what_the_data_were_prepared_with_though_only_their_name_is_t
         (one,) = rung.jobs
         assert plain(one.data.settings) == settings | other
         assert (one.data.raw, one.data.may_replace) == ((table,), bool(other))
+
+
+@pytest.mark.parametrize(("sites", "found"), [(1, "1 of the 1"), (2, "0 of the 2")], ids=["one domain", "of one class"])
+def test_nothing_is_trained_where_there_is_nothing_to_compare(tmp_path: Path, sites: int, found: str) -> None:
+    table = tmp_path / "a.csv"
+    rows = [f"{k % 2},s{k % sites},d{k % 3}" for k in range(200)]
+    table.write_text("\n".join(["y,site,dev", *rows]) + "\n")
+    words = [
+        "data=tabular",
+        "data.name=mine",
+        f"paths.data={tmp_path}",
+        f"paths.studies={tmp_path}",
+        f"paths.runs={tmp_path}",
+    ]
+    run_prep(plan_prep([*words[:3], f"raw={table}", "data.label=y", "data.domain=[site]", "data.split=random"]))
+    with pytest.raises(DataError, match=f"nothing to compare: {found} test domains of mine"):
+        plan_ladder([*words, "model=adasparse"], fields=[], seeds=3)
