@@ -196,15 +196,22 @@ def _encodable(error: UnicodeError) -> tuple[str, int]:
 
 
 class _UnreadStream(io.FileIO):
-    """A file descriptor whose reader may go away (`adasparse … | head`, a closed terminal): the work continues unread."""
+    """A file descriptor whose reader may go away (`adasparse … | head`, a closed terminal): the work continues unread.
+
+    Any other fault, such as a full disk, is raised once; what is left in buffers is dropped then.
+    """
+
+    _failed = False
 
     def write(self, data: Buffer, /) -> int:
         try:
-            return super().write(data)
+            if not self._failed:
+                return super().write(data)
         except OSError as error:
+            self._failed = True
             if error.errno not in (errno.EPIPE, errno.EIO):
                 raise
-            return memoryview(data).nbytes
+        return memoryview(data).nbytes
 
 
 def prepare_streams() -> None:

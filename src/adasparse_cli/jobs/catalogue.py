@@ -13,6 +13,7 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
 from adasparse_cli.findings import ENOUGH_POSITIVES
+from adasparse_cli.jobs.cells import unmarked_texts
 from adasparse_cli.jobs.chosen import all_runs, settings_of, state_of
 from adasparse_cli.jobs.run_folder import read_report
 from adasparse_cli.models import MODELS
@@ -150,7 +151,7 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
     path = folder / "domains.csv"
     if not path.exists():
         return []
-    table = pl.read_csv(path, infer_schema_length=None)
+    table = unmarked_texts(pl.read_csv(path, infer_schema_length=None))
     keys = table.columns[1 : table.columns.index("train_rows")]
     judged = table.filter((pl.col("test_positives") >= ENOUGH_POSITIVES) & pl.col("test_auc").is_not_null())
     judged = judged.sort("test_auc", descending=True)

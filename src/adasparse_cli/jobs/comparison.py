@@ -13,6 +13,7 @@ import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.jobs.cells import unmarked_texts
 from adasparse_cli.jobs.run_folder import PLACEBO, PREDICTIONS, REPORT, anew, read_predictions, read_report
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
@@ -238,7 +239,7 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
     first = next((runs[0] for runs in folders.values() if runs), None)
     assert first is not None
-    table = pl.read_csv(first / "domains.csv", infer_schema_length=None)
+    table = unmarked_texts(pl.read_csv(first / "domains.csv", infer_schema_length=None))
     keys = table.columns[1 : table.columns.index("train_rows")]
     name = joined_keys([pl.col(key) for key in keys])
     table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")

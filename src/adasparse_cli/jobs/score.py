@@ -13,6 +13,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
+from adasparse_cli.jobs.cells import marked_texts
 from adasparse_cli.jobs.output import require_output
 from adasparse_cli.jobs.prepare import PrepJob
 from adasparse_cli.jobs.run_folder import CONFIG, read_config
@@ -204,7 +205,7 @@ def run_predict(
     if output.suffix == ".parquet":
         write_atomically(output, lambda path: table.write_parquet(path))
     else:
-        write_atomically(output, lambda path: table.write_csv(path))
+        write_atomically(output, lambda path: marked_texts(table).write_csv(path))
     shares = {name: count / table.height for name, count in unknown.items()}
     notable = {name: share for name, share in shares.items() if share > run.manifest.unseen.get(name, 0.0) + NOTABLE}
     return PredictReport(

@@ -17,6 +17,7 @@ from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, InterruptedRun, ResourceError, UsageError
 from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
+from adasparse_cli.jobs.cells import marked_texts
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, require_learnable, run_prep, words_for
 from adasparse_cli.jobs.run_folder import (
     DONE,
@@ -372,4 +373,4 @@ def _write_domains(
             pl.Series(f"sparsity_{layer.replace(' ', '_')}", sparsity[:, k])
             for k, layer in enumerate(model.gated_layers)
         )
-    write_text(folder / "domains.csv", table.fill_nan(None).write_csv())
+    write_text(folder / "domains.csv", marked_texts(table.fill_nan(None)).write_csv())
