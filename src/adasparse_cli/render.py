@@ -367,14 +367,14 @@ def _is_figure(value: Any) -> bool:
     return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and value.endswith(("%", "n/a", FEW)))
 
 
-def estimate(value: float | None, rows: int, positives: int | None) -> float | str | None:
+def estimate(value: float | None, rows: int | None, positives: int | None) -> float | str | None:
     """A metric of a split; with few rows of one class, two digits and a mark."""
     return f"{value:.2f}{FEW}" if value is not None and is_few(rows, positives) else value
 
 
-def is_few(rows: int, positives: int | None) -> bool:
+def is_few(rows: int | None, positives: int | None) -> bool:
     """Whether a split has too few rows of one class for more than two digits."""
-    return positives is not None and min(positives, rows - positives) < ENOUGH_POSITIVES
+    return rows is not None and positives is not None and min(positives, rows - positives) < ENOUGH_POSITIVES
 
 
 def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from unittest import mock
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adasparse_cli.jobs.prepare import plan_prep, run_prep
+from adasparse_cli.prep import prepare
 from adasparse_cli.prep.key import joined_key, joined_keys, split_key
+from adasparse_cli.prep.prepared import encode_rows
+from adasparse_cli.prep.recipe import with_domain_id
+from adasparse_cli.schema import Manifest
 
 VALUES = [
     None,
@@ -49,3 +58,25 @@ def test_values_without_special_signs_stand_as_they_are() -> None:
     assert joined_key(["news/sport"]) == "news/sport"
     assert joined_key(["news/sport", "live"]) == "news\\/sport/live"
     assert joined_key(["news", "sport/live"]) == "news/sport\\/live"
+
+
+def test_data_of_an_earlier_version_are_scored_with_the_spelling_that_they_were_prepared_with(tmp_path: Path) -> None:
+    """Their field of `data.domain_id` joined the values as they are."""
+    rows = [f"{k % 2},{('a/b', 'c/d')[k % 2]},x{k % 3}" for k in range(120)]
+    table = tmp_path / "a.csv"
+    table.write_text("\n".join(["y,page,place", *rows]) + "\n")
+    words = ["data=tabular", "data.name=old", f"paths.data={tmp_path}", f"raw={table}", "data.label=y"]
+    words += ["data.domain=[page,place]", "data.split=random", "data.domain_id=true", "data.min_count=1"]
+    job = plan_prep(words)
+
+    def unseen(manifest: Manifest) -> int:
+        (encoded,) = encode_rows(job.folder, manifest, job.settings, [table])
+        return int((encoded.frame["domain"] == 0).sum())
+
+    with mock.patch.object(prepare, "with_domain_id", partial(with_domain_id, escaped=False)):
+        old = run_prep(job).manifest
+    assert old.escaped_keys
+    assert unseen(old) == 120
+    assert unseen(replace(old, escaped_keys=False)) == 0
+    values = {name: value for name, value in old.to_json().items() if name != "escaped_keys"}
+    assert not Manifest.from_json(values).escaped_keys

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
-from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
+from adasparse_cli.render import Format, chosen_format, estimate, note, say, show, show_json, visible
+
+METRICS = ("AUC", "GAUC by domain", "log loss")
 
 app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,7 +28,11 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
     if not rows:
         say(f"no runs in {runs}; adasparse train makes one")
         return
-    show(rows, columns=[name for name in rows[0] if name != "settings"])
+    shown = [
+        {**row, **{name: estimate(row[name], row["test rows"], row["test positives"]) for name in METRICS}}
+        for row in rows
+    ]
+    show(shown, columns=[name for name in rows[0] if name != "settings"])
     own = [
         {"run": f"{row['data']}/{row['model']}/{row['run']}", "settings": row["settings"]}
         for row in rows
