@@ -241,6 +241,10 @@ def test_a_name_of_2000_characters_is_cut_in_a_table_and_whole_in_files() -> Non
     text = shown([{"domain": name, "rows": 3}], 100)
     assert len(text.splitlines()) < 20
     assert all(part in text for part in ("begin", "end", "1,998"))
+    with pytest.MonkeyPatch.context() as patch:
+        written = screen(patch, 100)
+        complain(name * 50, name * 50)
+        assert len(written.getvalue()) < 5000
     assert name in shown([{"domain": name}], 100, form=Format.csv)
     assert name in shown([{"domain": name}], 100, form=Format.json)
 

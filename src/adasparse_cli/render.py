@@ -47,6 +47,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
 _JSON_CONTROLS = {code: f"\\u{code:04x}" for code in _CONTROLS if code > 126}
 # A cell longer than this keeps its beginning and its end; files and programs get it whole.
 LONGEST_CELL = 320
+# The same of an error or a hint, which may name a few paths and settings.
+LONGEST_FAULT = 2000
 # What our own texts hold beyond ASCII, where the output's encoding has no such character.
 _PLAIN = {"±": "+/-", "×": "x", "–": "-", "−": "-", "…": "...", "·": "|", "→": "->", "≤": "<=", "≥": ">="}
 
@@ -170,8 +172,8 @@ def note(line: str) -> None:
 
 def complain(message: str, hint: str) -> None:
     """The two lines that every fault gets."""
-    _print(err, f"error: {_one_line(message)}", style="bold red", soft_wrap=True)
-    _print(err, f"hint: {_one_line(hint)}", soft_wrap=True)
+    _print(err, f"error: {_cut(_one_line(message), LONGEST_FAULT)}", style="bold red", soft_wrap=True)
+    _print(err, f"hint: {_cut(_one_line(hint), LONGEST_FAULT)}", soft_wrap=True)
 
 
 def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = False) -> None:
@@ -321,12 +323,12 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _cut(text: str) -> str:
-    """A text as a table shows it: a long one keeps its beginning and its end."""
-    if len(text) <= LONGEST_CELL:
+def _cut(text: str, longest: int = LONGEST_CELL) -> str:
+    """A text as a person is shown it: a long one keeps its beginning and its end."""
+    if len(text) <= longest:
         return text
-    end = LONGEST_CELL // 4
-    return f"{text[: LONGEST_CELL - end]} … {text[-end:]} ({len(text):,} characters)"
+    end = longest // 4
+    return f"{text[: longest - end]} … {text[-end:]} ({len(text):,} characters)"
 
 
 def _longest_word(texts: Iterable[str]) -> int:

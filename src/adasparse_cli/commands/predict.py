@@ -33,7 +33,11 @@ def predict(
     studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
 ) -> None:
-    """Score raw or tabular files, labelled or not."""
+    """Score raw or tabular files, labelled or not.
+
+    A domain is written as its values joined by `/`; `/` and `\\` in a value are written behind a `\\`, a missing value as
+    `missing`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
+    """
     from adasparse_cli.jobs.chosen import choose_run
     from adasparse_cli.jobs.output import predictions_name
     from adasparse_cli.jobs.score import open_run, run_predict

@@ -183,7 +183,12 @@ def _latest(root: Path, studies: Path, model: str | None) -> tuple[Path, str]:
     if not runs:
         what = f"there is no finished run{of_model} in {root}" if model else f"there are no runs in {root}"
         raise UsageError(what, hint=f"adasparse train{f' --model {model}' if model else ''} makes one")
-    arm = next((f"{arm.study}/{arm.arm}" for arm in study_arms(studies) if arm.runs), "STUDY/ARM")
+    arms = (
+        f"{arm.study}/{arm.arm}"
+        for arm in study_arms(studies)
+        if any(run.resolve() in arm.runs.values() and not is_control(run) for run in runs)
+    )
+    arm = next(arms, "STUDY/ARM")
     raise UsageError(
         f"`latest` finds no run{of_model} in {root}: {_counted(skipped)}",
         hint=f"name a run: adasparse runs ls lists them, or {shlex.quote(arm)} for an arm of a study",

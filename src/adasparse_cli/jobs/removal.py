@@ -21,6 +21,7 @@ _OWN = re.compile(
     | encoder/(manifest\.json|domains\.parquet|(vocabularies|bags)/.+\.parquet)
     | findings/[\w.-]+/(finding\.json|[\w.-]+\.csv)
     | tensorboard/events\.out\.tfevents\..+
+    | (.+/)?\.verified\.json                    # which files were checked
     | (.+/)?\.[^/]+\.tmp\d+                      # an atomic write that a kill cut short
     """,
     re.VERBOSE,
