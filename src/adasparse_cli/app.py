@@ -26,8 +26,9 @@ from adasparse_cli.commands import (
     study,
     train,
 )
+from adasparse_cli.commands.streams import prepare_streams
 from adasparse_cli.errors import AdasparseError, TooManyRejectedError
-from adasparse_cli.render import complain, prepare_streams, show
+from adasparse_cli.render import complain, show
 
 EXAMPLES = """
 Examples:
@@ -95,7 +96,7 @@ def main() -> None:
     sys.argv[1:] = [word for word in words if word != "--debug"]
     prepare_streams()
     # a closed terminal asks for an end as SIGTERM does: work is saved first; nohup has its way
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         try:

@@ -5,10 +5,7 @@ What is shown may be a person's data, such as `[/x] :smile:`: it is printed as i
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
-import errno
-import io
 import json
 import os
 import sys
@@ -16,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
@@ -25,9 +22,6 @@ from rich.text import Text
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings import ENOUGH_POSITIVES, Finding, Interval, as_csv, cell
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
 
 # Marks a metric of few positives.
 FEW = " *"
@@ -49,8 +43,6 @@ _JSON_CONTROLS = {code: f"\\u{code:04x}" for code in _CONTROLS if code > 126}
 LONGEST_CELL = 320
 # The same of an error or a hint, which may name a few paths and settings.
 LONGEST_FAULT = 2000
-# What our own texts hold beyond ASCII, where the output's encoding has no such character.
-_PLAIN = {"±": "+/-", "×": "x", "–": "-", "−": "-", "…": "...", "·": "|", "→": "->", "≤": "<=", "≥": ">="}
 
 
 class Format(StrEnum):
@@ -188,48 +180,6 @@ def _text(text: str) -> Text:
 def visible(text: str) -> str:
     """Text without the characters that a terminal would obey."""
     return text.translate(_CONTROLS)
-
-
-def _encodable(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that the output's encoding lacks."""
-    assert isinstance(error, UnicodeEncodeError)
-    lacking = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lacking), error.end
-
-
-class _UnreadStream(io.FileIO):
-    """A file descriptor whose reader may go away (`adasparse … | head`, a closed terminal): the work continues unread.
-
-    Any other fault, such as a full disk, is raised once; what is left in buffers is dropped then.
-    """
-
-    _failed = False
-
-    def write(self, data: Buffer, /) -> int:
-        try:
-            if not self._failed:
-                return super().write(data)
-        except OSError as error:
-            self._failed = True
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-        return memoryview(data).nbytes
-
-
-def prepare_streams() -> None:
-    """Make output fail neither for a character that its encoding lacks nor for a reader that has gone away."""
-    codecs.register_error("adasparse", _encodable)
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the caller; a file opened later must not take its place
-            os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
-        elif stream is getattr(sys, f"__{name}__"):
-            stream.flush()
-            binary = io.BufferedWriter(_UnreadStream(descriptor, "w", closefd=False))
-            lines = stream.line_buffering or name == "stderr"
-            wrapped = io.TextIOWrapper(binary, stream.encoding, errors="adasparse", line_buffering=lines)
-            setattr(sys, name, wrapped)
 
 
 @dataclass(frozen=True, kw_only=True)

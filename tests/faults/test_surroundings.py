@@ -47,7 +47,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("hpo", "--trials", "1", "model=dnn", "loop.learning_rate=0.001,0.002", *TINY),
     ("analyze", "overlap", "--split", "train", "--min-rows", "20", "--permutations", "99"),
     ("analyze", "exposure"),
-    ("analyze", "abtest", "dnn", "adasparse-fusion", "--auctions", "50"),
+    ("analyze", "abtest", "latest", "latest", "--auctions", "50"),
     ("analyze", "sparsity", "--dry-run"),
     ("analyze", "domains", "--seeds", "1", "--fields", "hour", *TINY),
     ("report", "-o", "page.html"),
@@ -60,9 +60,9 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("config", "show"),
     ("config", "validate", "settings.yaml"),
     ("doctor",),
-    ("runs", "rm", "adasparse-fusion", "--yes"),
+    ("runs", "rm", "twin/adasparse-fusion", "--yes"),
 )
-MANY_RUNS = ("ablate", "domains", "hpo", "reproduce", "sparsity", "sweep")
+MANY_RUNS = ("ablate", "domains", "hpo", "models", "reproduce", "sparsity", "sweep")
 
 
 def in_this_process(runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str) -> dict[str, str]:
@@ -170,7 +170,7 @@ def test_commands_work_in_strange_folders_behind_links_and_in_other_time_zones(
 ) -> None:
     """All at once first; the full form takes each by itself as well."""
     kinds = [("long", "strange", "links", "zone"), ("long",), ("strange",), ("links",), ("zone",), ()]
-    # those that train or plan several runs take most of the time
+    # those that train, plan or build several take most of the time
     commands = [words for words in COMMANDS if not {*words[:2]} & {*MANY_RUNS}]
     commands = list(COMMANDS) if attacks(1, 0) else commands
     fingerprints = set()
