@@ -8,11 +8,13 @@ import json
 import math
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adasparse_cli.findings import Finding, Interval, Table, as_csv, cell
+from adasparse_cli.findings import Finding, Interval, Table, as_csv, cell, marked
+from adasparse_cli.jobs.cells import marked_texts, unmarked_texts
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 intervals = st.builds(Interval.of, finite, finite, decimals=st.integers(0, 6)) | st.just(Interval(None, None))
@@ -51,3 +53,25 @@ def test_an_interval_with_an_unknown_end_is_none(low: float, high: float) -> Non
     assert found == Interval(None, None)
     assert cell(found) == "n/a"
     assert found.half_width is None
+
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'quoted", "''=1", "-", "=1")
+PLAIN_TEXTS = ("a=b", "-1", "+1.5", "-1e-5", "1,000", "", "007", "a'b", " =1")
+
+
+def test_no_cell_of_csv_is_run_by_a_spreadsheet_and_each_can_be_read_back() -> None:
+    rows = [{"domain": text, text: 1.5, "figure": -0.5} for text in FORMULAS]
+    for row in rows:
+        (header, line) = csv.reader(io.StringIO(as_csv([row], list(row)), newline=""))
+        assert line[0] == f"'{row['domain']}"
+        assert header[1] == f"'{row['domain']}"
+        assert line[2] == "-0.5"
+    assert [marked(text) for text in PLAIN_TEXTS] == list(PLAIN_TEXTS)
+
+
+@given(st.lists(st.text("=+-@'\t1.a ", max_size=6) | st.none(), min_size=1))
+def test_marks_of_a_frame_are_those_of_a_cell_and_are_taken_away_again(texts: list[str | None]) -> None:
+    table = pl.DataFrame({"text": texts, "number": range(len(texts))}, schema_overrides={"text": pl.String})
+    held = marked_texts(table)
+    assert held["text"].to_list() == [None if text is None else marked(text) for text in texts]
+    assert unmarked_texts(held).equals(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,18 @@ from adasparse_cli import render
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings import cell
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, complain, note, remark, say, show
+from adasparse_cli.render import (
+    Format,
+    chosen_format,
+    complain,
+    estimate,
+    few_caption,
+    note,
+    remark,
+    say,
+    show,
+    show_json,
+)
 
 MARKED = ("[/nope] :smile:", "[bold]red[/bold]", ":smile:", "[link=x]a[/link]", r"\[red]", "1 [2] 'x' 3.5")
 
@@ -196,3 +208,55 @@ def test_one_of_a_thing_is_called_so(monkeypatch: pytest.MonkeyPatch, amount: in
         progress.start("holding", amount, "auctions")
         progress.advance(amount)
     assert f"holding: {words}" in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nerror: no", "a\r\tb", "\u202egpj.exe", "\u2066a\u2069", "a\u200bb", "\ufeffa", "\x85"]
+)
+def test_names_change_neither_lines_nor_directions(name: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        text = screen(patch, 120)
+        for place in (
+            lambda: show([{"domain": name, name: 1}], title=name),
+            lambda: say(name),
+            lambda: complain(name, "x"),
+        ):
+            text.seek(0)
+            text.truncate()
+            place()
+            written = text.getvalue()
+            assert not set(written) & set("\r\t\u202e\u2066\u2069\u200b\ufeff\x85")
+            assert not any(line.startswith("error: no") for line in written.splitlines())
+
+
+def test_json_for_a_terminal_escapes_what_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = screen(monkeypatch)
+    show_json({"name": "\x9b2J \u202e ü", "other": "\x1b[2J"})
+    assert not set(written.getvalue()) & set("\x1b\x9b\u202e")
+    assert json.loads(written.getvalue()) == {"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}
+
+
+def test_a_name_of_2000_characters_is_cut_in_a_table_and_whole_in_files() -> None:
+    name = "begin" + "x" * 1990 + "end"
+    text = shown([{"domain": name, "rows": 3}], 100)
+    assert len(text.splitlines()) < 20
+    assert all(part in text for part in ("begin", "end", "1,998"))
+    with pytest.MonkeyPatch.context() as patch:
+        written = screen(patch, 100)
+        complain(name * 50, name * 50)
+        assert len(written.getvalue()) < 5000
+    assert name in shown([{"domain": name}], 100, form=Format.csv)
+    assert name in shown([{"domain": name}], 100, form=Format.json)
+
+
+@pytest.mark.parametrize(
+    ("rows", "positives", "few"), [(900, 20, False), (900, 19, True), (900, 885, True), (900, None, False)]
+)
+def test_a_metric_of_few_rows_of_one_class_has_two_digits_and_a_mark(
+    rows: int, positives: int | None, few: bool
+) -> None:
+    assert estimate(0.71234, rows, positives) == ("0.71 *" if few else 0.71234)
+    assert estimate(None, rows, positives) is None
+    caption = few_caption({"test": {"rows": rows, "positives": positives}})
+    assert ("the standard error of an AUC is about 0.0" in caption) is few
+    assert few_caption({"test": {"rows": 9, "positives": 0}}) == "* test has only 0 positives"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from adasparse_cli.commands import (
     study,
     train,
 )
+from adasparse_cli.commands.streams import prepare_streams
 from adasparse_cli.errors import AdasparseError, TooManyRejectedError
 from adasparse_cli.render import complain, show
 
@@ -92,8 +94,15 @@ def main() -> None:
     debug = "--debug" in words
     # the flag may stand anywhere: who meets a fault adds it at the end
     sys.argv[1:] = [word for word in words if word != "--debug"]
+    prepare_streams()
+    # a closed terminal asks for an end as SIGTERM does: work is saved first; nohup has its way
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except AdasparseError as error:
         if debug:
             raise
@@ -104,10 +113,6 @@ def main() -> None:
     except KeyboardInterrupt:
         complain("interrupted", "nothing was saved by this command; type it again")
         _leave(130)
-    except BrokenPipeError:
-        # the reader of our output went away; there is nobody left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(0)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         if debug:
             raise

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -125,27 +126,49 @@ class Finding:
         return cls(**{**values, "tables": tables, "figures": figures})
 
 
+# A text that a spreadsheet runs as a formula begins so, and is no plain number.
+FORMULA = r"[=+\-@\t\r\n']"
+NUMBER = r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?"
+
+
+def marked(text: str) -> str:
+    """A text as a cell of CSV that no spreadsheet runs: behind an apostrophe if it looks like a formula.
+
+    A text that begins with an apostrophe gets one more, so that whoever removes the first one reads the text itself.
+    """
+    return f"'{text}" if re.match(FORMULA, text) and not re.fullmatch(NUMBER, text) else text
+
+
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as CSV with a header; an interval takes two columns, `<name> low` and `<name> high`."""
+    """Rows as CSV with a header; an interval takes two columns, `<name> low` and `<name> high`; texts are `marked`."""
     wide = {name for name in columns if any(isinstance(row.get(name), Interval) for row in rows)}
     header = [part for name in columns for part in ((f"{name} low", f"{name} high") if name in wide else (name,))]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
+    lines = [_csv_line(map(marked, header))]
     for row in rows:
         line: list[Any] = []
         for name in columns:
             value = row.get(name)
             if name not in wide:
-                line.append(value)
+                line.append(marked(value) if isinstance(value, str) else value)
             else:
                 line.extend((value.low, value.high) if isinstance(value, Interval) else (None, None))
-        writer.writerow(line)
-    return buffer.getvalue()
+        lines.append(_csv_line(line))
+    return "".join(lines)
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    """A line that ends with a line feed; the writer quotes a carriage return only where its own lines end with one."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _read(value: Any) -> Any:
     return Interval(**value) if isinstance(value, dict) else value
+
+
+# Metrics of a split with fewer rows of the rarer class say little: the standard error of an AUC exceeds 0.06.
+ENOUGH_POSITIVES = 20
 
 
 # How the names of columns of differences begin that do not say so themselves.

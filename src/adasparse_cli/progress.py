@@ -63,7 +63,7 @@ class ProgressDisplay:
         self._what, self._unit, self._total, self._done = what, unit, total, 0
         self._started = self._spoke = time.monotonic()
         if self._bar is not None:
-            self._task = self._bar.add_task(what, total=total, rate="", detail="")
+            self._task = self._bar.add_task(render.visible(what), total=total, rate="", detail="")
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
         """More of it is done; `detail` names the latest figures."""
@@ -108,7 +108,7 @@ def _amount(number: float | None, unit: str) -> str:
 def _details(detail: Mapping[str, float] | None) -> str:
     if not detail:
         return ""
-    return "  ".join(f"{name} {_figure(value)}" for name, value in detail.items())
+    return "  ".join(f"{render.visible(name)} {_figure(value)}" for name, value in detail.items())
 
 
 def _figure(value: float) -> str:

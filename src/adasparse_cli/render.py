@@ -21,17 +21,28 @@ from rich.table import Table
 from rich.text import Text
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import Finding, Interval, as_csv, cell
+from adasparse_cli.findings import ENOUGH_POSITIVES, Finding, Interval, as_csv, cell
 
+# Marks a metric of few positives.
+FEW = " *"
 # What is read by a program or kept in a file is not cut to a screen's width.
-out = Console(soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+out = Console(soft_wrap=False, width=None if (sys.stdout and sys.stdout.isatty()) or "COLUMNS" in os.environ else 160)
 err = Console(stderr=True)
 # Text up to this long is not folded where there is room: an interval, a key.
 SHORT = 20
 # Where there is not, text columns get narrower, down to this, or to their longest word if that is short.
 NARROW = 12
-# A terminal obeys these; in a cell they are shown as what they are.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+# Characters that a terminal obeys, or that change how the text around them reads; they are shown as what they are.
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_INVISIBLE = (0x200B, 0x2028, 0x2029, 0x2060, 0xFEFF)
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in (*_DIRECTIONS, *_INVISIBLE)
+}
+_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in _CONTROLS if code > 126}
+# A cell longer than this keeps its beginning and its end; files and programs get it whole.
+LONGEST_CELL = 320
+# The same of an error or a hint, which may name a few paths and settings.
+LONGEST_FAULT = 2000
 
 
 class Format(StrEnum):
@@ -70,11 +81,11 @@ def show(
     if form is Format.json:
         show_json([{name: row.get(name) for name in names} for row in rows])
     elif form is Format.csv:
-        out.file.write(as_csv(rows, names))
+        _write(as_csv(rows, names))
     elif form is Format.markdown:
-        out.file.write(_markdown(names, rows, title, caption))
+        _write(_markdown(names, rows, title, caption))
     elif form is Format.latex:
-        out.file.write(_latex(names, rows, title, caption))
+        _write(_latex(names, rows, title, caption))
     else:
         if title:
             _print(out, title, style="bold")
@@ -84,10 +95,16 @@ def show(
             _print(out, caption, style="dim")
 
 
-def show_finding(finding: Finding, form: Format, kept: Path | None = None) -> None:
-    """A finding: what it says, its tables but the long ones, and where it is kept. CSV is its first table."""
+def show_finding(
+    finding: Finding, form: Format, kept: Path | None = None, *, runs: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """A finding: what it says, its tables but the long ones, and where it is kept. CSV is its first table.
+
+    Args:
+        runs: the runs that it was made from, for JSON.
+    """
     if form is Format.json:
-        show_json(finding.to_json())
+        show_json({**({"runs": runs} if runs else {}), **finding.to_json()})
         return
     if form is Format.csv:
         show(finding.tables[0].rows if finding.tables else [], form=form)
@@ -107,7 +124,17 @@ def show_finding(finding: Finding, form: Format, kept: Path | None = None) -> No
 
 def show_json(value: Any) -> None:
     """Write a value as JSON."""
-    out.file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=not _is_unicode(), allow_nan=False, default=_plain)
+    out.file.write(text.translate(_JSON_CONTROLS) + "\n")
+
+
+def _is_unicode() -> bool:
+    return out.encoding.replace("-", "").lower().startswith("utf")
+
+
+def _write(text: str) -> None:
+    """Text for a file or a program as it is; a terminal gets it without the characters that it would obey."""
+    out.file.write("\n".join(map(visible, text.split("\n"))) if out.is_terminal else text)
 
 
 def _plain(value: Any) -> Any:
@@ -125,9 +152,9 @@ def remark(line: str, form: Format) -> None:
     if form is Format.text:
         say(line)
     elif form is Format.markdown:
-        out.file.write(f"- {_one_line(line)}\n")
+        _write(f"- {_one_line(line)}\n")
     elif form is Format.latex:
-        out.file.write(f"% {_one_line(line)}\n")
+        _write(f"% {_one_line(line)}\n")
 
 
 def note(line: str) -> None:
@@ -137,8 +164,8 @@ def note(line: str) -> None:
 
 def complain(message: str, hint: str) -> None:
     """The two lines that every fault gets."""
-    _print(err, f"error: {_one_line(message)}", style="bold red", soft_wrap=True)
-    _print(err, f"hint: {_one_line(hint)}", soft_wrap=True)
+    _print(err, f"error: {_cut(_one_line(message), LONGEST_FAULT)}", style="bold red", soft_wrap=True)
+    _print(err, f"hint: {_cut(_one_line(hint), LONGEST_FAULT)}", soft_wrap=True)
 
 
 def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = False) -> None:
@@ -147,10 +174,11 @@ def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = Fa
 
 def _text(text: str) -> Text:
     """Text that is shown as it stands, whatever it looks like."""
-    return Text(_visible(text))
+    return Text(visible(text))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """Text without the characters that a terminal would obey."""
     return text.translate(_CONTROLS)
 
 
@@ -174,19 +202,20 @@ class _Column:
 
 def _column(name: str, rows: Sequence[Mapping[str, Any]], *, first: bool, width: int) -> _Column:
     values = [row.get(name) for row in rows]
-    cells = [_visible(cell(value, name)) for value in values]
+    cells = [visible(_cut(cell(value, name))) for value in values]
     numeric = bool(rows) and all(map(_is_figure, values))
     widest = max(map(_width, cells), default=0)
-    head = _longest_word([name])
+    shown = visible(_cut(name))
+    head = _longest_word([shown])
     # figures, short text and the first column (up to half of the width) stay whole; other text is folded in a narrow terminal
     whole = widest if numeric or widest <= SHORT else min(widest, width // 2) if first else 0
     least = max(whole, head, min(widest, NARROW))
     return _Column(
-        name=name,
+        name=shown,
         cells=cells,
         numeric=numeric,
         widest=widest,
-        natural=max(widest, _width(name), 1),
+        natural=max(widest, _width(shown), 1),
         least=least,
         narrow=least if numeric else min(least, max(NARROW, head, _longest_word(cells))),
     )
@@ -241,7 +270,15 @@ def _room(columns: int, width: int) -> int:
 
 
 def _width(text: str) -> int:
-    return max(cell_len(line.expandtabs()) for line in text.split("\n"))
+    return cell_len(text)
+
+
+def _cut(text: str, longest: int = LONGEST_CELL) -> str:
+    """A text as a person is shown it: a long one keeps its beginning and its end."""
+    if len(text) <= longest:
+        return text
+    end = longest // 4
+    return f"{text[: longest - end]} … {text[-end:]} ({len(text):,} characters)"
 
 
 def _longest_word(texts: Iterable[str]) -> int:
@@ -279,7 +316,30 @@ def _escaped(text: str) -> str:
 
 
 def _is_figure(value: Any) -> bool:
-    return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and value.endswith(("%", "n/a")))
+    return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and value.endswith(("%", "n/a", FEW)))
+
+
+def estimate(value: float | None, rows: int | None, positives: int | None) -> float | str | None:
+    """A metric of a split; with few rows of one class, two digits and a mark."""
+    return f"{value:.2f}{FEW}" if value is not None and is_few(rows, positives) else value
+
+
+def is_few(rows: int | None, positives: int | None) -> bool:
+    """Whether a split has too few rows of one class for more than two digits."""
+    return rows is not None and positives is not None and min(positives, rows - positives) < ENOUGH_POSITIVES
+
+
+def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the mark means, with the standard error of an AUC without information; empty where nothing is marked."""
+    lines = []
+    for name, found in splits.items():
+        rows, positives = found["rows"], found["positives"]
+        if is_few(rows, positives):
+            pairs = positives * (rows - positives)
+            error = f"the standard error of an AUC is about {((rows + 1) / (12 * pairs)) ** 0.5:.2f}" if pairs else ""
+            what = f"{positives} positives" if positives < ENOUGH_POSITIVES else f"{rows - positives} negatives"
+            lines.append(f"{name} has only {what}{': ' if error else ''}{error}")
+    return f"{FEW.strip()} {'; '.join(lines)}" if lines else ""
 
 
 def share(value: float | None) -> str:

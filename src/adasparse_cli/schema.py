@@ -72,6 +72,7 @@ class Manifest:
         settings: the recipe's settings, as plain values.
         files: sha256 of every file of the folder but this one, by relative path.
         fingerprint: sha256 over recipe, settings, sources' sha256, fields and files.
+        escaped_keys: whether the values of a field of `data.domain_id` are escaped (`prep.key`); not in earlier versions.
     """
 
     format_version: int
@@ -92,6 +93,7 @@ class Manifest:
     has_timestamp: bool
     files: Mapping[str, str]
     fingerprint: str
+    escaped_keys: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `manifest.json`."""

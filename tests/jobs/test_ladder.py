@@ -37,3 +37,20 @@ def test_other_definitions_are_refused_once_the_raw_file_has_changed(tmp_path: P
     job = plan_ladder([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site", "dev"], seeds=1)
     with pytest.raises(DataError, match=r"a.csv has changed since .*mine was prepared from it"):
         run_ladder(job)
+
+
+@pytest.mark.parametrize(("sites", "found"), [(1, "1 of the 1"), (2, "0 of the 2")], ids=["one domain", "of one class"])
+def test_nothing_is_trained_where_there_is_nothing_to_compare(tmp_path: Path, sites: int, found: str) -> None:
+    table = tmp_path / "a.csv"
+    rows = [f"{k % 2},s{k % sites},d{k % 3}" for k in range(200)]
+    table.write_text("\n".join(["y,site,dev", *rows]) + "\n")
+    words = [
+        "data=tabular",
+        "data.name=mine",
+        f"paths.data={tmp_path}",
+        f"paths.studies={tmp_path}",
+        f"paths.runs={tmp_path}",
+    ]
+    run_prep(plan_prep([*words[:3], f"raw={table}", "data.label=y", "data.domain=[site]", "data.split=random"]))
+    with pytest.raises(DataError, match=f"nothing to compare: {found} test domains of mine"):
+        plan_ladder([*words, "model=adasparse"], fields=[], seeds=3)

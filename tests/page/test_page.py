@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,75 @@ def page() -> Page:
         facts={"data": EVIL},
         findings=[finding, Finding(name="b", title="Second", question="")],
     )
+
+
+HOSTILE = (
+    EVIL,
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</script><script>alert(1)</script>",
+    "</style></title><!-- ",
+    "{{ 7 * 7 }} {% raw %} ]]> javascript:alert(1)",
+    "<a href='javascript:alert(1)'>a</a> \u2028 `<b>`",
+)
+
+
+class Structure(HTMLParser):
+    """The tags of a page with the names of their attributes, in order, and the content of its script elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, ...]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, *(name for name, _ in attrs)))
+
+    def handle_comment(self, data: str) -> None:
+        self.tags.append(("comment",))
+
+
+def texts_everywhere(text: str) -> Page:
+    """A page with a text from data in every place that takes one."""
+    rows = [{"domain": text, text: text, "AUC": 0.5}]
+    tables = [
+        Table(name="long", title=text, rows=rows, caption=text, long=True),
+        Table(name="short", title=text, rows=rows),
+    ]
+    axis = {"title": {"text": text}, "ticktext": [text], "tickvals": [0]}
+    trace = {
+        "type": "bar",
+        "name": text,
+        "x": [text],
+        "y": [1],
+        "text": [text],
+        "hovertext": [[text]],
+        "hovertemplate": text,
+    }
+    figure = Figure(name="f", title=text, summary=text, traces=[trace], layout={"xaxis": axis, "title": {"text": text}})
+    finding = Finding(
+        name="first", title=text, question=text, answers=[text], tables=tables, figures=[figure], notes=[text]
+    )
+    return Page(title=text, lead=text, facts={text: text}, findings=[finding])
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_no_text_from_data_becomes_a_tag_an_attribute_or_a_script(evil: str) -> None:
+    found = []
+    for text in (evil, re.sub("[^`]", "x", evil)):
+        parser = Structure()
+        page_now = page_text(texts_everywhere(text))
+        parser.feed(page_now)
+        found.append(parser.tags)
+    assert found[0] == found[1]
+    page_now = page_text(texts_everywhere(evil))
+    plots = json.loads(page_now.split('id="plots">')[1].split("</script>")[0])
+    assert not re.findall(r"<(?!br>|/?extra>)", json.dumps(plots, ensure_ascii=False))
+
+
+def test_tags_of_our_own_labels_stay() -> None:
+    own = "a<br>b<extra></extra>"
+    plots = json.loads(page_text(texts_everywhere(own)).split('id="plots">')[1].split("</script>")[0])
+    assert plots["first-f"]["data"][0]["hovertemplate"] == own
 
 
 def test_text_from_data_is_escaped_everywhere() -> None:

@@ -19,10 +19,11 @@ from adasparse_cli.commands.arguments import (
     RunsFolder,
     Seeds,
     StudiesFolder,
+    Unfinished,
     Workers,
 )
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import chosen_format, show_finding
+from adasparse_cli.render import chosen_format, note, show_finding
 
 app = typer.Typer(help="What saved runs and studies mean.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -81,28 +82,35 @@ def overlap(
     split: Annotated[Split, typer.Option("--split", help="Whose rows are run through the model.")] = Split.test,
     min_rows: Annotated[int, typer.Option("--min-rows", min=1, help="Rows that a domain must have there.")] = 50,
     permutations: Annotated[int, typer.Option("--permutations", min=99, help="Shuffles of Mantel's test.")] = 999,
+    unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Which neurons domains share: similar domains against unlike ones, by layer, with a permutation test."""
     from adasparse_cli.errors import UsageError
+    from adasparse_cli.jobs.chosen import choose_run
     from adasparse_cli.jobs.overlap import OverlapJob, run_overlap
-    from adasparse_cli.jobs.run_folder import newest_run_of
     from adasparse_cli.jobs.score import open_run
 
     form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
     if named and len(named) not in (2, 3):
         raise UsageError(f"--domain is given {len(named)} times", hint="name two or three domains")
-    folder = newest_run_of("adasparse", run, runs)
+    chosen = choose_run(run, runs, studies, model="adasparse", unfinished=unfinished)
+    note(chosen.line)
     job = OverlapJob(
-        run=open_run(folder, data_root=data), split=split, minimum_rows=min_rows, named=named, permutations=permutations
+        run=open_run(chosen.folder, data_root=data),
+        split=split,
+        minimum_rows=min_rows,
+        named=named,
+        permutations=permutations,
     )
     with ProgressDisplay() as progress:
         finding, kept = run_overlap(job, progress)
-    show_finding(finding, form, kept)
+    show_finding(finding, form, kept, runs=[chosen.to_json()])
 
 
 @app.command("exposure", epilog=EXPOSURE_EXAMPLES)
@@ -127,6 +135,7 @@ def exposure(
 
     form = chosen_format(as_json, as_csv)
     source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+    note(source.line)
     finding, kept = run_exposure(source, bins=bins, logarithmic=log)
     show_finding(finding, form, kept)
 
@@ -141,7 +150,9 @@ def abtest(
         float, typer.Option("--bid-spread", min=0.0, help="Standard deviation of the bids' logarithm, at most 5.")
     ] = 0.5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the auctions.")] = 0,
+    unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -151,17 +162,20 @@ def abtest(
     On the twin, where true rates are known; on a log with propensities as an off-policy estimate.
     """
     from adasparse_cli.jobs.abtest import AbTestJob, run_abtest
-    from adasparse_cli.jobs.run_folder import find_run
+    from adasparse_cli.jobs.chosen import choose_run
     from adasparse_cli.jobs.score import open_run
 
     form = chosen_format(as_json, as_csv)
-    opened = [open_run(find_run(words, runs), data_root=data) for words in (run_a, run_b)]
+    both = [choose_run(words, runs, studies, unfinished=unfinished) for words in (run_a, run_b)]
+    for chosen in both:
+        note(chosen.line)
+    opened = [open_run(chosen.folder, data_root=data) for chosen in both]
     job = AbTestJob(
         a=opened[0], b=opened[1], auctions=auctions, candidates=candidates, bid_spread=bid_spread, seed=seed
     )
     with ProgressDisplay() as progress:
         finding, kept = run_abtest(job, progress)
-    show_finding(finding, form, kept)
+    show_finding(finding, form, kept, runs=[chosen.to_json() for chosen in both])
 
 
 @app.command("sparsity", epilog=SPARSITY_EXAMPLES)

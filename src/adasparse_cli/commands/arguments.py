@@ -16,7 +16,12 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Write the result as CSV.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a part of its path, or `latest`.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a part of its path, `latest`, or STUDY/ARM.")]
+Unfinished = Annotated[
+    bool,
+    typer.Option("--unfinished", help="Use a run that failed or was interrupted, with its best checkpoint so far."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where the runs lie.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Where the prepared data lie.")]
 StudiesFolder = Annotated[Path, typer.Option("--studies", help="Where the studies lie.")]

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
-from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder, Verify
+from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder, StudiesFolder, Unfinished, Verify
 from adasparse_cli.commands.train import show_metrics
-from adasparse_cli.render import say, show_json
+from adasparse_cli.render import note, say, show_json
 
 EXAMPLES = """
 Examples:
@@ -24,23 +24,27 @@ Examples:
 def evaluate(
     run: Run,
     split: Annotated[list[Split] | None, typer.Option("--split", help="A split; may be given twice.")] = None,
+    unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     verify: Verify = False,
 ) -> None:
     """Score splits with a run's best weights and show the metrics."""
-    from adasparse_cli.jobs.run_folder import find_run
+    from adasparse_cli.jobs.chosen import choose_run
     from adasparse_cli.jobs.score import open_run, run_evaluate
     from adasparse_cli.jobs.verify import verify_data, verify_run
 
-    saved = open_run(find_run(run, runs), data_root=data)
+    chosen = choose_run(run, runs, studies, unfinished=unfinished)
+    note(chosen.line)
+    saved = open_run(chosen.folder, data_root=data)
     if verify:
         verify_run(saved.folder)
         verify_data(saved.data_folder)
     report = run_evaluate(saved, splits=split or (Split.valid, Split.test))
     if as_json:
-        found = {"run": str(report.run), "metrics": report.metrics}
+        found = {**chosen.to_json(), "metrics": report.metrics}
         show_json({**found, "best_possible": report.best_possible} if report.best_possible else found)
     else:
         best = {f"{name}, truth": metrics for name, metrics in report.best_possible.items()}

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import DataFolder, Run, RunsFolder, Verify
+from adasparse_cli.commands.arguments import DataFolder, Overwrite, Run, RunsFolder, StudiesFolder, Unfinished, Verify
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import say, show
+from adasparse_cli.render import note, say, show
 
 EXAMPLES = """
 Examples:
@@ -23,23 +23,36 @@ Examples:
 def predict(
     run: Run,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Raw files like those of the run's data.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write: .csv or .parquet.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write: .csv or .parquet; NAME.predictions.csv without it."),
+    ] = None,
+    overwrite: Overwrite = False,
+    unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
     verify: Verify = False,
 ) -> None:
-    """Score raw or tabular files, labelled or not."""
-    from adasparse_cli.jobs.run_folder import find_run
+    """Score raw or tabular files, labelled or not.
+
+    A domain is written as its values joined by `/`; `/` and `\\` in a value are written behind a `\\`, a missing value as
+    `missing`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
+    """
+    from adasparse_cli.jobs.chosen import choose_run
+    from adasparse_cli.jobs.output import predictions_name
     from adasparse_cli.jobs.score import open_run, run_predict
     from adasparse_cli.jobs.verify import verify_run
     from adasparse_cli.prep.raw_files import raw_files
 
-    saved = open_run(find_run(run, runs), data_root=data)
+    chosen = choose_run(run, runs, studies, unfinished=unfinished)
+    note(chosen.line)
+    saved = open_run(chosen.folder, data_root=data)
     if verify:
         verify_run(saved.folder)
-    target = output or Path(f"{files[0].name.split('.')[0]}.predictions.csv")
+    target = output or predictions_name(files[0])
     with ProgressDisplay() as progress:
-        report = run_predict(saved, raw_files(files), target, progress)
+        report = run_predict(saved, raw_files(files), target, progress, overwrite=overwrite)
     if report.rejects:
         worst = [
             {

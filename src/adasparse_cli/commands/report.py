@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import RunsFolder, StudiesFolder, Verify
-from adasparse_cli.render import say
+from adasparse_cli.commands.arguments import Overwrite, RunsFolder, StudiesFolder, Verify
+from adasparse_cli.render import note, say
 
 EXAMPLES = """
 Examples:
@@ -31,6 +31,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; report.html beside the source without it.")
     ] = None,
+    overwrite: Overwrite = False,
     baseline: Annotated[
         str | None, typer.Option("--baseline", help="Of runs: the arm that differences are taken to.")
     ] = None,
@@ -39,15 +40,19 @@ def report(
     verify: Verify = False,
 ) -> None:
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
-    from adasparse_cli.jobs.report import write_kept, write_report
+    from adasparse_cli.jobs.output import require_output
+    from adasparse_cli.jobs.report import PAGE, write_kept, write_report
     from adasparse_cli.jobs.source import find_kept, find_source
     from adasparse_cli.jobs.verify import verify_source
 
+    if output is not None:
+        require_output(output, overwrite=overwrite, own=PAGE)
     kept = find_kept(what or [], studies)
     if kept is not None:
         path = write_kept(kept, output)
     else:
         source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+        note(source.line)
         if verify:
             verify_source(source)
         path = write_report(source, output)

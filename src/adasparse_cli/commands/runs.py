@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder
-from adasparse_cli.render import Format, chosen_format, say, show, show_json
+from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
+from adasparse_cli.render import Format, chosen_format, estimate, note, say, show, show_json, visible
+
+METRICS = ("AUC", "GAUC by domain", "log loss")
 
 app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,7 +28,11 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
     if not rows:
         say(f"no runs in {runs}; adasparse train makes one")
         return
-    show(rows, columns=[name for name in rows[0] if name != "settings"])
+    shown = [
+        {**row, **{name: estimate(row[name], row["test rows"], row["test positives"]) for name in METRICS}}
+        for row in rows
+    ]
+    show(shown, columns=[name for name in rows[0] if name != "settings"])
     own = [
         {"run": f"{row['data']}/{row['model']}/{row['run']}", "settings": row["settings"]}
         for row in rows
@@ -37,23 +43,28 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
 
 
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
-def show_run(run: Run, runs: RunsFolder = Path("runs")) -> None:
+def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Print a run's report as JSON."""
-    from adasparse_cli.jobs.run_folder import find_run, read_report
+    from adasparse_cli.jobs.chosen import choose_run
+    from adasparse_cli.jobs.run_folder import read_report
 
-    show_json(read_report(find_run(run, runs)))
+    chosen = choose_run(run, runs, studies)
+    note(chosen.line)
+    show_json(read_report(chosen.folder))
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
-def verify(run: Run, runs: RunsFolder = Path("runs")) -> None:
+def verify(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
-    from adasparse_cli.jobs.run_folder import find_run, sealed_run
+    from adasparse_cli.jobs.chosen import choose_run
+    from adasparse_cli.jobs.run_folder import sealed_run
     from adasparse_cli.jobs.verify import verify_run
 
-    folder = find_run(run, runs)
-    number = verify_run(folder)
-    say(f"{folder}: {number:,} files with a checksum, all unchanged")
-    if sealed_run(folder) is None:
+    chosen = choose_run(run, runs, studies, unfinished=True)
+    note(chosen.line)
+    number = verify_run(chosen.folder)
+    say(f"{chosen.folder}: {number:,} files with a checksum, all unchanged")
+    if sealed_run(chosen.folder) is None:
         say("its other files have no checksum: the run is not finished, or an earlier version of adasparse made it")
 
 
@@ -61,14 +72,21 @@ def verify(run: Run, runs: RunsFolder = Path("runs")) -> None:
 def rm(
     run: Run,
     runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a run's folder; one that is being trained is left alone."""
-    from adasparse_cli.jobs.catalogue import remove_run
-    from adasparse_cli.jobs.run_folder import find_run
+    """Remove a run's folder.
 
-    folder = find_run(run, runs)
+    A run that is being trained is not removed, nor a folder that holds files which are not a run's.
+    """
+    from adasparse_cli.jobs.chosen import find_run
+    from adasparse_cli.jobs.removal import remove_run, require_removable, warnings_of
+
+    folder = find_run(run, runs, studies)
+    require_removable(folder, runs)
+    for line in warnings_of(folder, studies):
+        note(f"warning: {line}")
     if not yes:
-        typer.confirm(f"remove {folder}?", abort=True)
-    remove_run(folder)
+        typer.confirm(f"remove {visible(str(folder))}?", abort=True)
+    remove_run(folder, runs)
     say(f"removed {folder}")

@@ -12,7 +12,18 @@ import typer
 from adasparse_cli.choices import Mode
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, note, say, share, show, show_json, with_spread
+from adasparse_cli.render import (
+    Format,
+    chosen_format,
+    estimate,
+    few_caption,
+    note,
+    say,
+    share,
+    show,
+    show_json,
+    with_spread,
+)
 
 EXAMPLES = """
 Examples:
@@ -120,10 +131,17 @@ def _counterpart(report: Mapping[str, Any]) -> str:
 
 def show_metrics(metrics: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
     """One line per metric, one column per split."""
-    rows = [{"metric": name, **{split: found[name] for split, found in metrics.items()}} for name in SHOWN_METRICS]
+    rows = [
+        {
+            "metric": name,
+            **{split: estimate(found[name], found["rows"], found["positives"]) for split, found in metrics.items()},
+        }
+        for name in SHOWN_METRICS
+    ]
     counted = [(name, found) for name, found in metrics.items() if "," not in name]
     sizes = ", ".join(f"{name} {found['rows']:,} rows, {found['positives']:,} positives" for name, found in counted)
-    show(rows, title=title, caption=sizes)
+    few = few_caption(dict(counted))
+    show(rows, title=title, caption=f"{sizes}; {few}" if few else sizes)
 
 
 def _show_left_out(metrics: Mapping[str, Mapping[str, Any]]) -> None:
@@ -167,7 +185,7 @@ def _show_domains(folder: Path, domain: Sequence[str]) -> None:
     rows = extreme_domains(folder, SHOWN_DOMAINS)
     if rows:
         columns = ("domain", "train rows", "positives", "AUC", "log loss", "calibration")
-        title = f"Best and worst test domains by AUC, of those with 20 positives ({' · '.join(domain)})"
+        title = f"Best and worst test domains by AUC, of those with 20 positives ({'/'.join(domain)})"
         show(rows, title=title, columns=columns)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,15 @@ import polars as pl
 import torch
 
 from adasparse_cli.choices import FieldKind, FieldRole
-from adasparse_cli.config import compose, settings_words
+from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
-from adasparse_cli.files import only_owner
+from adasparse_cli.findings import ENOUGH_POSITIVES
+from adasparse_cli.jobs.chosen import all_runs, settings_of, state_of
 from adasparse_cli.jobs.domain_rows import read_domain_rows
-from adasparse_cli.jobs.run_folder import CONFIG, DOMAINS, DONE, FAILED, has_file, read_config, read_report, run_file
+from adasparse_cli.jobs.run_folder import DOMAINS, has_file, read_report, run_file
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
+from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.prep.prepared import open_prepared, read_domains
 from adasparse_cli.prep.recipe import nearest_names
 from adasparse_cli.schema import Field, Manifest
@@ -26,9 +26,6 @@ from adasparse_cli.training.dataset import load_shape
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import typed
-
-# AUC of a domain with fewer positives says next to nothing: its standard error exceeds 0.06.
-ENOUGH_POSITIVES = 20
 
 # What `models ls` weighs models on where no data set is named: as in benchmarks/.
 EXAMPLE = DataShape(
@@ -48,18 +45,7 @@ EXAMPLE = DataShape(
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
     """All runs below `root`, the oldest first."""
-    folders = sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda folder: folder.name)
-    return [_run_row(folder, root) for folder in folders]
-
-
-def remove_run(folder: Path) -> None:
-    """Remove a run.
-
-    Raises:
-        BusyError: it is being trained.
-    """
-    with only_owner(folder):
-        shutil.rmtree(folder)
+    return [_run_row(folder, root) for folder in all_runs(root)]
 
 
 def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
@@ -171,9 +157,7 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
     if judged.height > 2 * number:
         judged = pl.concat([judged.head(number), judged.tail(number)])
     shown = judged.select(
-        pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ").alias(
-            "domain"
-        ),
+        joined_keys([pl.col(key) for key in keys]).alias("domain"),
         pl.col("train_rows").alias("train rows"),
         pl.col("test_rows").alias("test rows"),
         pl.col("test_positives").alias("positives"),
@@ -186,26 +170,25 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
 
 def _run_row(folder: Path, root: Path) -> dict[str, Any]:
     data, model, name = folder.relative_to(root).parts
-    state = "done" if (folder / DONE).exists() else "failed" if (folder / FAILED).exists() else "unfinished"
+    state = state_of(folder)
     test: dict[str, Any] = {}
     if state == "done":
         try:
             test = read_report(folder)["metrics"].get("test", {})
         except IntegrityError:
             state = "damaged"
-    settings: list[str] = []
-    with contextlib.suppress(IntegrityError, UsageError):  # what cannot be read, or is of another version, is not told
-        settings = settings_words(read_config(folder))
     return {
         "data": data,
         "model": model,
         "run": name,
         "state": state,
+        "test rows": test.get("rows"),
+        "test positives": test.get("positives"),
         "AUC": test.get("auc"),
         "GAUC by domain": test.get("gauc_domain"),
         "log loss": test.get("log_loss"),
         # the mode stands in the model's name
-        "settings": shlex.join(one for one in settings if not one.startswith("model.mode=")),
+        "settings": shlex.join(one for one in settings_of(folder) or () if not one.startswith("model.mode=")),
     }
 
 

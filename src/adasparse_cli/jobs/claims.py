@@ -16,8 +16,7 @@ from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.statistics import Difference, compare
 from adasparse_cli.analysis.verdict import SMALLEST, Verdict, alike, better, corrected, no_worse, together
 from adasparse_cli.choices import Split
-from adasparse_cli.findings import Interval
-from adasparse_cli.jobs.catalogue import ENOUGH_POSITIVES
+from adasparse_cli.findings import ENOUGH_POSITIVES, Interval
 from adasparse_cli.jobs.comparison import Comparison, domain_table
 from adasparse_cli.jobs.ladder import LadderJob, judged_ladder
 from adasparse_cli.jobs.overlap import key_fields, mantel_tests, similarities

@@ -14,9 +14,19 @@ import polars as pl
 from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.jobs.domain_rows import read_domain_rows
-from adasparse_cli.jobs.run_folder import DOMAINS, PREDICTIONS, REPORT, anew, read_predictions, read_report, run_file
+from adasparse_cli.jobs.run_folder import (
+    DOMAINS,
+    PLACEBO,
+    PREDICTIONS,
+    REPORT,
+    anew,
+    read_predictions,
+    read_report,
+    run_file,
+)
 from adasparse_cli.jobs.wording import known, mean_or_none, of
 from adasparse_cli.metrics import grouped_auc, log_loss
+from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.typed import flat
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
@@ -240,7 +250,7 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     assert first is not None
     table = read_domain_rows(run_file(first, DOMAINS))
     keys = table.columns[1 : table.columns.index("train_rows")]
-    name = pl.concat_str([pl.col(key).cast(pl.String).fill_null("missing") for key in keys], separator=" · ")
+    name = joined_keys([pl.col(key) for key in keys])
     table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
     rows = comparison.rows
     if rows is None:
@@ -275,6 +285,7 @@ def _names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     for own in settings:
         name, loop = str(own["model.name"]), str(own["loop.name"])
         label = f"{name}-{own['model.mode']}" if "model.mode" in own else name
+        label += PLACEBO if own.get("loop.placebo") else ""
         labels.append(label if loop == "standard" else f"{loop} {label}")
     names = []
     for label, own in zip(labels, settings, strict=True):

@@ -31,7 +31,7 @@ from adasparse_cli.jobs.run_folder import read_predictions, read_report
 from adasparse_cli.jobs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.jobs.wording import known
 from adasparse_cli.jobs.workers import NamedRun, train_all
-from adasparse_cli.prep.prepared import changed_sources
+from adasparse_cli.prep.prepared import changed_sources, read_domains
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.schema import Manifest
 
@@ -39,6 +39,8 @@ BASELINE = "dnn"
 # Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
 FURTHER, FEWEST, MOST = 2, 3, 60
 UNSEEN = 0.5
+# Domains with both classes in the test split that definitions are judged by.
+FEWEST_JUDGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,13 @@ def plan_ladder(
 
     Raises:
         UsageError: a field is of no use as part of a domain.
+        DataError: the data have no two domains to judge by.
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
     reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
+    _require_judges(reference)
     chosen = tuple(fields) or (*manifest.domain, *_further(manifest))
     _require_fields(manifest, chosen)
     rungs = [Rung(fields=(), jobs=tuple(_jobs(words, manifest, chosen[:1], seeds, told=False)))]
@@ -183,6 +187,21 @@ def _further(manifest: Manifest) -> tuple[str, ...]:
         and manifest.unseen.get(field.name, 0.0) < UNSEEN
     ]
     return tuple(field.name for field in sorted(able, key=lambda field: field.size)[:FURTHER])
+
+
+def _require_judges(reference: PrepReport) -> None:
+    """Definitions are judged by GAUC over the domains of the data's own definition: nothing is trained where it says nothing."""
+    domains = read_domains(reference.folder, reference.manifest)
+    usable = domains.filter((pl.col("test_positives") > 0) & (pl.col("test_positives") < pl.col("test_rows"))).height
+    if usable >= FEWEST_JUDGES:
+        return
+    manifest = reference.manifest
+    raise DataError(
+        f"there is nothing to compare: {usable} of the {domains.filter(pl.col('test_rows') > 0).height} test domains of "
+        f"{manifest.name} ({' × '.join(manifest.domain)}) have both classes, and definitions of a domain are compared by "
+        f"GAUC over at least {FEWEST_JUDGES} of them",
+        hint="prepare the data with other fields as their domain, under another name: data.domain=[a,b] data.name=NAME",
+    )
 
 
 def _require_fields(manifest: Manifest, fields: Sequence[str]) -> None:

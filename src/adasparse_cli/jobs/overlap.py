@@ -41,7 +41,7 @@ class OverlapJob:
 
     Args:
         split: whose rows are run through the model. minimum_rows: of it, for a domain to be taken in.
-        named: two or three domains to be shown by themselves, by key (`0/1003/3006`); may be empty.
+        named: two or three domains to be shown by themselves, by key (`0/1003/3006`, see `prep.key`); may be empty.
         permutations: shuffles of Mantel's test.
     """
 
@@ -180,7 +180,7 @@ def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) 
 
 
 def _place(name: str, names: Sequence[str], found: Activity) -> int:
-    wanted = "/".join(part.strip() for part in name.replace("·", "/").split("/"))
+    wanted = name if name in names else "/".join(part.strip() for part in name.replace("·", "/").split("/"))
     if wanted not in names:
         raise UsageError(
             f"there is no domain {name!r}", hint=f"a domain is named by its key, such as {nearest_names(wanted, names)}"

@@ -31,7 +31,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import (
     SealedFolder,
     checksums,
@@ -54,6 +54,8 @@ REPORT_VERSION, UNSEALED_VERSION = 2, 1
 ENVIRONMENT_VERSION, DONE_VERSION = 2, 1
 # Names below a run's folder that DONE does not cover.
 NOT_SEALED = (DONE, FAILED, "findings", "report.html")
+# How the name of a control arm ends.
+PLACEBO = "-placebo"
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 # What was always so before it became a key of `loop`, for runs of earlier versions.
@@ -85,7 +87,9 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
 
     A run that failed counts if it can be resumed, or if it would fail again: see `Failure`.
     """
-    for folder in sorted(parent.glob("*-s*"), reverse=True):
+    # control arms of earlier versions do not carry it in their name
+    parents = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
+    for folder in sorted((run for one in parents for run in one.glob("*-s*")), key=_stamp, reverse=True):
         if not (folder / CONFIG).exists():
             continue
         failure = failure_of(folder)
@@ -99,6 +103,10 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
         except IntegrityError:  # nobody can say what a damaged run is of, so it is not taken for this one
             continue
     return None
+
+
+def _stamp(folder: Path) -> str:
+    return folder.name
 
 
 def runs_on(root: Path, manifest: Manifest) -> list[Path]:
@@ -344,43 +352,6 @@ def anew(folder: Path) -> str:
         f"restore it from a copy; or adasparse runs rm {folder.name} removes the run, "
         "and the command that made it trains it anew"
     )
-
-
-def find_run(words: str, root: Path) -> Path:
-    """A run by its folder, by `latest`, or by a part of its path that only it has.
-
-    Raises:
-        UsageError: no run, or several.
-    """
-    given = Path(words)
-    if (given / CONFIG).exists():
-        return given
-    runs = sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda path: path.name)
-    if not runs:
-        raise UsageError(f"there are no runs in {root}", hint="adasparse train makes one")
-    if words == "latest":
-        return runs[-1]
-    found = [run for run in runs if words in str(run.relative_to(root))]
-    if len(found) == 1:
-        return found[0]
-    several = f"{len(found)} runs match {words!r}, such as {found[0].relative_to(root)}" if found else None
-    raise UsageError(
-        several or f"no run matches {words!r}", hint="adasparse runs ls lists them; `latest` is the newest"
-    )
-
-
-def newest_run_of(model: str, words: str | None, root: Path) -> Path:
-    """The run that words name, or the newest finished one of a model where there are no words.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if words is not None:
-        return find_run(words, root)
-    done = [path.parent for path in root.glob(f"*/{model}*/*/{DONE}")]
-    if not done:
-        raise UsageError(f"there is no finished run of {model} in {root}", hint=f"adasparse train --model {model}")
-    return max(done, key=lambda folder: folder.name)
 
 
 def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

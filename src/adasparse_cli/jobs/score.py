@@ -14,6 +14,8 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
+from adasparse_cli.jobs.cells import marked_texts
+from adasparse_cli.jobs.output import require_output
 from adasparse_cli.jobs.prepare import PrepJob
 from adasparse_cli.jobs.run_folder import CONFIG, ENCODER, read_config, read_fingerprint, run_file
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
@@ -192,18 +194,24 @@ def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[st
     return found.to_json()
 
 
-def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Progress | None = None) -> PredictReport:
+def run_predict(
+    run: SavedRun, raw: Sequence[Path], output: Path, progress: Progress | None = None, *, overwrite: bool = False
+) -> PredictReport:
     """Score new files, labelled or not, and write one line per row: where it stood, its domain, its probability.
 
     Values that training did not see get id 0, as they do in preparation; rows that cannot be read are
     set aside and counted. The output is CSV, or Parquet where its name says so.
 
+    Args:
+        overwrite: whether an output that exists may be replaced.
+
     Raises:
-        UsageError: the output can be no file of these.
+        UsageError: the output cannot be written there, or something would be lost.
         DataError: a file cannot be read, or holds no row.
     """
     progress = progress or Silent()
-    _require_output(output)
+    _require_table(output)
+    require_output(output, inputs=raw, overwrite=overwrite)
     set_threads(run.job.threads)
     model, shape = trained_model(run)
     stored = {name: read_bags(run.encoder, run.manifest, name) for name in shape.bags}
@@ -236,7 +244,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
     if output.suffix == ".parquet":
         write_atomically(output, lambda path: table.write_parquet(path))
     else:
-        write_atomically(output, lambda path: table.write_csv(path))
+        write_atomically(output, lambda path: marked_texts(table).write_csv(path))
     shares = {name: count / table.height for name, count in unknown.items()}
     notable = {name: share for name, share in shares.items() if share > run.manifest.unseen.get(name, 0.0) + NOTABLE}
     return PredictReport(
@@ -252,7 +260,7 @@ def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFra
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))
 
 
-def _require_output(output: Path) -> None:
+def _require_table(output: Path) -> None:
     if output.suffix not in (".csv", ".parquet") or output.is_dir():
         raise UsageError(f"{output} is no name of a .csv or .parquet file", hint="such as --output scores.parquet")
     if not output.parent.is_dir():

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.jobs.chosen import STUDY, find_run
 from adasparse_cli.jobs.comparison import Comparison, arms_of_runs, compare_arms
 from adasparse_cli.jobs.keep import FINDINGS
-from adasparse_cli.jobs.run_folder import CONFIG, DONE, find_run
-from adasparse_cli.jobs.study import STUDY, StudyReport, find_study, open_study
+from adasparse_cli.jobs.run_folder import CONFIG, DONE
+from adasparse_cli.jobs.study import StudyReport, find_study, open_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,12 @@ class Source:
     comparison: Comparison
     folder: Path
     failed: Mapping[str, str]
+
+    @property
+    def line(self) -> str:
+        """What was chosen, in one line: a study with its arms, or runs."""
+        arms = "; ".join(f"{arm.name}: {', '.join(map(str, arm.folders.values()))}" for arm in self.comparison.arms)
+        return f"study: {self.folder}" if (self.folder / STUDY).exists() else f"runs: {arms}"
 
 
 def find_kept(words: Sequence[str], studies: Path) -> Path | None:
@@ -57,7 +64,7 @@ def find_source(words: Sequence[str], *, runs: Path, studies: Path, baseline: st
                 raise error from None
         else:
             return source_of_study(open_study(study, baseline=baseline))
-    return source_of_runs([find_run(name, runs) for name in words], baseline=baseline)
+    return source_of_runs([find_run(name, runs, studies) for name in words], baseline=baseline)
 
 
 def source_of_study(study: StudyReport) -> Source:

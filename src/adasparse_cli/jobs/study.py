@@ -17,6 +17,7 @@ from typing import Any
 
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
+from adasparse_cli.jobs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.plan import StudyJob
 from adasparse_cli.jobs.prepare import PrepReport, ensure_prepared, require_learnable
@@ -25,9 +26,9 @@ from adasparse_cli.jobs.train import finished_run
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 
-# Studies of version 2 have no checksums; everything else is the same.
-STUDY_VERSION, UNSEALED_VERSION = 3, 2
-STUDY, TABLE = "study.json", "table.json"
+# Studies of the version before have no checksums; everything else is the same.
+STUDY_VERSION = 3
+TABLE = "table.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +158,13 @@ def read_study(folder: Path) -> dict[str, Any]:
     """
     path = folder / STUDY
     try:
-        values = read_sealed(path, "study_version", unsealed=UNSEALED_VERSION)
+        values = read_sealed(path, "study_version", unsealed=UNSEALED_STUDY_VERSION)
     except IntegrityError as error:
         raise IntegrityError(
             error.message, hint=f"remove {path} and run the study once more: its runs are found again"
         ) from None
     found = values.get("study_version")
-    if found not in (STUDY_VERSION, UNSEALED_VERSION):
+    if found not in (STUDY_VERSION, UNSEALED_STUDY_VERSION):
         raise IntegrityError(
             f"{path} is of study format {found}, this version reads {STUDY_VERSION}",
             hint="move the folder away; runs that are done are found again by their settings",

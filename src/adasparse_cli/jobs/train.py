@@ -17,6 +17,7 @@ from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, InterruptedRun, NumericError, ResourceError, UsageError
 from adasparse_cli.files import only_owner, remove_stray_temporaries, write_atomically, write_json, write_text
+from adasparse_cli.jobs.cells import marked_texts
 from adasparse_cli.jobs.prepare import (
     PrepJob,
     PrepReport,
@@ -30,6 +31,7 @@ from adasparse_cli.jobs.run_folder import (
     DONE,
     ENCODER,
     FAILED,
+    PLACEBO,
     PREDICTIONS,
     REPORT,
     REPORT_VERSION,
@@ -70,7 +72,7 @@ class TrainJob:
     Args:
         data: what to train on; prepared first where it is not.
         config: the whole resolved configuration, as plain values.
-        label: the model's name, with its mode where it has one.
+        label: the model's name, with its mode where it has one; it says so if the run is a control arm.
     """
 
     data: PrepJob
@@ -133,18 +135,19 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     label = name if mode is None else f"{name}-{mode}"
     if loop_name != "standard":
         label = loop_name if name == "dnn" else f"{loop_name}-{label}"
+    loop = typed(tree["loop"], LOOPS[loop_name].Settings, "loop")
     return TrainJob(
         data=data,
         network=typed(tree["network"], NetworkSettings, "network"),
         model=model,
-        loop=typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        loop=loop,
         tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
         seed=tree["seed"],
         device=str(tree["device"]),
         threads=tree["threads"],
         runs=Path(tree["paths"]["runs"]),
         config=tree,
-        label=label,
+        label=label + PLACEBO * loop.placebo,
     )
 
 
@@ -408,4 +411,4 @@ def _write_domains(
             pl.Series(f"sparsity_{layer.replace(' ', '_')}", sparsity[:, k])
             for k, layer in enumerate(model.gated_layers)
         )
-    write_text(folder / "domains.csv", table.fill_nan(None).write_csv())
+    write_text(folder / "domains.csv", marked_texts(table.fill_nan(None)).write_csv())

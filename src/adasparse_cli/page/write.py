@@ -55,7 +55,17 @@ def embedded(value: Any) -> str:
 
 
 def _plot(figure: Figure) -> dict[str, Any]:
-    return {"data": list(figure.traces), "layout": dict(figure.layout)}
+    """A figure whose texts hold no tag but those that our own labels have; plotly reads tags in every text."""
+    plot: dict[str, Any] = _inert({"data": list(figure.traces), "layout": dict(figure.layout)})
+    return plot
+
+
+def _inert(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"<(?!br>|/?extra>)", "&lt;", value)
+    if isinstance(value, Mapping):
+        return {name: _inert(one) for name, one in value.items()}
+    return [_inert(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _is_figures(table: Table, name: str) -> bool:

@@ -214,6 +214,7 @@ def _prepare(
         has_user=has_user,
         has_timestamp=has_timestamp,
         files=files,
+        escaped_keys=True,
         fingerprint=hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest(),
     )
 

@@ -16,6 +16,7 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError
 from adasparse_cli.files import SealedFolder, file_stem, read_sealed, sha256_of, sync_folder, write_atomically
 from adasparse_cli.prep.encode import Encoder, key_columns
+from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import (
     DataSettings,
@@ -197,9 +198,8 @@ def _table(folder: Path, manifest: Manifest, name: str) -> pl.DataFrame:
 
 
 def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
-    """What each domain is called: its key's values in one text, as `read_domains` orders them."""
-    values = [pl.col(key).fill_null("missing") for key in key_columns(domain)]
-    return domains.select(pl.concat_str(values, separator="/").alias("name")).to_series()
+    """What each domain is called: its key's values in one text (see `prep.key`), as `read_domains` orders them."""
+    return domains.select(joined_keys([pl.col(key) for key in key_columns(domain)]).alias("name")).to_series()
 
 
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
@@ -212,7 +212,8 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
         DataError: a file lacks a field.
     """
     recipe = recipe_named(manifest.recipe)
-    data = with_domain_id(recipe.read(settings.as_prepared(manifest.fields), list(raw)), settings)
+    read = recipe.read(settings.as_prepared(manifest.fields), list(raw))
+    data = with_domain_id(read, settings, escaped=manifest.escaped_keys)
     named = {plan.name: plan for plan in data.plans}
     lacking = [field.name for field in manifest.fields if field.name not in named]
     if lacking:

@@ -24,6 +24,7 @@ import polars as pl
 
 from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, PlainName, SplitRule
 from adasparse_cli.errors import UsageError
+from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.schema import Field
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
@@ -198,8 +199,11 @@ class Silent:
 DOMAIN_FIELD = "domain"
 
 
-def with_domain_id(raw: RawData, settings: DataSettings) -> RawData:
+def with_domain_id(raw: RawData, settings: DataSettings, *, escaped: bool = True) -> RawData:
     """Raw data with the domain itself as a field, where the settings ask for it.
+
+    Args:
+        escaped: False for data of an earlier version, see `joined_keys`.
 
     Raises:
         UsageError: the data have a field of that name already.
@@ -211,8 +215,7 @@ def with_domain_id(raw: RawData, settings: DataSettings) -> RawData:
             f"data.domain_id=true would add a field {DOMAIN_FIELD!r}, which these data have already",
             hint="rename the column, or leave data.domain_id out",
         )
-    parts = [pl.col(name).cast(pl.String).fill_null("missing") for name in raw.domain]
-    key = pl.concat_str(parts, separator="/").alias(DOMAIN_FIELD)
+    key = joined_keys([pl.col(name) for name in raw.domain], escaped=escaped).alias(DOMAIN_FIELD)
     plan = FieldPlan(name=DOMAIN_FIELD, role=FieldRole.domain_aware, kind=FieldKind.categorical)
     return replace(raw, plans=(*raw.plans, plan), frames=(frame.with_columns(key) for frame in raw.frames))
 
