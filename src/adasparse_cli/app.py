@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -25,7 +30,8 @@ from adasparse_cli.commands import (
     study,
     train,
 )
-from adasparse_cli.errors import AdasparseError, TooManyRejectedError
+from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError
+from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.render import complain, show
 
 EXAMPLES = """
@@ -93,7 +99,8 @@ def main() -> None:
     # the flag may stand anywhere: who meets a fault adds it at the end
     sys.argv[1:] = [word for word in words if word != "--debug"]
     try:
-        app(standalone_mode=True)
+        with _ended_by_sigterm():
+            app(standalone_mode=True)
     except AdasparseError as error:
         if debug:
             raise
@@ -116,13 +123,40 @@ def main() -> None:
     except (MemoryError, OSError) as error:
         if debug:
             raise
-        complain(f"{type(error).__name__}: {error}", "free some memory or disk, or check the path's permissions")
+        if disk_is_full(error):
+            full = no_room(Path(getattr(error, "filename", None) or "."))
+            complain(full.message, full.hint)
+        else:
+            complain(f"{type(error).__name__}: {error}", "free some memory or disk, or check the path's permissions")
         _leave(5)
     except Exception as error:
         if debug:
             raise
         complain(f"{type(error).__name__}: {error}", "this is a fault of adasparse; --debug shows where it happened")
         _leave(1)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as an error does: what is half-written is removed. Training and studies have handlers of
+    their own, which save; a second SIGTERM ends at once.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise InterruptedRun(
+            "ended by SIGTERM", hint="nothing half-written is left; run the command again", exit_code=128 + number
+        )
+
+    try:
+        old = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread: signals are someone else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _leave(code: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.faults.attacked import Server
 
 HERE = Path(__file__).parent
 
@@ -22,3 +24,11 @@ def attacks(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """`attacks(full, short)` is how often an attack is made: `full` times, or `short` times with `--short`."""
     short = bool(request.config.getoption("--short"))
     return lambda full, sample: sample if short else full
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Starts commands at once."""
+    started = Server()
+    yield started
+    started.close()

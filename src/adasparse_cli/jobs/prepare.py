@@ -14,6 +14,7 @@ from adasparse_cli.config import compose, data_start, data_words, explicit_keys,
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
+from adasparse_cli.prep.place import owner_folder, recover
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared import is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
@@ -92,7 +93,8 @@ def run_prep(job: PrepJob, progress: Progress | None = None) -> PrepReport:
     progress, started = progress or Silent(), time.monotonic()
     values = plain(job.settings)
     job.folder.parent.mkdir(parents=True, exist_ok=True)
-    with only_owner(job.folder.parent / f".{job.folder.name}.owner"):
+    recover(job.folder)  # takes the lock itself
+    with only_owner(owner_folder(job.folder)):
         manifest = existing(job.folder)
         if manifest is not None and is_current(manifest, values, list(job.raw)):
             rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
@@ -188,6 +190,7 @@ def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -
 
 def existing(folder: Path) -> Manifest | None:
     """The manifest of a folder, or None where there are no complete data."""
+    recover(folder)
     return open_prepared(folder) if (folder / "manifest.json").exists() else None
 
 

@@ -16,7 +16,7 @@ import torch
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, InterruptedRun, ResourceError, UsageError
-from adasparse_cli.files import only_owner, write_atomically, write_json, write_text
+from adasparse_cli.files import disk_is_full, only_owner, write_atomically, write_json, write_text
 from adasparse_cli.jobs.prepare import PrepJob, PrepReport, plan_data, require_learnable, run_prep, words_for
 from adasparse_cli.jobs.run_folder import (
     DONE,
@@ -169,6 +169,8 @@ def run_train(
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
+            if disk_is_full(error):  # the run continues once there is room
+                raise
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
             finish(folder, error=message)
             raise

@@ -19,10 +19,11 @@ from typing import Any
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Split
-from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
-from adasparse_cli.files import file_stem, sha256_of, sync_folder, write_json
+from adasparse_cli.errors import DataError, DiskFullError, TooManyRejectedError, UsageError
+from adasparse_cli.files import disk_is_full, file_stem, no_room, sha256_of, write_json
 from adasparse_cli.prep.encode import Encoder, domain_table
 from adasparse_cli.prep.parallel import in_order
+from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
 from adasparse_cli.prep.recipe import (
     DataSettings,
     FieldPlan,
@@ -54,15 +55,14 @@ def prepare(
 
     Raises:
         DataError: a file cannot be read, or more rows than `max_rejected` were set aside.
-        ResourceError: the disk has no room.
+        DiskFullError: the disk has no room.
     """
     recipe = recipe_named(settings.recipe)
-    work = folder.with_name(f".{folder.name}.preparing")
+    work = work_folder(folder)
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     try:
+        work.mkdir(parents=True)
         sources = recipe.sources(settings, list(raw), work, progress)
-        _require_room(sources, work)
         with ThreadPoolExecutor(1) as pool:
             digests = [pool.submit(sha256_of, path) for path in sources]
             manifest = _prepare(
@@ -74,8 +74,14 @@ def prepare(
                 work,
                 progress,
             )
-        write_json(work / "manifest.json", manifest.to_json())
-        _put_in_place(work, folder)
+        write_json(work / MANIFEST, manifest.to_json())
+        put_in_place(folder)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        needed = max(_bytes_in(work), error.needed if isinstance(error, DiskFullError) else 0)
+        shutil.rmtree(work, ignore_errors=True)
+        raise no_room(folder, needed) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -99,8 +105,9 @@ def _prepare(
         )
     for note in raw.notes:
         progress.note(note)
-    progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
-    spill = spill_frames(raw, work / "spill", progress)
+    size = sum(path.stat().st_size for path in sources)
+    progress.start("reading", size, "bytes")
+    spill = spill_frames(raw, work / "spill", progress, size=size)
     raw.rejects.sort(key=lambda reject: ([path.name for path in sources].index(reject.source), reject.line))
     _require_few_rejects(raw.rejects, spill.rows, settings, work)
     duplicates = count_duplicates(spill, settings.duplicates)
@@ -257,18 +264,6 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
         )
 
 
-def _require_room(sources: Sequence[Path], work: Path) -> None:
-    # ids and the spill together are smaller than the text they come from, unless that is packed
-    packed = {".gz": 8, ".zip": 8}
-    needed = sum(path.stat().st_size * packed.get(path.suffix, 1) for path in sources)
-    free = shutil.disk_usage(work).free
-    if needed > free:
-        raise ResourceError(
-            f"preparing needs about {needed / 2**30:.1f} GiB in {work.parent}, {free / 2**30:.1f} GiB are free",
-            hint="free some room, or put the data elsewhere with paths.data=FOLDER",
-        )
-
-
 def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings, work: Path) -> None:
     share = len(rejects) / max(good + len(rejects), 1)
     if share <= settings.max_rejected:
@@ -301,12 +296,5 @@ def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
     write_table(reject_table(rejects), work / "rejects.parquet")
 
 
-def _put_in_place(work: Path, folder: Path) -> None:
-    """Swap the new folder in; a crash between the two renames leaves no data, never mixed ones."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
