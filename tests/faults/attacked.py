@@ -9,20 +9,21 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tests.commands.typing_in import ENVIRONMENT
-from tests.faults.crash import COUNT_TO, KILL_AT, WORKERS
+from tests.faults.crash import COUNT_TO, KILL_AT, ROLE
 
 ROOT, HOOK = Path(__file__).parents[2], Path(__file__).parent / "hook"
-ATTACKED = {**ENVIRONMENT, "PYTHONPATH": str(HOOK), "OMP_WAIT_POLICY": "PASSIVE"}
+HOOKED = {"PYTHONPATH": str(HOOK), "OMP_WAIT_POLICY": "PASSIVE"}
 SECONDS = 300.0
 # What differs from one run of a command to the next: clocks, and names made of them.
 CLOCKS = {
@@ -37,12 +38,12 @@ class Server:
     def __init__(self) -> None:
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server"],
-            cwd=ROOT, env={**ENVIRONMENT, "OMP_WAIT_POLICY": "PASSIVE"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.pid, self.returncode = 0, None
 
     def start(self, folder: Path, words: tuple[str, ...], environment: Mapping[str, str], log: Path) -> Server:
-        asked = {"folder": str(folder), "words": words, "environment": dict(environment), "log": str(log)}
+        asked = {"folder": str(folder), "words": words, "environment": {**HOOKED, **environment}, "log": str(log)}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(asked).encode() + b"\n")
         self._server.stdin.flush()
@@ -85,7 +86,7 @@ class Attacked:
     server: Server | None = None
 
     def __post_init__(self) -> None:
-        self.log = self.folder.parent / f"{self.folder.name}.log"
+        self.log = self.folder.parent.parent / f"{self.folder.name}.log"  # not on a disk that is full
         self.process: Server | subprocess.Popen[bytes]
         if self.server is not None:
             self.process = self.server.start(self.folder, self.words, self.environment, self.log)
@@ -94,7 +95,7 @@ class Attacked:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "adasparse_cli", *self.words],
                 cwd=self.folder,
-                env={**ATTACKED, **self.environment},
+                env={**ENVIRONMENT, **HOOKED, **self.environment},
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
@@ -134,9 +135,9 @@ def run(
 
 def counted(folder: Path, *words: str, workers: bool = False, server: Server | None = None) -> tuple[int, float]:
     """How many file events a command makes when it is left alone, and how many seconds it takes."""
-    count = folder.parent / f"{folder.name}.count"
+    count = folder.parent.parent / f"{folder.name}.count"
     started = time.monotonic()
-    run(folder, *words, environment={COUNT_TO: str(count)} | ({WORKERS: "1"} if workers else {}), server=server)
+    run(folder, *words, environment={COUNT_TO: str(count)} | ({ROLE: "worker"} if workers else {}), server=server)
     return int(count.read_text()), time.monotonic() - started
 
 
@@ -163,8 +164,18 @@ def moments(
             yield Moment(event=1 + round(number / max(count - 1, 1) * (events - 1)))
 
 
-def killed(folder: Path, words: tuple[str, ...], moment: Moment, server: Server | None = None) -> bool:
-    """Run a command and kill it at a moment; whether it was still at work then."""
+def killed(before: Path, folder: Path, words: tuple[str, ...], moment: Moment, server: Server) -> None:
+    """Run a command in a copy of `before` and kill it at a moment, or earlier where it has ended by then."""
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(before, folder)
+        if _killed(folder, words, moment, server):
+            return
+        event = None if moment.event is None else moment.event - 1
+        moment = replace(moment, seconds=0.7 * moment.seconds, event=event)
+
+
+def _killed(folder: Path, words: tuple[str, ...], moment: Moment, server: Server) -> bool:
     if moment.event is None:
         attacked = Attacked(folder, words, {}, server)
         try:
@@ -172,7 +183,7 @@ def killed(folder: Path, words: tuple[str, ...], moment: Moment, server: Server 
         except subprocess.TimeoutExpired:
             attacked.kill(group=moment.group)
         return attacked.process.returncode == -signal.SIGKILL
-    environment = {KILL_AT: str(moment.event)} | ({WORKERS: "1"} if moment.workers else {})
+    environment = {KILL_AT: str(moment.event)} | ({ROLE: "worker"} if moment.workers else {})
     return Attacked(folder, words, environment, server).end() != 0
 
 

@@ -1,4 +1,5 @@
 """Ends a process by SIGKILL just before its nth file event: open for writing, rename, remove, make or remove a folder.
+Or fills its disk then.
 
 Events are counted below the current folder alone, so that the imports of a process do not count. A run that is only
 counted writes how many there were, so that kills can be spread over all of them, the moments between two renames included.
@@ -7,26 +8,38 @@ counted writes how many there were, so that kills can be spread over all of them
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-KILL_AT, COUNT_TO, WORKERS = "FAULTS_KILL_AT", "FAULTS_COUNT_TO", "FAULTS_WORKERS"
+KILL_AT, COUNT_TO, ROLE = "FAULTS_KILL_AT", "FAULTS_COUNT_TO", "FAULTS_ROLE"
+FILL_AT, FILLER = "FAULTS_FILL_AT", "FAULTS_FILL"
 
 
 def install() -> None:
     """Kill or count, as the environment says; runs of a study and their parent are told apart."""
-    at, count_to = os.environ.get(KILL_AT), os.environ.get(COUNT_TO)
-    is_worker = "--multiprocessing-fork" in sys.orig_argv
-    if (at or count_to) and is_worker == bool(os.environ.get(WORKERS)):
-        watch(None if at is None else int(at), count_to)
+    kill, fill, count_to = os.environ.get(KILL_AT), os.environ.get(FILL_AT), os.environ.get(COUNT_TO)
+    role = "worker" if "--multiprocessing-fork" in sys.orig_argv else "command"
+    if "multiprocessing.resource_tracker" in " ".join(sys.orig_argv):
+        return
+    if role != os.environ.get(ROLE, "command"):
+        return
+    if kill:
+        watch(lambda: os.kill(os.getpid(), signal.SIGKILL), int(kill))
+    elif fill:
+        filler = os.open(os.environ[FILLER], os.O_WRONLY | os.O_CREAT)
+        watch(lambda: _fill(filler), int(fill))
+    elif count_to:
+        watch(lambda: None, 0, count_to)
 
 
-def watch(at: int | None, count_to: str | None) -> None:
-    """Count file events from now on, and end at one of them or write their number."""
+def watch(attack: Callable[[], None], at: int, count_to: str | None = None) -> None:
+    """Count file events from now on, and attack just before one of them; at the end write their number."""
     root, seen = os.getcwd() + "/", 0
     if count_to is not None:
         atexit.register(lambda: _write(count_to, seen))
@@ -45,9 +58,16 @@ def watch(at: int | None, count_to: str | None) -> None:
             return
         seen += 1
         if seen == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            attack()
 
     sys.addaudithook(hook)
+
+
+def _fill(filler: int) -> None:
+    """Write to an open file until its disk is full."""
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(filler, bytes(1 << 20))
 
 
 def _write(path: str, number: int) -> None:

@@ -36,14 +36,11 @@ def test_a_killed_preparation_ends_bit_equal(
         run(before, *TWIN, server=server)
     shutil.copytree(before, folder)
     events, seconds = counted(folder, *words, server=server)
-    expected, hits = content(folder), 0
+    expected = content(folder)
     for moment in moments(attacks(25, 1), events, seconds, random.Random(case)):
-        shutil.rmtree(folder)
-        shutil.copytree(before, folder)
-        hits += killed(folder, words, moment, server)
+        killed(before, folder, words, moment, server)
         if case == "replaced":
             assert existing(folder / "data" / "twin") is not None, moment
         run(folder, *words, server=server)
         assert content(folder) == expected, moment
-    assert hits
-    print(f"{case}: {hits} kills hit, {events} file events, {seconds:.1f} s")
+    print(f"{case}: {events} file events, {seconds:.1f} s")

@@ -79,7 +79,7 @@ def prepare(
     except Exception as error:
         if not disk_is_full(error):
             raise
-        needed = max(_bytes_in(work), error.needed if isinstance(error, DiskFullError) else 0)
+        needed = _taken(work) + (error.needed if isinstance(error, DiskFullError) else no_room(folder).needed)
         shutil.rmtree(work, ignore_errors=True)
         raise no_room(folder, needed) from None
     finally:
@@ -296,5 +296,6 @@ def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
     write_table(reject_table(rejects), work / "rejects.parquet")
 
 
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _taken(folder: Path) -> int:
+    """Bytes of the disk that a folder's files take."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
