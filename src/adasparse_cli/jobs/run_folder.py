@@ -8,11 +8,13 @@ checkpoints/      last and best                   DONE or FAILED       last
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,12 +24,13 @@ from typing import Any
 import polars as pl
 import yaml
 
-from adasparse_cli.errors import IntegrityError, UsageError
-from adasparse_cli.files import read_json, write_json, write_text
+from adasparse_cli.errors import BusyError, IntegrityError, UsageError
+from adasparse_cli.files import only_owner, read_json, write_json, write_text
 from adasparse_cli.typed import from_yaml, to_yaml
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 REPORT_VERSION = 1
+BUSY_SECONDS = 0.05
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 # What was always so before it became a key of `loop`, for runs of earlier versions.
@@ -35,15 +38,25 @@ _ALWAYS_SO_BEFORE = {"matmul_precision": "highest"}
 
 
 def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
-    """Create the folder of a run that starts now; two that start in the same second get different ones."""
+    """Create the folder of a run that starts now; two that start in the same second get different ones.
+
+    The folder appears with its settings in it. What a killed process leaves of it is taken over by the next run.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    new = parent / f".new.{seed}"
     for attempt in range(100):
         folder = parent / (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else ""))
         try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
+            with only_owner(new):
+                write_text(new / CONFIG, to_yaml(config))
+                new.rename(folder)
+        except (BusyError, FileNotFoundError):  # another process creates one, and has moved ours away with its own
+            time.sleep(BUSY_SECONDS)
             continue
-        write_text(folder / CONFIG, to_yaml(config))
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            continue
         return folder
     raise IntegrityError(f"{parent} is full of runs of this second", hint="try again")
 
@@ -55,7 +68,8 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
             continue
         environment = folder / "environment.json"
         try:
-            if not environment.exists() or read_json(environment)["data_fingerprint"] != fingerprint:
+            # without it, nothing has been trained yet
+            if environment.exists() and read_json(environment)["data_fingerprint"] != fingerprint:
                 continue
             if same_run(read_config(folder), config):
                 return folder

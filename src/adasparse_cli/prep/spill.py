@@ -160,9 +160,9 @@ def _require_room(spill: Spill, share: float) -> None:
     """Refuse early what the disk cannot take, judged by what the share of the sources read so far takes."""
     if not share:  # not known yet
         return
-    needed = spill.bytes / share * (1 + OUTPUT_SHARE)
-    if needed - spill.bytes > shutil.disk_usage(spill.folder).free:
-        raise no_room(spill.folder, round(needed))
+    still = round(spill.bytes / share * (1 + OUTPUT_SHARE)) - spill.bytes
+    if still > shutil.disk_usage(spill.folder).free:
+        raise no_room(spill.folder, still)
 
 
 def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
