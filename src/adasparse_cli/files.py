@@ -39,9 +39,9 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, size: int | N
         except Exception as error:
             if not disk_is_full(error):
                 raise
-            needed = temporary.stat().st_size if size is None else size
+            needed = size or temporary.stat().st_size
             os.truncate(temporary, 0)  # gives its room back, so that the error names what the person will find free
-            raise no_room(path, needed) from None
+            raise no_room(path, needed or None) from None
         temporary.replace(path)
     sync_folder(path.parent)
 

@@ -133,12 +133,14 @@ def run(
     return attacked.said
 
 
-def counted(folder: Path, *words: str, workers: bool = False, server: Server | None = None) -> tuple[int, float]:
-    """How many file events a command makes when it is left alone, and how many seconds it takes."""
+def counted(folder: Path, *words: str, server: Server) -> tuple[int, int, float]:
+    """File events of a command that is left alone, those of a run of its study, and how many seconds it takes."""
     count = folder.parent.parent / f"{folder.name}.count"
     started = time.monotonic()
-    run(folder, *words, environment={COUNT_TO: str(count)} | ({ROLE: "worker"} if workers else {}), server=server)
-    return int(count.read_text()), time.monotonic() - started
+    run(folder, *words, environment={COUNT_TO: str(count)}, server=server)
+    seconds = time.monotonic() - started
+    of_worker = Path(f"{count}.worker")
+    return int(Path(f"{count}.command").read_text()), int(of_worker.read_text()) if of_worker.exists() else 0, seconds
 
 
 @dataclass(frozen=True)

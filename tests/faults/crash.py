@@ -1,5 +1,5 @@
 """Ends a process by SIGKILL just before its nth file event: open for writing, rename, remove, make or remove a folder.
-Or fills its disk then.
+Or ends it by SIGTERM, or fills its disk then.
 
 Events are counted below the current folder alone, so that the imports of a process do not count. A run that is only
 counted writes how many there were, so that kills can be spread over all of them, the moments between two renames included.
@@ -18,15 +18,17 @@ from typing import Any
 EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 KILL_AT, COUNT_TO, ROLE = "FAULTS_KILL_AT", "FAULTS_COUNT_TO", "FAULTS_ROLE"
-FILL_AT, FILLER = "FAULTS_FILL_AT", "FAULTS_FILL"
+TERM_AT, FILL_AT, FILLER = "FAULTS_TERM_AT", "FAULTS_FILL_AT", "FAULTS_FILL"
 
 
 def install() -> None:
     """Kill or count, as the environment says; runs of a study and their parent are told apart."""
-    kill, fill, count_to = os.environ.get(KILL_AT), os.environ.get(FILL_AT), os.environ.get(COUNT_TO)
+    kill, terminate, fill, count_to = (os.environ.get(name) for name in (KILL_AT, TERM_AT, FILL_AT, COUNT_TO))
     role = "worker" if "--multiprocessing-fork" in sys.orig_argv else "command"
     if "multiprocessing.resource_tracker" in " ".join(sys.orig_argv):
         return
+    if count_to:
+        watch(lambda: None, 0, f"{count_to}.{role}")
     if role != os.environ.get(ROLE, "command"):
         return
     if kill:
@@ -34,8 +36,8 @@ def install() -> None:
     elif fill:
         filler = os.open(os.environ[FILLER], os.O_WRONLY | os.O_CREAT)
         watch(lambda: _fill(filler), int(fill))
-    elif count_to:
-        watch(lambda: None, 0, count_to)
+    elif terminate:
+        watch(lambda: os.kill(os.getpid(), signal.SIGTERM), int(terminate))
 
 
 def watch(attack: Callable[[], None], at: int, count_to: str | None = None) -> None:

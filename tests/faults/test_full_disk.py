@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.attacked import Attacked, Server, content, counted, run
+from tests.faults.conftest import STUDY, TINY, FinishedStudy
+from tests.faults.crash import FILL_AT, FILLER, ROLE
 
 NAMED = re.compile(
     r"error: \S+ could not be written, the disk is full: at least [\d,]+ bytes are needed, [\d,]+ are free"
 )
-PREP = ("prep", "data=twin", "data.rows=1000")
-TINY = ("data=twin", "data.rows=1000", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")
-STUDY = ("compare", "--models", "dnn,biasnet", "--seeds", "1", "--workers", "2", *TINY)
 
 
 @pytest.fixture
@@ -38,38 +37,43 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_preparation_on_a_full_disk(disk: Path, attacks: Callable[[int, int], int], server: Server) -> None:
-    _attack(disk, PREP, attacks(20, 2), server)
+def test_preparation_on_a_full_disk(
+    disk: Path, tmp_path: Path, attacks: Callable[[int, int], int], server: Server
+) -> None:
+    before, words = tmp_path / "before", ("prep", *TINY[:2])
+    before.mkdir()
+    shutil.copytree(before, disk / "home")
+    events, _, _ = counted(disk / "home", *words, server=server)
+    _attack(disk, words, before, content(disk / "home"), events, attacks(20, 2), server)
 
 
-def test_a_study_on_a_full_disk(disk: Path, attacks: Callable[[int, int], int], server: Server) -> None:
-    _attack(disk, STUDY, attacks(20, 1), server, before=PREP)
+def test_a_study_on_a_full_disk(
+    disk: Path, finished_study: FinishedStudy, attacks: Callable[[int, int], int], server: Server
+) -> None:
+    done = finished_study
+    if not (count := attacks(20, 0)):
+        pytest.skip("in the full form only")
+    (disk / "home").mkdir()
+    _attack(disk, STUDY, done.home, content(done.folder), done.events, count // 2, server)
+    _attack(disk, STUDY, done.home, content(done.folder), done.worker_events, count // 2, server, role="worker")
 
 
 def _attack(
-    disk: Path, words: tuple[str, ...], count: int, server: Server, before: tuple[str, ...] | None = None
-) -> None:
+    disk: Path, words: tuple[str, ...], before: Path, expected: dict[str, str], events: int, count: int, server: Server,
+    role: str = "command",
+) -> None:  # fmt: skip
     folder, filler = disk / "home", disk / "filler"
-    start, messages = disk.parent / "start", set()
-    start.mkdir()
-    if before is not None:
-        run(start, *before, server=server)
-    shutil.copytree(start, folder)
-    events, _ = counted(folder, *words, server=server)
-    expected = content(folder)
     for number in range(count):
         shutil.rmtree(folder)
-        shutil.copytree(start, folder)
+        shutil.copytree(before, folder)
         at = 1 + round(number / count * (events - 1))
-        attacked = Attacked(folder, words, {"FAULTS_FILL_AT": str(at), "FAULTS_FILL": str(filler)}, server)
+        attacked = Attacked(folder, words, {FILL_AT: str(at), FILLER: str(filler), ROLE: role}, server)
         code = attacked.end()
         assert code == 5, f"event {at}: exit {code}\n{attacked.said}"
-        said = " ".join(attacked.said.split())
-        assert NAMED.search(said), said
-        messages.add(NAMED.search(said)[0])
+        named = NAMED.search(" ".join(attacked.said.split()))
+        assert named, attacked.said
+        print(at, named[0])
         filler.unlink()
-        half = [name for name in content(folder) if re.search(r"\.tmp|\.preparing|\.old", name)]
-        assert not half
+        assert not [name for name in content(folder) if re.search(r"\.tmp|\.preparing|\.old", name)]
         run(folder, *words, server=server)
         assert content(folder) == expected, at
-    print("\n".join(sorted(messages)))

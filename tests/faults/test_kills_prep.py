@@ -35,7 +35,7 @@ def test_a_killed_preparation_ends_bit_equal(
     if case == "replaced":
         run(before, *TWIN, server=server)
     shutil.copytree(before, folder)
-    events, seconds = counted(folder, *words, server=server)
+    events, _, seconds = counted(folder, *words, server=server)
     expected = content(folder)
     for moment in moments(attacks(25, 1), events, seconds, random.Random(case)):
         killed(before, folder, words, moment, server)
