@@ -99,7 +99,7 @@ def main() -> None:
     # the flag may stand anywhere: who meets a fault adds it at the end
     sys.argv[1:] = [word for word in words if word != "--debug"]
     try:
-        with _ended_by_sigterm():
+        with _ended_by_signals():
             app(standalone_mode=True)
     except AdasparseError as error:
         if debug:
@@ -137,26 +137,28 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a command as an error does: what is half-written is removed. Training and studies have handlers of
-    their own, which save; a second SIGTERM ends at once.
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a command as an error does: what is half-written is removed. Training and studies have
+    handlers of their own, which save; a second signal ends at once.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise InterruptedRun(
-            "ended by SIGTERM", hint="nothing half-written is left; run the command again", exit_code=128 + number
+            f"ended by {signal.Signals(number).name}",
+            hint="nothing half-written is left; run the command again",
+            exit_code=128 + number,
         )
 
     try:
-        old = signal.signal(signal.SIGTERM, end)
+        old = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not in the main thread: signals are someone else's business
-        yield
-        return
+        old = {}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _leave(code: int) -> None:

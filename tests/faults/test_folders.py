@@ -161,33 +161,33 @@ def test_a_slow_disk_changes_nothing(folder: Path, command: str, monkeypatch: py
     adasparse(folder, *COMMANDS[command])
 
 
-def test_every_file_that_is_empty_is_noticed(finished_study: FinishedStudy, tmp_path: Path) -> None:
-    """In turn for each file of the data, of a run and of the study: exit 4 from what reads it, or the right result."""
+def test_every_file_that_is_empty_is_noticed(
+    finished_study: FinishedStudy, tmp_path: Path, attacks: Callable[[int, int], int]
+) -> None:
+    """Files of the data, of a run and of the study, in turn: exit 4 from what reads them, or the page of before."""
     folder = tmp_path / "folder"
     shutil.copytree(finished_study.folder, folder)
     run_folder = next(folder.glob("runs/*/dnn/*"))
     adasparse(folder, "report", "-o", "page.html")
-    right = (folder / "page.html").read_text()
-    missed = []
-    for path in sorted(
-        [*(folder / "data" / "twin").rglob("*"), *run_folder.rglob("*"), *(folder / "studies").rglob("*")]
-    ):
-        if path.is_dir() or path.stat().st_size == 0:
+    right, missed = (folder / "page.html").read_text(), []
+    below = (folder / "data" / "twin", run_folder, folder / "studies")
+    files = [path for one in below for path in sorted(one.rglob("*")) if path.is_file() and path.stat().st_size]
+    for path in files[:: attacks(1, 12)]:
+        name, kept = str(path.relative_to(folder)), path.read_bytes()
+        if name.startswith("data/twin/raw"):  # nothing reads it any more
             continue
-        kept = path.read_bytes()
         path.write_bytes(b"")
-        name = str(path.relative_to(folder))
         if name.startswith("data"):
             done = adasparse(folder, *TRAIN, "seed=7", code=None)
         elif "checkpoints" in name:
             done = adasparse(folder, "evaluate", str(run_folder), code=None)
         else:
             done = adasparse(folder, "report", "-o", "page.html", code=None)
-            if done.returncode == 0 and (folder / "page.html").read_text() == right:
-                done = None
-        if done is not None and not (done.returncode == 4 and "Traceback" not in done.stderr):
+        same = done.returncode == 0 and name[:4] != "data" and (folder / "page.html").read_text() == right
+        if not same and done.returncode != 4:
             missed.append(f"{name}: exit {done.returncode} {done.stderr[-200:]}")
         path.write_bytes(kept)
+    print(f"{len(files)} files")
     assert not missed, "\n".join(missed)
 
 
@@ -201,9 +201,6 @@ def test_preparation_needs_no_room_in_the_folder_for_temporary_files(tmp_path: P
     try:
         (temporary / "filler").write_bytes(bytes(4096))
         run(folder, *TABLE, server=server, environment={"TMPDIR": str(temporary)})
-        said = run(
-            folder, "prep", "--inspect", *TABLE[1:], server=server, environment={"TMPDIR": str(temporary)}, code=5
-        )
-        assert str(temporary) in explained(said)
+        run(folder, "prep", "--inspect", *TABLE[1:], server=server, environment={"TMPDIR": str(temporary)})
     finally:
         subprocess.run(["umount", "--lazy", temporary], check=True)
