@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -27,7 +31,8 @@ from adasparse_cli.commands import (
     train,
 )
 from adasparse_cli.commands.streams import prepare_streams
-from adasparse_cli.errors import AdasparseError, TooManyRejectedError
+from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError
+from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.render import complain, show
 
 EXAMPLES = """
@@ -100,7 +105,8 @@ def main() -> None:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         try:
-            app(standalone_mode=True)
+            with _ended_by_signals():
+                app(standalone_mode=True)
         finally:
             sys.stdout.flush()
     except AdasparseError as error:
@@ -121,13 +127,42 @@ def main() -> None:
     except (MemoryError, OSError) as error:
         if debug:
             raise
-        complain(f"{type(error).__name__}: {error}", "free some memory or disk, or check the path's permissions")
+        if disk_is_full(error):
+            full = no_room(Path(getattr(error, "filename", None) or "."))
+            complain(full.message, full.hint)
+        else:
+            complain(f"{type(error).__name__}: {error}", "free some memory or disk, or check the path's permissions")
         _leave(5)
     except Exception as error:
         if debug:
             raise
         complain(f"{type(error).__name__}: {error}", "this is a fault of adasparse; --debug shows where it happened")
         _leave(1)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a command as an error does: what is half-written is removed. Training and studies have
+    handlers of their own, which save; a second signal ends at once.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise InterruptedRun(
+            f"ended by {signal.Signals(number).name}",
+            hint="nothing half-written is left; run the command again",
+            exit_code=128 + number,
+        )
+
+    try:
+        old = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are someone else's business
+        old = {}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _leave(code: int) -> None:

@@ -53,6 +53,14 @@ class ResourceError(AdasparseError):
     exit_code = 5
 
 
+class DiskFullError(ResourceError):
+    """The disk has no room; once it has, the same command continues. `needed` is the least number of bytes."""
+
+    def __init__(self, message: str, *, hint: str, needed: int) -> None:
+        super().__init__(message, hint=hint)
+        self.needed = needed
+
+
 class BusyError(AdasparseError):
     """Another process holds the folder (exit 6)."""
 

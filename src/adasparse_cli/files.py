@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from adasparse_cli.errors import BusyError, IntegrityError
+from adasparse_cli.errors import BusyError, DiskFullError, IntegrityError
 
 LONGEST_STEM = 150
 # Which large files were checked before, beside them; see `SealedFolder.paths`.
@@ -27,25 +29,89 @@ SETTLED_NS = 2 * 10**9
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, size: int | None = None) -> None:
     """Write a file so that `path` holds either its old content or all of the new one.
 
     `write` gets a temporary path in the same folder; then fsync, rename and fsync of the folder.
+
+    Args:
+        size: bytes of the new content, where they are known before they are written.
+
+    Raises:
+        DiskFullError: the disk has no room.
     """
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+    with _temporary(path) as temporary:
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        except Exception as error:
+            if not disk_is_full(error):
+                raise
+            needed = size or temporary.stat().st_size
+            os.truncate(temporary, 0)  # gives its room back, so that the error names what the person will find free
+            raise no_room(path, needed or None) from None
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """The temporary file of `path`, for this process alone; two that write the same file take turns.
+
+    It has one name, so that what a killed process left is overwritten by the next. It is held by a lock and not by a
+    process number, since processes of other machines and containers may write to the same folder.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    while True:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with open(descriptor, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file.fileno(), temporary):  # it was renamed while we waited
+                continue
+            try:
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error says that the disk has no room; libraries written in Rust say so in their own types."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in numbers):
+        return True
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return found is not None and int(found[1]) in numbers
+
+
+def no_room(path: Path, needed: int | None = None) -> DiskFullError:
+    """The error for a full disk.
+
+    Args:
+        path: what could not be written. needed: bytes that it takes at least; None for one block, which any file takes.
+    """
+    folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
+    needed = os.statvfs(folder).f_frsize if needed is None else needed
+    return DiskFullError(
+        f"{path} could not be written, the disk is full: at least {needed:,} bytes are needed, "
+        f"{shutil.disk_usage(folder).free:,} are free",
+        hint="free some room, then run the same command again",
+        needed=needed,
+    )
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    write_atomically(path, lambda temporary: _write_bytes(temporary, text.encode()))
+    content = text.encode()
+    write_atomically(path, lambda temporary: _write_bytes(temporary, content), size=len(content))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -181,7 +247,7 @@ def shortened(name: str, longest: int) -> str:
 def remove_stray_temporaries(folder: Path) -> None:
     """Remove what processes that were killed in a write left below a folder that this process owns."""
     for path in folder.rglob(".*.tmp*"):
-        if re.fullmatch(r"\..+\.tmp\d+", path.name):
+        if re.fullmatch(r"\..+\.tmp\d*", path.name):
             path.unlink(missing_ok=True)
 
 

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.faults.attacked import Server, counted, run
+
 HERE = Path(__file__).parent
+TINY = ("data=twin", "data.rows=1000", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")
+STUDY = ("compare", "--models", "dnn,biasnet", "--seeds", "1", "--workers", "2", *TINY)
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """A small study with two workers that nothing disturbed.
+
+    Args:
+        home: holds the prepared data alone. folder: the same, and the study's runs.
+        events, worker_events: file events of the command, and of one of its runs. seconds: how long it took.
+    """
+
+    home: Path
+    folder: Path
+    events: int
+    worker_events: int
+    seconds: float
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,3 +44,21 @@ def attacks(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """`attacks(full, short)` is how often an attack is made: `full` times, or `short` times with `--short`."""
     short = bool(request.config.getoption("--short"))
     return lambda full, sample: sample if short else full
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Starts commands at once."""
+    started = Server()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory, server: Server) -> FinishedStudy:
+    home, folder = (tmp_path_factory.mktemp("study") / name for name in ("home", "done"))
+    home.mkdir()
+    run(home, "prep", *TINY[:2], server=server)
+    shutil.copytree(home, folder)
+    events, worker_events, seconds = counted(folder, *STUDY, server=server)
+    return FinishedStudy(home, folder, events, worker_events, seconds)

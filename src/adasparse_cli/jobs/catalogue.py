@@ -19,6 +19,7 @@ from adasparse_cli.jobs.run_folder import DOMAINS, has_file, read_report, run_fi
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.prep.place import prepared_folders
 from adasparse_cli.prep.prepared import open_prepared, read_domains
 from adasparse_cli.prep.recipe import nearest_names
 from adasparse_cli.schema import Field, Manifest
@@ -89,11 +90,11 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
 def list_data(root: Path) -> list[dict[str, Any]]:
     """All prepared data below `root`."""
     rows = []
-    for path in sorted(root.glob("*/manifest.json")):
+    for folder in prepared_folders(root):
         try:
-            manifest = open_prepared(path.parent)
+            manifest = open_prepared(folder)
         except AdasparseError as error:
-            rows.append(_data_row(path.parent.name, error.message))
+            rows.append(_data_row(folder.name, error.message))
             continue
         rows.append(
             _data_row(
@@ -115,7 +116,7 @@ def data_set(root: Path, name: str) -> Manifest:
     Raises:
         UsageError: there is none of that name.
     """
-    known = [path.parent.name for path in sorted(root.glob("*/manifest.json"))]
+    known = [folder.name for folder in prepared_folders(root)]
     if name not in known:
         hint = f"there are {nearest_names(name, known)}" if known else "adasparse prep makes one"
         raise UsageError(f"no data set {name!r} is prepared in {root}", hint=hint)

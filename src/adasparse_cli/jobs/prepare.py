@@ -20,6 +20,7 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.jobs.run_folder import runs_on
 from adasparse_cli.prep.inspect import Inspection, inspect
+from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared import as_today, changed_sources, is_current, open_prepared
 from adasparse_cli.prep.raw_files import raw_files
@@ -169,7 +170,8 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
     if (manifest := existing(job.folder)) is not None and is_current(manifest, values, job.raw):
         return _up_to_date(job, manifest)
     job.folder.parent.mkdir(parents=True, exist_ok=True)
-    with only_owner(job.folder.parent / f".{job.folder.name}.owner"):
+    recover(job.folder)  # takes the lock itself
+    with only_owner(owner_folder(job.folder)):
         # another process may have prepared them in the meantime
         manifest = existing(job.folder)
         if manifest is not None and is_current(manifest, values, job.raw):
@@ -257,7 +259,7 @@ def _require_recipe(folder: Path, manifest: Manifest, recipe: str) -> None:
 
 
 def _prepared_beside(folder: Path) -> str:
-    there = sorted(path.parent.name for path in folder.parent.glob("*/manifest.json"))
+    there = sorted(path.parent.name for path in folder.parent.glob(f"[!.]*/{MANIFEST}"))
     if not there:
         return "adasparse prep data=tabular raw=FILE … prepares a table"
     return f"prepared are {nearest_names(folder.name, there)}"
@@ -310,7 +312,8 @@ def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -
 
 def existing(folder: Path) -> Manifest | None:
     """The manifest of a folder, or None where there are no complete data."""
-    return open_prepared(folder) if (folder / "manifest.json").exists() else None
+    recover(folder)
+    return open_prepared(folder) if (folder / MANIFEST).exists() else None
 
 
 def _job(

@@ -21,8 +21,8 @@ from adasparse_cli.jobs.run_folder import CONFIG, ENCODER, read_config, read_fin
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
+from adasparse_cli.prep.place import MANIFEST
 from adasparse_cli.prep.prepared import (
-    MANIFEST,
     as_today,
     domain_names,
     encode_rows,

@@ -16,7 +16,14 @@ import torch
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
 from adasparse_cli.errors import AdasparseError, InterruptedRun, NumericError, ResourceError, UsageError
-from adasparse_cli.files import only_owner, remove_stray_temporaries, write_atomically, write_json, write_text
+from adasparse_cli.files import (
+    disk_is_full,
+    only_owner,
+    remove_stray_temporaries,
+    write_atomically,
+    write_json,
+    write_text,
+)
 from adasparse_cli.jobs.cells import marked_texts
 from adasparse_cli.jobs.prepare import (
     PrepJob,
@@ -201,6 +208,8 @@ def run_train(
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
+            if disk_is_full(error):  # the run continues once there is room
+                raise
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # a full disk takes no word of it either; the run stays unfinished
                 fail(folder, Failure(message=message, fails_again=isinstance(error, NumericError)))

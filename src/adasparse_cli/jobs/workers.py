@@ -16,10 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 
 from adasparse_cli.choices import Split
-from adasparse_cli.errors import AdasparseError, BusyError, InterruptedRun
+from adasparse_cli.errors import AdasparseError, BusyError, DiskFullError, InterruptedRun
+from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.jobs.prepare import PrepReport
 from adasparse_cli.jobs.train import TrainJob, run_train
 from adasparse_cli.prep.recipe import Progress, Silent
@@ -52,6 +54,7 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
 
     Raises:
         InterruptedRun: SIGINT or SIGTERM came; what was begun is saved.
+        DiskFullError: the disk has no room for a run; no further run is started.
     """
     if not runs:
         return {}
@@ -59,9 +62,10 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
     waiting, ended = list(runs), 0
     running: list[_Process] = []
     failed: dict[str, str] = {}
+    full: DiskFullError | None = None
     with _Stop() as stop:
-        while waiting or running:
-            while waiting and len(running) < workers and stop.number is None:
+        while running or (waiting and full is None):
+            while waiting and len(running) < workers and stop.number is None and full is None:
                 running.append(_Process(waiting.pop(0)))
             wait([source for one in running for source in one.sources()], timeout=0.5)
             for one in list(running):
@@ -70,6 +74,7 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
                     running.remove(one)
                     ended += 1
                     rows = one.close()
+                    full = full or one.full
                     if one.process.exitcode and stop.number is None:
                         failed[one.run.name] = one.why()
                         progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
@@ -84,6 +89,8 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
                     hint="the same command goes on with what is missing",
                     exit_code=128 + stop.number,
                 )
+    if full is not None:
+        raise full
     return failed
 
 
@@ -94,6 +101,7 @@ class _Process:
     run: NamedRun
     rows: int = 0
     reason: str | None = None
+    full: DiskFullError | None = None
     process: SpawnProcess = field(init=False)
     ear: Connection = field(init=False)
 
@@ -115,6 +123,9 @@ class _Process:
                 told = self.ear.recv()
                 if isinstance(told, str):
                     self.reason = told
+                elif isinstance(told, _NoRoom):
+                    self.reason = told.message
+                    self.full = DiskFullError(told.message, hint=told.hint, needed=told.needed)
                 else:
                     self.rows = told
         except (EOFError, OSError):
@@ -134,6 +145,15 @@ class _Process:
         if self.reason is not None:
             return self.reason
         return f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
+
+
+@dataclass(frozen=True)
+class _NoRoom:
+    """What a run tells of a full disk."""
+
+    message: str
+    hint: str
+    needed: int
 
 
 class _Told(Silent):
@@ -158,7 +178,7 @@ class _Told(Silent):
             tell(self._mouth, self._rows)
 
 
-def tell(mouth: Connection, news: int | str) -> None:
+def tell(mouth: Connection, news: int | str | _NoRoom) -> None:
     """Tell the parent. If it has died, that is no fault of the run, which is about to be asked to save and end."""
     with contextlib.suppress(OSError):
         mouth.send(news)
@@ -172,10 +192,18 @@ def _train_alone(run: NamedRun, mouth: Connection) -> None:
         _train_when_free(run, _Told(expected_rows(run), mouth))
     except InterruptedRun as stopped:
         raise SystemExit(stopped.exit_code) from None
-    except AdasparseError as error:
-        tell(mouth, error.message)
-        raise SystemExit(error.exit_code) from None
     except Exception as error:
+        if disk_is_full(error):
+            full = (
+                error
+                if isinstance(error, DiskFullError)
+                else no_room(Path(getattr(error, "filename", None) or run.job.runs))
+            )
+            tell(mouth, _NoRoom(full.message, full.hint, full.needed))
+            raise SystemExit(full.exit_code) from None
+        if isinstance(error, AdasparseError):
+            tell(mouth, error.message)
+            raise SystemExit(error.exit_code) from None
         tell(mouth, f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
 

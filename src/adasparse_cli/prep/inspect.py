@@ -73,8 +73,9 @@ def inspect(settings: DataSettings, raw: Sequence[Path], progress: Progress) -> 
         work = Path(name)
         sources = recipe.sources(settings, list(raw), work, progress)
         data = with_domain_id(recipe.read(settings, sources), settings)
-        progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
-        spill = spill_frames(data, work / "spill", progress)
+        size = sum(path.stat().st_size for path in sources)
+        progress.start("reading", size, "bytes")
+        spill = spill_frames(data, work / "spill", progress, size=size)
         duplicates = count_duplicates(spill, DuplicateRule.keep)
         findings: list[Finding] = []
         rule = settings.split

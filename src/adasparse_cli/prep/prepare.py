@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Split
-from adasparse_cli.errors import DataError, ResourceError, TooManyRejectedError, UsageError
-from adasparse_cli.files import checksums, file_stem, sha256_of, sync_folder, write_sealed
+from adasparse_cli.errors import DataError, DiskFullError, TooManyRejectedError, UsageError
+from adasparse_cli.files import checksums, disk_is_full, file_stem, no_room, sha256_of, write_sealed
 from adasparse_cli.prep.encode import Encoder, domain_table, key_columns
 from adasparse_cli.prep.noticed import (
     FINDINGS,
@@ -31,8 +31,8 @@ from adasparse_cli.prep.noticed import (
     spellings,
     write_findings,
 )
-from adasparse_cli.prep.packing import EXPANSION
 from adasparse_cli.prep.parallel import in_order
+from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
 from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DataSettings,
@@ -66,15 +66,14 @@ def prepare(
 
     Raises:
         DataError: a file cannot be read, or more rows than `max_rejected` were set aside.
-        ResourceError: the disk has no room.
+        DiskFullError: the disk has no room.
     """
     recipe = recipe_named(settings.recipe)
-    work = folder.with_name(f".{folder.name}.preparing")
+    work = work_folder(folder)
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     try:
+        work.mkdir(parents=True)
         sources = recipe.sources(settings, list(raw), work, progress)
-        _require_room(sources, work)
         with ThreadPoolExecutor(1) as pool:
             digests = [pool.submit(sha256_of, path) for path in sources]
             manifest = _prepare(
@@ -86,8 +85,14 @@ def prepare(
                 work,
                 progress,
             )
-        write_sealed(work / "manifest.json", manifest.to_json())
-        _put_in_place(work, folder)
+        write_sealed(work / MANIFEST, manifest.to_json())
+        put_in_place(folder)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        needed = _taken(work) + (error.needed if isinstance(error, DiskFullError) else no_room(folder).needed)
+        shutil.rmtree(work, ignore_errors=True)
+        raise no_room(folder, needed) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -112,8 +117,9 @@ def _prepare(
         )
     for note in raw.notes:
         progress.note(note)
-    progress.start("reading", sum(path.stat().st_size for path in sources), "bytes")
-    spill = spill_frames(raw, work / "spill", progress)
+    size = sum(path.stat().st_size for path in sources)
+    progress.start("reading", size, "bytes")
+    spill = spill_frames(raw, work / "spill", progress, size=size)
     names = source_names(sources)
     place = {name: k for k, name in enumerate(names)}
     raw.rejects.sort(key=lambda reject: (place.get(reject.source, len(place)), reject.line))
@@ -301,17 +307,6 @@ def _require_own_names(domain: Sequence[str], plans: Sequence[FieldPlan]) -> Non
             )
 
 
-def _require_room(sources: Sequence[Path], work: Path) -> None:
-    # ids and the spill together are smaller than the text they come from, unless that is packed
-    needed = sum(path.stat().st_size * EXPANSION.get(path.suffix, 1) for path in sources)
-    free = shutil.disk_usage(work).free
-    if needed > free:
-        raise ResourceError(
-            f"preparing needs about {needed / 2**30:.1f} GiB in {work.parent}, {free / 2**30:.1f} GiB are free",
-            hint="free some room, or put the data elsewhere with paths.data=FOLDER",
-        )
-
-
 def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings, work: Path) -> None:
     share = len(rejects) / max(good + len(rejects), 1)
     if share <= settings.max_rejected:
@@ -343,12 +338,6 @@ def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
     write_table(reject_table(rejects), work / "rejects.parquet")
 
 
-def _put_in_place(work: Path, folder: Path) -> None:
-    """Swap the new folder in; a crash between the two renames leaves no data, never mixed ones."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+def _taken(folder: Path) -> int:
+    """Bytes of the disk that a folder's files take."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))

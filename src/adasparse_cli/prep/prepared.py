@@ -18,6 +18,7 @@ from adasparse_cli.files import SealedFolder, file_stem, read_sealed, sha256_of,
 from adasparse_cli.prep.encode import Encoder, key_columns
 from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.prep.lookup import Lookup
+from adasparse_cli.prep.place import MANIFEST
 from adasparse_cli.prep.recipe import (
     DataSettings,
     Reject,
@@ -29,7 +30,7 @@ from adasparse_cli.prep.recipe import (
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.schema import FORMAT_VERSION, UNSEALED_VERSION, Manifest, Source
 
-MANIFEST, DOMAINS = "manifest.json", "domains.parquet"
+DOMAINS = "domains.parquet"
 
 
 @dataclass(frozen=True)
