@@ -26,7 +26,8 @@ from adasparse_cli.commands import (
     train,
 )
 from adasparse_cli.errors import AdasparseError, TooManyRejectedError
-from adasparse_cli.render import complain, show
+from adasparse_cli.prep.foreign import Rule, rule_of_modules
+from adasparse_cli.render import complain, note, show
 
 EXAMPLES = """
 Examples:
@@ -82,6 +83,13 @@ def _options(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+    no_modules: Annotated[
+        bool,
+        typer.Option(
+            "--no-modules",
+            help="Refuse settings, data and runs that name a recipe module which is not part of adasparse; importing one runs its code.",
+        ),
+    ] = False,
 ) -> None:
     """Options of every command."""
 
@@ -90,10 +98,14 @@ def main() -> None:
     """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
     words = sys.argv[1:]
     debug = "--debug" in words
-    # the flag may stand anywhere: who meets a fault adds it at the end
-    sys.argv[1:] = [word for word in words if word != "--debug"]
+    rule = Rule(allowed="--no-modules" not in words, tell=note)
+    # the flags may stand anywhere: who meets a fault adds one at the end
+    sys.argv[1:] = [word for word in words if word not in ("--debug", "--no-modules")]
+    # no process that a command starts looks for modules in the current folder, which may hold anyone's files
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        app(standalone_mode=True)
+        with rule_of_modules(rule):
+            app(standalone_mode=True)
     except AdasparseError as error:
         if debug:
             raise

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from adasparse_cli.errors import BusyError, IntegrityError
 
 LONGEST_STEM = 150
+LARGEST_SETTINGS = 512 << 10
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -50,11 +52,42 @@ def read_json(path: Path) -> Any:
         IntegrityError: the file is missing, or no JSON.
     """
     try:
+        require_regular(path)
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise IntegrityError(f"{path} is damaged: it is nested too deeply", hint="make it anew") from None
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing", hint="the folder was moved or only partly copied") from None
     except ValueError as error:  # no JSON, no UTF-8, or a number that JSON does not have
         raise IntegrityError(f"{path} is damaged: {error}", hint="restore it from a copy, or make it anew") from None
+
+
+def require_regular(path: Path) -> None:
+    """Refuse devices, pipes and sockets: their content has no end, or never comes.
+
+    Raises:
+        FileNotFoundError: the path, or what its link names, does not exist.
+        IntegrityError: it is not a regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise IntegrityError(
+            f"{path} is not a regular file", hint="name a file; folders, pipes and devices are not read"
+        )
+
+
+def read_small_text(path: Path) -> str:
+    """A file of settings, as text.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        UnicodeDecodeError: it is not UTF-8.
+        IntegrityError: it is not a regular file, or larger than settings are.
+    """
+    require_regular(path)
+    if path.stat().st_size > LARGEST_SETTINGS:
+        limit = f"{LARGEST_SETTINGS >> 10} KiB"
+        raise IntegrityError(f"{path} is larger than {limit}", hint="this is not a file of settings")
+    return path.read_text(encoding="utf-8")
 
 
 def _refuse_constant(name: str) -> None:
@@ -86,6 +119,7 @@ def sync_folder(folder: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

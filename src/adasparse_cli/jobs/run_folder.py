@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from adasparse_cli.errors import IntegrityError, UsageError
-from adasparse_cli.files import read_json, write_json, write_text
-from adasparse_cli.typed import from_yaml, to_yaml
+from adasparse_cli.files import read_json, read_small_text, write_json, write_text
+from adasparse_cli.typed import from_yaml, to_yaml, without_passwords
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 REPORT_VERSION = 1
@@ -43,7 +42,7 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
-        write_text(folder / CONFIG, to_yaml(config))
+        write_text(folder / CONFIG, without_passwords(to_yaml(config)))
         return folder
     raise IntegrityError(f"{parent} is full of runs of this second", hint="try again")
 
@@ -73,7 +72,7 @@ def write_environment(folder: Path, *, device: str, threads: int, fingerprint: s
     path = folder / "environment.json"
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["adasparse", *sys.argv[1:]]),
+        "command": without_passwords(shlex.join(["adasparse", *sys.argv[1:]])),
         "device": device,
         "threads": threads,
         "host": {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},
@@ -104,8 +103,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        return _as_today(from_yaml(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return _as_today(from_yaml(read_small_text(path)))
+    except (OSError, ValueError, IntegrityError):
         raise IntegrityError(f"{path} is missing or damaged", hint=anew(folder)) from None
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
-from adasparse_cli.jobs.prepare import PrepJob
+from adasparse_cli.jobs.prepare import PrepJob, require_files
 from adasparse_cli.jobs.run_folder import CONFIG, read_config
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
@@ -161,6 +161,7 @@ def run_predict(run: SavedRun, raw: Sequence[Path], output: Path, progress: Prog
         DataError: a file cannot be read, or holds no row.
     """
     progress = progress or Silent()
+    require_files(raw)
     _require_output(output)
     set_threads(run.job.threads)
     model, shape = trained_model(run)

@@ -112,7 +112,7 @@ def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "dom
             comparison=comparison,
             failed=found["failed"],
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise IntegrityError(
             f"{folder / STUDY} is damaged: {error!r}", hint="run the study once more: its runs are found again"
         ) from None

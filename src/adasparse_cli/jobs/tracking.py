@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from adasparse_cli.choices import TrackerName
 from adasparse_cli.errors import UsageError
+from adasparse_cli.typed import without_passwords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,9 @@ class MlflowTracker:
         run = self._client.create_run(experiment, run_name=str(Path(*folder.parts[-2:])))
         self._run = run.info.run_id
         for key, value in config.items():
-            self._client.log_param(self._run, key.replace("[", ".").replace("]", ""), str(value)[:500])
+            self._client.log_param(
+                self._run, key.replace("[", ".").replace("]", ""), without_passwords(str(value))[:500]
+            )
 
     def line(self, values: Mapping[str, Any]) -> None:
         """Each number of the line as a metric."""
