@@ -18,6 +18,7 @@ from adasparse_cli.jobs.run_folder import CONFIG, read_config
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
+from adasparse_cli.prep.foreign import RefusedModuleError
 from adasparse_cli.prep.prepared import (
     domain_names,
     encode_rows,
@@ -86,6 +87,8 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
         settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
         data_folder = data_root / settings.name
         job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
+    except RefusedModuleError:
+        raise
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         what = error.message if isinstance(error, UsageError) else f"{error!r}"
         raise IntegrityError(

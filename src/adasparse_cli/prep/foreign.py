@@ -18,6 +18,10 @@ from adasparse_cli.errors import UsageError
 OURS = "adasparse_cli.data_prep"
 
 
+class RefusedModuleError(UsageError):
+    """A module that is not ours is named, and `--no-modules` was given."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """What holds for modules that are not ours: whether they may be imported, and who is told before."""
@@ -85,7 +89,7 @@ def _require_allowed(name: str, package: str) -> None:
             f"data.recipe={name}: a module of Python itself is not a recipe", hint="use iaac, twin or tabular"
         )
     if not _rule.allowed:
-        raise UsageError(
+        raise RefusedModuleError(
             f"data.recipe={name} names a module that is not part of adasparse, and --no-modules refuses it",
             hint="read the module; without --no-modules it is imported, which runs its code",
         )
