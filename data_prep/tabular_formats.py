@@ -148,7 +148,7 @@ def _json_row(text: bytes, line: int, file: TextFile, list_separator: str) -> di
     # numbers stay as they are written: an id never goes through a float
     try:
         row = json.loads(text, parse_float=str, parse_int=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         file.reject(line, "", text[:80].decode("utf-8", "replace"), "is no JSON")
         return None
     if not isinstance(row, dict):

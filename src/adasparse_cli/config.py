@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adasparse_cli.choices import nearest
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_small_text
-from adasparse_cli.typed import from_yaml
+from adasparse_cli.typed import DEEPEST, from_yaml
 
 PACKAGE = "adasparse_cli.conf"
 # Values in a file of settings; Hydra reads about 200 in a second.
@@ -168,6 +168,8 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
 
 def _parsed(word: str, hint: str) -> Override:
     try:
+        if _depth(word) > DEEPEST:  # the parser would take seconds to find that it cannot
+            raise RecursionError
         parsed: Override = OverridesParser.create().parse_override(word)
     except (HydraException, RecursionError):
         raise UsageError(f"{_shown(word)} cannot be read", hint=hint) from None
@@ -361,6 +363,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
     elif isinstance(value, ChoiceSweep):
         yield from _texts(list(value.list))
+
+
+def _depth(word: str) -> int:
+    """How deep brackets are nested in a word, those in quotes included."""
+    return max(itertools.accumulate((sign in "[{(") - (sign in ")}]") for sign in word), default=0)
 
 
 def _shown(word: str) -> str:

@@ -106,6 +106,9 @@ class Manifest:
         )
         known["domain"] = tuple(known["domain"])
         _require_inside(known["name"], [*known["files"]])
+        for key in ("settings", "rejected", "unseen", "files"):
+            if not isinstance(known[key], Mapping):
+                raise ValueError(f"{key} holds no keys")
         known["splits"] = {name: SplitCounts(**counts) for name, counts in known["splits"].items()}
         return cls(**known)
 

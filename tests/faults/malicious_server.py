@@ -40,8 +40,14 @@ def serve() -> None:
         asked = json.loads(line)
         if (pid := os.fork()) == 0:
             _become(asked)
-            main()
-            return
+            try:
+                main()
+                code: object = 0
+            except SystemExit as ended:
+                code = ended.code
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(code if isinstance(code, int) else int(code is not None))
         _, status = os.waitpid(pid, 0)
         os.write(answers, f"{os.waitstatus_to_exitcode(status)}\n".encode())
 

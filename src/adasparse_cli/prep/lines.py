@@ -24,6 +24,8 @@ from adasparse_cli.prep.recipe import Reject
 
 # Below the size from which each block would be mapped, and its pages zeroed, anew.
 BLOCK_BYTES = 16 << 20
+# A file without line breaks must not be read into memory as one line.
+LONGEST_LINE = 8 << 20
 _GZIP, _ZIP, BOM = b"\x1f\x8b", b"PK\x03\x04", b"\xef\xbb\xbf"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -189,9 +191,16 @@ class TextFile:
 
     def _read_line(self, file: IO[bytes], line: int) -> bytes:
         try:
-            return file.readline()
+            found = file.readline(LONGEST_LINE)
         except _DAMAGED as error:
             raise self._damaged(line, error) from None
+
+        if len(found) == LONGEST_LINE and not found.endswith(b"\n"):
+            raise DataError(
+                f"{self.path}: a line after line {line} is longer than {LONGEST_LINE:,} bytes",
+                hint="get the file again",
+            )
+        return found
 
     def _damaged(self, line: int, error: Exception) -> DataError:
         return DataError(f"{self.path} is damaged or cut off after line {line}: {error}", hint="get the file again")
