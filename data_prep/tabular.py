@@ -137,7 +137,7 @@ class ScoringSettings(Settings):
 
     def reads(self, column: str) -> bool:
         """Whether a column's values are needed."""
-        return column in (*self.fields, self.label, self.timestamp)
+        return column in (*self.fields, *self.domain, self.label, self.timestamp, self.user)
 
 
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:

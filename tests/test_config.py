@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from adasparse_cli.choices import Between
 from adasparse_cli.config import compose, explicit_keys, with_flags
 from adasparse_cli.errors import UsageError
 from adasparse_cli.jobs.train import plan_train
-from adasparse_cli.typed import from_yaml, plain, to_yaml, typed
+from adasparse_cli.typed import from_yaml, plain, to_yaml, typed, without_passwords
 
 
 class Colour(StrEnum):
@@ -127,6 +128,13 @@ def test_settings_survive_yaml_and_back(values: dict[str, Any]) -> None:
         (["seed=1,2"], "several values", "[a,b]"),
         (["+new=1"], "keys can be set", "key=value"),
         (["data.name=${oc.env:HOME}"], "would be saved", "the value itself"),
+        (["data.name=${ oc.env:HOME}"], "would be saved", "the value itself"),
+        ([r"data.name=$\{oc.env:HOME\}"], "would be saved", "the value itself"),
+        (["data.roles={a: '${oc.${seed}:HOME}'}"], "would be saved", "the value itself"),
+        (["data=${oc.env:HOME}"], "would be saved", "the value itself"),
+        (["hydra.searchpath=[pkg://antigravity]"], "not a setting", "config show"),
+        (["data@model=twin"], "not a setting", "config show"),
+        (["data.name=" + "[" * 10_000], "cannot be read", "key=value"),
         (["train"], "cannot be read", "key=value"),
     ],
 )
@@ -144,6 +152,33 @@ def test_packaged_values_give_way_to_a_file_and_a_file_to_words(tmp_path: Path) 
     assert (tree["model"]["name"], tree["seed"], tree["data"]["name"]) == ("dnn", 5, "a, b")
     assert (tree["loop"]["batch_size"], tree["loop"]["epochs"]) == (64, 7)
     assert explicit_keys(["data.split=day", "data=twin"], config_file=path) >= {"data.split", "loop.batch_size", "seed"}
+
+
+def test_no_resolver_is_registered_while_settings_are_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a spelling that nobody has thought of can read anything: there is nothing to call."""
+    seen: list[bool] = []
+
+    def compose_and_look(*words: Any, **named: Any) -> Any:
+        seen.extend(OmegaConf.has_resolver(name) for name in ("oc.env", "oc.decode", "oc.create", "hydra", "now"))
+        return OmegaConf.create({"path": "${oc.env:HOME}"})
+
+    monkeypatch.setattr("adasparse_cli.config.hydra_compose", compose_and_look)
+    assert compose("train", []) == {"path": "${oc.env:HOME}"}
+    assert seen == [False] * 5
+    assert OmegaConf.has_resolver("oc.env")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: !!python/name:os.system x", "a: &a [1]\nb: *a\n", "a: " + "[" * 10_000, "a: " + "1" * 10_000, "- 1\n"]
+)
+def test_yaml_holds_plain_values_alone(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # whatever the words
+        from_yaml(text)
+
+
+def test_passwords_in_addresses_are_not_kept() -> None:
+    text = "uri: http://me:pass@host:5000/x\nother: https://host/a@b\n"
+    assert without_passwords(text) == "uri: http://***@host:5000/x\nother: https://host/a@b\n"
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [\n", ""])

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "adasparse_cli"
 FLOORS = {
     "errors": -1, "choices": -1,  # the ground that floor 0 itself stands on
-    "schema": 0, "files": 0, "findings": 0,
-    "layers": 1, "prep": 1, "batches": 1, "metrics": 1, "config": 1, "typed": 1, "page": 1,
+    "schema": 0, "files": 0, "findings": 0, "typed": 0,
+    "layers": 1, "prep": 1, "batches": 1, "metrics": 1, "config": 1, "page": 1,
     "models": 2, "data_prep": 2,
     "training": 3, "analysis": 3,
     "jobs": 4,

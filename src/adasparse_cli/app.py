@@ -33,7 +33,8 @@ from adasparse_cli.commands import (
 from adasparse_cli.commands.streams import prepare_streams
 from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError
 from adasparse_cli.files import disk_is_full, no_room
-from adasparse_cli.render import complain, show
+from adasparse_cli.prep.foreign import Rule, rule_of_modules
+from adasparse_cli.render import complain, note, show
 
 EXAMPLES = """
 Examples:
@@ -89,6 +90,13 @@ def _options(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+    no_modules: Annotated[
+        bool,
+        typer.Option(
+            "--no-modules",
+            help="Refuse settings, data and runs that name a recipe module which is not part of adasparse; importing one runs its code.",
+        ),
+    ] = False,
 ) -> None:
     """Options of every command."""
 
@@ -97,15 +105,18 @@ def main() -> None:
     """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
     words = sys.argv[1:]
     debug = "--debug" in words
-    # the flag may stand anywhere: who meets a fault adds it at the end
-    sys.argv[1:] = [word for word in words if word != "--debug"]
+    rule = Rule(allowed="--no-modules" not in words, tell=note)
+    # the flags may stand anywhere: who meets a fault adds one at the end
+    sys.argv[1:] = [word for word in words if word not in ("--debug", "--no-modules")]
+    # no process that a command starts looks for modules in the current folder, which may hold anyone's files
+    os.environ["PYTHONSAFEPATH"] = "1"
     prepare_streams()
     # a closed terminal asks for an end as SIGTERM does: work is saved first; nohup has its way
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         try:
-            with _ended_by_signals():
+            with rule_of_modules(rule), _ended_by_signals():
                 app(standalone_mode=True)
         finally:
             sys.stdout.flush()

@@ -5,29 +5,34 @@ The only module that imports Hydra and OmegaConf. What the values become is said
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
 from adasparse_cli.choices import nearest
-from adasparse_cli.errors import UsageError
+from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import read_small_text
+from adasparse_cli.typed import DEEPEST, from_yaml
 
 PACKAGE = "adasparse_cli.conf"
+# Values in a file of settings; Hydra reads about 200 in a second.
+MOST_KEYS = 2000
 
 
 def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = None) -> dict[str, Any]:
@@ -41,20 +46,33 @@ def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = N
         config_file: a YAML file of values in the shape of the root; `data: NAME` and its like choose from a group.
 
     Raises:
-        UsageError: a word cannot be read, a key or a choice is unknown, a value reads the environment.
+        UsageError: a word cannot be read, a key or a choice is unknown, a value refers to something else (`${…}`).
     """
     from_file = _file_overrides(config_file) if config_file else []
     words = [*from_file, *overrides]
+    _require_readable(words)
+    try:
+        with _composing():
+            opened = [*map(_opened_section, from_file), *map(_opened, overrides)]
+            tree = hydra_compose(root, overrides=opened)
+            return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explained(error, root, words) from None
+
+
+@contextlib.contextmanager
+def _composing() -> Iterator[None]:
+    """Hydra with the packaged values and without any resolver: however `${name:…}` is spelled, there is nothing to call."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(PACKAGE, version_base="1.3"):
-            _require_readable(words)
-            opened = [*map(_opened_section, from_file), *map(_opened, overrides)]
-            tree = hydra_compose(root, overrides=opened)
-            _refuse_environment(tree)
-            return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=True))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explained(error, root, words) from None
+            resolvers = BaseContainer._resolvers  # no public function lists them
+            held = dict(resolvers)
+            resolvers.clear()
+            try:
+                yield
+            finally:
+                resolvers.update(held)
     finally:
         GlobalHydra.instance().clear()
 
@@ -172,9 +190,11 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
 
 def _parsed(word: str, hint: str) -> Override:
     try:
+        if _depth(word) > DEEPEST:  # the parser would take seconds to find that it cannot
+            raise RecursionError
         parsed: Override = OverridesParser.create().parse_override(word)
-    except HydraException:
-        raise UsageError(f"{word!r} cannot be read", hint=hint) from None
+    except (HydraException, RecursionError):
+        raise UsageError(f"{_shown(word)} cannot be read", hint=hint) from None
     if not parsed.key_or_group:
         raise UsageError(f"{word!r} names no key", hint=hint)
     return parsed
@@ -182,8 +202,7 @@ def _parsed(word: str, hint: str) -> Override:
 
 def choices_in(group: str) -> list[str]:
     """The names that a group of conf/ offers, such as the data sets of `data`."""
-    GlobalHydra.instance().clear()
-    with initialize_config_module(PACKAGE, version_base="1.3"):
+    with _composing():
         loader = GlobalHydra.instance().config_loader()
         return sorted(name for name in loader.get_group_options(group) if name != "common")
 
@@ -191,15 +210,15 @@ def choices_in(group: str) -> list[str]:
 def _file_overrides(path: Path) -> list[str]:
     """A YAML file's values as overrides, so that it composes like words do."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = from_yaml(read_small_text(path))
     except FileNotFoundError:
         raise UsageError(f"--config {path}: there is no such file", hint="give a path to a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except IntegrityError as error:
+        raise UsageError(f"--config {error.message}", hint="give a path to a YAML file of settings") from None
+    except ValueError as error:
         raise UsageError(
-            f"--config {path} is no YAML: {error}".replace("\n", " "), hint="see conf/train.yaml"
+            f"--config {path} cannot be used: {error}".replace("\n", " "), hint="its form is that of conf/train.yaml"
         ) from None
-    if not isinstance(values, dict):
-        raise UsageError(f"--config {path} holds no keys", hint="its form is that of conf/train.yaml")
     groups, keys = [], []
     for name, value in values.items():
         if isinstance(value, dict):
@@ -211,6 +230,11 @@ def _file_overrides(path: Path) -> list[str]:
             keys += [f"{name}.{key}={_spelled(item)}" for key, item in _leaves(value)]
         else:
             (groups if name in ("model", "loop", "data", "network") else keys).append(f"{name}={_spelled(value)}")
+    if len(keys) > MOST_KEYS:
+        raise UsageError(
+            f"--config {path} has {len(keys):,} values, at most {MOST_KEYS:,} are read",
+            hint="name only what differs from adasparse config show",
+        )
     return [*groups, *keys]
 
 
@@ -317,6 +341,7 @@ def _require_readable(words: Sequence[str]) -> None:
             "words are key=value, such as loop.batch_size=2048; quote values with spaces, commas, = or brackets, such as "
             "'raw=\"day=1/a.csv\"'",
         )
+        _require_plain(override, word)
         if override.is_sweep_override():
             hint = "one run takes one value; a list is written [a,b]"
             raise UsageError(f"{word!r} names several values", hint=hint)
@@ -335,14 +360,42 @@ def _opened_section(word: str) -> str:
     return f"++{word}" if re.match(r"(data|model|loop|network)\.", word) else word
 
 
-def _refuse_environment(tree: DictConfig) -> None:
-    text = yaml.safe_dump(OmegaConf.to_container(tree, resolve=False))
-    found = re.search(r"\$\{oc\.(env|decode|create)[^}]*\}", text)
-    if found:
-        raise UsageError(
-            f"{found.group()} would be saved with the run: what it reads may be secret, and differs elsewhere",
-            hint="write the value itself",
-        )
+def _require_plain(override: Override, word: str) -> None:
+    """Settings are values: none refers to another place, and none speaks to Hydra itself, which can import modules."""
+    key = str(override.key_or_group)
+    if key.split(".")[0].split("/")[0] == "hydra" or override.package is not None:
+        raise UsageError(f"{_shown(word)}: this is not a setting", hint="adasparse config show prints all keys")
+    for text in _texts(override.value()):
+        if "${" in text:
+            raise UsageError(
+                f"{_shown(word)}: ${{…}} is not resolved: what it reads would be saved with the run, may be secret, "
+                "and differs elsewhere",
+                hint="write the value itself",
+            )
+        if "\0" in text:
+            raise UsageError(f"{_shown(word)} holds a NUL character", hint="write the value without it")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in the value of an override."""
+    if isinstance(value, QuotedString):
+        yield value.text
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for item in [*value, *value.values()] if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+    elif isinstance(value, ChoiceSweep):
+        yield from _texts(list(value.list))
+
+
+def _depth(word: str) -> int:
+    """How deep brackets are nested in a word, those in quotes included."""
+    return max(itertools.accumulate((sign in "[{(") - (sign in ")}]") for sign in word), default=0)
+
+
+def _shown(word: str) -> str:
+    return repr(word if len(word) <= 200 else f"{word[:200]}…")
 
 
 def _explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
@@ -379,7 +432,7 @@ def _known_keys(root: str, words: Sequence[str]) -> list[str]:
     """Every key of the tree that the choices among `words` lead to."""
     choices = [word for word in words if re.fullmatch(r"(data|model|loop|network)=[\w-]+", word)]
     try:
-        with initialize_config_module(PACKAGE, version_base="1.3"):
+        with _composing():
             tree = OmegaConf.to_container(hydra_compose(root, overrides=choices), resolve=False)
     except (HydraException, OmegaConfBaseException):
         return []

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ REMEMBERED_FROM = 1 << 20
 # A file that changed so recently may change once more without a new time stamp.
 SETTLED_NS = 2 * 10**9
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
+LARGEST_SETTINGS = 512 << 10
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], *, size: int | None = None) -> None:
@@ -230,6 +232,34 @@ def checksums(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 
+def require_regular(path: Path) -> None:
+    """Refuse devices, pipes and sockets: their content has no end, or never comes.
+
+    Raises:
+        FileNotFoundError: the path, or what its link names, does not exist.
+        IntegrityError: it is not a regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise IntegrityError(
+            f"{path} is not a regular file", hint="name a file; folders, pipes and devices are not read"
+        )
+
+
+def read_small_text(path: Path) -> str:
+    """A file of settings, as text.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        UnicodeDecodeError: it is not UTF-8.
+        IntegrityError: it is not a regular file, or larger than settings are.
+    """
+    require_regular(path)
+    if path.stat().st_size > LARGEST_SETTINGS:
+        limit = f"{LARGEST_SETTINGS >> 10} KiB"
+        raise IntegrityError(f"{path} is larger than {limit}", hint="this is not a file of settings")
+    return path.read_text(encoding="utf-8")
+
+
 def file_stem(name: str) -> str:
     """A text from data, such as a column's name, as the stem of a file: letters, digits and `_.-~ ` stay, the rest is %-coded.
 
@@ -262,6 +292,7 @@ def sync_folder(folder: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -301,6 +332,7 @@ def _checked_before(folder: Path) -> Mapping[str, Any]:
 
 def _content(path: Path) -> bytes:
     try:
+        require_regular(path)
         return path.read_bytes()
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing", hint="the folder was moved or only partly copied") from None

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Self
 
-from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.choices import FieldKind, FieldRole, PlainName
 
 # Manifests of version 1 have no checksum of their own; everything else is the same.
 FORMAT_VERSION, UNSEALED_VERSION = 2, 1
@@ -109,5 +110,19 @@ class Manifest:
             for field in known["fields"]
         )
         known["domain"] = tuple(known["domain"])
+        _require_inside(known["name"], [*known["files"]])
+        for key in ("settings", "rejected", "unseen", "files"):
+            if not isinstance(known[key], Mapping):
+                raise ValueError(f"{key} holds no keys")
         known["splits"] = {name: SplitCounts(**counts) for name, counts in known["splits"].items()}
         return cls(**known)
+
+
+def _require_inside(name: Any, files: Sequence[Any]) -> None:
+    """A name is of one folder, and a file is in the data's own: nothing else is read or written by what a manifest says."""
+    if not (isinstance(name, str) and PlainName().holds(name)):
+        raise ValueError(f"{name!r} is not the name of a data set")
+    for file in files:
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts or "\0" in file:
+            raise ValueError(f"the file {file!r} is not in this folder")

@@ -1,4 +1,4 @@
-"""Plain values and what they become: frozen dataclasses, YAML text, one mapping with dotted keys. Floor 1.
+"""Plain values and what they become: frozen dataclasses, YAML text, one mapping with dotted keys. Floor 0.
 
 `typed` turns a section of settings into its dataclass and names everything that is wrong with it at once.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from adasparse_cli.choices import Between, PlainName, nearest
 from adasparse_cli.errors import UsageError
 
 T = TypeVar("T")
+# Levels of nesting in a file of settings; ours have four.
+DEEPEST = 20
 
 
 def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
@@ -62,8 +65,41 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
 
 
 def from_yaml(text: str) -> dict[str, Any]:
-    """The inverse of `to_yaml`."""
-    return dict(yaml.safe_load(text))
+    """The inverse of `to_yaml`.
+
+    Raises:
+        ValueError: the text is not YAML of plain keys and values: it has tags, aliases, or deep nesting.
+    """
+    try:
+        values = yaml.load(text, _PlainLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError("it holds no keys")
+    return values
+
+
+def without_passwords(text: str) -> str:
+    """A text with the user and password of each address in it, such as `http://user:password@host`, replaced by stars."""
+    return re.sub(r"(?<=://)[^/\s'\"]+@", "***@", text)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without what settings do not need and attacks do: tags, aliases (a few lines expand to gigabytes), deep nesting."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            what = "an alias (*name)" if isinstance(event, yaml.AliasEvent) else f"the tag {str(event.tag)[:80]}"
+            raise yaml.composer.ComposerError(None, None, f"{what} is not allowed in settings", event.start_mark)
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {DEEPEST} levels", event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _read(value: Any, kind: Any, where: str, faults: list[str]) -> Any:

@@ -214,6 +214,18 @@ def _require_sources(job: PrepJob) -> None:
     missing = [str(path) for path in job.raw if not path.exists()]
     if missing:
         raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
+    require_files(job.raw)
+
+
+def require_files(paths: Sequence[Path]) -> None:
+    """Refuse devices, pipes and folders: their content has no end, never comes, or is none.
+
+    Raises:
+        DataError: a path is not a file.
+    """
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is not a regular file", hint="name files; pipes and devices are not read")
 
 
 def _up_to_date(job: PrepJob, manifest: Manifest) -> PrepReport:

@@ -15,14 +15,14 @@ RUN_NAME = re.compile(r"\d{8}T\d{6}Z-s\d+(-\d+)?")
 # What a run's folder holds, by path from the folder. A file that is not listed here is never removed.
 _OWN = re.compile(
     r"""
-    \.lock | DONE | FAILED | config\.yaml | environment\.json | metrics\.jsonl | report\.json | domains\.csv
+    \.lock | DONE | FAILED | config\.yaml | environment\.json | metrics\.jsonl | report\.json | domains\.csv | tracker\.json
     | predictions\.parquet | train\.log | report\.html
     | checkpoints/(last|best)/(checkpoint\.json|[\w.-]+\.safetensors)
     | encoder/(manifest\.json|domains\.parquet|(vocabularies|bags)/.+\.parquet)
     | findings/[\w.-]+/(finding\.json|[\w.-]+\.csv)
     | tensorboard/events\.out\.tfevents\..+
     | (.+/)?\.verified\.json                    # which files were checked
-    | (.+/)?\.[^/]+\.tmp\d+                      # an atomic write that a kill cut short
+    | (.+/)?\.[^/]+\.tmp\d*                      # an atomic write that a kill cut short
     """,
     re.VERBOSE,
 )

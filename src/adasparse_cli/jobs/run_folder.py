@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import (
@@ -37,6 +36,7 @@ from adasparse_cli.files import (
     checksums,
     read_json,
     read_sealed,
+    read_small_text,
     sha256_of,
     sync_folder,
     write_json,
@@ -45,7 +45,7 @@ from adasparse_cli.files import (
 )
 from adasparse_cli.prep.recipe import settings_as_today
 from adasparse_cli.schema import Manifest
-from adasparse_cli.typed import from_yaml, to_yaml
+from adasparse_cli.typed import from_yaml, to_yaml, without_passwords
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 ENVIRONMENT, ENCODER, METRICS, DOMAINS = "environment.json", "encoder", "metrics.jsonl", "domains.csv"
@@ -75,7 +75,7 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitt
     folder = next(path for path in map(parent.joinpath, names) if not path.exists())
     starting = parent / f".{folder.name}.starting"
     starting.mkdir(parents=True)
-    write_text(starting / CONFIG, to_yaml(config))
+    write_text(starting / CONFIG, without_passwords(to_yaml(config)))
     add_sitting(starting, sitting)
     starting.rename(folder)
     sync_folder(parent)
@@ -139,7 +139,7 @@ def add_sitting(folder: Path, own: Sitting) -> list[str]:
     path = folder / ENVIRONMENT
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["adasparse", *sys.argv[1:]]),
+        "command": without_passwords(shlex.join(["adasparse", *sys.argv[1:]])),
         "device": own.device,
         "threads": own.threads,
         "host": {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},
@@ -279,8 +279,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = _checked_config(folder)
     try:
-        return _as_today(from_yaml(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return _as_today(from_yaml(read_small_text(path)))
+    except (OSError, ValueError, IntegrityError):
         raise IntegrityError(f"{path} is missing or damaged", hint=anew(folder)) from None
 
 

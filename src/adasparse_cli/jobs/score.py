@@ -16,11 +16,12 @@ from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.jobs.cells import marked_texts
 from adasparse_cli.jobs.output import require_output
-from adasparse_cli.jobs.prepare import PrepJob
+from adasparse_cli.jobs.prepare import PrepJob, require_files
 from adasparse_cli.jobs.run_folder import CONFIG, ENCODER, read_config, read_fingerprint, run_file
 from adasparse_cli.jobs.train import TrainJob, build_model, job_of, prediction_frame
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
+from adasparse_cli.prep.foreign import RefusedModuleError
 from adasparse_cli.prep.place import MANIFEST
 from adasparse_cli.prep.prepared import (
     as_today,
@@ -116,6 +117,8 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
         settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
         data_folder = data_root / settings.name
         job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
+    except RefusedModuleError:
+        raise
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         what = error.message if isinstance(error, UsageError) else f"{error!r}"
         raise IntegrityError(
@@ -210,6 +213,7 @@ def run_predict(
         DataError: a file cannot be read, or holds no row.
     """
     progress = progress or Silent()
+    require_files(raw)
     _require_table(output)
     require_output(output, inputs=raw, overwrite=overwrite)
     set_threads(run.job.threads)

@@ -122,9 +122,9 @@ def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "dom
             comparison=comparison,
             failed=found["failed"],
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         raise IntegrityError(
-            f"{folder / STUDY} is damaged: {error!r}", hint="run the study once more: its runs are found again"
+            f"{folder / STUDY} is damaged: {error!r:.200}", hint="run the study once more: its runs are found again"
         ) from None
 
 

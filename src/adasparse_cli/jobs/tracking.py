@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from adasparse_cli.choices import TrackerName
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import read_json, write_json
+from adasparse_cli.typed import without_passwords
 
 TRACKER = "tracker.json"
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -99,7 +100,9 @@ class MlflowTracker:
         self._run = run.info.run_id
         write_json(kept, {"mlflow_run": self._run})
         for key, value in config.items():
-            self._client.log_param(self._run, key.replace("[", ".").replace("]", ""), str(value)[:500])
+            self._client.log_param(
+                self._run, key.replace("[", ".").replace("]", ""), without_passwords(str(value))[:500]
+            )
 
     def line(self, values: Mapping[str, Any]) -> None:
         """Each number of the line as a metric."""

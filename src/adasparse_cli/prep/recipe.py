@@ -14,7 +14,6 @@ No module of `src/` imports a recipe by name; `recipe_named` finds it.
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -24,6 +23,7 @@ import polars as pl
 
 from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, PlainName, SplitRule
 from adasparse_cli.errors import UsageError
+from adasparse_cli.prep.foreign import import_recipe
 from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.schema import Field
 
@@ -42,7 +42,7 @@ class DataSettings:
     """The settings that every data set has; a recipe's `Settings` extends them.
 
     Args:
-        recipe: module that reads the raw files.
+        recipe: module that reads the raw files; one that is not ours is imported, which runs its code.
         name: folder of the prepared data below `paths.data`, and the name shown.
         domain: fields whose combination of values is the domain.
         domain_aware: fields that tell the domain to a model; empty means the fields of `domain`.
@@ -228,19 +228,12 @@ def nearest_names(word: str, known: Sequence[str]) -> str:
 def recipe_named(name: str) -> ModuleType:
     """The recipe module `name`: one of ours (`iaac`) or anyone's importable one (`my_package.my_recipe`).
 
+    Importing a module runs its code; see `foreign.py` for what is refused and told before.
+
     Raises:
-        UsageError: no such module, or it lacks a part of the contract.
+        UsageError: no such module, modules are refused, or it lacks a part of the contract.
     """
-    module_name = name if "." in name else f"adasparse_cli.data_prep.{name}"
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
-        raise UsageError(
-            f"data.recipe={name}: there is no module {module_name}",
-            hint="use iaac, twin or tabular, or install the module that holds your recipe",
-        ) from None
+    module = import_recipe(name)
     missing = [part for part in ("Settings", "sources", "read") if not hasattr(module, part)]
     if missing:
         raise UsageError(

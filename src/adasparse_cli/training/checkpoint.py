@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -54,9 +54,13 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         expected = index.pop("index_sha256")
         known = index["format_version"] == FORMAT_VERSION
-        path = folder / index["tensors"]
-        intact = _digest(index) == expected and path.exists() and sha256_of(path) == index["sha256"]
-    except (AttributeError, KeyError, TypeError):
+        name, state = index["tensors"], dict(index["state"])
+        # a name with a folder in it would read files of others
+        path = folder / PurePath(name).name
+        intact = (
+            _digest(index) == expected and path.name == name and path.exists() and sha256_of(path) == index["sha256"]
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
         known, intact = True, False
     if not known:
         raise IntegrityError(
@@ -68,23 +72,31 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"the checkpoint in {folder} is damaged: its checksum differs",
             hint="use the run's other checkpoint (checkpoints/best or checkpoints/last), or train anew",
         )
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    return tensors, dict(index["state"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # such as a header that claims 2^60 bytes
+        raise IntegrityError(
+            f"{path} is not a file of tensors: {error}",
+            hint="use the run's other checkpoint (checkpoints/best or checkpoints/last), or train anew",
+        ) from None
+    return tensors, state
 
 
 def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: Path) -> None:
     """Put saved weights into a model.
 
     Raises:
-        IntegrityError: names or shapes differ from the model's.
+        IntegrityError: names, shapes or types differ from the model's.
     """
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     own = model.state_dict()
     wrong = sorted(
         name
         for name in own.keys() | weights.keys()
-        if name not in own or name not in weights or own[name].shape != weights[name].shape
+        if name not in own
+        or name not in weights
+        or (own[name].shape, own[name].dtype) != (weights[name].shape, weights[name].dtype)
     )
     if wrong:
         raise IntegrityError(
