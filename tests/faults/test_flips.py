@@ -94,6 +94,9 @@ class Made:
             "runs/report.json": [lambda: read_report(run)],
             "runs/predictions.parquet": [lambda: read_predictions(run)],
             "runs/metrics.jsonl": [lambda: curves_finding(self.source.comparison)],
+            "data/rejects.parquet": ("data", "verify", "twin"),
+            "data/bags/*.parquet": ("train", "--resume", *TINY, "model=dnn", "seed=9"),
+            "runs/checkpoints/last/checkpoint.json": ("evaluate", "RUN", "--verify"),
             "runs/train.log": [lambda: verify_run(run)],
             "runs/DONE": [
                 lambda: read_report(run),

@@ -33,7 +33,7 @@ from adasparse_cli.jobs.tracking import TRACKERS, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.prep.prepared import read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
@@ -230,6 +230,8 @@ def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str
 
 def _train(job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
+    if not prepared.fresh:
+        verify(data_folder, manifest)
     keep_large_blocks()
     device, threads = chosen_device(job.device), set_threads(job.threads)
     changes = write_environment(folder, device=str(device), threads=threads, fingerprint=manifest.fingerprint)
