@@ -58,7 +58,9 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[SealedFolder
 
 def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, read = large(tmp_path, monkeypatch)
+    (tmp_path / f".{CHECKED}.tmp1").write_text("left by a kill")
     path = folder.path("part")
+    assert sorted(one.name for one in tmp_path.iterdir()) == [CHECKED, "part"]
     assert (folder.path("part"), len(read)) == (path, 1)
     folder.verify()
     assert len(read) == 2, "verify reads every file"

@@ -215,6 +215,8 @@ class SealedFolder:
         if new:
             kept = {name: mark for name, mark in before.items() if name in self.files}
             with contextlib.suppress(OSError):  # where nothing can be written, files are checked at every use
+                for left in self.folder.glob(f".{CHECKED}.tmp*"):  # by a process that was killed while it wrote
+                    left.unlink()
                 write_sealed(self.folder / CHECKED, {"cache_version": 1, "files": {**kept, **new}})
         return [self.folder / name for name in names]
 

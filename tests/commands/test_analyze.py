@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from adasparse_cli.files import write_sealed
 from adasparse_cli.jobs.run_folder import DONE
 from tests.commands.typing_in import adasparse
 
@@ -109,12 +110,14 @@ def test_auctions_against_itself_change_nothing_and_logs_without_truth_are_refus
         )
     )
     assert [float(row["change, %"]) for row in rows] == [0.0, 0.0, 0.0]
-    truth = home / "data/twin/truth/rows.parquet"
-    hidden = truth.rename(truth.with_suffix(".away"))
+    path = home / "data/twin/manifest.json"
+    whole, values = path.read_text(), json.loads(path.read_text())
+    del values["checksum"], values["files"]["truth/rows.parquet"]
+    write_sealed(path, values)
     try:
         refused = adasparse(home, "analyze", "abtest", run, run, code=3)
     finally:
-        hidden.rename(truth)
+        path.write_text(whole)
     assert "is not known" in refused.stderr
     assert "data.propensity" in refused.stderr
 

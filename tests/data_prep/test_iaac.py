@@ -483,7 +483,7 @@ def test_lists_of_a_new_file_are_numbered_alike_in_one_block_and_in_many(
     manifest = prepared(tmp_path / "data", [raw_file(tmp_path, good_lines(200))])
     lists = ["11;12", "21;555", "7", "-1", "11;12", "7", "21;555", "8;9", "11"]
     new = raw_file(tmp_path, [made_up(k, item_property_list=lists[k % len(lists)]) for k in range(40)], "new.txt")
-    stored = read_bags(tmp_path / "data", "item_property_list").to_list()
+    stored = read_bags(tmp_path / "data", manifest, "item_property_list").to_list()
 
     def found() -> list[list[list[int]]]:
         blocks = []

@@ -74,7 +74,7 @@ class Made:
         """Everything that shows numbers from a file; what checks it, where nothing shows any."""
         run = next((run for run in self.runs if run in path.parents), self.run)
         name, data, manifest = path.name, self.data, self.manifest
-        of_data: dict[str, list[Callable[[], object]]] = {
+        by_kind: dict[str, list[Callable[[], object]]] = {
             "data/manifest.json": [
                 lambda: open_prepared(data),
                 lambda: open_run(self.run, data_root=data.parent),
@@ -110,8 +110,8 @@ class Made:
             "studies/table.json": [lambda: open_study(self.study)],
         }
         kind = self.kind(path)
-        if kind in of_data:
-            return of_data[kind]
+        if kind in by_kind:
+            return by_kind[kind]
         if re.match(r"data/(train|valid|test|unlabelled)/part-\d+\.parquet$", kind):
             return [lambda: read_split(data, manifest, Split(path.parent.name))]
         if re.match(r"data/(vocabularies|bags)/", kind):
@@ -209,6 +209,9 @@ COMMANDS = {
     "runs/environment.json": ("report", "RUN"),
     "runs/DONE": ("runs", "show", "RUN"),
     "runs/findings/overlap/finding.json": ("report", "RUN"),
+    "data/rejects.parquet": ("data", "verify", "twin"),
+    "data/bags/*.parquet": ("train", "--resume", *TINY, "model=dnn", "seed=9"),
+    "runs/checkpoints/last/checkpoint.json": ("evaluate", "RUN", "--verify"),
     "runs/train.log": ("runs", "verify", "RUN"),
     "studies/study.json": ("report", "STUDY"),
     "studies/table.json": ("report", "STUDY"),

@@ -56,7 +56,7 @@ from adasparse_cli.jobs.tracking import SafeTracker, Tracker, TrackingSettings
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared import copy_encoder, read_domains
+from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
@@ -286,6 +286,8 @@ def _train(
     job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker, device: torch.device
 ) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
+    if not prepared.fresh:
+        verify(data_folder, manifest)
     keep_large_blocks()
     copy_encoder(data_folder, manifest, folder / ENCODER)
     train = load_rows(data_folder, manifest, Split.train, device=device)

@@ -20,7 +20,7 @@ def verify_data(folder: Path) -> int:
     Raises:
         IntegrityError: a file is missing or differs.
     """
-    return verify(folder, open_prepared(folder))
+    return verify(folder, open_prepared(folder), afresh=True)
 
 
 def verify_run(folder: Path) -> int:

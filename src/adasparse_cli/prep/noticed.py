@@ -13,6 +13,7 @@ from adasparse_cli.choices import FieldKind, Split, SplitRule
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.encode import key_columns
+from adasparse_cli.prep.prepared import data_file
 from adasparse_cli.prep.recipe import DAY, LABEL, Finding
 from adasparse_cli.prep.spill import Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
@@ -206,7 +207,8 @@ def split_days(folder: Path, manifest: Manifest) -> dict[str, tuple[str, str]]:
     """First and last day of the valid and the test split of prepared data."""
     found = {}
     for split in (Split.valid, Split.test):
-        parts = [folder / name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
+        names = [name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
+        parts = [data_file(folder, manifest, name) for name in names]
         if parts and DAY in pl.scan_parquet(parts, glob=False).collect_schema():
             day = pl.col(DAY).cast(pl.Date).cast(pl.String)
             first, last = pl.scan_parquet(parts, glob=False).select(day.min(), day.max().alias("last")).collect().row(0)
@@ -229,7 +231,7 @@ def read_findings(folder: Path, manifest: Manifest) -> list[Finding]:
     """
     if FINDINGS not in manifest.files:
         return []
-    path = folder / FINDINGS
+    path = data_file(folder, manifest, FINDINGS)
     try:
         return [Finding(**one) for one in read_json(path)]
     except TypeError:

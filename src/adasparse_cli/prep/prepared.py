@@ -74,8 +74,11 @@ def open_prepared(folder: Path) -> Manifest:
         raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
 
 
-def verify(folder: Path, manifest: Manifest) -> int:
-    """Read every file and check its bytes, those of raw files that the recipe wrote included.
+def verify(folder: Path, manifest: Manifest, *, afresh: bool = False) -> int:
+    """Check the bytes of every file, those of raw files that the recipe wrote included.
+
+    Args:
+        afresh: also read large files that were checked before and have not changed since, see `SealedFolder.paths`.
 
     Returns:
         The number of files, `manifest.json` included.
@@ -87,7 +90,7 @@ def verify(folder: Path, manifest: Manifest) -> int:
     written = [one for one in manifest.sources if not Path(one.path).is_absolute()]
     raw = {one.path: one.sha256 for one in written if (folder / one.path).exists()}
     known = _sealed(folder, manifest, {**manifest.files, **raw})
-    known.verify()
+    known.paths(list(known.files), afresh=afresh)
     return len(known.files) + 1
 
 
