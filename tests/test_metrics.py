@@ -108,6 +108,18 @@ def test_calibration_error_equals_a_plain_loop_over_bins() -> None:
     assert calibration_error(labels, logits) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("order", ["as drawn", "positives first", "positives last"])
+def test_calibration_error_does_not_depend_on_the_order_of_rows_that_tie(order: str) -> None:
+    """A constant prediction that is right has no error, whatever the order; two levels are right or wrong as they are."""
+    draw = np.random.default_rng(5)
+    labels = (draw.random(2000) < 0.25).astype(int)
+    if order != "as drawn":
+        labels = np.sort(labels)[:: -1 if order == "positives first" else 1]
+    rate = labels.mean()
+    assert calibration_error(labels, np.full(2000, np.log(rate / (1 - rate)))) == pytest.approx(0.0, abs=1e-12)
+    assert calibration_error(labels, np.zeros(2000)) == pytest.approx(0.5 - rate, abs=1e-12)
+
+
 def test_per_domain_equals_plain_loops() -> None:
     draw = np.random.default_rng(3)
     domains, labels = draw.integers(0, 9, 400), draw.integers(0, 2, 400)

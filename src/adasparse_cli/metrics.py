@@ -141,12 +141,19 @@ def calibration(labels: NDArray[Any], logits: NDArray[Any]) -> float | None:
 
 
 def calibration_error(labels: NDArray[Any], logits: NDArray[Any], *, bins: int = ECE_BINS) -> float | None:
-    """ECE = Σ_b (n_b / n) |mean prediction − rate of positives| over bins of equal counts, ordered by score."""
+    """ECE = Σ_b (n_b / n) |mean prediction − rate of positives| over bins of equal counts, ordered by score.
+
+    Rows of equal score share their rate of positives, so that the result does not depend on the order of the rows.
+    """
     number = len(labels)
     if not number:
         return None
-    order = np.argsort(np.asarray(logits), kind="stable")
-    gaps = _sigmoid(np.asarray(logits)[order]) - np.asarray(labels, dtype=np.float64)[order]
+    scores = np.asarray(logits)
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    run = np.cumsum(np.r_[False, ordered[1:] != ordered[:-1]])
+    rates = np.bincount(run, weights=np.asarray(labels, dtype=np.float64)[order]) / np.bincount(run)
+    gaps = _sigmoid(ordered) - rates[run]
     edges = np.arange(bins) * number // bins
     sums = np.add.reduceat(gaps, np.unique(edges))
     return float(np.abs(sums).sum() / number)

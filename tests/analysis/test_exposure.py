@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adasparse_cli.analysis.exposure import Exposure, bins_of, exposure
-from adasparse_cli.analysis.statistics import Difference, TestRows, compare, contrast, gaps
+from adasparse_cli.analysis.statistics import Difference, TestRows, compare, contrast, gaps, holm
 from adasparse_cli.metrics import compute_metrics
 
 DOMAINS, SEEDS = 14, 3
@@ -123,7 +123,7 @@ def test_each_bin_is_a_test_set_of_its_own(number: int) -> None:
             }
         compared = compare("gauc_domain", own, logits, baseline="base")
         # not corrected for the number of arms, so that all but the corrected p are those of `compare`
-        assert one.gains == {arm: replace(each, p_holm=each.p) for arm, each in compared.items()}
+        assert one.gains == {arm: replace(each, p_holm=each.p, comparisons=1) for arm, each in compared.items()}
         assert len(one.gains) == 2
 
 
@@ -153,9 +153,13 @@ def test_contrasts_are_of_the_first_bin_and_the_last(number: int) -> None:
     for arm in ("one", "two"):
         own = found.contrasts[arm]
         assert own is not None
-        np.testing.assert_array_equal(astuple(own), astuple(contrast(first[arm], last[arm])))  # NaN is NaN
+        alone = contrast(first[arm], last[arm])
+        for name in ("difference", "error", "freedom"):
+            np.testing.assert_array_equal(getattr(own, name), getattr(alone, name))  # NaN is NaN
         assert own.difference == pytest.approx(gain(found, 0, arm).difference - gain(found, -1, arm).difference)
     assert set(found.contrasts) == {"one", "two"}
+    contrasts = [own for own in found.contrasts.values() if own is not None]
+    np.testing.assert_allclose([own.p_holm for own in contrasts], holm([own.p for own in contrasts]))
 
 
 def gain(found: Exposure, place: int, arm: str) -> Difference:

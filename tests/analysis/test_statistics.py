@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from adasparse_cli.analysis.statistics import (
     TestRows,
     compare,
     contrast,
+    corrected,
     gaps,
     holm,
     influences,
@@ -132,11 +134,16 @@ def test_intervals_cover_the_truth_at_the_promised_rate(case: dict[str, Any], le
     assert least < np.mean(covered) < most
 
 
-def test_what_is_called_detectable_is_found_in_four_of_five_studies() -> None:
+@pytest.mark.parametrize("arms", [1, 5, 11])
+def test_what_is_called_detectable_is_found_in_four_of_five_studies(arms: int) -> None:
+    """By simulation: one arm has the gain, the others none, and p is corrected for all of them."""
     draw = np.random.default_rng(3)
-    case: dict[str, Any] = {"sizes": [2] * 40, "seeds": 5, "of_clusters": 0.1, "of_seeds": 0.02}
-    detectable = float(np.mean([study(draw, **case).detectable for _ in range(300)]))
-    found = [study(draw, **case, gain=detectable).is_real for _ in range(1500)]
+    pool = [study(draw, sizes=[2] * 40, seeds=5, of_clusters=0.1, of_seeds=0.02) for _ in range(3000)]
+    drawn = [[pool[k] for k in draw.integers(0, len(pool), arms)] for _ in range(1500)]
+    detectable = float(np.mean([corrected(own)[0].detectable for own in drawn]))
+    found = [
+        corrected([replace(own[0], difference=own[0].difference + detectable), *own[1:]])[0].is_real for own in drawn
+    ]
     assert 0.75 < np.mean(found) < 0.85
 
 
@@ -213,7 +220,7 @@ def test_equal_arms_have_no_uplift() -> None:
     same[order] = np.unique(base[order], return_inverse=True)[1]  # another scale, the same ranking
     found = uplift(rows, [same, base, same], [base, same, base])
     assert found is not None
-    assert found.domains == 0.0
+    assert (found.domains, found.rows, found.ties) == (0.5, 0.5, 1.0)
 
 
 def test_uplift_counts_domains_with_both_classes() -> None:
@@ -227,9 +234,25 @@ def test_uplift_counts_domains_with_both_classes() -> None:
     usable = ~np.isnan(means[0])
     found = uplift(rows, *arms)
     assert found is not None
-    better = (means[0] > means[1])[usable]
+    tied = np.isclose(means[0], means[1], rtol=0, atol=1e-12)
+    better = np.where(tied, 0.5, means[0] > means[1])[usable]
     assert found.domains == pytest.approx(better.mean())
     assert found.rows == pytest.approx(np.average(better, weights=np.bincount(rows.domains)[usable]))
+    assert found.ties == pytest.approx(tied[usable].mean())
+
+
+def test_a_domain_in_which_both_arms_are_equal_counts_half_for_each() -> None:
+    """Three domains of two rows each: won, lost and tied."""
+    rows = TestRows(
+        labels=np.array([0.0, 1.0] * 3), domains=np.repeat(np.arange(3), 2), clusters=np.repeat(np.arange(3), 2)
+    )
+    one, other = np.array([0.0, 1, 1, 0, 0, 0]), np.array([1.0, 0, 0, 1, 0, 0])
+    found, mirrored = uplift(rows, [one], [other]), uplift(rows, [other], [one])
+    assert found is not None
+    assert mirrored is not None
+    assert found.domains == pytest.approx(0.5)
+    assert found.domains + mirrored.domains == pytest.approx(1.0)
+    assert found.ties == pytest.approx(1 / 3)
 
 
 def test_relative_improvement() -> None:

@@ -234,6 +234,5 @@ def uplift_over_seeds(trials: Sequence[Trial], *, above: float) -> Difference:
     of_domain, number = higher.mean(0), int(enough.sum())
     effects = (of_domain - of_domain.mean()) / number
     moves = Moves.of(np.arange(number), effects, np.full(number, 1 / number))
-    found = difference_of(Gaps(of_seeds=higher.mean(1) - above, of_rows=(moves,)))
-    # a share lies between 0 and 1
-    return replace(found, low=max(found.low, -above), high=min(found.high, 1 - above))
+    # a share is between 0 and 1
+    return difference_of(Gaps(of_seeds=higher.mean(1) - above, of_rows=(moves,)), bounds=(-above, 1 - above))

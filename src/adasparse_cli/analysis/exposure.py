@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adasparse_cli.analysis.statistics import Difference, Gaps, TestRows, contrast, difference_of, gaps
+from adasparse_cli.analysis.statistics import (
+    Difference,
+    Gaps,
+    TestRows,
+    contrast,
+    corrected,
+    difference_of,
+    gaps,
+)
 from adasparse_cli.metrics import compute_metrics
 
 
@@ -38,7 +46,9 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The bins, the sparsest first; by arm the gain in the first bin less that in the last (None where one has none)."""
+    """The bins, the sparsest first; by arm the gain in the first bin minus the gain in the last, corrected for the number of
+    arms (None where a bin has none).
+    """
 
     bins: Sequence[Bin]
     contrasts: Mapping[str, Difference | None]
@@ -102,8 +112,9 @@ def exposure(
                 gains={arm: _usable(difference_of(gap)) for arm, gap in of_bin.items()},
             )
         )
-    contrasts = {arm: _usable(contrast(found[0][arm], found[-1][arm])) for arm in found[0]} if len(found) > 1 else {}
-    return Exposure(bins=bins, contrasts=contrasts)
+    arms_compared = list(found[0]) if len(found) > 1 else []
+    contrasts = corrected([contrast(found[0][arm], found[-1][arm]) for arm in arms_compared])
+    return Exposure(bins=bins, contrasts={arm: _usable(one) for arm, one in zip(arms_compared, contrasts, strict=True)})
 
 
 def _usable(found: Difference) -> Difference | None:

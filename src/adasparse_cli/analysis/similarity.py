@@ -110,7 +110,13 @@ def planted_similarity(first: Integers, second: Integers, second_weight: Floats)
 
 
 def mantel(
-    one: Floats, other: Floats, *, given: Sequence[Integers] = (), permutations: int = 999, seed: int = 0
+    one: Floats,
+    other: Floats,
+    *,
+    given: Sequence[Integers] = (),
+    keys: Sequence[Sequence[str]] = (),
+    permutations: int = 999,
+    seed: int = 0,
 ) -> Mantel | None:
     """Whether pairs that are high in one matrix are high in the other; None where one of them does not vary.
 
@@ -118,8 +124,12 @@ def mantel(
 
     Args:
         given: factors of the pairs, such as `key_pairs`, whose additive effects are taken out of the ranks of both first (the
-            partial test of Smouse, Long and Sokal, Systematic Zoology 1986, with factors in the place of its third
+            partial test of Smouse, Long and Sokal, Systematic Zoology 1986, with factors instead of its third
             matrix): whether the two go together beyond what the factors explain.
+        keys: as for `key_similarity`; then each field's values are shuffled instead of the domains. Domains of one key value
+            stay together, as they do in a pruner that has learnt nothing: its embeddings are drawn per value, so its
+            neurons vary in far fewer ways than there are domains, and shuffles of the domains would take that for a
+            relation. A shuffle is judged on the domains that it maps to domains.
     """
     number = len(one)
     pairs = np.triu_indices(number, 1)
@@ -129,15 +139,31 @@ def mantel(
         x, y = _without(x, factors, pairs), _without(y, factors, pairs)
     if len(pairs[0]) < 3 or not x.any() or not y.any():
         return None
-    scale = np.sqrt((x[pairs] ** 2).sum() * (y[pairs] ** 2).sum())
-    found = float((x[pairs] * y[pairs]).sum() / scale)
+    found = _correlation(x[pairs], y[pairs])
     draw = np.random.default_rng(seed)
     higher = 0
     for _ in range(permutations):
-        order = draw.permutation(number)
-        shuffled = float((x * y[np.ix_(order, order)]).sum() / 2 / scale)
-        higher += shuffled >= found - 1e-12
+        image = _image(keys, draw) if keys else draw.permutation(number)
+        left = np.flatnonzero(image >= 0)
+        some = np.triu_indices(len(left), 1)
+        shuffled = _correlation(x[np.ix_(left, left)][some], y[np.ix_(image[left], image[left])][some])
+        higher += not shuffled < found - 1e-12  # one that cannot be computed counts against the relation
     return Mantel(correlation=found, p=(1 + higher) / (1 + permutations), permutations=permutations)
+
+
+def _image(keys: Sequence[Sequence[str]], draw: np.random.Generator) -> Integers:
+    """Where each domain goes when the values of each key field are shuffled; −1 where no domain has the new key."""
+    columns = [np.unique(np.asarray(key, dtype=str), return_inverse=True)[1] for key in keys]
+    moved = [draw.permutation(int(column.max()) + 1)[column] for column in columns]
+    places = {key: place for place, key in enumerate(zip(*(column.tolist() for column in columns), strict=True))}
+    return np.array([places.get(key, -1) for key in zip(*(column.tolist() for column in moved), strict=True)])
+
+
+def _correlation(x: Floats, y: Floats) -> float:
+    """Pearson's; NaN where a side does not vary."""
+    x, y = x - x.mean() if len(x) else x, y - y.mean() if len(y) else y
+    scale = np.sqrt((x**2).sum() * (y**2).sum())
+    return float((x * y).sum() / scale) if scale > 0 else float("nan")
 
 
 def _ranks(matrix: Floats, pairs: tuple[Integers, Integers]) -> Floats:

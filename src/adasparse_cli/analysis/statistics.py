@@ -20,6 +20,7 @@ Resampling Plans, 1982; Holm, 1979, for the correction. Taking both kinds of cha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -54,35 +55,87 @@ class TestRows:
 class Difference:
     """An arm against the baseline in one metric; positive is better except for the log loss.
 
+    With standard error e, df degrees of freedom and m comparisons that are judged together:
+
+        low, high                  Δ ± t(1 − α/2, df) e             95 % for this comparison alone
+        joint_low, joint_high      Δ ± t(1 − α/2m, df) e            95 % for all m at once (Bonferroni)
+        detectable                 (t(1 − α/2m, df) + t(0.8, df)) e
+
     Args:
-        difference: Δ. low, high: its 95 % interval; NaN where one seed, or one domain, leaves a spread unknown.
-        p: that Δ is 0, two-sided. p_holm: corrected for the arms compared.
-        detectable: the smallest true difference that such a study would have found with a chance of 80 %.
+        difference: Δ. error: e; NaN where one seed, or one domain, leaves a spread unknown. freedom: df.
+        p_holm: that Δ is 0, two-sided, corrected for the comparisons judged together.
+        comparisons: m.
+        bounds: what Δ can be at all; intervals end there.
     """
 
     difference: float
-    low: float
-    high: float
-    p: float
+    error: float
+    freedom: float
     p_holm: float
-    detectable: float
+    comparisons: int = 1
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+    @property
+    def p(self) -> float:
+        """That Δ is 0, two-sided, for this comparison alone."""
+        if self.error == 0.0:
+            return 1.0
+        return float(2 * stats.t.sf(abs(self.difference) / self.error, self.freedom))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval of this comparison alone."""
+        return max(self.difference - self._reach(1), self.bounds[0])
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval of this comparison alone."""
+        return min(self.difference + self._reach(1), self.bounds[1])
+
+    @property
+    def joint_low(self) -> float:
+        """Lower end of the interval that holds together with those of all comparisons, with a chance of 95 %."""
+        return max(self.difference - self._reach(self.comparisons), self.bounds[0])
+
+    @property
+    def joint_high(self) -> float:
+        """Upper end of the interval that holds together with those of all comparisons, with a chance of 95 %."""
+        return min(self.difference + self._reach(self.comparisons), self.bounds[1])
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that such a study finds with a chance of 80 % or more, after correction.
+
+        Holm tests the smallest p at α/m, so this is what a single real difference among m needs.
+        """
+        return self._reach(self.comparisons) + float(stats.t.ppf(POWER, self.freedom)) * self.error
 
     @property
     def is_real(self) -> bool:
         """Whether 0 is excluded after correction."""
         return self.p_holm < LEVEL
 
+    def negated(self) -> Self:
+        """The baseline against the arm."""
+        return replace(self, difference=-self.difference, bounds=(-self.bounds[1], -self.bounds[0]))
+
+    def _reach(self, comparisons: int) -> float:
+        return float(stats.t.ppf(1 - LEVEL / 2 / comparisons, self.freedom)) * self.error
+
 
 @dataclass(frozen=True, kw_only=True)
 class Uplift:
     """Shares (0–1) of the domains with both classes in which the arm's AUC, mean over seeds, exceeds the baseline's.
 
+    A tie counts one half, as in an AUC: two equal arms have 0.5, not 0.
+
     Args:
-        domains: each counting the same (UPR). rows: weighted by test rows.
+        domains: each counting the same (UPR). rows: weighted by test rows. ties: share of domains in which both are equal.
     """
 
     domains: float
     rows: float
+    ties: float
 
 
 def influences(metric: str, rows: TestRows, logits: NDArray[Any]) -> tuple[float, Floats]:
@@ -179,8 +232,14 @@ def compare(
         arms: logits by arm, one array per seed, the seeds in the same order for all.
     """
     raw = {arm: difference_of(own) for arm, own in gaps(metric, rows, arms, baseline=baseline).items()}
-    corrected = holm([one.p for one in raw.values()])
-    return {arm: replace(one, p_holm=p) for (arm, one), p in zip(raw.items(), corrected, strict=True)}
+    return dict(zip(raw, corrected(list(raw.values())), strict=True))
+
+
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """The same differences, corrected for being judged together; one without an interval counts for nothing."""
+    known = sum(not math.isnan(one.p) for one in found)
+    together = holm([one.p for one in found])
+    return [replace(one, p_holm=p, comparisons=max(known, 1)) for one, p in zip(found, together, strict=True)]
 
 
 def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]], *, baseline: str) -> dict[str, Gaps]:
@@ -215,28 +274,20 @@ def contrast(one: Gaps, other: Gaps) -> Difference:
     return difference_of(Gaps(of_seeds=of_seeds, of_rows=(Moves(clusters=ids, moves=moves, shares=shares),)))
 
 
-def difference_of(found: Gaps) -> Difference:
+def difference_of(found: Gaps, *, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Difference:
     """Δ with its interval, not yet corrected for the number of arms (`p_holm` is `p`)."""
     of_seeds = found.of_seeds
     difference, nan = float(of_seeds.mean()), float("nan")
     of_rows = [part.variance() for part in found.of_rows]
     if len(of_seeds) < 2 or not np.isfinite([difference, *(variance for variance, _ in of_rows)]).all():
-        return Difference(difference=difference, low=nan, high=nan, p=nan, p_holm=nan, detectable=nan)
+        return Difference(difference=difference, error=nan, freedom=nan, p_holm=nan, bounds=bounds)
     parts = [*of_rows, (float(of_seeds.var(ddof=1) / len(of_seeds)), float(len(of_seeds) - 1))]
     error = sum(variance for variance, _ in parts) ** 0.5
     if error == 0.0:
-        return Difference(difference=difference, low=difference, high=difference, p=1.0, p_holm=1.0, detectable=0.0)
+        return Difference(difference=difference, error=0.0, freedom=1.0, p_holm=1.0, bounds=bounds)
     freedom = error**4 / sum(variance**2 / own for variance, own in parts)
-    reach = float(stats.t.ppf(1 - LEVEL / 2, freedom))
-    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
-    return Difference(
-        difference=difference,
-        low=difference - reach * error,
-        high=difference + reach * error,
-        p=p,
-        p_holm=p,
-        detectable=float((reach + stats.t.ppf(POWER, freedom)) * error),
-    )
+    (alone,) = corrected([Difference(difference=difference, error=error, freedom=freedom, p_holm=nan, bounds=bounds)])
+    return alone
 
 
 def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:
@@ -279,8 +330,13 @@ def uplift(rows: TestRows, arm: Sequence[NDArray[Any]], base: Sequence[NDArray[A
         for sign, logits in ((1.0, own), (-1.0, other)):
             placed = placements(labels, logits, rows.domains)
             gap[usable] += sign * np.bincount(rows.domains, weights=np.where(labels > 0, placed, 0.0))[usable]
-    better = gap[usable] > TIE
-    return Uplift(domains=float(better.mean()), rows=float(np.average(better, weights=count[usable])))
+    tied = np.abs(gap[usable]) <= TIE
+    better = np.where(tied, 0.5, gap[usable] > 0)
+    return Uplift(
+        domains=float(better.mean()),
+        rows=float(np.average(better, weights=count[usable])),
+        ties=float(tied.mean()),
+    )
 
 
 def relative_improvement(auc: float, base: float) -> float | None:

@@ -1,20 +1,20 @@
 """What a difference, with its interval, says of a claim.
 
 A claim "A is better than B" holds if the difference is real (0 is excluded after correction) and on A's side. It does not
-hold if the interval leaves no room for a gain that matters: its upper end lies below the smallest difference of interest.
+hold if the interval leaves no room for a gain that matters: its upper end is below the smallest difference of interest.
 Else it is undecided: the study was too small. A claim "A is no worse than B" holds if the interval leaves no room for a
-loss that matters, and does not if a loss is real.
+loss that matters, and does not if a loss is real. The intervals are those that hold for all comparisons at once, so that
+"does not hold" is corrected as "holds" is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 
-from adasparse_cli.analysis.statistics import Difference, holm
+from adasparse_cli.analysis.statistics import Difference
 
 # A difference of 0.001 in AUC is what papers of this field commonly call one that matters.
 SMALLEST = 0.001
@@ -34,14 +34,14 @@ def better(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
         return Verdict.undecided
     if found.is_real and found.difference > 0:
         return Verdict.holds
-    return Verdict.fails if found.high < smallest else Verdict.undecided
+    return Verdict.fails if found.joint_high < smallest else Verdict.undecided
 
 
 def no_worse(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
     """Of "A is no worse than B"."""
     if not _judged(found):
         return Verdict.undecided
-    if found.low > -smallest:
+    if found.joint_low > -smallest:
         return Verdict.holds
     return Verdict.fails if found.is_real and found.difference < 0 else Verdict.undecided
 
@@ -50,14 +50,14 @@ def alike(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
     """Of "A and B differ by nothing that matters"."""
     if not _judged(found):
         return Verdict.undecided
-    if found.low > -smallest and found.high < smallest:
+    if found.joint_low > -smallest and found.joint_high < smallest:
         return Verdict.holds
     return Verdict.fails if found.is_real else Verdict.undecided
 
 
 def _judged(found: Difference) -> bool:
     """Whether there is an interval; one of no width comes of arms that do not differ on any row that counts."""
-    return bool(np.isfinite(found.p_holm)) and found.high > found.low
+    return bool(np.isfinite(found.p_holm)) and found.error > 0
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
@@ -65,8 +65,3 @@ def together(verdicts: Sequence[Verdict]) -> Verdict:
     if Verdict.fails in verdicts:
         return Verdict.fails
     return Verdict.undecided if Verdict.undecided in verdicts or not verdicts else Verdict.holds
-
-
-def corrected(found: Sequence[Difference]) -> list[Difference]:
-    """The same differences, their p corrected for being looked at together."""
-    return [replace(one, p_holm=p) for one, p in zip(found, holm([one.p for one in found]), strict=True)]

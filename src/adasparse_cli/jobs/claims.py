@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import polars as pl
 from adasparse_cli.analysis.abtest import ENOUGH_AUCTIONS, over_seeds, trial, uplift_over_seeds
 from adasparse_cli.analysis.exposure import exposure
 from adasparse_cli.analysis.overlap import overlap
-from adasparse_cli.analysis.statistics import Difference, compare
-from adasparse_cli.analysis.verdict import SMALLEST, Verdict, alike, better, corrected, no_worse, together
+from adasparse_cli.analysis.statistics import Difference, compare, corrected
+from adasparse_cli.analysis.verdict import SMALLEST, Verdict, alike, better, no_worse, together
 from adasparse_cli.choices import Split
 from adasparse_cli.findings import ENOUGH_POSITIVES, Interval
 from adasparse_cli.jobs.comparison import Comparison, domain_table
@@ -160,7 +160,8 @@ def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_ro
         if study is None:
             continue
         found = _mantels(study, minimum_rows)
-        deciding = "planted | key" if "planted | key" in [kind for kind, *_ in found] else "features"
+        kinds = [kind for kind, *_ in found]
+        deciding = next((kind for kind in ("planted | key", "labels | key") if kind in kinds), "key")
         for kind, correlation, p, number in found:
             decided = Verdict.holds if p is not None and p < 0.05 and (correlation or 0) > 0 else Verdict.undecided
             if kind == deciding and study is main:
@@ -178,9 +179,9 @@ def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_ro
             )
     remarks = (
         "Closeness of the shares of rows in which neurons are active, all layers, mean over seeds; Mantel's test.",
-        "Domains of like key have like embeddings, so the first rows can hold by construction (they do so at heterogeneity 0, "
-        "where nothing is to be learnt). The planted groups beyond the values of the key's fields decide, unless they are found "
-        "at heterogeneity 0 as well.",
+        "Domains with similar keys have similar embeddings, so a pruner that has learnt nothing agrees with everything that follows "
+        "the key. What goes beyond the values of the key's fields decides: the planted groups where they are known, else how labels "
+        "behave; unless it is found at heterogeneity 0 as well, where there is nothing to learn.",
     )
     return Claim(name="overlap", says=says, verdict=verdict, rows=rows, remarks=remarks)
 
@@ -227,29 +228,29 @@ def little_exposure(comparison: Comparison) -> Claim:
     pair = {arm: comparison.logits[arm] for arm in ("fusion", "dnn")}
     train_rows = domain_table(comparison)["train_rows"].to_numpy()
     found = exposure(comparison.rows, train_rows, pair, baseline="dnn", number=BINS)
-    rows, verdicts = [], []
-    gains = corrected([one for own in found.bins if (one := own.gains["fusion"]) is not None])
     able = [own for own in found.bins if own.gains["fusion"] is not None]
-    for own, gain in zip(able, gains, strict=True):
-        verdict = better(gain) if own.positives >= ENOUGH_POSITIVES else Verdict.undecided
-        verdicts.append(verdict)
-        rows.append(
-            {
-                "question": f"a gain in domains of {own.low:,} – {own.high:,} training rows?",
-                "verdict": verdict.value,
-                "positives": own.positives,
-                **_figures(gain),
-            }
-        )
-    contrast = found.contrasts.get("fusion")
-    remark = "" if contrast is None else f"Gain in the sparsest bin less that in the densest: {_said(contrast)}."
-    return Claim(
-        name="exposure",
-        says=says,
-        verdict=verdicts[0] if verdicts else None,
-        rows=rows,
-        remarks=(remark,) if remark else (),
-    )
+    gains = corrected([one for own in able if (one := own.gains["fusion"]) is not None])
+    judged = [
+        better(gain) if own.positives >= ENOUGH_POSITIVES else Verdict.undecided
+        for own, gain in zip(able, gains, strict=True)
+    ]
+    rows = [
+        {
+            "question": f"a gain in domains of {own.low:,} – {own.high:,} training rows?",
+            "verdict": verdict.value,
+            "positives": own.positives,
+            **_figures(gain),
+        }
+        for own, gain, verdict in zip(able, gains, judged, strict=True)
+    ]
+    remarks = []
+    if not able or able[0] is not found.bins[0]:
+        # the claim is about the sparsest bin; the next one does not answer for it
+        remarks.append("In the sparsest bin no domain has both classes, so the claim cannot be judged.")
+    if (contrast := found.contrasts.get("fusion")) is not None:
+        remarks.append(f"Gain in the sparsest bin minus gain in the densest: {_said(contrast)}.")
+    decided = judged[0] if able and able[0] is found.bins[0] else Verdict.undecided
+    return Claim(name="exposure", says=says, verdict=decided, rows=rows, remarks=tuple(remarks))
 
 
 def moderate_sparsity(study: StudyReport) -> Claim:
@@ -297,7 +298,7 @@ def online(main: StudyReport) -> Claim:
             )
         )
     up, cost = (over_seeds([one.changes[k] for one in trials]) for k in (0, 1))
-    cheaper = replace(cost, difference=-cost.difference, low=-cost.high, high=-cost.low)
+    cheaper = cost.negated()
     share = uplift_over_seeds(trials, above=MOST_DOMAINS)
     verdicts = [
         better(found, smallest=smallest)

@@ -142,12 +142,13 @@ class Comparison:
             # what a choice between arms may rest on: the test rows are for judging it
             row[f"valid_{metric}"] = self._mean(arm, metric, "valid")
             found = self.differences[metric].get(arm)
-            for name in ("difference", "low", "high", "p", "p_holm", "detectable"):
+            for name in ("difference", "low", "high", "p", "p_holm", "joint_low", "joint_high", "detectable"):
                 row[f"{metric}_{name}"] = None if found is None else known(getattr(found, name))
             row[f"{metric}_real"] = None if found is None or row[f"{metric}_p_holm"] is None else found.is_real
         better = self.uplifts.get(arm)
         row["uplift_domains"] = None if better is None else better.domains
         row["uplift_rows"] = None if better is None else better.rows
+        row["uplift_ties"] = None if better is None else better.ties
         both = base_auc is not None and row["auc"] is not None and arm != self.baseline
         row["relative_improvement"] = relative_improvement(row["auc"], base_auc or 0.0) if both else None
         cost = self.reports[arm][0]["cost"] if self.reports[arm] else None

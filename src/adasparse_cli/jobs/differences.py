@@ -69,8 +69,9 @@ def verdict(source: Source) -> Finding:
         notes=(
             "Arms are trained with the same seeds on the same rows. An interval covers the chance of seeds and that of "
             f"test rows, resampled by {comparison.cluster}; p is corrected for the number of arms (Holm).",
-            "`real`: the corrected p is below 0.05. `detectable`: the smallest true difference that such a study would "
-            "have found with a chance of 80 %.",
+            "`real`: the corrected p is below 0.05. `detectable`: the smallest true difference that such a study finds with a "
+            "chance of 80 %, after the same correction.",
+            "A domain in which both arms have the same AUC counts half in `domains better`.",
             "GAUC by domain is the mean of the domains' AUC weighted by their test rows; domains of one class are left out, "
             "the same for every arm.",
         ),

@@ -111,9 +111,10 @@ def exposure_answers(found: Exposure) -> list[str]:
                 "seed, nor from a bin in which one domain alone has both classes."
             )
             continue
-        word = "differs" if one.p < 0.05 else "does not differ detectably"
+        word = "differs" if one.is_real else "does not differ detectably"
         lines.append(
-            f"{arm}: the gain in the sparsest bin {word} from that in the densest: {one.difference:+.4f} {reach}."
+            f"{arm}: the gain in the sparsest bin {word} from the gain in the densest: {one.difference:+.4f} {reach}, "
+            f"p {one.p_holm:.3f} (Holm)."
         )
     return lines
 

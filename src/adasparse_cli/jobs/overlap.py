@@ -127,14 +127,19 @@ def mantel_tests(
 ) -> dict[str, Mantel | None]:
     """Mantel's test of every similarity against a measure of overlap.
 
-    Domains of like key have like embeddings, so their neurons are alike whatever was learnt; the planted groups follow
-    the key in part. So they are tested beyond it as well: beyond which two values a pair has in each key field, since
-    sharing one value is not sharing another, and values next to each other (ages, stars) can be alike in base rates alone;
-    and beyond which fields it shares, since a pruner need not add up what it is told of two.
+    Domains with similar keys have similar embeddings, so their neurons are alike whatever was learnt; the planted groups and
+    the labels follow the key in part. So both are tested beyond the key as well: beyond which two values a pair has in each
+    key field, since sharing one value is not sharing another, and neighbouring values (ages, stars) can be alike in base
+    rates alone; and beyond which fields it shares, since a pruner need not add up what it receives of two. There the values
+    of the key's fields are shuffled, not the domains (measured: with shuffles of domains, a random pruner passed the test
+    in 8 to 35 % of simulated worlds at a level of 5 %; with shuffles of values in 2 to 5 %)..
     """
     found = {kind: mantel(matrix, overlap, permutations=permutations) for kind, matrix in similar.items()}
-    if "planted" in similar:
-        found["planted | key"] = mantel(similar["planted"], overlap, given=key_pairs(keys), permutations=permutations)
+    for kind in ("labels", "planted"):
+        if kind in similar:
+            found[f"{kind} | key"] = mantel(
+                similar[kind], overlap, given=key_pairs(keys), keys=keys, permutations=permutations
+            )
     return found
 
 

@@ -22,6 +22,7 @@ SIMILARITIES = {
     "key": "shared key fields",
     "features": "closeness of feature distributions",
     "labels": "closeness of label behaviour",
+    "labels | key": "closeness of label behaviour, beyond the values of key fields",
     "planted": "planted taste groups",
     "planted | key": "planted taste groups, beyond the values of key fields",
 }
@@ -105,10 +106,10 @@ def overlap_finding(
             "all active (or pruned) neurons of the two. Excess: agreement beyond that of two random sets of the same sizes, "
             "1 for equal sets. Closeness: 1 less the mean difference of the shares of rows in which a neuron is active.",
             "Domains with many rows may be alike in everything for that reason alone; the test does not tell this apart.",
+            "Neurons follow the key even in a pruner that has learnt nothing, and so do label behaviour and planted groups in part: "
+            "only the tests beyond the values of the key's fields say that something was learnt.",
             *(
-                (
-                    "Planted groups and neurons both follow the key, so a p beyond its values can be too small: compare with heterogeneity 0.",
-                )
+                ("Even such a p can be too small on the twin: compare with heterogeneity 0.",)
                 if "planted" in similar
                 else ()
             ),
