@@ -74,7 +74,8 @@ def _temporary(path: Path) -> Iterator[Path]:
             try:
                 yield temporary
             finally:
-                temporary.unlink(missing_ok=True)
+                if _is_at(file.fileno(), temporary):  # after the rename, the name may be another writer's already
+                    temporary.unlink()
             return
 
 

@@ -194,11 +194,8 @@ def _train_alone(run: NamedRun, mouth: Connection) -> None:
         raise SystemExit(stopped.exit_code) from None
     except Exception as error:
         if disk_is_full(error):
-            full = (
-                error
-                if isinstance(error, DiskFullError)
-                else no_room(Path(getattr(error, "filename", None) or run.job.runs))
-            )
+            where = Path(getattr(error, "filename", None) or run.job.runs)
+            full = error if isinstance(error, DiskFullError) else no_room(where)
             tell(mouth, _NoRoom(full.message, full.hint, full.needed))
             raise SystemExit(full.exit_code) from None
         if isinstance(error, AdasparseError):
