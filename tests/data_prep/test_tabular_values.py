@@ -48,7 +48,7 @@ def test_a_value_written_in_two_ways_is_one_domain_and_one_id(tmp_path: Path) ->
         }
     ).write_parquet(tmp_path / "b.parquet")
     manifest = prepared(tmp_path / "data", [one, tmp_path / "b.parquet"], "data.kinds={tags: multi_valued}")
-    assert read_domains(tmp_path / "data")["place"].to_list() == ["22", None]
+    assert read_domains(tmp_path / "data", manifest)["place"].to_list() == ["22", None]
     sizes = {field.name: field.size for field in manifest.fields}
     assert sizes["member"] == 2
     assert sizes["tags"] == 3
@@ -66,7 +66,7 @@ def test_the_same_rule_is_used_for_preparing_and_for_scoring(tmp_path: Path) -> 
     words = ("data.spelling=lower_case", "data.min_count=1")
     path = written(tmp_path, "y,place", [f"{k % 2},{('iOS', 'ios', ' ios', 'web')[k % 4]}" for k in range(40)])
     manifest = prepared(tmp_path / "data", [path], *words)
-    assert read_domains(tmp_path / "data")["place"].to_list() == ["ios", "web"]
+    assert read_domains(tmp_path / "data", manifest)["place"].to_list() == ["ios", "web"]
     new = [written(tmp_path, "place", ["IOS", "web "], "new.csv")]
     (block,) = encode_rows(tmp_path / "data", manifest, settings_of(*words), new)
     assert block.frame["__domain"].to_list() == [0, 1]
@@ -78,7 +78,7 @@ def test_data_of_before_the_spelling_score_each_text_as_it_was_learnt(tmp_path: 
     old = typed(settings_as_today({k: v for k, v in values.items() if k not in added}), Settings, "data")
     path = written(tmp_path, "y,place", [f"{k % 2},{('22', '22.0', '23.0')[k % 3]}" for k in range(60)])
     manifest = prepared(tmp_path / "data", [path], "data.spelling=as_written")
-    domains = read_domains(tmp_path / "data")["place"].to_list()
+    domains = read_domains(tmp_path / "data", manifest)["place"].to_list()
     assert sorted(domains) == ["22", "22.0", "23.0"]
     (block,) = encode_rows(
         tmp_path / "data", manifest, old, [written(tmp_path, "place", ["22", "22.0", "23"], "n.csv")]

@@ -114,7 +114,7 @@ def test_only_stray_temporaries_are_removed(tmp_path: Path) -> None:
         ".step-3.safetensors.tmp123": False,
         ".gitignore": True,
         "x.tmp5": True,
-        ".a.tmp": True,
+        ".a.tmp": False,
         ".b.json.tmpx": True,
     }
     (tmp_path / "deep").mkdir()

@@ -10,6 +10,7 @@ import pytest
 
 from adasparse_cli.choices import SplitRule
 from adasparse_cli.errors import IntegrityError
+from adasparse_cli.files import checksums
 from adasparse_cli.prep.noticed import (
     FINDINGS,
     about_days,
@@ -89,9 +90,9 @@ def test_the_split_rule_is_said_in_a_line() -> None:
 
 
 def test_findings_are_kept_as_warnings_and_read_again(tmp_path: Path) -> None:
-    manifest = replace(MANIFEST, files={FINDINGS: "0"})
     assert read_findings(tmp_path, MANIFEST) == []
     write_findings([Finding("error", "a", "b"), Finding("note", "c", "d")], tmp_path)
+    manifest = replace(MANIFEST, files=checksums(tmp_path, [tmp_path / FINDINGS]))
     assert read_findings(tmp_path, manifest) == [Finding("warning", "a", "b"), Finding("note", "c", "d")]
     (tmp_path / FINDINGS).write_text('[{"x": 1}]')
     with pytest.raises(IntegrityError):

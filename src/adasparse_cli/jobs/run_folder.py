@@ -65,8 +65,8 @@ _ALWAYS_SO_BEFORE = {"matmul_precision": "highest"}
 def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitting) -> Path:
     """Create the folder of a run that starts now; two that start in the same second get different ones.
 
-    The folder appears with its settings and the fingerprint of its data, so nobody can take it for another run. Only the
-    owner of `parent` may call this.
+    The folder appears with its settings and the fingerprint of its data, so nobody can take it for another run. Only who
+    holds the folder of all runs may call this.
     """
     for left in parent.glob(".*.starting"):  # of a process that was killed here
         shutil.rmtree(left)

@@ -59,10 +59,11 @@ from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, load_rows, load_shape
+from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows, load_shape
 from adasparse_cli.training.evaluate import Scores, metrics_of, sparsity_by_domain
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, free_memory, keep_large_blocks, set_threads
+from adasparse_cli.training.memory import batch_bytes, resident_bytes
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import flat, plain, typed
 
@@ -70,6 +71,8 @@ _log = logging.getLogger("adasparse_cli")
 _log.setLevel(logging.INFO)
 _log.propagate = False
 SEEDS, THREADS = Between(0, 10**9), Between(1)
+# What is known beforehand was 0.85 to 1.0 of the measured peak (benchmarks/memory.py).
+SHORT = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +189,7 @@ def run_train(
     sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
-        with only_owner(parent, wait=True):
+        with only_owner(job.runs, wait=True):
             folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
             if folder is not None and (folder / DONE).exists():
                 return TrainReport(folder=folder, report=read_report(folder), fresh=False)
@@ -250,9 +253,9 @@ def build_model(job: TrainJob, shape: DataShape) -> Model:
 
 
 def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str:
-    """What the model weighs and takes while it is trained, in words; nothing is allocated to find out.
+    """The model's parameters and the memory they take in training, in words; nothing is allocated to find out.
 
-    Each parameter stands in memory four times: itself, its gradient, Adam's two moments (the gradient of the
+    Each parameter is in memory four times: itself, its gradient, Adam's two moments (the gradient of the
     embeddings only holds the rows of a batch, and is left out).
 
     Raises:
@@ -260,13 +263,8 @@ def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str
     """
     with torch.device("meta"):
         model = build_model(job, shape)
+    parts = _parameter_bytes(model)
     cost = model.cost()
-    parts = {
-        "embedding": 12 * cost.embedding_parameters,
-        "backbone": 16 * cost.backbone_parameters,
-        "domain part": 16 * cost.domain_parameters,
-        "per batch": 4 * model.batch_floats(max(job.loop.batch_size, job.loop.evaluation_batch_size)),
-    }
     count = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
     breakdown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items() if size)
     said = (
@@ -278,6 +276,41 @@ def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str
         raise ResourceError(
             f"{said}; {free / 2**20:,.0f} MiB are free",
             hint="choose a smaller network.hidden, a coarser data.domain, or a model that holds less per domain",
+        )
+    return said
+
+
+def _parameter_bytes(model: Model) -> dict[str, int]:
+    cost = model.cost()
+    return {
+        "embedding": 12 * cost.embedding_parameters,
+        "backbone": 16 * cost.backbone_parameters,
+        "domain part": 16 * cost.domain_parameters,
+    }
+
+
+def require_peak_memory(job: TrainJob, model: Model, train: Rows, manifest: Manifest) -> str:
+    """The memory that the process takes at the peak of training, in words. The model and its rows are in memory already.
+
+    Raises:
+        ResourceError: it would not fit.
+    """
+    batch = batch_bytes(model, train, job.loop)
+    # the weights themselves are there; gradients and moments are not
+    weights = sum(4 * parameter.numel() for parameter in model.parameters())
+    optimiser = sum(_parameter_bytes(model).values()) - weights
+    rows = manifest.splits[Split.test].rows * bytes_per_row(manifest) if Split.test in manifest.splits else 0
+    on_cpu = model.device.type == "cpu"
+    host = round(SHORT * (resident_bytes() + rows + (optimiser if on_cpu else 0)))
+    more = rows + optimiser + (0 if on_cpu else batch)
+    said = f"about {host / 2**20:,.0f} MiB at the peak of training"
+    if not on_cpu:
+        said += f", and {(optimiser + batch) / 2**20:,.0f} MiB more of the device"
+    free = free_memory(model.device)
+    if more > free:
+        raise ResourceError(
+            f"{job.label} takes {said}; {free / 2**20:,.0f} MiB are free",
+            hint="choose a smaller network.embedding_width or network.hidden, or prepare fewer rows",
         )
     return said
 
@@ -294,8 +327,8 @@ def _train(
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
     shape = load_shape(data_folder, manifest)
     cost = require_memory(job, shape, device)
-    progress.note(cost)
     model = build_model(job, shape).to(device)
+    progress.note(f"{cost}; {require_peak_memory(job, model, train, manifest)}")
 
     loop = LOOPS[job.loop.name](
         model=model,

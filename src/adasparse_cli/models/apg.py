@@ -161,14 +161,6 @@ class Apg(Model):
             h = after(layer(h, embedded))
         return Prediction(one_logit(self.head, h), no_penalty(h))
 
-    def batch_floats(self, rows: int) -> int:
-        """Version 1 holds a matrix per domain of the batch, and its gradient."""
-        if self.settings.version is not ApgVersion.v1:
-            return 0
-        widths = [self.inputs, *self.network.hidden]
-        whole = sum(before * after for before, after in itertools.pairwise(widths))
-        return 2 * min(rows, self.num_domains) * whole
-
     def cost(self) -> Cost:
         """What the model weighs; U, V and the head are the backbone, what is generated is the domain's part."""
         layers = [layer for layer in self.layers if isinstance(layer, ApgLayer)]

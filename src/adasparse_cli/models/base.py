@@ -153,10 +153,6 @@ class Model(nn.Module, ABC):
         """Parts whose passes in training move statistics that evaluation uses."""
         return [part for part in self.modules() if isinstance(part, (nn.BatchNorm1d, PartitionedNorm))]
 
-    def batch_floats(self, rows: int) -> int:
-        """Numbers, beside activations, that a batch of so many rows makes the model hold; for those that make many."""
-        return 0
-
     def hidden_blocks(self, inputs: int) -> nn.ModuleList:
         """The hidden layers every model's tower has, from `inputs` numbers on."""
         widths = [inputs, *self.network.hidden]

@@ -1,0 +1,104 @@
+"""How much memory training takes at its peak, before it takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from adasparse_cli.errors import ResourceError
+from adasparse_cli.models.base import Model
+from adasparse_cli.training.dataset import Rows
+from adasparse_cli.training.machine import free_memory
+from adasparse_cli.training.settings import LoopSettings
+
+FIRST, GROWTH = 512, 4
+# Blocks that are kept for reuse, and gaps between them, take about as much again as what is alive at one moment.
+ALLOCATOR = 2.1
+
+
+def resident_bytes() -> int:
+    """Memory of this process now; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def batch_bytes(model: Model, rows: Rows, settings: LoopSettings) -> int:
+    """Bytes of the activations and gradients that are alive at the peak of a step, or of a step of evaluation.
+
+    Batches of growing size, up to those of training and evaluation, are passed through the model, and none that would not
+    fit: twice the rows take at most twice the memory, and less where memory depends on the domains of a batch. The model is
+    in evaluation, so that nothing of it moves, and its gradients are dropped. The memory stays with the process, as it
+    would from the first steps on.
+
+    Raises:
+        ResourceError: a batch does not fit.
+    """
+    was_training = model.training
+    model.eval()
+    largest = 0
+    try:
+        for training, size in ((True, settings.batch_size), (False, settings.evaluation_batch_size)):
+            number, last = min(FIRST, size, len(rows)), min(size, len(rows))
+            peak = _peak(model, rows, number, training=training)
+            while number < last:
+                larger = min(GROWTH * number, last)
+                expected, free = ALLOCATOR * peak * larger / number, free_memory(model.device)
+                if expected > free:
+                    key = "loop.batch_size" if training else "loop.evaluation_batch_size"
+                    raise ResourceError(
+                        f"a batch of {key}={size} rows takes up to {expected / 2**20:,.0f} MiB; {free / 2**20:,.0f} MiB are free",
+                        hint=f"choose a smaller {key} or network.hidden",
+                    )
+                number, peak = larger, _peak(model, rows, larger, training=training)
+            largest = max(largest, peak)
+    finally:
+        model.train(was_training)
+    return largest
+
+
+def _peak(model: Model, rows: Rows, number: int, *, training: bool) -> int:
+    batch = rows.batch(slice(0, number))
+    with ExitStack() as stack:
+        alive = stack.enter_context(_Alive())
+        stack.enter_context(torch.set_grad_enabled(training))
+        prediction = model(batch)
+        if training and batch.labels is not None:
+            loss = functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels)
+            torch.autograd.backward(loss + prediction.penalty)
+    model.zero_grad(set_to_none=True)
+    return int(alive.peak)
+
+
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all tensors that are made inside the context and alive at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._known: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for found in tree_leaves(result):
+            if isinstance(found, Tensor):
+                for part in (found._indices(), found._values()) if found.is_sparse else (found,):
+                    storage = part.untyped_storage()
+                    reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                    self._known.setdefault(storage._cdata, (reference, storage.nbytes()))
+        self._known = {key: own for key, own in self._known.items() if not own[0].expired()}  # type: ignore[no-untyped-call]
+        self.peak = max(self.peak, sum(size for _, size in self._known.values()))
+        return result
