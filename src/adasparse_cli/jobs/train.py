@@ -15,9 +15,10 @@ import torch
 
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
-from adasparse_cli.errors import AdasparseError, InterruptedRun, NumericError, ResourceError, UsageError
+from adasparse_cli.errors import AdasparseError, DiskFullError, InterruptedRun, NumericError, ResourceError, UsageError
 from adasparse_cli.files import (
     disk_is_full,
+    no_room,
     only_owner,
     remove_stray_temporaries,
     write_atomically,
@@ -212,7 +213,8 @@ def run_train(
             raise
         except Exception as error:
             if disk_is_full(error):  # the run continues once there is room
-                raise
+                full = isinstance(error, DiskFullError)
+                raise error if full else no_room(Path(getattr(error, "filename", None) or folder)) from None
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # a full disk takes no word of it either; the run stays unfinished
                 fail(folder, Failure(message=message, fails_again=isinstance(error, NumericError)))
