@@ -338,7 +338,7 @@ def test_an_interrupt_saves_first(home: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "--resume goes on" in stderr
+    assert "--resume continues" in stderr
     (run,) = home.glob("runs/twin/adasparse-fusion/*s77")
     assert not (run / "DONE").exists()
     assert not (run / "FAILED").exists()
