@@ -15,7 +15,7 @@ import torch
 
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
-from adasparse_cli.errors import AdasparseError, DiskFullError, InterruptedRun, NumericError, ResourceError, UsageError
+from adasparse_cli.errors import AdasparseError, DiskFullError, InterruptedRun, NumericError, UsageError
 from adasparse_cli.files import (
     disk_is_full,
     no_room,
@@ -26,6 +26,7 @@ from adasparse_cli.files import (
     write_text,
 )
 from adasparse_cli.jobs.cells import marked_texts
+from adasparse_cli.jobs.memory import require_memory, require_peak_memory
 from adasparse_cli.jobs.prepare import (
     PrepJob,
     PrepReport,
@@ -60,11 +61,10 @@ from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows, load_shape
+from adasparse_cli.training.dataset import Rows, load_rows, load_shape
 from adasparse_cli.training.evaluate import Scores, metrics_of, sparsity_by_domain
 from adasparse_cli.training.loops import LOOPS
-from adasparse_cli.training.machine import chosen_device, free_memory, keep_large_blocks, set_threads
-from adasparse_cli.training.memory import batch_bytes, resident_bytes
+from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import flat, plain, typed
 
@@ -72,8 +72,6 @@ _log = logging.getLogger("adasparse_cli")
 _log.setLevel(logging.INFO)
 _log.propagate = False
 SEEDS, THREADS = Between(0, 10**9), Between(1)
-# What is known beforehand was 0.85 to 1.0 of the measured peak (benchmarks/memory.py).
-SHORT = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,69 +252,6 @@ def build_model(job: TrainJob, shape: DataShape) -> Model:
     return model
 
 
-def require_memory(job: TrainJob, shape: DataShape, device: torch.device) -> str:
-    """The model's parameters and the memory they take in training, in words; nothing is allocated to find out.
-
-    Each parameter is in memory four times: itself, its gradient, Adam's two moments (the gradient of the
-    embeddings only holds the rows of a batch, and is left out).
-
-    Raises:
-        ResourceError: it would not fit.
-    """
-    with torch.device("meta"):
-        model = build_model(job, shape)
-    parts = _parameter_bytes(model)
-    cost = model.cost()
-    count = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
-    breakdown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items() if size)
-    said = (
-        f"{job.label}: {count:,} parameters, {sum(parts.values()) / 2**20:,.0f} MiB in training ({breakdown}) "
-        f"with {shape.num_domains:,} domains"
-    )
-    free = free_memory(device)
-    if sum(parts.values()) > 0.9 * free:
-        raise ResourceError(
-            f"{said}; {free / 2**20:,.0f} MiB are free",
-            hint="choose a smaller network.hidden, a coarser data.domain, or a model that holds less per domain",
-        )
-    return said
-
-
-def _parameter_bytes(model: Model) -> dict[str, int]:
-    cost = model.cost()
-    return {
-        "embedding": 12 * cost.embedding_parameters,
-        "backbone": 16 * cost.backbone_parameters,
-        "domain part": 16 * cost.domain_parameters,
-    }
-
-
-def require_peak_memory(job: TrainJob, model: Model, train: Rows, manifest: Manifest) -> str:
-    """The memory that the process takes at the peak of training, in words. The model and its rows are in memory already.
-
-    Raises:
-        ResourceError: it would not fit.
-    """
-    batch = batch_bytes(model, train, job.loop)
-    # the weights themselves are there; gradients and moments are not
-    weights = sum(4 * parameter.numel() for parameter in model.parameters())
-    optimiser = sum(_parameter_bytes(model).values()) - weights
-    rows = manifest.splits[Split.test].rows * bytes_per_row(manifest) if Split.test in manifest.splits else 0
-    on_cpu = model.device.type == "cpu"
-    host = round(SHORT * (resident_bytes() + rows + (optimiser if on_cpu else 0)))
-    more = rows + optimiser + (0 if on_cpu else batch)
-    said = f"about {host / 2**20:,.0f} MiB at the peak of training"
-    if not on_cpu:
-        said += f", and {(optimiser + batch) / 2**20:,.0f} MiB more of the device"
-    free = free_memory(model.device)
-    if more > free:
-        raise ResourceError(
-            f"{job.label} takes {said}; {free / 2**20:,.0f} MiB are free",
-            hint="choose a smaller network.embedding_width or network.hidden, or prepare fewer rows",
-        )
-    return said
-
-
 def _train(
     job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker, device: torch.device
 ) -> dict[str, Any]:
@@ -328,9 +263,10 @@ def _train(
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
     shape = load_shape(data_folder, manifest)
-    cost = require_memory(job, shape, device)
+    with torch.device("meta"):
+        cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
-    progress.note(f"{cost}; {require_peak_memory(job, model, train, manifest)}")
+    progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 
     loop = LOOPS[job.loop.name](
         model=model,

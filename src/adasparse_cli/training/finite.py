@@ -1,7 +1,8 @@
-"""Where a number that is not finite came from."""
+"""Numbers that are not finite: noticed before they are kept, and traced to where they came from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,53 @@ import torch
 from torch import Tensor
 
 from adasparse_cli.batches import Batch
+from adasparse_cli.errors import NumericError
 from adasparse_cli.models.base import Model
+
+
+class LossWatch:
+    """Stops at a loss that is not finite: on the CPU before the step is taken, on a GPU one step later.
+
+    On a GPU a flag is copied while the device works, and looked at when the next step's loss is there. Whatever is saved
+    calls `settle` first, so nothing bad is ever kept.
+
+    Args:
+        not_finite: the error for the rows of a step.
+    """
+
+    def __init__(self, not_finite: Callable[[Tensor], NumericError]) -> None:
+        self._not_finite = not_finite
+        self._flagged: tuple[Tensor, torch.cuda.Event, Tensor] | None = None
+
+    def look(self, loss: Tensor, rows: Tensor) -> None:
+        """Look at the loss of these rows.
+
+        Raises:
+            NumericError: it, or on a GPU the one before, is not finite.
+        """
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss.item()):
+                raise self._not_finite(rows)
+            return
+        self.settle()
+        flag = torch.empty((), dtype=torch.bool, pin_memory=True)
+        flag.copy_(torch.isfinite(loss), non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        self._flagged = flag, copied, rows
+
+    def settle(self) -> None:
+        """Look at the loss of the last step, where that has not been done.
+
+        Raises:
+            NumericError: it is not finite.
+        """
+        if self._flagged is not None:
+            flag, copied, rows = self._flagged
+            self._flagged = None
+            copied.synchronize()
+            if not flag:
+                raise self._not_finite(rows)
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:

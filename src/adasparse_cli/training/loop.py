@@ -8,7 +8,6 @@ resumes from it ends with the same bytes as one that was never stopped.
 from __future__ import annotations
 
 import json
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from adasparse_cli.models.base import Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, score
-from adasparse_cli.training.finite import first_bad_layer, first_not_finite
+from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
 from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
 from adasparse_cli.training.saving import SaveClock
@@ -132,6 +131,7 @@ class Loop(ABC):
         self._penalty_sum = torch.zeros((), device=device)
         self._pruned_sum = torch.zeros(len(self.model.gated_layers), device=device)
         self._figures: dict[str, float] = {}
+        self._losses = LossWatch(self._not_finite)
         self._finite_step = 0
         self._clock = SaveClock(settings.checkpoint_seconds)
         self._require_selectable()
@@ -285,7 +285,7 @@ class Loop(ABC):
         self.model.schedule(progress)
         with matmul_precision(self.settings.matmul_precision):
             found = self._add_gradients(rows)
-        self._require_finite(found.loss + found.penalty, rows)
+        self._losses.look(found.loss + found.penalty, rows)
         share = self._learning_rate_share(step)
         rate = self.settings.learning_rate
         self._adam.param_groups[0]["lr"] = rate * share
@@ -308,40 +308,12 @@ class Loop(ABC):
         left = (self.total_steps - 1 - step) / max(self.total_steps - warmup, 1.0)
         return self.settings.final_share + (1 - self.settings.final_share) * min(left, 1.0)
 
-    def _require_finite(self, loss: Tensor, rows: Tensor) -> None:
-        """Stop at a loss that is not finite: on the CPU before the step is taken, on a GPU one step later.
-
-        There a flag is copied while the device works on, and looked at when the next step's loss is there; whatever
-        is kept looks at it first, so nothing bad is ever kept.
-        """
-        if loss.device.type == "cpu":
-            if not math.isfinite(loss.item()):
-                raise self._not_finite(rows)
-            return
-        self._require_finite_before()
-        flag = torch.empty((), dtype=torch.bool, pin_memory=True)
-        flag.copy_(torch.isfinite(loss), non_blocking=True)
-        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        copied.record()
-        self._flagged = flag, copied, rows
-
-    def _require_finite_before(self) -> None:
-        """Look at the flag of the last step, where one is under way."""
-        if self._flagged is not None:
-            flag, copied, rows = self._flagged
-            self._flagged = None
-            copied.synchronize()
-            if not flag:
-                raise self._not_finite(rows)
-
     def _not_finite(self, rows: Tensor) -> NumericError:
         where = first_bad_layer(self.model, self.train.batch(rows))
         return NumericError(
             f"the loss is not finite at step {self.state.step + 1}, first in {where}",
             hint="lower loop.learning_rate; the checkpoint before this step is kept",
         )
-
-    _flagged: tuple[Tensor, torch.cuda.Event, Tensor] | None = None
 
     def _evaluation_due(self) -> bool:
         if self.state.step == self.total_steps:
@@ -352,7 +324,7 @@ class Loop(ABC):
         return (done + 1) * count // per_epoch > done * count // per_epoch
 
     def _evaluate(self) -> None:
-        self._require_finite_before()
+        self._losses.settle()
         self._require_finite_weights()
         if self.state.logged_steps < self.state.step:
             self._log()
@@ -376,7 +348,7 @@ class Loop(ABC):
             self._figures = {**self._figures, f"valid {self.settings.select}": value}
 
     def _log(self) -> None:
-        self._require_finite_before()
+        self._losses.settle()
         count = self.state.step - self.state.logged_steps
         loss, penalty = float(self._loss_sum) / count, float(self._penalty_sum) / count
         line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
@@ -414,7 +386,7 @@ class Loop(ABC):
         self._finite_step = self.state.step
 
     def _save(self) -> None:
-        self._require_finite_before()
+        self._losses.settle()
         self._require_finite_weights()
         tensors = _named("model.", self.model.state_dict())
         for name, adam in self._table_adams.items():
