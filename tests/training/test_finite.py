@@ -10,7 +10,7 @@ import torch
 from adasparse_cli.errors import NumericError
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.finite import first_not_finite
-from adasparse_cli.training.loop import BEST, LAST
+from adasparse_cli.training.loop import BEST, LAST, Gradients
 from tests.training.test_standard import loop_in
 
 
@@ -51,3 +51,33 @@ def test_weights_that_a_gradient_made_infinite_are_not_kept_though_the_loss_is_f
         kept, state = load_checkpoint(tmp_path / folder)
         assert state["step"] < 16
         assert all(torch.isfinite(tensor).all() for tensor in kept.values() if tensor.is_floating_point())
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(float("inf"), "head.weight"), (1e25, "state of head.weight: exp_avg_sq")]
+)
+def test_a_gradient_that_is_infinite_or_whose_square_is_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, found: str
+) -> None:
+    """With an infinite second moment a weight is finite and never moves again."""
+    loop = loop_in(tmp_path, "dnn", max_steps=30)
+    add = loop._add_gradients
+
+    def spoilt(rows: torch.Tensor) -> Gradients:
+        result = add(rows)
+        if loop.state.step == 10:
+            gradient = loop.model.get_parameter("head.weight").grad
+            assert gradient is not None
+            gradient[0, 0] = value
+        return result
+
+    monkeypatch.setattr(loop, "_add_gradients", spoilt)
+    with pytest.raises(NumericError, match=found):
+        loop.run()
+
+
+@pytest.mark.parametrize("rate", [1e12, 1e20, 1e30])
+def test_scores_that_are_not_finite_at_an_evaluation_end_the_run_as_a_loss_does(tmp_path: Path, rate: float) -> None:
+    """The weights of the first step are finite, and no loss was computed with them yet."""
+    with pytest.raises(NumericError, match="finite at step"):
+        loop_in(tmp_path, "dnn", evaluations=1000, learning_rate=rate).run()

@@ -16,6 +16,7 @@ import torch
 
 from adasparse_cli.choices import MatmulPrecision, Metric, Normalisation
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
+from adasparse_cli.training import loop as loop_module
 from adasparse_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, LAST
@@ -193,6 +194,44 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, name
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     ours, theirs = (score(run.model, run.valid, batch_size=64) for run in (loop, whole))
     assert ours.logits.tobytes() == theirs.logits.tobytes()
+
+
+def test_tensors_that_a_killed_save_left_are_removed_when_the_run_resumes(tmp_path: Path) -> None:
+    loop_in(tmp_path, "dnn").run()
+    for which in (LAST, BEST):
+        (tmp_path / which / "step-000000003.safetensors").write_bytes(b"of an earlier step")
+    again = loop_in(tmp_path, "dnn")
+    again.resume()
+    again.run()
+    for which in (LAST, BEST):
+        assert len(list((tmp_path / which).glob("*.safetensors"))) == 1
+
+
+def test_a_best_checkpoint_that_only_an_earlier_sitting_found_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sitting is killed between its best and its last checkpoint; the second, as if on another device, is worse."""
+    save = loop_module.save_checkpoint
+    first = loop_in(tmp_path, "dnn", evaluations=1)
+
+    def killed(folder: Path, *given: Any, **step: Any) -> None:
+        if folder.name == "last" and first.state.step == first.total_steps:
+            raise KeyboardInterrupt
+        save(folder, *given, **step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop_module, "save_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            first.run()
+    second = loop_in(tmp_path, "dnn", evaluations=1)
+    second.resume()
+    assert second.state.best_step is not None
+    assert second.state.best_step < first.total_steps
+    scores_of = second.scores
+    monkeypatch.setattr(second, "scores", lambda rows: replace(scores_of(rows), logits=-scores_of(rows).logits))
+    assert second.run().best_step == first.total_steps
+    kept, _ = load_checkpoint(tmp_path / BEST)
+    assert torch.equal(kept["model.head.weight"], second.model.state_dict()["head.weight"])
 
 
 def test_the_placebo_feeds_another_rows_domain_to_the_pruner_and_leaves_the_rows_alone(tmp_path: Path) -> None:

@@ -39,9 +39,16 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
         raise ResourceError(f"{path} could not be written: {error}", hint="free some room on the disk") from None
     index = {"format_version": FORMAT_VERSION, "tensors": path.name, "sha256": sha256_of(path), "state": dict(state)}
     write_json(folder / INDEX, {**index, "index_sha256": _digest(index)})
-    for other in folder.glob("*.safetensors"):
-        if other != path:
-            other.unlink()
+    remove_other_tensors(folder)
+
+
+def remove_other_tensors(folder: Path) -> None:
+    """Remove the tensor files that a checkpoint does not name: those before it, where a kill prevented their removal."""
+    index = read_json(folder / INDEX)
+    named = index.get("tensors") if isinstance(index, dict) else None
+    for path in folder.glob("*.safetensors") if (folder / str(named)).exists() else ():
+        if path.name != named:
+            path.unlink()
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,6 +8,8 @@ resumes from it ends with the same bytes as one that was never stopped.
 from __future__ import annotations
 
 import json
+import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ from adasparse_cli.choices import Metric
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.files import write_text
 from adasparse_cli.models.base import Model
-from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, score
 from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
@@ -34,6 +36,8 @@ from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
 
 EMBEDDING = "embedding.weight"
+_LOWER = "lower loop.learning_rate; the checkpoint before this step is kept"
+_log = logging.getLogger("adasparse_cli")
 LAST, BEST, METRICS = Path("checkpoints/last"), Path("checkpoints/best"), "metrics.jsonl"
 
 
@@ -186,6 +190,9 @@ class Loop(ABC):
         ):  # of an earlier version, which kept the length of metrics.jsonl instead of its lines
             held = (self.folder / METRICS).read_bytes()[: state.pop("metrics_bytes")]
             state["lines"] = held.decode().splitlines()
+        for folder in (LAST, BEST):
+            if (self.folder / folder).exists():
+                remove_other_tensors(self.folder / folder)
         self.state = _State(**state)
         self._finite_step = self.state.step
 
@@ -241,7 +248,15 @@ class Loop(ABC):
 
     def _load_best(self) -> None:
         best, state = load_checkpoint(self.folder / BEST)
-        if state["step"] != self.state.best_step:
+        step, value = state["step"], state.get("value")
+        if step != self.state.best_step and _is_better(value, self.state.best_value, self.settings.select):
+            # an earlier sitting was killed before its last checkpoint knew of it, and this one, on another device or
+            # number of threads, did not get there again
+            _log.warning(
+                "the best step is %d, of an earlier sitting; this one found step %s", step, self.state.best_step
+            )
+            self.state.best_step, self.state.best_value = step, value
+        if step != self.state.best_step:
             raise IntegrityError(
                 f"{self.folder / BEST} is of step {state['step']}; the best step of this run is {self.state.best_step}",
                 hint="the folder was copied or restored in parts; remove the run and train it again",
@@ -312,7 +327,7 @@ class Loop(ABC):
         where = first_bad_layer(self.model, self.train.batch(rows))
         return NumericError(
             f"the loss is not finite at step {self.state.step + 1}, first in {where}",
-            hint="lower loop.learning_rate; the checkpoint before this step is kept",
+            hint=_LOWER,
         )
 
     def _evaluation_due(self) -> bool:
@@ -328,7 +343,10 @@ class Loop(ABC):
         self._require_finite_weights()
         if self.state.logged_steps < self.state.step:
             self._log()
-        metrics = metrics_of(self.scores(self.valid), self.valid, num_domains=self.num_domains).to_json()
+        scores = self.scores(self.valid)
+        if not np.isfinite(scores.logits).all():
+            raise NumericError(f"scores of the valid split are not finite at step {self.state.step}", hint=_LOWER)
+        metrics = metrics_of(scores, self.valid, num_domains=self.num_domains).to_json()
         value = metrics[self.settings.select]
         better = _is_better(value, self.state.best_value, self.settings.select)
         if better or self.state.best_step is None:
@@ -336,7 +354,9 @@ class Loop(ABC):
             self.state.evaluations_since_best = 0
             weights = _named("model.", self.model.state_dict())
             with self._clock.saving():
-                save_checkpoint(self.folder / BEST, weights, {"step": self.state.step}, step=self.state.step)
+                save_checkpoint(
+                    self.folder / BEST, weights, {"step": self.state.step, "value": value}, step=self.state.step
+                )
         else:
             self.state.evaluations_since_best += 1
             patience = self.settings.patience
@@ -351,6 +371,8 @@ class Loop(ABC):
         self._losses.settle()
         count = self.state.step - self.state.logged_steps
         loss, penalty = float(self._loss_sum) / count, float(self._penalty_sum) / count
+        if not math.isfinite(loss + penalty):  # each was finite, their sum is not
+            raise NumericError(f"the sum of losses is not finite at step {self.state.step}", hint=_LOWER)
         line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
         if self.model.gated_layers:
             line["sparsity"] = self.state.last_sparsity = (self._pruned_sum / count).tolist()
@@ -377,11 +399,13 @@ class Loop(ABC):
         tensors = dict(self.model.state_dict())
         for name, adam in self._table_adams.items():
             tensors |= _named(f"the optimiser's state of {name}: ", adam.state())
+        for name, part in self._dense.items():
+            tensors |= _named(f"the optimiser's state of {name}: ", self._adam.state[part])
         found = first_not_finite(tensors)
         if found is not None:
             raise NumericError(
                 f"{found} is not finite at step {self.state.step}; it was finite at step {self._finite_step}",
-                hint="lower loop.learning_rate; the checkpoint before it is kept",
+                hint=_LOWER,
             )
         self._finite_step = self.state.step
 
