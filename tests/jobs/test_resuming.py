@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adasparse_cli.errors import BusyError, NumericError, ResourceError
+from adasparse_cli.errors import BusyError, IntegrityError, NumericError, ResourceError
 from adasparse_cli.files import only_owner, remove_stray_temporaries, write_text
 from adasparse_cli.jobs import run_folder
 from adasparse_cli.jobs import train as train_module
@@ -71,6 +71,31 @@ def test_a_run_whose_loss_was_not_finite_is_not_trained_to_the_same_end_again(
     with pytest.raises(NumericError, match="the same settings fail again: the loss is not finite at step 3"):
         run_train(job, resume=True)
     assert len(runs_in(tmp_path)) == 1
+
+
+def test_a_run_whose_checkpoint_is_damaged_is_trained_anew_and_does_not_block_its_settings(tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    run = run_train(job).folder
+    (run / DONE).unlink()
+    (tensors,) = (run / "checkpoints/last").glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-9])
+    with pytest.raises(IntegrityError, match="is damaged"):
+        run_train(job, resume=True)
+    done = run_train(job, resume=True)
+    assert done.fresh
+    assert done.folder != run
+    assert not run_train(job, resume=True).fresh
+
+
+def test_a_failed_run_does_not_hide_an_older_one_that_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_in(tmp_path)
+    done = run_train(job).folder
+    with monkeypatch.context() as patched:
+        broken_after(patched, ResourceError("the disk is full", hint="free some room"))
+        with pytest.raises(ResourceError):
+            run_train(job)
+    assert len(runs_in(tmp_path)) == 2
+    assert run_train(job, resume=True).folder == done
 
 
 def test_a_failure_that_an_earlier_version_wrote_down_is_read(tmp_path: Path) -> None:

@@ -85,24 +85,32 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitt
 def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> Path | None:
     """The newest run in `parent` of the same settings on the same data.
 
-    A run that failed counts if it can be resumed, or if it would fail again: see `Failure`.
+    A run that failed counts only where no other is found, and if it can be resumed or would fail again: see `Failure`.
     """
+    failed = None
     # control arms of earlier versions do not carry it in their name
     parents = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
     for folder in sorted((run for one in parents for run in one.glob("*-s*")), key=_stamp, reverse=True):
         if not (folder / CONFIG).exists():
             continue
         failure = failure_of(folder)
-        if failure is not None and not failure.fails_again and not any((folder / "checkpoints/last").glob("*")):
+        if failure is not None and (failed is not None or not _counts(folder, failure)):
             continue
         try:
             if not (folder / ENVIRONMENT).exists() or read_fingerprint(folder) != fingerprint:
                 continue
-            if same_run(read_config(folder), config):
+            if not same_run(read_config(folder), config):
+                continue
+            if failure is None:
                 return folder
+            failed = folder
         except IntegrityError:  # nobody can say what a damaged run is of, so it is not taken for this one
             continue
-    return None
+    return failed
+
+
+def _counts(folder: Path, failure: Failure) -> bool:
+    return failure.fails_again or (not failure.damaged and any((folder / "checkpoints/last").glob("*")))
 
 
 def _stamp(folder: Path) -> str:
@@ -173,10 +181,12 @@ class Failure:
     Args:
         fails_again: whether the same settings on the same data lead to the same failure, as a loss that is not finite does.
             Any other failure (a full disk, memory, a fault that has been fixed) may be gone, so the run can be resumed.
+        damaged: whether its own files are damaged: it cannot be resumed, and the same settings are trained anew.
     """
 
     message: str
     fails_again: bool
+    damaged: bool = False
 
 
 def failure_of(folder: Path) -> Failure | None:
@@ -187,7 +197,11 @@ def failure_of(folder: Path) -> Failure | None:
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         found = json.loads(text)
-        return Failure(message=str(found["error"]), fails_again=bool(found["fails_again"]))
+        return Failure(
+            message=str(found["error"]),
+            fails_again=bool(found["fails_again"]),
+            damaged=bool(found.get("damaged", False)),
+        )
     except (ValueError, TypeError, KeyError):  # of an earlier version, which kept the message alone
         return Failure(message=text.strip(), fails_again="not finite" in text)
 
@@ -199,7 +213,8 @@ def finish(folder: Path) -> None:
 
 def fail(folder: Path, failure: Failure) -> None:
     """Mark a run as failed."""
-    write_json(folder / FAILED, {"error": failure.message, "fails_again": failure.fails_again})
+    found = {"error": failure.message, "fails_again": failure.fails_again, "damaged": failure.damaged}
+    write_json(folder / FAILED, found)
 
 
 def _own_files(folder: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ import torch
 
 from adasparse_cli.choices import Between, Split
 from adasparse_cli.config import compose
-from adasparse_cli.errors import AdasparseError, DiskFullError, InterruptedRun, NumericError, UsageError
+from adasparse_cli.errors import AdasparseError, DiskFullError, IntegrityError, InterruptedRun, NumericError, UsageError
 from adasparse_cli.files import (
     disk_is_full,
     no_room,
@@ -215,7 +215,8 @@ def run_train(
                 raise error if full else no_room(Path(getattr(error, "filename", None) or folder)) from None
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # a full disk takes no word of it either; the run stays unfinished
-                fail(folder, Failure(message=message, fails_again=isinstance(error, NumericError)))
+                again, damaged = isinstance(error, NumericError), isinstance(error, IntegrityError)
+                fail(folder, Failure(message=message, fails_again=again, damaged=damaged))
             raise
         finally:
             tracker.close(report)

@@ -77,7 +77,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not intact:
         raise IntegrityError(
             f"the checkpoint in {folder} is damaged: its checksum differs",
-            hint="use the run's other checkpoint (checkpoints/best or checkpoints/last), or train anew",
+            hint="restore it from a copy; or run the command again, which trains a new run of the same settings",
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -85,7 +85,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # such as a header that claims 2^60 bytes
         raise IntegrityError(
             f"{path} is not a file of tensors: {error}",
-            hint="use the run's other checkpoint (checkpoints/best or checkpoints/last), or train anew",
+            hint="restore it from a copy; or run the command again, which trains a new run of the same settings",
         ) from None
     return tensors, state
 
