@@ -22,11 +22,12 @@ from adasparse_cli.jobs.comparison import domain_table
 from adasparse_cli.jobs.keep import read_finding
 from adasparse_cli.jobs.overlap import similarities
 from adasparse_cli.jobs.reproduction import reproduction
-from adasparse_cli.jobs.run_folder import read_config, read_environment, read_predictions, read_report
+from adasparse_cli.jobs.run_folder import ENCODER, read_config, read_environment, read_predictions, read_report
 from adasparse_cli.jobs.score import SavedRun, open_run, trained_model, true_metrics
 from adasparse_cli.jobs.source import Source, find_source
 from adasparse_cli.jobs.study import open_study
 from adasparse_cli.jobs.verify import verify_data, verify_run, verify_source
+from adasparse_cli.prep.noticed import read_findings
 from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_domains, read_split
 from adasparse_cli.training.dataset import Rows, load_rows
 from tests.commands.typing_in import adasparse
@@ -86,6 +87,8 @@ class Made:
             "data/truth/rows.parquet": [lambda: true_metrics(data, manifest, Split.test)],
             "data/truth/domains.parquet": [self._similarities],
             "data/rejects.parquet": [lambda: verify_data(data)],
+            "data/findings.json": [lambda: read_findings(data, manifest)],
+            "runs/encoder/manifest.json": [lambda: open_run(run, data_root=data.parent)],
             "runs/config.yaml": [lambda: read_config(run), lambda: open_run(run, data_root=data.parent)],
             "runs/environment.json": [
                 lambda: read_environment(run),
@@ -116,6 +119,8 @@ class Made:
             return [lambda: read_split(data, manifest, Split(path.parent.name))]
         if re.match(r"data/(vocabularies|bags)/", kind):
             return [lambda: list(encode_rows(data, manifest, self.saved.job.data.settings, [self._raw()]))]
+        if kind.startswith("runs/encoder/"):
+            return [self._predicting] if run == self.run else [lambda: verify_run(run)]
         if kind.startswith("data/raw/"):
             return [lambda: verify_data(data)]
         if kind.startswith("runs/checkpoints/best/") and run == self.run:
@@ -130,6 +135,12 @@ class Made:
 
     def _similarities(self) -> object:
         return similarities(self.saved, self.train, read_domains(self.data, self.manifest), np.arange(5))
+
+    def _predicting(self) -> object:
+        """What `predict` reads of the run: its model, and how new rows are encoded."""
+        settings = self.saved.job.data.settings
+        trained_model(self.saved)
+        return list(encode_rows(self.run / ENCODER, self.manifest, settings, [self._raw()]))
 
     def _first(self) -> Path:
         return next(run for arm in self.source.comparison.arms for run in arm.folders.values())
