@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from adasparse_cli.prep.raw_files import partition_values
 from adasparse_cli.prep.recipe import INTERNAL
 
 SAMPLE_ROWS = 50_000
+# Each column becomes a field with a vocabulary; a wrong separator can make millions.
+MOST_COLUMNS = 10_000
 
 
 class FormatSettings(Protocol):
@@ -77,9 +80,14 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
         where: the file and line of the names, for messages.
 
     Raises:
-        DataError: a name is there twice, or stands for something else.
+        DataError: there are too many columns, a name is there twice, or stands for something else.
     """
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if len(columns) > MOST_COLUMNS:
+        raise DataError(
+            f"{where}: there are {len(columns):,} columns, at most {MOST_COLUMNS:,} are read",
+            hint="check data.separator; or keep only the columns that are needed",
+        )
+    twice = sorted(name for name, times in Counter(columns).items() if name and times > 1)
     if twice:
         raise DataError(f"{where}: the column {twice[0]} is there twice", hint="give each column a name of its own")
     named = [name for name in columns if name]

@@ -40,7 +40,8 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
     file = opened(rejects)
     columns = usable_columns(f"{path}:1", file.columns, settings)
     # a frame needs a name for each column, also for one that is left out
-    names = [own if own in columns.kept else f"__{k}" for k, own in enumerate(file.columns)]
+    kept = set(columns.kept)
+    names = [own if own in kept else f"__{k}" for k, own in enumerate(file.columns)]
 
     def frames(source: TextFile, block_bytes: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
         for block in source.blocks(block_bytes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,7 @@ HEAVY = (
 )
 SCRIPT = """
 import sys
+from pathlib import Path
 from adasparse_cli.app import main
 sys.argv = ["adasparse", *{words!r}, "--help"]
 try:
@@ -58,3 +60,16 @@ def test_every_command_is_tested() -> None:
         found.append([name])
         found += [[name, inner] for inner in getattr(command, "commands", {})]
     assert sorted(found) == sorted(COMMANDS)
+
+
+def test_modules_of_the_current_folder_are_never_imported(tmp_path: Path) -> None:
+    """Neither by the command nor by the processes that it starts: the folder may hold anyone's files."""
+    for name in ("typer", "torch", "hydra_plugins", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name}-ran', 'w')\n")
+    code = (
+        "import subprocess, sys; from adasparse_cli.app import main; sys.argv = ['adasparse', '--version']\n"
+        "try: main()\nexcept SystemExit: subprocess.run([sys.executable, '-c', 'import multiprocessing'], check=True)"
+    )
+    for words in (["-m", "adasparse_cli", "config", "show"], ["-P", "-c", code]):
+        subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert not list(tmp_path.glob("*-ran"))

@@ -28,7 +28,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adasparse_cli.files import sha256_of
+from adasparse_cli.files import read_sealed, sha256_of, write_sealed
+from adasparse_cli.jobs.run_folder import finish
 from adasparse_cli.training.checkpoint import _digest
 
 ROOT = Path(__file__).parents[2]
@@ -125,11 +126,6 @@ def _write_table(path: Path, country: str = "c") -> None:
 
 def _run(home: Path) -> Path:
     return next(home.glob("runs/*/*/*"))
-
-
-def _edit(path: Path, change: Callable[[Any], Any]) -> None:
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps(change(values) or values))
 
 
 Build = Callable[[Path], tuple[str, ...]]
@@ -247,6 +243,7 @@ def _in_config(home: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
+    finish(_run(home))  # who makes a run to do harm gives it the right checksums
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------------
@@ -260,6 +257,7 @@ def _checkpoint(name: str, spoil: Callable[[Path], object], says: str = "") -> N
         path = next(folder.glob("*.safetensors"))
         spoil(path)
         _index(folder, sha256=sha256_of(path))
+        finish(_run(home))
         return ("evaluate", "latest")
 
     ATTACKS[name] = (build, {4}, says)
@@ -321,6 +319,7 @@ def tensors_of_others(home: Path) -> tuple[str, ...]:
     path = next(folder.glob("*.safetensors"))
     shutil.move(path, home / "elsewhere.safetensors")
     _index(folder, tensors="../../../../../../elsewhere.safetensors")
+    finish(_run(home))
     return ("evaluate", "latest")
 
 
@@ -335,6 +334,7 @@ def tensors_from_a_pipe(home: Path) -> tuple[str, ...]:
 @attack(4)
 def nesting_in_a_checkpoint(home: Path) -> tuple[str, ...]:
     (_run(home) / "checkpoints" / "best" / "checkpoint.json").write_text("[" * 10**6)
+    finish(_run(home))
     return ("evaluate", "latest")
 
 
@@ -350,8 +350,8 @@ def _raw(name: str, write: Callable[[Path], object], file: str = "bad.csv", says
 
 
 def _gzip_of(line: bytes) -> Callable[[Path], None]:
-    """A GiB in a megabyte."""
-    return lambda path: path.write_bytes(gzip.compress(b"country,ad,clicked\n") + gzip.compress(line * (64 << 20)) * 16)
+    """Half a GiB in half a megabyte."""
+    return lambda path: path.write_bytes(gzip.compress(b"country,ad,clicked\n") + gzip.compress(line * (64 << 20)) * 8)
 
 
 def _zip_of(*members: tuple[str, bytes]) -> bytes:
@@ -380,8 +380,8 @@ def _absurd_thrift(path: Path) -> None:
 _raw("device", lambda path: path.symlink_to("/dev/zero"), says="not a regular file")
 _raw("pipe", lambda path: os.mkfifo(path), says="not a regular file")
 _raw("loop_of_links", _linked)
-_raw("zeros_by_the_gigabyte", _gzip_of(b"\0"), file="bad.csv.gz")
-_raw("one_line_by_the_gigabyte", _gzip_of(b"x"), file="bad.csv.gz")
+_raw("zeros_without_end", _gzip_of(b"\0"), file="bad.csv.gz")
+_raw("one_line_without_end", _gzip_of(b"x"), file="bad.csv.gz")
 _raw(
     "zip_with_20000_files",
     lambda path: path.write_bytes(_zip_of(*((f"{k}.csv", b"") for k in range(20_000)))),
@@ -392,7 +392,9 @@ _raw(
     "zip_in_a_zip", lambda path: path.write_bytes(_zip_of(("a.zip", _zip_of(("a.csv", b"\0" * 2**20))))), file="bad.zip"
 )
 _raw("zip_of_zeros", lambda path: path.write_bytes(_zip_of(("a.csv", b"\0" * (128 << 20)))), file="bad.zip")
-_raw("a_million_columns", lambda path: path.write_text(",".join(f"c{k}" for k in range(10**6)) + "\n1\n"))
+_raw(
+    "a_million_columns", lambda path: path.write_text(",".join(f"c{k}" for k in range(10**6)) + "\n1\n"), says="at most"
+)
 _raw("json_nesting", lambda path: path.write_text('{"a":' * 10**6 + "\n"), file="bad.ndjson")
 _raw(
     "json_nesting_later",
@@ -427,7 +429,10 @@ def _manifest(
     words: tuple[str, ...] = ("evaluate", "latest"),
 ) -> None:
     def build(home: Path) -> tuple[str, ...]:
-        _edit(home / "data" / "clicks" / "manifest.json", change)
+        path = home / "data" / "clicks" / "manifest.json"
+        values = read_sealed(path, "format_version", unsealed=None)
+        change(values)
+        write_sealed(path, values)
         return words
 
     ATTACKS[name] = (build, {code}, says)
@@ -450,6 +455,7 @@ def pipe_in_data(home: Path) -> tuple[str, ...]:
 @attack(4)
 def deep_report(home: Path) -> tuple[str, ...]:
     (_run(home) / "report.json").write_text("[" * 10**6)
+    finish(_run(home))
     return ("report", _run(home).name)
 
 

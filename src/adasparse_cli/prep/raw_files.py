@@ -34,9 +34,9 @@ def raw_files(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
             found += _matches(path)
         else:
             found.append(path)
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in found:
-        if (place := path.resolve()) in seen:
+        if (place := _real(path)) in seen:
             raise UsageError(f"{path} is named twice", hint="its rows would count twice; name each file once")
         seen.add(place)
     return tuple(found)
@@ -106,8 +106,13 @@ def _matches(pattern: Path) -> list[Path]:
     paths = [Path(name) for name in glob.glob(str(pattern), recursive=True)]
     paths = sorted((path for path in paths if hidden or not path.name.startswith("_")), key=lambda path: path.parts)
     found = [own for path in paths for own in (_tables(path) if path.is_dir() else [path])]
-    if pattern.parts[-1] == "**" or len({path.resolve() for path in found}) < len(found):
-        found = list({path.resolve(): path for path in found}.values())
+    if pattern.parts[-1] == "**" or len({_real(path) for path in found}) < len(found):
+        found = list({_real(path): path for path in found}.values())
     if not found:
         raise DataError(f"no file matches {pattern}", hint="check the pattern, or name the files")
     return found
+
+
+def _real(path: Path) -> str:
+    """Where a path leads; unlike `Path.resolve`, links that lead in a circle are no error here, but when they are opened."""
+    return os.path.realpath(path)
