@@ -138,11 +138,14 @@ def main() -> None:
     except (MemoryError, OSError) as error:
         if debug:
             raise
-        if disk_is_full(error):
-            full = no_room(Path(getattr(error, "filename", None) or "."))
+        if disk_is_full(error) and getattr(error, "filename", None):
+            full = no_room(Path(error.filename))  # type: ignore[union-attr]
             complain(full.message, full.hint)
         else:
-            complain(f"{type(error).__name__}: {error}", "free some memory or disk, or check the path's permissions")
+            complain(
+                f"{type(error).__name__}: {error}",
+                "free some memory or disk, also where the output goes, or check the path's permissions",
+            )
         _leave(5)
     except Exception as error:
         if debug:

@@ -228,7 +228,7 @@ def test_no_row_of_a_well_formed_csv_is_lost(tmp_path: Path, rows: list[tuple[in
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["y", "place", "other"])
         writer.writerows(rows)
-    data = tabular.read(settings_of("data.missing=[]"), [path])
+    data = tabular.read(settings_of("data.missing=[]", "data.spelling=as_written"), [path])
     frame = pl.concat(list(data.frames))
     assert not data.rejects
     assert frame.select("__label", "place").rows() == [(y, place) for y, place, _ in rows]

@@ -44,7 +44,7 @@ def test_preparation_on_a_full_disk(
     before.mkdir()
     shutil.copytree(before, disk / "home")
     events, _, _ = counted(disk / "home", *words, server=server)
-    _attack(disk, words, before, content(disk / "home"), events, attacks(20, 2), server)
+    _attack(disk, words, before, content(disk / "home"), events, attacks(20, 1), server)
 
 
 def test_training_on_a_full_disk(
@@ -55,7 +55,7 @@ def test_training_on_a_full_disk(
     run(before, "prep", *TINY[:2], server=server)
     shutil.copytree(before, disk / "home")
     events, _, _ = counted(disk / "home", *words, server=server)
-    _attack(disk, words, before, content(disk / "home"), events, attacks(20, 2), server)
+    _attack(disk, words, before, content(disk / "home"), events, attacks(20, 1), server)
 
 
 def test_a_study_on_a_full_disk(
@@ -93,4 +93,4 @@ def _attack(
         assert not [name for name in content(folder) if re.search(r"\.tmp|\.preparing|\.old", name)]
         run(folder, *words, server=server)
         assert content(folder) == expected, at
-    assert complete <= count // 4, "most disks must be full before the end"
+    assert complete <= max(count // 4, 0 if count > 1 else 1), "most disks must be full before the end"

@@ -58,7 +58,7 @@ def test_a_killed_report_ends_with_the_same_page(
     shutil.copytree(before, folder)
     events, _, seconds = counted(folder, "report", server=server)
     expected = content(folder)
-    for moment in moments(attacks(25, 2), events, seconds, random.Random(4)):
+    for moment in moments(attacks(25, 1), events, seconds, random.Random(4)):
         killed(before, folder, ("report",), moment, server)
         run(folder, "report", server=server)
         assert content(folder) == expected, moment

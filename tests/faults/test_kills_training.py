@@ -27,7 +27,7 @@ def test_killed_training_ends_bit_equal(
     shutil.copytree(before, whole)
     events, _, seconds = counted(whole, *words, server=server)
     expected = content(whole)
-    for moment in moments(attacks(75, 3), events, seconds, random.Random(5)):
+    for moment in moments(attacks(75, 1), events, seconds, random.Random(5)):
         killed(before, folder, words, moment, server)
         run(folder, *words, server=server)
         assert content(folder) == expected, moment
