@@ -22,7 +22,7 @@ TERM_AT, FILL_AT, FILLER = "FAULTS_TERM_AT", "FAULTS_FILL_AT", "FAULTS_FILL"
 
 
 def install() -> None:
-    """Kill or count, as the environment says; runs of a study and their parent are told apart."""
+    """Kill or count, as the environment says; ROLE separates a study's runs from their parent."""
     kill, terminate, fill, count_to = (os.environ.get(name) for name in (KILL_AT, TERM_AT, FILL_AT, COUNT_TO))
     role = "worker" if "--multiprocessing-fork" in sys.orig_argv else "command"
     if "multiprocessing.resource_tracker" in " ".join(sys.orig_argv):

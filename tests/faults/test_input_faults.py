@@ -53,7 +53,7 @@ def named(name: str, packing: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What stands in the place of one row, and what comes of it.
+    """What replaces one row, and the expected result.
 
     Args:
         lines: the bytes of its lines.

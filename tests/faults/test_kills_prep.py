@@ -28,7 +28,7 @@ def log(folder: Path) -> None:
 def test_a_killed_preparation_ends_bit_equal(
     tmp_path: Path, attacks: Callable[[int, int], int], server: Server, case: str
 ) -> None:
-    """`replaced` is a second preparation in the place of a first: the old data or the new are there after each kill."""
+    """`replaced` is a second preparation that replaces a first: the old data or the new are there after each kill."""
     words = {"twin": TWIN, "tabular": TABLE, "replaced": OTHER}[case]
     before, folder = tmp_path / "before", tmp_path / "folder"
     log(before)

@@ -15,7 +15,7 @@ from tests.training.test_standard import loop_in
 
 
 class Clock:
-    """Time that passes only when it is told to."""
+    """Time that passes only when a test advances it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0

@@ -24,7 +24,7 @@ class RefusedModuleError(UsageError):
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for modules that are not ours: whether they may be imported, and who is told before."""
+    """What holds for modules that are not ours: whether they may be imported, and what receives their names before."""
 
     allowed: bool = True
     tell: Callable[[str], None] = lambda line: None
