@@ -19,8 +19,8 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import Between, TwinProfile
-from adasparse_cli.data_prep import iaac, twin_logit, twin_population
+from adasparse_cli.choices import Between, TwinProfile, TwinTastes
+from adasparse_cli.data_prep import iaac, twin_ceilings, twin_logit, twin_population
 from adasparse_cli.data_prep import twin_marginals as known
 from adasparse_cli.data_prep.twin_population import Floats, Integers
 from adasparse_cli.errors import UsageError
@@ -38,6 +38,9 @@ class Settings(iaac.Settings):
         rows: number of rows to write.
         seed: the same seed and rows give the same bytes.
         heterogeneity: how much domains differ beyond their base rate; 0 is the negative control.
+        straying: share (0–1) of domains whose first group is drawn at random; the others have that of their fields.
+        second_group: weight (0–1) of a domain's second group, which is drawn at random, in its taste.
+        tastes: whether groups have tastes of their own, or sums of parts of gender, age and star.
         profile: days, rates by day and missing shares of round 1 or round 2.
         keep_raw: leave the raw text beside the prepared data.
     """
@@ -45,6 +48,9 @@ class Settings(iaac.Settings):
     rows: Annotated[int, Between(1_000)]
     seed: Annotated[int, Between(0)]
     heterogeneity: Annotated[float, Between(0, 10)]
+    straying: Annotated[float, Between(0, 1)]
+    second_group: Annotated[float, Between(0, 1)]
+    tastes: TwinTastes
     profile: TwinProfile
     keep_raw: bool
 
@@ -76,6 +82,25 @@ def read(settings: DataSettings, sources: list[Path]) -> RawData:
     return iaac.read(settings, sources)
 
 
+def ceilings(settings: Settings) -> pl.DataFrame:
+    """The logits that models could reach which know more and more of the tastes, for each line of the raw text.
+
+    Returns:
+        `line`, and a column for each name of `twin_ceilings`. The world is drawn again from its settings.
+    """
+    world = World.drawn(settings)
+    source = world.written_rows()
+    logits = twin_ceilings.logits(
+        without=np.log(world.without_taste / (1 - world.without_taste)),
+        heterogeneity=settings.heterogeneity,
+        tastes=world.tastes,
+        levels=world.taste_levels(),
+        domain=twin_logit.domain_of_users(world.users)[world.user],
+    )
+    columns = {name: values[source] for name, values in logits.items()}
+    return pl.DataFrame({"line": np.arange(2, len(source) + 2), **columns})
+
+
 @dataclass
 class World:
     """Everything drawn before a line is written: who clicks what and when, and how likely a purchase is.
@@ -97,7 +122,8 @@ class World:
     label: Integers
     probability: Floats
     without_taste: Floats
-    groups: tuple[Integers, Integers]
+    groups: twin_logit.Groups
+    tastes: dict[str, Floats]
 
     @classmethod
     def drawn(cls, settings: Settings) -> World:
@@ -116,9 +142,20 @@ class World:
         queries = twin_population.queries(draw, items)
         query, rank = twin_population.query_of_rows(draw, items["category"].to_numpy()[item], queries)
         levels = twin_logit.levels(items, shops, users, item, user, hour, day, rank)
-        groups = twin_logit.domain_groups(draw)
-        logit, without = twin_logit.logits(
-            draw, settings.heterogeneity, profile, levels, items, shops, users, item, user, groups
+        groups = twin_logit.domain_groups(draw, settings.straying)
+        logit, without, tastes = twin_logit.logits(
+            draw,
+            settings.heterogeneity,
+            profile,
+            levels,
+            items,
+            shops,
+            users,
+            item,
+            user,
+            groups,
+            settings.tastes,
+            settings.second_group,
         )
         probability, plain = (1 / (1 + np.exp(-value)) for value in (logit, without))
         seconds = (profile.first_day + day) * 86400 + hour * 3600 + draw.integers(0, 3600, settings.rows)
@@ -140,17 +177,12 @@ class World:
             probability=probability,
             without_taste=plain,
             groups=groups,
+            tastes=tastes,
         )
 
     def write(self, path: Path, truth: Path, progress: Progress) -> None:
         """Write the text chunk by chunk, and the true probability of each line."""
-        shop = self.items["shop"].to_numpy()[self.item]
-        day = (self.seconds + iaac.UTC_OFFSET_SECONDS) // 86400
-        rows = len(self.item)
-        copies = np.random.default_rng([self.settings.seed, 7]).random(rows) < known.DUPLICATES
-        copies[1:] &= (shop[1:] == shop[:-1]) & (day[1:] == day[:-1])
-        copies[0] = False
-        source = np.arange(rows) - copies
+        rows, source = len(self.item), self.written_rows()
         salt = int(self.settings.seed)
         with path.open("wb") as file:
             file.write((" ".join(iaac.SCHEMA) + "\n").encode())
@@ -167,18 +199,41 @@ class World:
         )
         write_atomically(truth, lambda temporary: table.write_parquet(temporary))
 
+    def written_rows(self) -> Integers:
+        """The row that each line repeats: its own, or for an exact duplicate the one before."""
+        shop = self.items["shop"].to_numpy()[self.item]
+        day = (self.seconds + iaac.UTC_OFFSET_SECONDS) // 86400
+        copies = np.random.default_rng([self.settings.seed, 7]).random(len(shop)) < known.DUPLICATES
+        copies[1:] &= (shop[1:] == shop[:-1]) & (day[1:] == day[:-1])
+        copies[0] = False
+        return np.arange(len(shop)) - copies
+
+    def taste_levels(self) -> dict[str, Integers]:
+        """The levels of each row that domains have tastes for."""
+        seconds = self.seconds + iaac.UTC_OFFSET_SECONDS
+        factors = twin_logit.levels(
+            self.items,
+            self.shops,
+            self.users,
+            self.item,
+            self.user,
+            seconds % 86400 // 3600,
+            seconds // 86400 - self.profile.first_day,
+            self.queries["rank"].to_numpy()[self.query],
+        )
+        return twin_logit.taste_levels(factors)
+
     def domains(self) -> pl.DataFrame:
         """The planted groups: gender, age, star (−1 is missing), first and second group, weight of the second."""
-        first, second = self.groups
         genders, ages, stars = np.meshgrid(*twin_logit.DOMAIN_LEVELS, indexing="ij")
         return pl.DataFrame(
             {
                 "user_gender_id": genders.ravel(),
                 "user_age_level": ages.ravel(),
                 "user_star_level": stars.ravel(),
-                "group": first,
-                "second_group": second,
-                "second_weight": np.full(len(first), twin_logit.SECOND_GROUP),
+                "group": self.groups.first,
+                "second_group": self.groups.second,
+                "second_weight": np.full(len(self.groups.first), self.settings.second_group),
             }
         )
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from adasparse_cli.choices import TwinTastes
 from adasparse_cli.data_prep import twin_marginals as known
 from adasparse_cli.data_prep.twin_population import Floats, Integers
 
+CELLS = (2, 3, 2)  # parts of gender, age and star that share a group
 GROUPS = 12
 # Standard deviations of tastes, chosen so that the true probabilities reach an AUC of about 0.71 at heterogeneity 0,
 # where little more can be learnt from IAAC, and a GAUC by domain of about 0.79 at 1.
@@ -20,8 +22,6 @@ TASTE = {"category": 0.70, "price": 0.70, "brand": 0.50, "city": 0.50, "hour": 0
 MATCH_EFFECT = 0.25
 # Large brands and cities have a taste of their own; small ones share one by chance.
 TASTE_BRANDS, TASTE_CITIES, HOUR_BANDS = 40, 30, 6
-SECOND_GROUP = 0.2  # weight of a domain's second group
-STRAYING = 0.25  # share of domains whose group does not follow from their gender, age and star
 SOLVER_ROWS, SOLVER_ROUNDS = 400_000, 12
 
 DOMAIN_LEVELS = (
@@ -73,15 +73,28 @@ def levels(
     }
 
 
-def domain_groups(draw: np.random.Generator) -> tuple[Integers, Integers]:
-    """First and second group of each domain: like genders, ages and stars mostly share one."""
+@dataclass(frozen=True)
+class Groups:
+    """The latent groups of all domains.
+
+    Args:
+        first, second: of each domain. cells: of each group, its part of gender (0–1), age (0–2) and star (0–1).
+    """
+
+    first: Integers
+    second: Integers
+    cells: Integers
+
+
+def domain_groups(draw: np.random.Generator, straying: float) -> Groups:
+    """First and second group of each domain; all but a share `straying` have the group of their gender, age and star."""
     genders, ages, stars = np.meshgrid(*(np.arange(len(levels)) for levels in DOMAIN_LEVELS), indexing="ij")
-    cell = (genders == 2) * 6 + np.minimum(ages // 3, 2) * 2 + (stars > 5)
+    cell = np.ravel_multi_index((genders == 2, np.minimum(ages // 3, 2), stars > 5), CELLS).ravel()
     names = draw.permutation(GROUPS)
-    first = names[cell.ravel()]
-    stray = draw.random(len(first)) < STRAYING
-    first = np.where(stray, draw.integers(0, GROUPS, len(first)), first)
-    return first, draw.integers(0, GROUPS, len(first))
+    stray = draw.random(len(cell)) < straying
+    first = np.where(stray, draw.integers(0, GROUPS, len(cell)), names[cell])
+    cells = np.stack(np.unravel_index(np.argsort(names), CELLS), axis=1).astype(np.int64)
+    return Groups(first=first, second=draw.integers(0, GROUPS, len(cell)), cells=cells)
 
 
 def domain_of_users(users: pl.DataFrame) -> Integers:
@@ -102,35 +115,62 @@ def logits(
     users: pl.DataFrame,
     item: Integers,
     user: Integers,
-    groups: tuple[Integers, Integers],
-) -> tuple[Floats, Floats]:
-    """The logit of each row, with and without its domain's taste; both reach the known rates of all levels."""
+    groups: Groups,
+    tastes: TwinTastes,
+    second_group: float,
+) -> tuple[Floats, Floats, dict[str, Floats]]:
+    """The logit of each row with and without its domain's taste, and the table domain × level of each column's tastes.
+
+    The effects of levels are solved for with tastes, so that the first logit reaches the known rates of all levels.
+    """
     shop = items["shop"].to_numpy()[item]
     fixed = items["effect"].to_numpy()[item] + shops["effect"].to_numpy()[shop] + users["effect"].to_numpy()[user]
     fixed += 0.08 * shops["score"].to_numpy()[shop]
     fixed += np.array([-1.2, 0.4, 0.0, -0.4])[factors["rank"].level] * MATCH_EFFECT
     # Tastes are drawn even where they do not count, so that one seed gives one world at every heterogeneity.
-    taste = _taste(draw, factors, domain_of_users(users)[user], groups)
+    levels = taste_levels(factors)
+    tables = _tastes(draw, levels, groups, tastes, second_group)
+    taste = taste_of_rows(tables, levels, domain_of_users(users)[user])
     offsets = _solved(draw, profile, factors, fixed + heterogeneity * taste)
-    return fixed + heterogeneity * taste + offsets, fixed + offsets
+    return fixed + heterogeneity * taste + offsets, fixed + offsets, tables
 
 
-def _taste(
-    draw: np.random.Generator, factors: dict[str, Factor], domain: Integers, groups: tuple[Integers, Integers]
-) -> Floats:
-    first, second = groups
-    levels = {
+def taste_levels(factors: dict[str, Factor]) -> dict[str, Integers]:
+    """The levels of each row that domains have tastes for."""
+    return {
         "category": factors["category"].level,
         "price": factors["price"].level,
         "brand": _few(factors["brand"].level, TASTE_BRANDS),
         "city": _few(factors["city"].level, TASTE_CITIES),
         "hour": factors["hour"].level * HOUR_BANDS // 24,
     }
+
+
+def taste_of_rows(tables: dict[str, Floats], levels: dict[str, Integers], domain: Integers) -> Floats:
+    """The taste of each row: the sum over columns of its domain's taste for the row's level."""
     total = np.zeros(len(domain))
-    for name, level in levels.items():
-        table = draw.normal(0, TASTE[name], (GROUPS, int(level.max()) + 1))
-        total += (1 - SECOND_GROUP) * table[first[domain], level] + SECOND_GROUP * table[second[domain], level]
+    for name, table in tables.items():
+        total += table[domain, levels[name]]
     return total
+
+
+def _tastes(
+    draw: np.random.Generator,
+    levels: dict[str, Integers],
+    groups: Groups,
+    tastes: TwinTastes,
+    second_group: float,
+) -> dict[str, Floats]:
+    """Each column's tastes, domain × level."""
+    tables = {}
+    for name, level in levels.items():
+        own = draw.normal(0, TASTE[name], (GROUPS, int(level.max()) + 1))
+        if tastes is TwinTastes.additive:
+            # the first rows are the parts of gender, age and star; tastes keep their standard deviation
+            start = np.cumsum([0, *CELLS[:-1]])
+            own = own[groups.cells + start].sum(axis=1) / len(CELLS) ** 0.5
+        tables[name] = (1 - second_group) * own[groups.first] + second_group * own[groups.second]
+    return tables
 
 
 def _few(level: Integers, number: int) -> Integers:

@@ -228,6 +228,16 @@ class TwinProfile(StrEnum):
     round2 = "round2"
 
 
+class TwinTastes(StrEnum):
+    """How the tastes of the synthetic twin's 12 groups follow from gender, age and star.
+
+    `joint`: each group has its own taste. `additive`: the taste is a sum of one part each for gender, age and star.
+    """
+
+    joint = "joint"
+    additive = "additive"
+
+
 def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
     """The known word most like `word`, if one is at least so much alike (0 to 1)."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)

@@ -14,13 +14,17 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from adasparse_cli.analysis.statistics import (
     Difference,
+    Gaps,
+    Moves,
     TestRows,
     compare,
     contrast,
     corrected,
+    difference_of,
     gaps,
     holm,
     influences,
+    over_worlds,
     placements,
     relative_improvement,
     uplift,
@@ -258,3 +262,66 @@ def test_a_domain_in_which_both_arms_are_equal_counts_half_for_each() -> None:
 def test_relative_improvement() -> None:
     assert relative_improvement(0.7, 0.6) == pytest.approx(1.0)
     assert relative_improvement(0.7, 0.5) is None
+
+
+def world(draw: np.random.Generator, *, effect: float, seeds: int, of_seeds: float, of_clusters: float) -> Gaps:
+    """What an arm shows in one world: its true gain there, and the chance of seeds and of 40 clusters of test rows."""
+    moves = Moves(
+        clusters=np.arange(40), moves=draw.normal(0, of_clusters / 40, 40), shares=np.full(40, 1 / 40)
+    )  # fmt: skip
+    return Gaps(of_seeds=effect + moves.moves.sum() + draw.normal(0, of_seeds, seeds), of_rows=(moves,))
+
+
+@pytest.mark.parametrize(
+    ("worlds", "seeds", "most"),
+    # of two worlds the spread is often below the chance of seeds and rows, which then widens the interval
+    [(2, 3, 0.985), (3, 3, 0.965), (4, 1, 0.965)],
+)
+def test_intervals_over_worlds_cover_the_mean_of_all_worlds_where_others_do_not(
+    worlds: int, seeds: int, most: float
+) -> None:
+    """By simulation: an arm gains 0.3 over all worlds, with a spread of 0.3 between them."""
+    draw = np.random.default_rng(4)
+    chance = {"seeds": seeds, "of_seeds": 0.05, "of_clusters": 0.1}
+    over, pooled, single = [], [], []
+    for _ in range(2000):
+        found = [world(draw, effect=draw.normal(0.3, 0.3), **chance) for _ in range(worlds)]
+        own = over_worlds(found)
+        over.append(own.low <= 0.3 <= own.high)
+        if seeds > 1:
+            together = Gaps(of_seeds=np.concatenate([one.of_seeds for one in found]), of_rows=found[0].of_rows)
+            for each, gap in ((pooled, together), (single, found[0])):
+                alone = difference_of(gap)
+                each.append(alone.low <= 0.3 <= alone.high)
+    assert 0.935 < np.mean(over) < most
+    if seeds > 1:
+        assert np.mean(pooled) < 0.9
+        assert np.mean(single) < 0.6
+
+
+def test_worlds_that_agree_by_chance_do_not_hide_the_chance_of_seeds_and_rows() -> None:
+    """By simulation: worlds do not differ, so that the spread over two of them is often far too small by itself."""
+    draw = np.random.default_rng(5)
+    covered, errors = [], []
+    for _ in range(1000):
+        found = [world(draw, effect=0.3, seeds=3, of_seeds=0.1, of_clusters=0.1) for _ in range(2)]
+        own, each = over_worlds(found), [difference_of(one) for one in found]
+        covered.append(own.low <= 0.3 <= own.high)
+        errors.append(own.error / (sum(one.error**2 for one in each) ** 0.5 / 2))
+    assert np.mean(covered) > 0.95
+    assert min(errors) == pytest.approx(1.0)
+
+
+def test_the_interval_over_worlds_is_that_of_its_equation() -> None:
+    """Truth: the t interval of the worlds' means, computed by SciPy."""
+    draw = np.random.default_rng(6)
+    found = [world(draw, effect=k, seeds=2, of_seeds=0.05, of_clusters=0.1) for k in (0.0, 1.0, 4.0)]
+    means = [one.of_seeds.mean() for one in found]
+    expected = stats.t.interval(0.95, 2, loc=np.mean(means), scale=stats.sem(means))
+    own = over_worlds(found)
+    assert (own.low, own.high) == pytest.approx(expected)
+    assert own.difference == pytest.approx(np.mean(means))
+    assert own.p == pytest.approx(stats.ttest_1samp(means, 0.0).pvalue)
+    joint = corrected([own, own])[0]
+    assert joint.joint_high - own.difference == pytest.approx(stats.t.ppf(1 - 0.025 / 2, 2) * stats.sem(means))
+    assert over_worlds(found[:1]) == difference_of(found[0])

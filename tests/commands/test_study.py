@@ -14,7 +14,9 @@ import pytest
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import write_sealed
+from adasparse_cli.jobs.chosen import find_run
 from adasparse_cli.jobs.plan import plan_compare, plan_experiment, plan_sweep
+from adasparse_cli.jobs.study import open_study
 from adasparse_cli.typed import flat, plain
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
@@ -64,6 +66,27 @@ def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: P
     path = next(home.glob("studies/compare-*/study.json"))
     arms = json.loads(path.read_text())["arms"]
     assert all((path.parent / run).exists() for arm in arms for run in arm["runs"].values())
+
+
+def test_a_study_over_two_worlds_is_trained_once_shown_and_read_back(home: Path) -> None:
+    words = ("compare", "--models", "dnn,biasnet", "--seeds", "1", "--worlds", "0,1", *TINY)
+    table = without_times(adasparse(home, *words, "--json").stdout)
+    assert [(row["arm"], row["worlds"], row["seeds"]) for row in table] == [("dnn", 2, 1), ("biasnet", 2, 1)]
+    assert table[1]["auc_low"] < table[1]["auc_difference"] < table[1]["auc_high"]
+    before = sorted(home.glob("runs/*/*/*"))
+    shown = adasparse(home, *words).stdout
+    assert "difference to dnn by world" in shown
+    assert "world 1: twin-world1" in " ".join(shown.split())
+    assert sorted(home.glob("runs/*/*/*")) == before
+
+    (path,) = (own for own in home.glob("studies/*/study.json") if "worlds" in json.loads(own.read_text()))
+    found = json.loads(path.read_text())
+    assert {world: data["name"] for world, data in found["worlds"].items()} == {"0": "twin", "1": "twin-world1"}
+    study = open_study(path.parent)
+    assert json.loads(json.dumps(study.comparison.table())) == json.loads((path.parent / "table.json").read_text())
+    assert find_run(f"{path.parent.name}/dnn", home / "runs", home / "studies").parent == home / "runs" / "twin" / "dnn"
+    adasparse(home, "report", path.parent.name)
+    assert "difference to dnn by world" in (path.parent / "report.html").read_text()
 
 
 def test_a_run_that_fails_is_named_and_does_not_stop_the_others(home: Path) -> None:

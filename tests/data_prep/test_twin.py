@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from adasparse_cli.errors import UsageError
 from adasparse_cli.metrics import auc
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import read_split
-from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.prep.recipe import Silent, settings_as_today
 from adasparse_cli.typed import plain, typed
 
 ROWS = 60_000
@@ -115,7 +116,7 @@ def test_at_heterogeneity_0_domains_differ_in_their_base_rate_alone() -> None:
     logit = np.log(other.probability / (1 - other.probability))
     taste = logit - np.log(other.without_taste / (1 - other.without_taste))
     domain = twin_logit.domain_of_users(other.users)[other.user]
-    first, second = (groups[domain] for groups in other.groups)
+    first, second = other.groups.first[domain], other.groups.second[domain]
     table = pl.DataFrame(
         {
             "taste": taste.round(9),
@@ -140,6 +141,35 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
         texts.append((path.read_bytes(), (folder / "truth" / "rows.parquet").read_bytes()))
     assert texts[0] == texts[1]
     assert texts[0][0] != texts[2][0]
+
+
+def test_the_default_worlds_have_the_bytes_of_the_first_version(tmp_path: Path) -> None:
+    """Truth: digests taken before `straying`, `second_group` and `tastes` became settings."""
+    for words, text, truth in (
+        (["data.rows=3000"], "b295685032edf485", "099ff06156294eea"),
+        (["data.rows=3000", "data.seed=1", "data.heterogeneity=2"], "762091194f52da56", "0b18b59b2cfac179"),
+    ):
+        folder = tmp_path / text
+        folder.mkdir()
+        settings = typed(compose("prep", ["data=twin", *words])["data"], twin.Settings, "data")
+        (path,) = twin.sources(settings, [], folder, Silent())
+        rows = pl.read_parquet(folder / "truth" / "rows.parquet").write_csv().encode()
+        assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] == text
+        assert hashlib.sha256(rows).hexdigest()[:16] == truth
+
+
+def test_data_of_the_version_before_have_the_settings_that_were_constants() -> None:
+    values = plain(settings_of())
+    added = ("straying", "second_group", "tastes")
+    assert settings_as_today({key: value for key, value in values.items() if key not in added}) == values
+
+
+def test_without_strays_all_domains_of_one_cell_have_one_taste() -> None:
+    world = twin.World.drawn(settings_of("data.straying=0", "data.second_group=0"))
+    assert len(np.unique(np.concatenate([*world.tastes.values()], axis=1), axis=0)) == twin_logit.GROUPS
+    strays = twin.World.drawn(settings_of("data.straying=1", "data.second_group=0"))
+    assert not np.array_equal(world.groups.first, strays.groups.first)
+    assert world.domains()["second_weight"].unique().to_list() == [0.0]
 
 
 def test_the_truth_stands_beside_the_text_and_no_field_comes_from_it(tmp_path: Path) -> None:

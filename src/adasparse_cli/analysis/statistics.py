@@ -14,6 +14,15 @@ are most of the data (measured: its 95 % intervals covered 90 %; tests/analysis)
 difference over seeds. df follows Welch and Satterthwaite, with S − 1 for seeds, and for clusters their effective
 number 1/Σ w² less 1, so that one huge domain does not pass for many.
 
+Over W > 1 worlds (data drawn with other seeds), each with its own Δ_w and Var Δ_w by the equations above:
+
+    Δ      = mean over worlds of Δ_w
+    Var Δ  = max(sd_w² / W, Σ_w Var Δ_w / W²)
+    Δ ± t(0.975, W − 1) √Var Δ
+
+sd_w is the spread of Δ_w over worlds. It contains the chance of worlds, seeds and test rows together; the second term
+is what seeds and test rows alone explain, below which a spread over few worlds falls by chance.
+
 Source: DeLong et al., Biometrics 1988, for the influence of a row on an AUC; Efron, The Jackknife, the Bootstrap and Other
 Resampling Plans, 1982; Holm, 1979, for the correction. Taking both kinds of chance together is our choice.
 """
@@ -231,8 +240,12 @@ def compare(
     Args:
         arms: logits by arm, one array per seed, the seeds in the same order for all.
     """
-    raw = {arm: difference_of(own) for arm, own in gaps(metric, rows, arms, baseline=baseline).items()}
-    return dict(zip(raw, corrected(list(raw.values())), strict=True))
+    return together({arm: difference_of(own) for arm, own in gaps(metric, rows, arms, baseline=baseline).items()})
+
+
+def together(found: Mapping[str, Difference]) -> dict[str, Difference]:
+    """The same differences by arm, `corrected` for being judged together."""
+    return dict(zip(found, corrected(list(found.values())), strict=True))
 
 
 def corrected(found: Sequence[Difference]) -> list[Difference]:
@@ -288,6 +301,35 @@ def difference_of(found: Gaps, *, bounds: tuple[float, float] = (-math.inf, math
     freedom = error**4 / sum(variance**2 / own for variance, own in parts)
     (alone,) = corrected([Difference(difference=difference, error=error, freedom=freedom, p_holm=nan, bounds=bounds)])
     return alone
+
+
+def over_worlds(found: Sequence[Gaps]) -> Difference:
+    """Δ over worlds with its interval, not yet corrected for the number of arms (`p_holm` is `p`).
+
+    Var Δ = max(sd_w² / W, Σ_w Var Δ_w / W²) with W − 1 degrees of freedom; of one world, `difference_of` it. A part of
+    Var Δ_w that is not known, such as that of a single seed, counts as 0: sd_w contains it.
+
+    Args:
+        found: one per world, none of them empty.
+    """
+    if len(found) == 1:
+        return difference_of(found[0])
+    of_worlds = np.array([own.of_seeds.mean() for own in found])
+    difference, nan, number = float(of_worlds.mean()), float("nan"), len(found)
+    if not np.isfinite(difference):
+        return Difference(difference=difference, error=nan, freedom=nan, p_holm=nan)
+    within = sum(_known_variance(own) for own in found) / number**2
+    error = max(float(of_worlds.var(ddof=1)) / number, within) ** 0.5
+    (alone,) = corrected([Difference(difference=difference, error=error, freedom=number - 1.0, p_holm=nan)])
+    return alone
+
+
+def _known_variance(found: Gaps) -> float:
+    """Var Δ within one world, of the parts that are known."""
+    number = len(found.of_seeds)
+    parts = [part.variance()[0] for part in found.of_rows]
+    parts += [float(found.of_seeds.var(ddof=1)) / number] if number > 1 else []
+    return float(np.nansum(parts))
 
 
 def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:

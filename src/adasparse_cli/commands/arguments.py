@@ -33,5 +33,11 @@ Baseline = Annotated[str | None, typer.Option("--baseline", help="The arm that d
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")
 ]
+Worlds = Annotated[
+    str | None,
+    typer.Option(
+        "--worlds", help="Values of data.seed, such as 0,1,2: train every arm in each of these synthetic worlds."
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Runs at a time, each on one core.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and how long it will take; train nothing.")]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Verify
 from adasparse_cli.render import chosen_format, say, show, show_json
+
+if TYPE_CHECKING:
+    from adasparse_cli.schema import Manifest
 
 app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,12 +28,18 @@ def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv =
         say(f"nothing is prepared in {data}; adasparse prep does it")
 
 
-@app.command("show", epilog="Example:\n\n  adasparse data show twin")
+@app.command("show", epilog="Examples:\n\n  adasparse data show twin\n\n  adasparse data show twin --ceilings")
 def show_data(
     name: Annotated[str, typer.Argument(help="Name of a prepared data set.")],
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     verify: Verify = False,
+    with_ceilings: Annotated[
+        bool,
+        typer.Option(
+            "--ceilings", help="Show the best possible metrics of synthetic data, by what is known of tastes."
+        ),
+    ] = False,
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
     from adasparse_cli.jobs.catalogue import data_set, field_rows, largest_domains
@@ -40,6 +49,9 @@ def show_data(
     manifest = data_set(data, name)
     if verify:
         verify_data(data / name)
+    if with_ceilings:
+        _show_ceilings(data / name, manifest, as_json=as_json)
+        return
     if as_json:
         show_json(manifest.to_json())
         return
@@ -62,3 +74,16 @@ def verify_all(
 
     data_set(data, name)
     say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")
+
+
+def _show_ceilings(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
+    from adasparse_cli.jobs.ceilings import ceilings
+
+    rows = ceilings(folder, manifest)
+    if as_json:
+        show_json(rows)
+        return
+    caption = (
+        "The true logits of the test rows. Less is known of tastes in the upper rows; docs/twin.md has the definitions."
+    )
+    show(rows, title=f"Ceilings of {manifest.name}, test split", caption=caption)

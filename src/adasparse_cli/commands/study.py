@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, Baseline, ConfigFile, DryRun, Overrides, Seeds, Workers
+from adasparse_cli.commands.arguments import (
+    AsCsv,
+    AsJson,
+    Baseline,
+    ConfigFile,
+    DryRun,
+    Overrides,
+    Seeds,
+    Workers,
+    Worlds,
+)
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings import cell
 from adasparse_cli.progress import ProgressDisplay
@@ -36,6 +46,8 @@ Examples:
   adasparse ablate                      (the modes, and the placebo)
 
   adasparse ablate --parts data=twin-3m (what fusion is made of)
+
+  adasparse ablate --worlds 0,1,2       (in three worlds of the twin)
 
   adasparse ablate data.heterogeneity=0 data.name=control
 """
@@ -73,6 +85,7 @@ def compare(
     ] = None,
     baseline: Baseline = None,
     seeds: Seeds = None,
+    worlds: Worlds = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
@@ -83,6 +96,7 @@ def compare(
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
     from adasparse_cli.jobs.plan import plan_compare, plan_experiment
+    from adasparse_cli.jobs.worlds import worlds_of
 
     words = overrides or []
     if experiment is None:
@@ -91,11 +105,15 @@ def compare(
             raise UsageError(
                 "--models names no model", hint="adasparse models ls lists them; all are compared without --models"
             )
-        job = plan_compare(named, words, seeds=seeds or 3, baseline=baseline, config_file=config)
+        job = plan_compare(
+            named, words, seeds=seeds or 3, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
+        )
     elif models is not None:
         raise UsageError("--models and --experiment both say what to compare", hint="keep one of the two")
     else:
-        job = plan_experiment(experiment, words, seeds=seeds, baseline=baseline, config_file=config)
+        job = plan_experiment(
+            experiment, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
+        )
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
 
 
@@ -106,6 +124,7 @@ def ablate(
     ] = False,
     baseline: Baseline = None,
     seeds: Seeds = None,
+    worlds: Worlds = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
@@ -116,16 +135,18 @@ def ablate(
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
     from adasparse_cli.jobs.plan import plan_experiment
+    from adasparse_cli.jobs.worlds import worlds_of
 
     name = "parts" if parts else "ablation"
     words = overrides or []
-    job = plan_experiment(name, words, seeds=seeds, baseline=baseline, config_file=config)
+    job = plan_experiment(name, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds))
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
 
 
 def sweep(
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every combination.")] = 1,
+    worlds: Worlds = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
     cluster: Clusters = Cluster.domain,
@@ -136,8 +157,9 @@ def sweep(
 ) -> None:
     """Train every combination of the values given, and compare them with the first."""
     from adasparse_cli.jobs.plan import plan_sweep
+    from adasparse_cli.jobs.worlds import worlds_of
 
-    job = plan_sweep(overrides or [], seeds=seeds, config_file=config)
+    job = plan_sweep(overrides or [], seeds=seeds, config_file=config, worlds=worlds_of(worlds))
     _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form), choose=True)
 
 
@@ -168,7 +190,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
         return
     if form is Format.text:
         say(report.question)
-    title = f"{report.title}: mean ± sd over seeds"
+    title = f"{report.title}: mean ± sd over {'worlds and seeds' if comparison.worlds else 'seeds'}"
     show([_quality(row) for row in table], title=title, caption=comparison.caption, form=form)
     _show_differences(comparison, table, form)
     cut = comparison.sparsity()
@@ -183,6 +205,8 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
 
 def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]], form: Format) -> None:
     """A table for each metric whose differences can be had, a sentence for each whose cannot, and what is real."""
+    from adasparse_cli.jobs.differences import by_world
+
     base = comparison.baseline
     others = [row for row in table if row["arm"] != base]
     if not others:
@@ -191,7 +215,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
     if base not in whole or len(whole) < 2:
         remark(f"No difference to {base} can be had: it takes the baseline and another arm with all their seeds.", form)
         return
-    if comparison.rows is None:
+    if not comparison.has_test_rows:
         remark(f"No difference to {base} can be had: there are no test rows.", form)
         return
     shown = [metric for metric in METRICS if any(row[f"{metric}_difference"] is not None for row in others)]
@@ -199,6 +223,8 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
         if metric in shown:
             against = _known_columns([_against(row, metric) for row in others])
             show(against, title=f"{name}, difference to {base}", form=form)
+            if comparison.worlds:
+                show(by_world(others, metric), title=f"{name}, difference to {base} by world", form=form)
         else:
             remark(f"{_short(name)} cannot be had: {NONE.get(metric, 'it is not a number')}.", form)
     judged = [metric for metric in shown if any(row[f"{metric}_real"] is not None for row in others)]
@@ -223,6 +249,7 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     rows = [
         {
             "arm": run.arm,
+            **({"world": run.world} if job.worlds else {}),
             "seed": run.seed,
             "state": run.state,
             "seconds": None if run.seconds is None else round(run.seconds),
@@ -248,6 +275,7 @@ def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         "arm": row["arm"],
+        **({"worlds": row["worlds"]} if row["worlds"] > 1 else {}),
         "seeds": row["seeds"],
         "GAUC by domain": spread(row, "gauc_domain"),
         "AUC": spread(row, "auc"),
@@ -278,8 +306,9 @@ def _say_what_is_real(others: Sequence[Mapping[str, Any]], metric: str, baseline
     for word in ("better than", "worse than", "undecided against", "not compared with"):
         if word in found:
             remark(f"{_short(METRICS[metric])}, {word} {baseline}: {', '.join(found[word])}", form)
+    worlds = "worlds, of " if others[0]["worlds"] > 1 else ""
     remark(
-        "Intervals cover the chance of seeds and of test rows. Real: 0 is excluded after Holm's correction over all arms "
+        f"Intervals cover the chance of {worlds}seeds and of test rows. Real: 0 is excluded after Holm's correction over all arms "
         "(p < 0.05). Detectable: the smallest true difference that such a study would have found with a chance of 80 %.",
         form,
     )

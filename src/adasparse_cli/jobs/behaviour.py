@@ -224,12 +224,12 @@ def _domain_heat(comparison: Comparison, domains: pl.DataFrame, arm: str, number
 
 
 def whole_domain_table(comparison: Comparison) -> pl.DataFrame | None:
-    """All domains, as `domain_table` gives them; None where there are no test rows.
+    """All domains, as `domain_table` gives them; None where there are no test rows, or several worlds with other domains.
 
     Raises:
         IntegrityError: a run's table of domains is missing or damaged.
     """
-    if not comparison.data["splits"].get("test", {}).get("rows"):
+    if comparison.worlds or not comparison.data["splits"].get("test", {}).get("rows"):
         return None
     tables = {folder: _domain_file(folder) for arm in comparison.arms for folder in arm.folders.values()}
     number = max((table.height for table in tables.values()), default=0)

@@ -53,11 +53,11 @@ class ChosenRun:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyArm:
-    """An arm of a study with its runs by seed."""
+    """An arm of a study with its runs by seed, or by world and seed."""
 
     study: str
     arm: str
-    runs: dict[int, Path]
+    runs: dict[tuple[int, ...], Path]
 
 
 def choose_run(
@@ -150,7 +150,11 @@ def study_arms(studies: Path) -> Iterator[StudyArm]:
     for path in sorted(studies.glob(f"*/{STUDY}")):
         try:
             for arm in read_sealed(path, "study_version", unsealed=UNSEALED_STUDY_VERSION)["arms"]:
-                runs = {int(seed): (path.parent / run).resolve() for seed, run in arm["runs"].items() if run}
+                runs = {
+                    tuple(map(int, name.split("/"))): (path.parent / run).resolve()
+                    for name, run in arm["runs"].items()
+                    if run
+                }
                 yield StudyArm(study=path.parent.name, arm=str(arm["name"]), runs=runs)
         except (IntegrityError, KeyError, TypeError, ValueError, AttributeError):
             continue
@@ -217,7 +221,7 @@ def _is_of(run: Path, model: str) -> bool:
 
 
 def _of_study(words: str, studies: Path) -> Path | None:
-    """The run of the lowest seed of STUDY/ARM; None where no study has that name.
+    """The run of the lowest world and seed of STUDY/ARM; None where no study has that name.
 
     Raises:
         UsageError: the study has no such arm, or the arm has no run.

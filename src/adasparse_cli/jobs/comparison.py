@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from adasparse_cli.analysis.statistics import Difference, TestRows, Uplift, compare, relative_improvement, uplift
+from adasparse_cli.analysis.statistics import (
+    Difference,
+    Gaps,
+    TestRows,
+    Uplift,
+    difference_of,
+    gaps,
+    relative_improvement,
+    together,
+    uplift,
+)
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.run_folder import (
@@ -35,10 +45,13 @@ KEY = ("source", "line", "domain", "label")
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One thing that is compared: its name, and a finished run for each seed (None where it has none)."""
+    """One thing that is compared: its name, and a finished run for each seed (None where it has none).
+
+    In a study of several worlds, runs are named WORLD/SEED instead of by their seed.
+    """
 
     name: str
-    runs: Mapping[int, Path | None]
+    runs: Mapping[int, Path | None] | Mapping[str, Path | None]
 
     @property
     def whole(self) -> bool:
@@ -46,7 +59,7 @@ class Arm:
         return all(folder is not None for folder in self.runs.values())
 
     @property
-    def folders(self) -> dict[int, Path]:
+    def folders(self) -> dict[int | str, Path]:
         """The runs that are there."""
         return {seed: folder for seed, folder in self.runs.items() if folder is not None}
 
@@ -57,9 +70,11 @@ class Comparison:
 
     Args:
         reports: by arm, the reports of its runs, in the order of the seeds.
-        rows: the test rows; None where a run has none.
-        logits: by arm that is whole, one array per seed.
+        rows: the test rows; None where a run has none, and over several worlds.
+        logits: by arm that is whole, one array per seed; empty over several worlds.
         differences: by metric and arm. uplifts: by arm.
+        gaps: by metric and arm, what the differences are computed from.
+        worlds: by world, the comparison within it; empty where there is one world.
     """
 
     arms: Sequence[Arm]
@@ -71,6 +86,13 @@ class Comparison:
     logits: Mapping[str, Sequence[np.ndarray]]
     differences: Mapping[str, Mapping[str, Difference]]
     uplifts: Mapping[str, Uplift | None]
+    gaps: Mapping[str, Mapping[str, Gaps]] = field(default_factory=dict)
+    worlds: Mapping[int, Comparison] = field(default_factory=dict)
+
+    @property
+    def has_test_rows(self) -> bool:
+        """Whether there are test rows to judge arms on, in every world."""
+        return all(own.rows is not None for own in self.worlds.values() or [self])
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -79,7 +101,9 @@ class Comparison:
 
     @property
     def caption(self) -> str:
-        """Data, test rows and seeds in a line."""
+        """Data, test rows and seeds in a line; over several worlds of each."""
+        if self.worlds:
+            return "; ".join(f"world {world}: {own.caption}" for world, own in self.worlds.items())
         rows = self.rows
         number = "no test rows" if rows is None else of(len(rows.labels), "test row")
         clusters = "" if rows is None else f", {of(len(np.unique(rows.clusters)), self.cluster)}"
@@ -96,6 +120,8 @@ class Comparison:
 
     def why_no_interval(self, metric: str) -> str:
         """Why a difference has none: one seed, one cluster of test rows, or one that alone counts for the metric."""
+        if self.worlds:
+            return next(own.why_no_interval(metric) for own in self.worlds.values())
         if len(self.seeds) == 1:
             return "one seed does not tell how far results vary by chance; --seeds 3 does"
         assert self.rows is not None
@@ -134,7 +160,8 @@ class Comparison:
         return rows
 
     def _row(self, arm: str, base_auc: float | None) -> dict[str, Any]:
-        row: dict[str, Any] = {"arm": arm, "seeds": len(self.reports[arm])}
+        row: dict[str, Any] = {"arm": arm, "worlds": len(self.worlds) or 1}
+        row["seeds"] = min(len(own.reports[arm]) for own in self.worlds.values() or [self])
         for metric in COMPARED:
             row[metric] = self._mean(arm, metric, "test")
             held = [value for value in self._values(arm, metric, "test") if value is not None]
@@ -144,6 +171,9 @@ class Comparison:
             found = self.differences[metric].get(arm)
             for name in ("difference", "low", "high", "p", "p_holm", "joint_low", "joint_high", "detectable"):
                 row[f"{metric}_{name}"] = None if found is None else known(getattr(found, name))
+            for world, own in self.worlds.items():
+                within = own.differences[metric].get(arm)
+                row[f"{metric}_difference_world_{world}"] = None if within is None else known(within.difference)
             row[f"{metric}_real"] = None if found is None or row[f"{metric}_p_holm"] is None else found.is_real
         better = self.uplifts.get(arm)
         row["uplift_domains"] = None if better is None else better.domains
@@ -188,8 +218,8 @@ def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain")
     }
     rows, logits = _predictions([arm for arm in arms if arm.whole], of_runs, cluster)
     judged = rows is not None and baseline in logits
-    differences = {
-        metric: compare(metric, rows, logits, baseline=baseline) if judged and rows is not None else {}
+    found = {
+        metric: gaps(metric, rows, logits, baseline=baseline) if judged and rows is not None else {}
         for metric in COMPARED
     }
     uplifts = {
@@ -200,13 +230,16 @@ def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain")
     return Comparison(
         arms=arms,
         baseline=baseline,
-        seeds=list(arms[0].runs),
+        seeds=[int(seed) for seed in arms[0].runs],
         cluster=cluster,
         reports=reports,
         rows=rows,
         logits=logits,
-        differences=differences,
+        differences={
+            metric: together({arm: difference_of(gap) for arm, gap in own.items()}) for metric, own in found.items()
+        },
         uplifts=uplifts,
+        gaps=found,
     )
 
 

@@ -54,6 +54,15 @@ def verdict(source: Source) -> Finding:
                     caption="less is better" if metric == "log_loss" else "",
                 )
             )
+        if comparison.worlds:
+            tables.append(
+                Table(
+                    name="worlds",
+                    title=f"GAUC by domain: difference to {base} by world",
+                    rows=by_world(judged, "gauc_domain"),
+                    caption="Worlds are synthetic data drawn with other seeds. The intervals above also cover the chance of worlds.",
+                )
+            )
         drawn = [row for row in judged if row["gauc_domain_difference"] is not None]
         figures = [forest(drawn, base)] if drawn else []
     elif len(comparison.arms) > 1:
@@ -76,6 +85,18 @@ def verdict(source: Source) -> Finding:
             "the same for every arm.",
         ),
     )
+
+
+def by_world(rows: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """The difference of each arm in each world."""
+    start = f"{metric}_difference_world_"
+    return [
+        {
+            "arm": row["arm"],
+            **{f"world {key.removeprefix(start)}": row[key] for key in row if key.startswith(start)},
+        }
+        for row in rows
+    ]
 
 
 def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, why_no_interval: str) -> list[str]:

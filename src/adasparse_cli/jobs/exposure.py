@@ -25,7 +25,7 @@ def run_exposure(source: Source, *, bins: int, logarithmic: bool) -> tuple[Findi
     finding = exposure_finding(source.comparison, domain_table(source.comparison), bins=bins, logarithmic=logarithmic)
     if finding is None:
         raise DataError(
-            "there are no two arms with all their seeds and test rows",
+            "there are no two arms with all their seeds and test rows in one world",
             hint="name runs of two models, or a study: adasparse ablate",
         )
     return finding, keep(finding, source.folder)

@@ -19,7 +19,8 @@ from adasparse_cli.errors import UsageError
 from adasparse_cli.jobs.forecast import expected_seconds
 from adasparse_cli.jobs.prepare import existing
 from adasparse_cli.jobs.run_folder import DONE, latest_alike, same_run
-from adasparse_cli.jobs.train import TrainJob, model_flags, plan_seeds
+from adasparse_cli.jobs.train import TrainJob, model_flags
+from adasparse_cli.jobs.worlds import plan_worlds
 from adasparse_cli.models import MODELS
 from adasparse_cli.prep.recipe import nearest_names
 from adasparse_cli.training.loops import LOOPS
@@ -45,7 +46,7 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedArm:
-    """An arm to be: its name, the words that set it apart, a job per seed."""
+    """An arm to be: its name, the words that set it apart, a job per seed (and world)."""
 
     name: str
     words: tuple[str, ...]
@@ -54,7 +55,11 @@ class PlannedArm:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyJob:
-    """Arms with the same seeds on the same data, compared with the arm named `baseline`."""
+    """Arms with the same seeds on the same data, compared with the arm named `baseline`.
+
+    Args:
+        worlds: the values of `data.seed`, two or more; empty where all runs are on one data set.
+    """
 
     name: str
     title: str
@@ -62,11 +67,16 @@ class StudyJob:
     folder: Path
     arms: tuple[PlannedArm, ...]
     baseline: str
+    worlds: tuple[int, ...] = ()
 
     @property
     def seeds(self) -> list[int]:
         """The seeds of every arm."""
-        return [job.seed for job in self.arms[0].jobs]
+        return list(dict.fromkeys(job.seed for job in self.arms[0].jobs))
+
+    def world_of(self, job: TrainJob) -> int | None:
+        """The world that a run is trained in; None where there is one."""
+        return getattr(job.data.settings, "seed", None) if self.worlds else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +90,7 @@ class PlannedRun:
     """
 
     arm: str
+    world: int | None
     seed: int
     state: str
     seconds: float | None
@@ -87,7 +98,13 @@ class PlannedRun:
 
 
 def plan_compare(
-    models: Sequence[str], words: Sequence[str], *, seeds: int, baseline: str | None, config_file: Path | None = None
+    models: Sequence[str],
+    words: Sequence[str],
+    *,
+    seeds: int,
+    baseline: str | None,
+    config_file: Path | None = None,
+    worlds: Sequence[int] = (),
 ) -> StudyJob:
     """Whole models against one another; all of them if none is named.
 
@@ -109,7 +126,7 @@ def plan_compare(
         seeds=seeds,
         arms=named,
     )
-    return plan_study("compare", experiment, words, seeds=seeds, config_file=config_file)
+    return plan_study("compare", experiment, words, seeds=seeds, config_file=config_file, worlds=worlds)
 
 
 def plan_experiment(
@@ -119,6 +136,7 @@ def plan_experiment(
     seeds: int | None = None,
     baseline: str | None = None,
     config_file: Path | None = None,
+    worlds: Sequence[int] = (),
 ) -> StudyJob:
     """A named study, such as `ablation`.
 
@@ -131,10 +149,12 @@ def plan_experiment(
     found = typed(compose(f"experiment/{name}", [])["experiment"], Experiment, f"experiment {name}")
     if baseline is not None:
         found = Experiment(**{**vars(found), "baseline": baseline})
-    return plan_study(name, found, words, seeds=seeds or found.seeds, config_file=config_file)
+    return plan_study(name, found, words, seeds=seeds or found.seeds, config_file=config_file, worlds=worlds)
 
 
-def plan_sweep(words: Sequence[str], *, seeds: int, config_file: Path | None = None) -> StudyJob:
+def plan_sweep(
+    words: Sequence[str], *, seeds: int, config_file: Path | None = None, worlds: Sequence[int] = ()
+) -> StudyJob:
     """Every combination of the values that words name, such as loop.learning_rate=0.001,0.002; the first is the baseline.
 
     Raises:
@@ -155,13 +175,22 @@ def plan_sweep(words: Sequence[str], *, seeds: int, config_file: Path | None = N
         seeds=seeds,
         arms=arms,
     )
-    return plan_study("sweep", experiment, common, seeds=seeds, config_file=config_file)
+    return plan_study("sweep", experiment, common, seeds=seeds, config_file=config_file, worlds=worlds)
 
 
 def plan_study(
-    kind: str, experiment: Experiment, words: Sequence[str], *, seeds: int, config_file: Path | None = None
+    kind: str,
+    experiment: Experiment,
+    words: Sequence[str],
+    *,
+    seeds: int,
+    config_file: Path | None = None,
+    worlds: Sequence[int] = (),
 ) -> StudyJob:
     """Any arms, with words that hold for all of them; words below `model.` go to the arms whose model has that setting.
+
+    Args:
+        worlds: the values of `data.seed` to train every arm with; empty for the data as they are.
 
     Raises:
         UsageError: the baseline is no arm, a word is of use to none, or the arms would be trained on different data.
@@ -190,7 +219,7 @@ def plan_study(
         groups = [word for word in own if "." not in _key(word)]
         keys = [word for word in own if word not in groups]
         try:
-            jobs = plan_seeds([*groups, *common, *theirs, *keys], seeds, config_file=config_file)
+            jobs = plan_worlds([*groups, *common, *theirs, *keys], seeds, worlds, config_file=config_file)
         except UsageError as error:
             raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
         planned.append(PlannedArm(name=name, words=tuple(own), jobs=tuple(jobs)))
@@ -208,6 +237,7 @@ def plan_study(
         folder=Path(first.config["paths"]["studies"]) / name,
         arms=tuple(planned),
         baseline=experiment.baseline,
+        worlds=tuple(worlds) if len(worlds) > 1 else (),
     )
 
 
@@ -220,7 +250,16 @@ def plan_of(job: StudyJob) -> list[PlannedRun]:
             folder = None if manifest is None else latest_alike(_parent(own), own.config, manifest.fingerprint)
             state = "missing" if folder is None else "done" if (folder / DONE).exists() else "unfinished"
             seconds, known = (0.0, True) if state == "done" else expected_seconds(own) or (None, False)
-            rows.append(PlannedRun(arm=arm.name, seed=own.seed, state=state, seconds=seconds, known=known))
+            rows.append(
+                PlannedRun(
+                    arm=arm.name,
+                    world=job.world_of(own),
+                    seed=own.seed,
+                    state=state,
+                    seconds=seconds,
+                    known=known,
+                )
+            )
     return rows
 
 

@@ -10,7 +10,7 @@ table.json    the table of `Comparison.table`
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from typing import Any
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
 from adasparse_cli.jobs.chosen import STUDY, UNSEALED_STUDY_VERSION
+from adasparse_cli.jobs.compared_worlds import compare_worlds
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
 from adasparse_cli.jobs.plan import StudyJob
 from adasparse_cli.jobs.prepare import PrepReport, ensure_prepared, require_learnable
 from adasparse_cli.jobs.run_folder import DONE
-from adasparse_cli.jobs.train import finished_run
+from adasparse_cli.jobs.train import TrainJob, finished_run
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 
@@ -60,16 +61,19 @@ def run_study(
     with only_owner(job.folder):
         if (job.folder / STUDY).exists():
             read_study(job.folder)
-        prepared = ensure_prepared(job.arms[0].jobs[0].data, progress)
-        require_learnable(prepared.manifest)
+        prepared: dict[Path, PrepReport] = {}
+        for own in job.arms[0].jobs:
+            if own.data.folder not in prepared:
+                prepared[own.data.folder] = ensure_prepared(own.data, progress)
+                require_learnable(prepared[own.data.folder].manifest)
         _write(job, prepared, {})
         # all arms of one seed before the next, so that a study stopped early can already be compared
         turns = zip(*([(arm.name, own) for own in arm.jobs] for arm in job.arms), strict=True)
         runs = [
-            NamedRun(name=f"{name}, seed {own.seed}", job=own, prepared=prepared)
+            NamedRun(name=f"{name}, {_named(job, own)}", job=own, prepared=prepared[own.data.folder])
             for turn in turns
             for name, own in turn
-            if finished_run(own, prepared) is None
+            if finished_run(own, prepared[own.data.folder]) is None
         ]
         failed = train_all(runs, progress, workers=workers, what=job.title)
         _write(job, prepared, failed)
@@ -77,7 +81,7 @@ def run_study(
         if failed and not any(arm.folders for arm in arms):
             name, reason = next(iter(failed.items()))
             raise DataError(f"no run could be trained; {name}: {reason}", hint=f"the reason is the run's: {job.folder}")
-        comparison = compare_arms(arms, baseline=job.baseline, cluster=cluster)
+        comparison = _compared(arms, job.worlds, baseline=job.baseline, cluster=cluster)
         write_json(job.folder / TABLE, comparison.table())
         _write(job, prepared, failed, checksums(job.folder, [job.folder / TABLE]))
     return StudyReport(folder=job.folder, title=job.title, question=job.question, comparison=comparison, failed=failed)
@@ -105,7 +109,7 @@ def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "dom
         )
         table.verify()
         for arm in found["arms"]:
-            runs = {int(seed): None if run is None else folder / run for seed, run in arm["runs"].items()}
+            runs = {name: None if run is None else folder / run for name, run in arm["runs"].items()}
             arms.append(Arm(name=arm["name"], runs=runs))
         for arm in arms:
             for run in arm.folders.values():
@@ -114,7 +118,8 @@ def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "dom
                         f"{folder / STUDY} names {run}, which is no finished run (any more)",
                         hint="run the study once more: what is missing is trained again",
                     )
-        comparison = compare_arms(arms, baseline=baseline or found["baseline"], cluster=cluster)
+        worlds = [int(world) for world in found.get("worlds", {})]
+        comparison = _compared(arms, worlds, baseline=baseline or found["baseline"], cluster=cluster)
         return StudyReport(
             folder=folder,
             title=found["title"],
@@ -172,24 +177,70 @@ def read_study(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _arms(job: StudyJob, prepared: PrepReport) -> list[Arm]:
-    return [Arm(name=arm.name, runs={own.seed: finished_run(own, prepared) for own in arm.jobs}) for arm in job.arms]
+def _arms(job: StudyJob, prepared: Mapping[Path, PrepReport]) -> list[Arm]:
+    """The arms with their runs by the names of `study.json`: SEED, or WORLD/SEED in a study of several worlds."""
+    return [
+        Arm(
+            name=arm.name,
+            runs={
+                f"{job.world_of(own)}/{own.seed}" if job.worlds else str(own.seed): finished_run(
+                    own, prepared[own.data.folder]
+                )
+                for own in arm.jobs
+            },
+        )
+        for arm in job.arms
+    ]
+
+
+def _compared(arms: Sequence[Arm], worlds: Sequence[int], *, baseline: str, cluster: str) -> Comparison:
+    """Arms whose runs have the names of `study.json`, compared within each world."""
+
+    def within(world: int | None) -> list[Arm]:
+        start = "" if world is None else f"{world}/"
+        return [
+            Arm(
+                name=arm.name,
+                runs={
+                    int(str(name).removeprefix(start)): run
+                    for name, run in arm.runs.items()
+                    if str(name).startswith(start)
+                },
+            )
+            for arm in arms
+        ]
+
+    if not worlds:
+        return compare_arms(within(None), baseline=baseline, cluster=cluster)
+    return compare_worlds({world: within(world) for world in worlds}, baseline=baseline, cluster=cluster)
+
+
+def _named(job: StudyJob, own: TrainJob) -> str:
+    return (f"world {job.world_of(own)}, " if job.worlds else "") + f"seed {own.seed}"
 
 
 def _write(
-    job: StudyJob, prepared: PrepReport, failed: Mapping[str, str], files: Mapping[str, str] | None = None
+    job: StudyJob,
+    prepared: Mapping[Path, PrepReport],
+    failed: Mapping[str, str],
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """study.json; runs are named by their path from the study's folder, so that both can be moved together."""
 
     def placed(run: Path | None) -> str | None:
         return None if run is None else os.path.relpath(run.resolve(), job.folder.resolve())
 
+    def data_of(own: TrainJob) -> dict[str, str]:
+        manifest = prepared[own.data.folder].manifest
+        return {"name": manifest.name, "fingerprint": manifest.fingerprint}
+
     words = {arm.name: list(arm.words) for arm in job.arms}
+    jobs = job.arms[0].jobs
     arms: list[dict[str, Any]] = [
         {
             "name": arm.name,
             "words": words[arm.name],
-            "runs": {str(seed): placed(run) for seed, run in arm.runs.items()},
+            "runs": {name: placed(run) for name, run in arm.runs.items()},
         }
         for arm in _arms(job, prepared)
     ]
@@ -201,7 +252,8 @@ def _write(
             "title": job.title,
             "question": job.question,
             "baseline": job.baseline,
-            "data": {"name": prepared.manifest.name, "fingerprint": prepared.manifest.fingerprint},
+            "data": data_of(jobs[0]),
+            **({"worlds": {str(job.world_of(own)): data_of(own) for own in jobs}} if job.worlds else {}),
             "arms": arms,
             "failed": dict(failed),
             "files": dict(files or {}),

@@ -92,6 +92,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
         "spelling": "as_written",
         "quoted_newlines": False,
     },
+    "twin": {"straying": 0.25, "second_group": 0.2, "tastes": "joint"},
 }
 
 
