@@ -198,6 +198,13 @@ class Normalisation(StrEnum):
     layer = "layer"
 
 
+class ContextNormalisation(StrEnum):
+    """Whether the domain context is normalised over its own numbers before anything reads it."""
+
+    none = "none"
+    layer = "layer"
+
+
 class Pooling(StrEnum):
     """How the embeddings of a multi-valued field become one."""
 

@@ -1,4 +1,4 @@
-"""One shared embedding table for all fields of a row, multi-valued ones pooled."""
+"""One embedding table for several fields of a row, multi-valued ones pooled."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class EmbeddedRows:
     """A batch after the table.
 
     Args:
-        agnostic: e_a, the domain-agnostic fields of each row, concatenated.
-        aware: e_d, the domain-aware fields of each row, concatenated.
-        conditions: e_d of each distinct condition that the batch holds.
-        condition_of_row: for each row, its row of `conditions`.
+        all_fields: [e_a ; e_d] of each row: the domain-agnostic fields, then the domain-aware ones.
+        agnostic_width: width of e_a.
     """
 
-    agnostic: Float[Tensor, "rows agnostic_width"]
-    aware: Float[Tensor, "rows aware_width"]
-    conditions: Float[Tensor, "distinct aware_width"]
-    condition_of_row: Int[Tensor, " rows"]
+    all_fields: Float[Tensor, "rows width"]
+    agnostic_width: int
+
+    def parts(self) -> tuple[Float[Tensor, "rows agnostic_width"], Float[Tensor, "rows aware_width"]]:
+        """e_a and e_d."""
+        return _cut(self.all_fields, self.agnostic_width, dim=1)
 
     @property
-    def all_fields(self) -> Float[Tensor, "rows width"]:
-        """[e_a ; e_d] of each row."""
-        return torch.cat([self.agnostic, self.aware], dim=1)
+    def agnostic(self) -> Float[Tensor, "rows agnostic_width"]:
+        """e_a alone; where e_d is needed too, `parts` has the cheaper gradient."""
+        return self.parts()[0]
 
 
 class FieldEmbedding(nn.Module):
@@ -52,8 +52,7 @@ class FieldEmbedding(nn.Module):
     so that a value never met in training adds nothing unless rare values have taught it otherwise;
     all other rows start from N(0, std²).
 
-    The gradient is sparse: only rows that were looked up have one, which
-    `training.optimiser.TouchedRowsAdam` relies on.
+    A sparse gradient holds only the rows that were looked up, which `training.optimiser.TouchedRowsAdam` relies on.
 
     Args:
         fields: in the manifest's order, domain-agnostic before domain-aware.
@@ -61,21 +60,30 @@ class FieldEmbedding(nn.Module):
         width: embedding width of one field.
         std: standard deviation of the initial values.
         pooling: how the values of a bag become one embedding.
+        sparse: whether the gradient is sparse; a dense one is cheaper for a small table.
     """
 
     def __init__(
-        self, fields: Sequence[Field], bags: Mapping[str, Bags], *, width: int, std: float, pooling: Pooling
+        self,
+        fields: Sequence[Field],
+        bags: Mapping[str, Bags],
+        *,
+        width: int,
+        std: float,
+        pooling: Pooling,
+        sparse: bool = True,
     ) -> None:
         super().__init__()
         self.width = width
         self.pooling = str(pooling)
+        self.sparse = sparse
         offsets = [0]
         for field in fields:
             offsets.append(offsets[-1] + field.size)
         self.num_ids = offsets[-1]
         self.weight = nn.Parameter(torch.empty(self.num_ids, width).normal_(0.0, std))
         with torch.no_grad():
-            self.weight[torch.tensor(offsets[:-1])] = 0.0
+            self.weight[torch.tensor(offsets[:-1], dtype=torch.long)] = 0.0
 
         aware = [k for k, field in enumerate(fields) if field.role is FieldRole.domain_aware]
         first_aware = len(fields) - len(aware)
@@ -133,52 +141,32 @@ class FieldEmbedding(nn.Module):
     bag_starts: Tensor
     bag_values: Tensor
 
-    def forward(
-        self,
-        field_ids: Int[Tensor, "rows fields"],
-        condition_ids: Int[Tensor, " rows"],
-        conditions: Int[Tensor, "conditions domain_fields"],
-    ) -> EmbeddedRows:
-        """Embed the rows, and each distinct condition among them once."""
-        distinct, condition_of_row = torch.unique(condition_ids, return_inverse=True)
-        condition_fields = conditions.index_select(0, distinct)
-        of_rows, of_conditions = self._singles(field_ids, condition_fields)
-        width, singles, multis = self.width, self.agnostic_singles, self.agnostic_multis
+    def forward(self, field_ids: Int[Tensor, "rows fields"]) -> Float[Tensor, "rows width"]:
+        """Embed the rows: of the domain-agnostic fields the single-valued ones first, then those of the domain-aware fields."""
         if len(self.multi_columns) == 0:
-            agnostic, aware = _cut(of_rows, self.agnostic_width, dim=1)
-            return EmbeddedRows(agnostic, aware, of_conditions, condition_of_row)
-        bags_of_rows, bags_of_conditions = self._multis(field_ids, condition_fields)
-        parts = zip(_cut(of_rows, singles * width, dim=1), _cut(bags_of_rows, multis * width, dim=1), strict=True)
-        agnostic, aware = (torch.cat(part, dim=1) for part in parts)
-        return EmbeddedRows(agnostic, aware, torch.cat([of_conditions, bags_of_conditions], dim=1), condition_of_row)
+            return self._look_up(field_ids)
+        singles = self._look_up(field_ids.index_select(1, self.single_columns))
+        multis = self._pooled(field_ids.index_select(1, self.multi_columns))
+        agnostic, aware = _cut(singles, self.agnostic_singles * self.width, dim=1)
+        agnostic_multis, aware_multis = _cut(multis, self.agnostic_multis * self.width, dim=1)
+        return torch.cat([agnostic, agnostic_multis, aware, aware_multis], dim=1)
 
-    def _singles(self, field_ids: Tensor, condition_fields: Tensor) -> tuple[Tensor, Tensor]:
-        """Single-valued fields of rows and of conditions, in one look-up."""
-        columns, offsets, first = self.single_columns, self.single_offsets, self.agnostic_singles
-        of_rows = field_ids if len(self.multi_columns) == 0 else field_ids.index_select(1, columns)
-        own = columns[first:] - self.agnostic_singles - self.agnostic_multis
-        of_conditions = condition_fields.index_select(1, own)
-        ids = torch.cat([(of_rows + offsets).flatten(), (of_conditions + offsets[first:]).flatten()])
-        found = functional.embedding(ids, self.weight, sparse=True)
-        own_rows, own_conditions = _cut(found, of_rows.numel(), dim=0)
-        return own_rows.view(len(of_rows), -1), own_conditions.view(len(of_conditions), -1)
+    def _look_up(self, ids: Tensor) -> Tensor:
+        """Single-valued fields."""
+        found = functional.embedding((ids + self.single_offsets).flatten(), self.weight, sparse=self.sparse)
+        return found.view(len(ids), len(self.single_offsets) * self.width)
 
-    def _multis(self, field_ids: Tensor, condition_fields: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled multi-valued fields of rows and of conditions, in one look-up."""
-        columns, offsets, first = self.multi_columns, self.multi_offsets, self.agnostic_multis
-        of_rows = field_ids.index_select(1, columns)
-        own = columns[first:] - self.agnostic_singles - self.agnostic_multis
-        of_conditions = condition_fields.index_select(1, own)
-        bags = torch.cat([(of_rows + offsets).flatten(), (of_conditions + offsets[first:]).flatten()])
+    def _pooled(self, ids: Tensor) -> Tensor:
+        """Multi-valued fields."""
+        bags = (ids + self.multi_offsets).flatten()
         starts = self.bag_starts.index_select(0, bags)
         lengths = self.bag_starts.index_select(0, bags + 1) - starts
         ends = lengths.cumsum(0)
         first_value = ends - lengths
         shifts = torch.repeat_interleave(starts - first_value, lengths)
-        ids = self.bag_values.index_select(0, shifts + torch.arange(len(shifts), device=shifts.device))
-        pooled = functional.embedding_bag(ids, self.weight, first_value, mode=self.pooling, sparse=True)
-        own_rows, own_conditions = _cut(pooled, of_rows.numel(), dim=0)
-        return own_rows.view(len(of_rows), -1), own_conditions.view(len(of_conditions), -1)
+        values = self.bag_values.index_select(0, shifts + torch.arange(len(shifts), device=shifts.device))
+        pooled = functional.embedding_bag(values, self.weight, first_value, mode=self.pooling, sparse=self.sparse)
+        return pooled.view(len(ids), len(self.multi_offsets) * self.width)
 
 
 def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ def gate(
     scale: float,
     sharpness: Float[Tensor, ""],
     threshold: float | Float[Tensor, ""],
+    window: float | None = None,
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
     """Weigh or cut each neuron: h ⊙ π, and the share of neurons cut per row.
 
@@ -31,12 +32,13 @@ def gate(
 
     The step has no useful gradient; it is passed through as if d step(x)/dx = 1 (straight-through),
     in the product as well as in the share, so that d π/d v_out is 1 for binarization and
-    step + v_out for fusion. The paper does not say which surrogate it uses; this is our choice.
+    step + v_out for fusion. With a window w, d step(x)/dx = 1 only where |x| ≤ w, else 0: factors far from the
+    threshold are not moved by it. The paper does not say which surrogate it uses; this is our choice.
 
     Args:
         h: neurons after activation, normalisation and dropout.
         v: the pruner's output before the sigmoid. It is written over, unless α is to have a gradient.
-        scale: β. sharpness: α. threshold: ε; a tensor where it is to have a gradient.
+        scale: β. sharpness: α. threshold: ε; a tensor where it is to have a gradient. window: w; None for everywhere.
 
     Returns:
         The gated neurons, and per row the share (0–1) of factors that are exactly 0 (always 0 in scaling mode).
@@ -44,7 +46,7 @@ def gate(
 
     Source: Yang et al., AdaSparse, CIKM 2022; the surrogate gradient is ours.
     """
-    gated, cut = _Gate.apply(h, v, sharpness, threshold, mode, scale)  # type: ignore[no-untyped-call]
+    gated, cut = _Gate.apply(h, v, sharpness, threshold, mode, scale, window)  # type: ignore[no-untyped-call]
     return gated, cut
 
 
@@ -86,7 +88,14 @@ class _Gate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, v: Tensor, sharpness: Tensor, threshold: float | Tensor, mode: Mode, scale: float
+        ctx: Any,
+        h: Tensor,
+        v: Tensor,
+        sharpness: Tensor,
+        threshold: float | Tensor,
+        mode: Mode,
+        scale: float,
+        window: float | None,
     ) -> tuple[Tensor, Tensor]:
         # v itself is needed for the gradient of a learnable sharpness alone
         kept = v if sharpness.requires_grad else None
@@ -98,17 +107,18 @@ class _Gate(torch.autograd.Function):
         else:
             step = factors if mode is Mode.binarization else torch.sign(factors, out=gated)
             cut = 1.0 - step.mean(dim=1)
-        ctx.mode, ctx.scale = mode, scale
+        ctx.mode, ctx.scale, ctx.window, ctx.threshold = mode, scale, window, float(threshold)
         ctx.save_for_backward(h, v_out, factors, sharpness, kept)
         return torch.mul(h, factors, out=gated), cut
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, None, None, None]:
         gradient, gradient_cut = gradients
         h, v_out, factors, sharpness, v = ctx.saved_tensors
         mode, scale = ctx.mode, 1.0 if ctx.mode is Mode.binarization else ctx.scale
         of_h = gradient * factors
         of_threshold = None
+        near = None if ctx.window is None else ((v_out - ctx.threshold).abs() <= ctx.window).to(v_out.dtype)
         # with respect to v_out, times v_out
         if mode is Mode.scaling:
             of_product = (gradient * h).mul_(v_out)
@@ -117,15 +127,19 @@ class _Gate(torch.autograd.Function):
             through_cut = (gradient_cut / h.shape[1]).unsqueeze(1)
             if ctx.needs_input_grad[3]:
                 of_step = gradient * h if mode is Mode.binarization else (gradient * h).mul_(v_out)
-                of_threshold = -of_step.sub_(through_cut).sum()
+                of_step.sub_(through_cut)
+                of_threshold = -(of_step if near is None else of_step.mul_(near)).sum()
             if mode is Mode.fusion:
                 # π = v_out · step: (step + v_out) v_out = π + v_out²
-                of_product = factors.addcmul_(v_out, v_out).mul_(h).mul_(gradient)
-                of_product.addcmul_(v_out, through_cut, value=-1.0)
+                moved = v_out if near is None else v_out * near
+                of_product = factors.addcmul_(v_out, moved).mul_(h).mul_(gradient)
+                of_product.addcmul_(moved, through_cut, value=-1.0)
             else:
                 of_product = torch.mul(gradient, h, out=factors).sub_(through_cut).mul_(v_out)
+                if near is not None:
+                    of_product.mul_(near)
         # d v_out/d(α v) = v_out (1 − v_out/β)
         of_product.addcmul_(of_product, v_out, value=-1.0 / scale)
         of_sharpness = (of_product * v).sum() if ctx.needs_input_grad[2] and v is not None else None
         of_v = of_product if mode is Mode.scaling else of_product.mul_(sharpness)
-        return of_h, of_v, of_sharpness, of_threshold, None, None
+        return of_h, of_v, of_sharpness, of_threshold, None, None, None

@@ -2,10 +2,13 @@
 
 With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L layers, the last being the head):
 
-    v^l   = W_p^l [h^l ; e_d] + b^l                        one pruner per layer, not shared
+    v^l   = W_p^l [h^l ; c] + b^l                          one pruner per layer, not shared
     π^l   = factors(v^l)                                   see layers/gate.py for the three modes
     h^l  <- h^l ⊙ π^l                                      after activation, normalisation and dropout
     h^1   = layer_1([h^0 ; e_d]),   h^(l+1) = layer_(l+1)(h^l),   logit = head(h^(L−1))
+
+c is the domain context (layers/context.py). With `pruner.inputs: [domain]`, v^l = W_p^l c + b^l: the factors depend on the
+domain alone and are computed once per condition; both readings are found in what is written of the paper.
 
 On DCNv2 the cross network reads [h^0 ; e_d] too, after e_a was pruned, and the head reads [cross ; h^(L−1)]; cross
 layers have no pruners of their own.
@@ -35,6 +38,7 @@ from torch import Tensor, nn
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Backbone, Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
 from adasparse_cli.layers.gate import gate, weight_factors
 from adasparse_cli.layers.pruner import Pruner
@@ -83,10 +87,12 @@ class ThresholdSettings:
     Args:
         rule: `fixed`, or `learnable`, one number a layer that starts at `value`.
         value: in the units of v_out, 0 to β.
+        window: the step has a gradient where v_out is at most so far from ε; null: everywhere.
     """
 
     rule: ThresholdRule
     value: Annotated[float, Between(0)]
+    window: Annotated[float, Between(0, exclusive=True)] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +143,7 @@ class AdaSparse(Model):
     """A fully connected network whose neurons are weighed or cut per row by one pruner per layer."""
 
     Settings = AdaSparseSettings
+    reads_context = True
     twice_differentiable = False
 
     def __init__(self, settings: AdaSparseSettings, network: NetworkSettings, shape: DataShape) -> None:
@@ -153,12 +160,13 @@ class AdaSparse(Model):
         self.pruners = nn.ModuleDict(
             {
                 str(layer): Pruner(
-                    width, self.embedding.aware_width, inputs=settings.pruner.inputs, rank=settings.pruner.rank
+                    width, self.context.width, inputs=settings.pruner.inputs, rank=settings.pruner.rank
                 )
                 for layer, width in enumerate(widths)
                 if layer >= first
             }
         )
+        self.per_row = PrunerInput.hidden in settings.pruner.inputs
         self.gated_layers = tuple("input" if layer == "0" else f"hidden {layer}" for layer in self.pruners)
         readers = [*network.hidden, 1]
         self.gated_widths = tuple((widths[int(layer)], readers[int(layer)]) for layer in self.pruners)
@@ -199,28 +207,39 @@ class AdaSparse(Model):
         return watched
 
     def _run(self, batch: Batch, watched: list[Tensor] | None = None) -> Prediction:
-        embedded = self.embed(batch)
+        agnostic, aware = self.embed(batch).parts()
+        context = self.context_of(batch)
         cuts: list[Tensor] = []
         crossed: list[Tensor] = []
-        h = embedded.agnostic
+        h = agnostic
         for layer in range(len(self.blocks) + 1):
             name = str(layer)
             if name in self.pruners:
-                v = self.pruners[name](h, embedded.conditions, embedded.condition_of_row)
-                sharpness, threshold = self._sharpness_and_threshold(len(cuts))
-                scale = self.settings.scale
-                if watched is not None:
-                    found = weight_factors(v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
-                    watched.append(found)
-                h, cut = gate(h, v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
+                h, cut = self._gated(self.pruners[name](h, context), h, context, len(cuts), watched)
                 cuts.append(cut)
             if layer == 0:
-                h = torch.cat([h, embedded.aware], dim=1)
+                h = torch.cat([h, aware], dim=1)
                 crossed = [] if self.cross is None else [self.cross(h)]
             if layer < len(self.blocks):
                 h = self.blocks[layer](h)
         logits = one_logit(self.head, torch.cat([*crossed, h], dim=1) if crossed else h)
         return Prediction(logits, self._penalty(cuts, logits), torch.stack(cuts, dim=1).detach())
+
+    def _gated(
+        self, v: Tensor, h: Tensor, context: Context, place: int, watched: list[Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        sharpness, threshold = self._sharpness_and_threshold(place)
+        scale, window = self.settings.scale, self.settings.threshold.window
+        if watched is not None:
+            found = weight_factors(v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
+            watched.append(found if self.per_row else Context(found, context.of_row).by_row())
+        if self.per_row:
+            return gate(h, v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold, window=window)
+        # the same arithmetic on one row per condition: a gated neuron of 1 is the factor itself
+        factors, cut = gate(
+            torch.ones_like(v), v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold, window=window
+        )
+        return h * Context(factors, context.of_row).by_row(), cut.index_select(0, context.of_row)
 
     def cost(self) -> Cost:
         """What the model weighs; its pruners cost about as much as the network they prune."""

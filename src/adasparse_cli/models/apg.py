@@ -6,9 +6,9 @@
                 to move while a row costs the same
     logit = w · h^L + b
 
-G is a small network, b_i = B z_i + c a generated bias. The condition z_i is
+G is a small network, b_i = B z_i + b₀ a generated bias. The condition z_i is
 
-    group   e_d, the row's domain-aware embeddings: one S per distinct domain of the batch
+    group   c, the row's domain context (layers/context.py): one S per condition
     self    the layer's own input x: one S per row
     mix     both, concatenated
 
@@ -30,7 +30,7 @@ from torch.nn import functional
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import ApgCondition, ApgVersion, Between
 from adasparse_cli.errors import UsageError
-from adasparse_cli.layers.embedding import EmbeddedRows
+from adasparse_cli.layers.context import Context, ReadsContext
 from adasparse_cli.layers.grouped import group_rows, grouped_linear
 from adasparse_cli.layers.mlp import Block, plain_mlp
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
@@ -56,17 +56,17 @@ class ApgSettings:
     generator_hidden: tuple[Annotated[int, Between(1)], ...]
 
 
-class ApgLayer(nn.Module):
+class ApgLayer(ReadsContext):
     """y_i = W_i x_i + b_i with a generated W_i, before normalisation and activation."""
 
-    def __init__(self, inputs: int, outputs: int, aware_width: int, settings: ApgSettings) -> None:
+    def __init__(self, inputs: int, outputs: int, context_width: int, settings: ApgSettings) -> None:
         super().__init__()
         self.inputs, self.outputs, self.settings = inputs, outputs, settings
         rank, inner = settings.rank, settings.over_parameters
         self.condition_width = {
-            ApgCondition.group: aware_width,
+            ApgCondition.group: context_width,
             ApgCondition.self: inputs,
-            ApgCondition.mix: aware_width + inputs,
+            ApgCondition.mix: context_width + inputs,
         }[settings.condition]
         numbers = outputs * inputs if settings.version is ApgVersion.v1 else rank * rank
         self.generator = plain_mlp(self.condition_width, settings.generator_hidden, numbers)
@@ -93,16 +93,15 @@ class ApgLayer(nn.Module):
                 gain = 2.0 if parts is self.down and place == len(shapes) - 1 else 1.0
                 parts.append(nn.Parameter(torch.randn(shape) * (gain / shape[1]) ** 0.5))
 
-    def forward(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         """Apply each row's own weights."""
         if self.settings.version is ApgVersion.v1:
-            return self._whole(x, embedded)
+            return self._whole(x, context)
         rank = self.settings.rank
-        z = self._condition(x, embedded)
+        z = self._condition(x, context)
         small, bias = self.generator(z), self.bias(z)
         if self.settings.condition is ApgCondition.group:
-            small = functional.embedding(embedded.condition_of_row, small)
-            bias = functional.embedding(embedded.condition_of_row, bias)
+            small, bias = (Context(made, context.of_row).by_row() for made in (small, bias))
         inner = functional.linear(x, _product(self.down))
         inner = torch.bmm(small.view(-1, rank, rank), inner.unsqueeze(2)).squeeze(2)
         result: Tensor = functional.linear(inner, _product(self.up)) + bias
@@ -116,25 +115,25 @@ class ApgLayer(nn.Module):
         rank = self.settings.rank
         return rank * (self.inputs + self.outputs), made + rank * rank
 
-    def _whole(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:
-        weights = self.generator(embedded.conditions).view(-1, self.outputs, self.inputs)
-        groups = group_rows(embedded.condition_of_row)
+    def _whole(self, x: Tensor, context: Context) -> Tensor:
+        weights = self.generator(context.values).view(-1, self.outputs, self.inputs)
+        groups = group_rows(context.of_row)
         y = grouped_linear(x[groups.order], groups, weights, sparse=False)[groups.back]
-        return y + functional.embedding(embedded.condition_of_row, self.bias(embedded.conditions))
+        return y + context.map(self.bias).by_row()
 
-    def _condition(self, x: Tensor, embedded: EmbeddedRows) -> Tensor:
+    def _condition(self, x: Tensor, context: Context) -> Tensor:
         if self.settings.condition is ApgCondition.group:
-            return embedded.conditions
+            return context.values
         if self.settings.condition is ApgCondition.self:
             return x
-        own = functional.embedding(embedded.condition_of_row, embedded.conditions)
-        return torch.cat([own, x], dim=1)
+        return torch.cat([context.by_row(), x], dim=1)
 
 
 class Apg(Model):
     """A fully connected network whose weights are generated per domain or per row."""
 
     Settings = ApgSettings
+    reads_context = True
 
     def __init__(self, settings: ApgSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
@@ -147,7 +146,7 @@ class Apg(Model):
         self.twice_differentiable = settings.version is not ApgVersion.v1
         widths = [self.inputs, *network.hidden]
         self.layers = nn.ModuleList(
-            ApgLayer(before, after, self.embedding.aware_width, settings)
+            ApgLayer(before, after, self.context.width, settings)
             for before, after in itertools.pairwise(widths)
         )
         self.after = nn.ModuleList(block.after for block in self.hidden_blocks(self.inputs) if isinstance(block, Block))
@@ -155,10 +154,9 @@ class Apg(Model):
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows."""
-        embedded = self.embed(batch)
-        h = embedded.all_fields
+        h, context = self.embed(batch).all_fields, self.context_of(batch, only_present=True)
         for layer, after in zip(self.layers, self.after, strict=True):
-            h = after(layer(h, embedded))
+            h = after(layer(h, context))
         return Prediction(one_logit(self.head, h), no_penalty(h))
 
     def cost(self) -> Cost:

@@ -15,11 +15,16 @@ from torch import Tensor, nn
 from adasparse_cli.batches import Batch, Prediction
 from adasparse_cli.choices import Activation, Between, Normalisation, Pooling
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.context import Context, ContextSettings, DomainContext, context_shares
 from adasparse_cli.layers.embedding import Bags, EmbeddedRows, FieldEmbedding
 from adasparse_cli.layers.grouped import DomainTable
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.layers.partitioned_norm import PartitionedNorm
 from adasparse_cli.schema import Field
+
+
+# names of parameters that have a learning rate of their own
+EMBEDDING, CONTEXT = "embedding.weight", "context.table.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,7 @@ class NetworkSettings:
         embedding_width: numbers per field.
         embedding_std: standard deviation of the embeddings' initial values.
         pooling: how the values of a multi-valued field become one embedding.
+        context: how the domain context is made, for the models that read it.
         hidden: widths of the hidden layers.
         activation: non-linearity of the hidden layers.
         normalisation: what stands before it.
@@ -39,6 +45,7 @@ class NetworkSettings:
     embedding_width: Annotated[int, Between(1)]
     embedding_std: Annotated[float, Between(0)]
     pooling: Pooling
+    context: ContextSettings
     hidden: tuple[Annotated[int, Between(1)], ...]
     activation: Activation
     normalisation: Normalisation
@@ -85,6 +92,7 @@ class Model(nn.Module, ABC):
     gated_layers: tuple[str, ...] = ()
     gated_widths: tuple[tuple[int, int], ...] = ()  # neurons of each, and of the layer that reads them
     minimum_hidden: ClassVar[int] = 0
+    reads_context: ClassVar[bool] = False  # whether the domain context is an input of its own
     twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
     sparsity_interval: tuple[float, float] | None = None
 
@@ -103,6 +111,8 @@ class Model(nn.Module, ABC):
             std=network.embedding_std,
             pooling=network.pooling,
         )
+        if self.reads_context:
+            self.context = DomainContext(shape.fields, shape.bags, network.context, pooling=network.pooling)
         self.num_domains = shape.num_domains
         self.inputs = self.embedding.agnostic_width + self.embedding.aware_width
         self.outputs = network.hidden[-1] if network.hidden else self.inputs
@@ -137,17 +147,41 @@ class Model(nn.Module, ABC):
 
     def embed(self, batch: Batch) -> EmbeddedRows:
         """The batch's embeddings."""
-        embedded: EmbeddedRows = self.embedding(batch.field_ids, batch.condition_ids, batch.conditions)
-        return embedded
+        return EmbeddedRows(self.embedding(batch.field_ids), self.embedding.agnostic_width)
+
+    def context_of(self, batch: Batch, *, only_present: bool = False) -> Context:
+        """The batch's domain context; `only_present` leaves out conditions that no row has."""
+        found: Context = self.context(batch.conditions, batch.condition_ids, only_present=only_present)
+        return found
+
+    def set_bags(self, bags: Mapping[str, Bags]) -> None:
+        """Put these bags in the place of those before, such as the stored ones and a new file's behind them."""
+        for part in self.modules():
+            if isinstance(part, FieldEmbedding):
+                part.set_bags(bags)
+
+    def context_shares(self, batch: Batch, *, seed: int = 0) -> dict[str, float]:
+        """For each part that reads the domain context, the share (0–1) of its variance that follows it.
+
+        The model is put into evaluation for it; see `layers.context.context_shares`.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            return context_shares(self, lambda: self(batch), seed=seed)
+        finally:
+            self.train(was_training)
 
     def places(self, batch: Batch) -> Tensor:
         """The batch's domains as rows of a `DomainTable`; those not seen in training share the last one."""
         return batch.domain_ids.clamp(max=self.num_domains)
 
     def row_tables(self) -> dict[str, nn.Parameter]:
-        """Parameters with a sparse gradient, of which a step updates the rows that the batch used alone."""
+        """Parameters of which a step updates only the rows that the batch used."""
         tables = {f"{name}.weight": part.weight for name, part in self.named_modules() if isinstance(part, DomainTable)}
-        return {"embedding.weight": self.embedding.weight, **tables}
+        if self.reads_context:
+            tables[CONTEXT] = self.context.table.weight
+        return {EMBEDDING: self.embedding.weight, **tables}
 
     def moving_statistics(self) -> list[nn.Module]:
         """Parts whose passes in training move statistics that evaluation uses."""

@@ -1,8 +1,8 @@
 """A bias network: the plain network, and beside it a shallow one that sees the domain alone.
 
-    logit = f([e_a ; e_d]) + g(e_d)
+    logit = f([e_a ; e_d]) + g(c)
 
-f is the plain network, g a small one. What a domain's base rate takes need not pass through f.
+f is the plain network, g a small one, c the domain context (layers/context.py). What a domain's base rate takes need not pass through f.
 
 Source: the AdaSparse paper compares with a model of this name; its equations are not to be had here, so
 this is our reading of the name, in the manner of the bias towers that position bias is modelled by.
@@ -17,7 +17,7 @@ from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Between
-from adasparse_cli.layers.mlp import plain_mlp
+from adasparse_cli.layers.context_logit import ContextLogit
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
 
 
@@ -34,23 +34,23 @@ class BiasNetSettings:
 
 
 class BiasNet(Model):
-    """A plain network plus a shallow tower on the domain's embeddings, added at the logit."""
+    """A plain network plus a shallow tower on the domain context, added at the logit."""
 
     Settings = BiasNetSettings
+    reads_context = True
 
     def __init__(self, settings: BiasNetSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
         self.blocks = self.hidden_blocks(self.inputs)
         self.head = nn.Linear(self.outputs, 1)
-        self.bias = plain_mlp(self.embedding.aware_width, settings.bias_hidden, 1)
+        self.bias = ContextLogit(self.context.width, settings.bias_hidden)
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows."""
-        embedded = self.embed(batch)
-        x = embedded.all_fields
+        x = self.embed(batch).all_fields
         for block in self.blocks:
             x = block(x)
-        logits = one_logit(self.head, x) + self.bias(embedded.conditions)[embedded.condition_of_row, 0]
+        logits = self.bias(one_logit(self.head, x), self.context_of(batch))
         return Prediction(logits, no_penalty(x))
 
     def cost(self) -> Cost:

@@ -1,12 +1,12 @@
 """EPNet: every number of the embeddings is weighed by a gate that sees the domain.
 
-    δ = 2 σ(W₂ ReLU(W₁ [e_d ; stop(e_a)] + b₁) + b₂),   logit = w · MLP(δ ⊙ [e_a ; e_d]) + b
+    δ = 2 σ(W₂ ReLU(W₁ [c ; stop(e_a)] + b₁) + b₂),   logit = w · MLP(δ ⊙ [e_a ; e_d]) + b
 
-stop(e) passes no gradient, so that the gate does not pull at embeddings it only looks at; the tower does
+c is the domain context (layers/context.py). stop(e) passes no gradient, so that the gate does not pull at embeddings it only looks at; the tower does
 train all of them.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
-its first half alone. Where we differ: e_d stands in the gate once, not once more among what is stopped.
+its first half alone. Where we differ: the gate reads c instead of e_d, and e_d does not stand among what is stopped.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class Epnet(Model):
     """A plain network on embeddings that a gate weighs by domain."""
 
     Settings = EpnetSettings
+    reads_context = True
 
     def __init__(self, settings: EpnetSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
-        widths = self.embedding.aware_width, self.embedding.agnostic_width
+        widths = self.context.width, self.embedding.agnostic_width
         self.gate = GateUnit(*widths, hidden=settings.gate_hidden, outputs=self.inputs)
         self.blocks = self.hidden_blocks(self.inputs)
         self.head = nn.Linear(self.outputs, 1)
@@ -49,7 +50,7 @@ class Epnet(Model):
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows."""
         embedded = self.embed(batch)
-        gates = self.gate(embedded.conditions, embedded.condition_of_row, embedded.agnostic.detach())
+        gates = self.gate(self.context_of(batch), embedded.agnostic.detach())
         x = embedded.all_fields * gates
         for block in self.blocks:
             x = block(x)

@@ -1,11 +1,11 @@
 """M2M: a domain's knowledge generates the weights that attend over experts and the tower behind them.
 
-    s        = ReLU(W_s e_d + b_s)                                          the scenario's knowledge
+    s        = ReLU(W_s c + b_s)                                            the scenario's knowledge
     Meta(h)  = LeakyReLU(W h + b),  W = reshape(V_w s + c_w),  b = V_b s + c_b
     E_i      = expert_i(h),  a = softmax_i(vᵀ Meta_a([E_i ; t])),  r = Σ_i a_i E_i
     r       <- LeakyReLU(Meta_k(r) + r)   for each layer k of the tower,   logit = w · r + b
 
-h is the plain network's last hidden layer but one, each expert one hidden layer of its last width, t a
+c is the domain context (layers/context.py), h the plain network's last hidden layer but one, each expert one hidden layer of its last width, t a
 learned vector for the task. Attention runs over the experts of one row, never across rows.
 
 Source: Zhang et al., Leaving No One Behind: A Multi-Scenario Multi-Task Meta Learning Approach, WSDM 2022
@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Between
+from adasparse_cli.layers.context import Context, ReadsContext
 from adasparse_cli.layers.grouped import Groups, group_rows, grouped_linear
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
@@ -45,7 +46,7 @@ class M2mSettings:
     tower_layers: Annotated[int, Between(0)]
 
 
-class MetaUnit(nn.Module):
+class MetaUnit(ReadsContext):
     """y_i = W_g [x_i ; z] + b_g with weights generated from each group's knowledge, for rows sorted by group.
 
     z is one vector for all rows, or absent. Its share W_g z + b_g is one vector per group: the generator's rows for
@@ -68,11 +69,12 @@ class MetaUnit(nn.Module):
         nn.init.zeros_(self.bias.bias)
 
     def forward(
-        self, x: Tensor, knowledge: Tensor, groups: Groups, group_of_row: Tensor, constant: Tensor | None = None
+        self, x: Tensor, knowledge: Context, groups: Groups, constant: Tensor | None = None
     ) -> Tensor:
         """Apply each group's weights; `constant` is z."""
-        weights = self.weight(knowledge).view(-1, self.outputs, self.inputs)
-        of_group = self.bias(knowledge)
+        s = knowledge.values
+        weights = self.weight(s).view(-1, self.outputs, self.inputs)
+        of_group = self.bias(s)
         if self.constant_weight is not None:
             assert constant is not None
             # [outputs, knowledge] and [outputs]: V_w and c_w with z already multiplied in
@@ -80,8 +82,8 @@ class MetaUnit(nn.Module):
                 "ozk,z->ok", self.constant_weight.weight.view(self.outputs, len(constant), -1), constant
             )
             by_itself = self.constant_weight.bias.view(self.outputs, -1) @ constant
-            of_group = of_group + functional.linear(knowledge, by_knowledge, by_itself)
-        return grouped_linear(x, groups, weights, sparse=False) + functional.embedding(group_of_row, of_group)
+            of_group = of_group + functional.linear(s, by_knowledge, by_itself)
+        return grouped_linear(x, groups, weights, sparse=False) + Context(of_group, knowledge.of_row).by_row()
 
     def multiply_adds(self, times: int) -> int:
         """Per row that is multiplied `times` times."""
@@ -102,6 +104,7 @@ class M2m(Model):
     """Experts that share their lower layers, attended over and followed by layers the domain generates."""
 
     Settings = M2mSettings
+    reads_context = True
     twice_differentiable = False
     minimum_hidden = 1
 
@@ -111,7 +114,7 @@ class M2m(Model):
         blocks = list(self.hidden_blocks(self.inputs))
         self.blocks = nn.ModuleList(blocks[:-1])
         self.experts = nn.ModuleList([blocks[-1], *(self.last_block() for _ in range(settings.experts - 1))])
-        self.scenario = nn.Linear(self.embedding.aware_width, knowledge)
+        self.scenario = nn.Linear(self.context.width, knowledge)
         self.task = nn.Parameter(torch.randn(width) * 0.1)
         self.attention = MetaUnit(knowledge, width, width, constants=width)
         self.attention_head = nn.Linear(width, 1, bias=False)
@@ -120,21 +123,20 @@ class M2m(Model):
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows, sorted by domain."""
-        embedded = self.embed(batch)
-        h = embedded.all_fields
+        h = self.embed(batch).all_fields
         for block in self.blocks:
             h = block(h)
-        groups = group_rows(embedded.condition_of_row)
-        group_of_row = embedded.condition_of_row[groups.order]
-        knowledge = functional.relu(self.scenario(embedded.conditions))
+        context = self.context_of(batch, only_present=True)
+        groups = group_rows(context.of_row)
+        knowledge = Context(functional.relu(self.scenario(context.values)), context.of_row[groups.order])
         experts = torch.stack([expert(h) for expert in self.experts], dim=1)[groups.order]
         number = experts.shape[1]
-        asked, of_asked = groups.repeated(number), group_of_row.repeat_interleave(number)
-        found = self.attention(experts.flatten(0, 1), knowledge, asked, of_asked, self.task)
+        asked = Context(knowledge.values, knowledge.of_row.repeat_interleave(number))
+        found = self.attention(experts.flatten(0, 1), asked, groups.repeated(number), self.task)
         scores = self.attention_head(functional.leaky_relu(found)).view(-1, number)
         r = (torch.softmax(scores, dim=1).unsqueeze(2) * experts).sum(1)
         for unit in self.tower:
-            r = functional.leaky_relu(functional.leaky_relu(unit(r, knowledge, groups, group_of_row)) + r)
+            r = functional.leaky_relu(functional.leaky_relu(unit(r, knowledge, groups)) + r)
         return Prediction(one_logit(self.head, r[groups.back]), no_penalty(r))
 
     def cost(self) -> Cost:

@@ -1,9 +1,9 @@
 """PPNet: every hidden neuron is weighed by a gate that sees the row's ids.
 
-    g^l = 2 σ(W₂^l ReLU(W₁^l [e_d ; ids ; stop(e_a)] + b₁^l) + b₂^l)
+    g^l = 2 σ(W₂^l ReLU(W₁^l [c ; ids ; stop(e_a)] + b₁^l) + b₂^l)
     h^l = act(normalise(W^l h^(l−1) + b^l)) ⊙ g^l,   h^0 = [e_a ; e_d],   logit = w · h^L + b
 
-stop(e) passes no gradient; the tower trains all embeddings, and the ids are trained by the gates too.
+c is the domain context (layers/context.py). stop(e) passes no gradient; the tower trains all embeddings, and the ids are trained by the gates too.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
 its second half alone. Where we differ: their ids are those of user, item and author; here they are the
@@ -44,6 +44,7 @@ class Ppnet(Model):
     """A plain network whose hidden neurons are weighed by gates that see the domain and chosen ids."""
 
     Settings = PpnetSettings
+    reads_context = True
 
     def __init__(self, settings: PpnetSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
@@ -59,7 +60,7 @@ class Ppnet(Model):
         row_width = len(columns) + self.embedding.agnostic_width
         self.blocks = self.hidden_blocks(self.inputs)
         self.gates = nn.ModuleList(
-            GateUnit(self.embedding.aware_width, row_width, hidden=settings.gate_hidden, outputs=width)
+            GateUnit(self.context.width, row_width, hidden=settings.gate_hidden, outputs=width)
             for width in network.hidden
         )
         self.head = nn.Linear(self.outputs, 1)
@@ -72,9 +73,9 @@ class Ppnet(Model):
         seen = embedded.agnostic.detach()
         if len(self.id_columns):
             seen = torch.cat([embedded.agnostic[:, self.id_columns], seen], dim=1)
-        x = embedded.all_fields
+        x, context = embedded.all_fields, self.context_of(batch)
         for block, gate in zip(self.blocks, self.gates, strict=True):
-            x = block(x) * gate(embedded.conditions, embedded.condition_of_row, seen)
+            x = block(x) * gate(context, seen)
         return Prediction(one_logit(self.head, x), no_penalty(x))
 
     def cost(self) -> Cost:

@@ -2,10 +2,12 @@
 
     x    = [e_a ; e_d],          x_d = x ⊙ p_d + q_d                the global and the domain's own subspace
     a    = MLP(x)                                                   the auxiliary network, shared
-    c_d  = ReLU(W̃_d x_d + b_d)                                      the branch of the row's domain
+    c_d  = ReLU(W̃_d [x_d ; c] + b_d)                                the branch of the row's domain
     W̃_d  = (1 − g) W_d + g Σ_j s_dj W_j,   g = σ(g₀)                 the mutual unit
     s_dj = φ(u_d) · φ(u_j) / Σ_k φ(u_d) · φ(u_k),   φ = softplus     learned similarity of domains
     logit = w · [a ; c_d] + b
+
+c is the domain context (layers/context.py).
 
 Mixing the branches' matrices equals mixing what they say before the activation, and costs one branch per
 row; the factorised similarity makes the sum over all domains linear in their number.
@@ -27,7 +29,8 @@ from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Between
-from adasparse_cli.layers.grouped import DomainTable, group_rows, grouped_linear
+from adasparse_cli.layers.context import Context, ReadsContext
+from adasparse_cli.layers.grouped import DomainTable, Groups, group_rows, grouped_linear
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
 
 
@@ -45,10 +48,19 @@ class SamlSettings:
     similarity_width: Annotated[int, Between(1)]
 
 
+class _Branches(ReadsContext):
+    """W̃_d [x_d ; c], for rows sorted by domain."""
+
+    def forward(self, x: Tensor, context: Context, groups: Groups, mixed: Tensor) -> Tensor:
+        """`context` is in the order of the sorted rows; `mixed` holds one matrix per domain of the batch."""
+        return grouped_linear(torch.cat([x, context.by_row()], dim=1), groups, mixed, sparse=False)
+
+
 class Saml(Model):
     """A shared network beside one small branch per domain, the branches mixed by learned similarity."""
 
     Settings = SamlSettings
+    reads_context = True
     twice_differentiable = False
 
     def __init__(self, settings: SamlSettings, network: NetworkSettings, shape: DataShape) -> None:
@@ -57,10 +69,11 @@ class Saml(Model):
         self.subspace_scale = DomainTable(domains, torch.ones(self.inputs))
         self.subspace_shift = DomainTable(domains, torch.zeros(self.inputs))
         self.blocks = self.hidden_blocks(self.inputs)
-        start = torch.empty(settings.branch_width, self.inputs)
+        start = torch.empty(settings.branch_width, self.inputs + self.context.width)
         nn.init.kaiming_uniform_(start, nonlinearity="relu")
         # Of domains seen in training; all are read in each step, so the gradient is a dense one.
         self.branches = nn.Parameter(start.expand(domains, -1, -1).clone())
+        self.product = _Branches()
         self.branch_bias = DomainTable(domains, torch.zeros(settings.branch_width))
         self.similarity = nn.Parameter(torch.randn(domains + 1, settings.similarity_width) * 0.1)
         with torch.no_grad():
@@ -78,8 +91,9 @@ class Saml(Model):
         groups = group_rows(places)
         own = places[groups.order]
         x_d = x[groups.order] * self.subspace_scale(own) + self.subspace_shift(own)
-        mixed = self._mixed(groups.members)
-        c = grouped_linear(x_d, groups.numbered(), mixed, sparse=False) + self.branch_bias(own)
+        context = self.context_of(batch)
+        context = Context(context.values, context.of_row[groups.order])
+        c = self.product(x_d, context, groups.numbered(), self._mixed(groups.members)) + self.branch_bias(own)
         both = torch.cat([a, functional.relu(c)[groups.back]], dim=1)
         return Prediction(one_logit(self.head, both), no_penalty(both))
 

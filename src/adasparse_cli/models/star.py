@@ -2,13 +2,13 @@
 
     x   = PN([e_a ; e_d])                                      see layers/partitioned_norm.py
     h^l = act(normalise((W_d^l ⊙ W^l) h^(l−1) + b_d^l + b^l))  for the row's domain d; h^0 = x
-    logit = (w_d ⊙ w) · h^L + b_d + b + auxiliary(e_d)
+    logit = (w_d ⊙ w) · h^L + b_d + b + auxiliary(c)
 
 The head has factors like the layers below it. No activation stands on either logit.
 
 Source: Sheng et al., One Model to Serve All: Star Topology Adaptive Recommender, CIKM 2021 (arXiv
 2101.11427). Ours where the paper is silent: W_d starts at 1 and b_d at 0, so that a domain begins as, and
-one not seen in training is scored by, the shared network; the auxiliary network reads e_d alone. Where we
+one not seen in training is scored by, the shared network; the auxiliary network reads the domain context c alone (layers/context.py). Where we
 differ: a domain with few rows in a batch is normalised by its moving statistics. A batch is sorted by
 domain and multiplied in groups, and only the domains of a batch are updated: Adam's moments of a domain
 rest while it is absent. The hidden layers' `normalise` (a setting of the network, common to all models) takes
@@ -22,12 +22,12 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.choices import Between
+from adasparse_cli.layers.context_logit import ContextLogit
 from adasparse_cli.layers.grouped import DomainTable, Groups, group_rows, grouped_linear
-from adasparse_cli.layers.mlp import Block, plain_mlp
+from adasparse_cli.layers.mlp import Block
 from adasparse_cli.layers.partitioned_norm import PartitionedNorm
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds
 
@@ -86,6 +86,7 @@ class Star(Model):
     """One shared network and one of factors per domain, multiplied element by element."""
 
     Settings = StarSettings
+    reads_context = True
     twice_differentiable = False
 
     def __init__(self, settings: StarSettings, network: NetworkSettings, shape: DataShape) -> None:
@@ -107,21 +108,20 @@ class Star(Model):
         linears = [block.linear for block in blocks if isinstance(block, Block)]
         self.layers = nn.ModuleList(StarLinear(shape.num_domains, linear) for linear in [*linears, head])
         self.after = nn.ModuleList(block.after for block in blocks if isinstance(block, Block))
-        self.auxiliary = plain_mlp(self.embedding.aware_width, settings.auxiliary_hidden, 1)
+        self.auxiliary = ContextLogit(self.context.width, settings.auxiliary_hidden)
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows, sorted by domain."""
-        embedded = self.embed(batch)
+        h = self.embed(batch).all_fields
         places = self.places(batch)
         groups = group_rows(places)
-        h = embedded.all_fields if self.norm is None else self.norm(embedded.all_fields, places)
+        h = h if self.norm is None else self.norm(h, places)
         h, places = h[groups.order], places[groups.order]
         for k, layer in enumerate(self.layers):
             h = layer(h, groups, places)
             if k < len(self.after):
                 h = self.after[k](h)
-        auxiliary = functional.embedding(embedded.condition_of_row, self.auxiliary(embedded.conditions))
-        logits = (h[groups.back] + auxiliary).squeeze(1)
+        logits = self.auxiliary(h[groups.back].squeeze(1), self.context_of(batch))
         return Prediction(logits, no_penalty(logits))
 
     def head_bias(self) -> Tensor:

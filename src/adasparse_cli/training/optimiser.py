@@ -24,23 +24,27 @@ class TouchedRowsAdam:
         w ← w − η (m / (1 − β₁ᵗ)) / (√(u / (1 − β₂ᵗ)) + eps)
 
     How it differs from dense Adam: a row that was not used keeps its weights and moments as they
-    are, where dense Adam would let its moments decay and go on moving it by what is left of them. t counts
-    all steps, not the row's own. Rows used in every step are updated exactly as dense Adam would.
+    are, where dense Adam would let its moments decay and go on moving it by what is left of them. Rows used in every
+    step are updated exactly as dense Adam would. Where `own_steps` is False, t counts all steps of the table, as in
+    `SparseAdam`: a row first met late moves up to 3.2 η in its first step, since u is still small and no longer
+    corrected for it. Where it is True, t counts the steps of the row, whose first move is η.
     The cost of a step depends on the batch, not on the table.
 
     Source: Kingma and Ba, Adam, ICLR 2015; the restriction to touched rows is that of
     `torch.optim.SparseAdam`, which adds eps before the bias correction, where we follow dense Adam.
 
     Args:
-        weight: the table, whose gradient is sparse in its first dimension.
+        weight: the table. Its gradient is sparse in its first dimension; of a dense one, rows of zeros count as not used.
         betas: β₁, β₂. eps: the constant in the denominator.
+        own_steps: what t counts.
     """
 
-    def __init__(self, weight: nn.Parameter, *, betas: tuple[float, float], eps: float) -> None:
+    def __init__(self, weight: nn.Parameter, *, betas: tuple[float, float], eps: float, own_steps: bool = False) -> None:
         self.weight = weight
         self.betas = betas
         self.eps = eps
         self.steps = 0
+        self.row_steps = torch.zeros(len(weight), device=weight.device) if own_steps else None
         self.first_moment = torch.zeros_like(weight.data)
         self.second_moment = torch.zeros_like(weight.data)
         for table in (weight.data, self.first_moment, self.second_moment):
@@ -54,6 +58,10 @@ class TouchedRowsAdam:
             return
         self.steps += 1
         self.weight.grad = None
+        if not gradient.is_sparse:
+            used = gradient.ne(0).any(dim=1).nonzero().flatten()
+            self._update_gathered(used, gradient.index_select(0, used), learning_rate)
+            return
         ids, values = gradient._indices()[0], gradient._values()
         if values[:1].numel() < _LONG_ROW:
             self._update_gathered(*summed_by_row(ids, values), learning_rate)
@@ -69,13 +77,19 @@ class TouchedRowsAdam:
         u = self.second_moment.index_select(0, rows).mul_(beta2).addcmul_(g, g, value=1 - beta2)
         self.first_moment.index_copy_(0, rows, m)
         self.second_moment.index_copy_(0, rows, u)
-        denominator = u.div_(1 - beta2**self.steps).sqrt_().add_(self.eps)
-        update = m.div_(denominator).mul_(-learning_rate / (1 - beta1**self.steps))
+        if self.row_steps is None:
+            denominator = u.div_(1 - beta2**self.steps).sqrt_().add_(self.eps)
+            update = m.div_(denominator).mul_(-learning_rate / (1 - beta1**self.steps))
+        else:
+            t = self._counted(rows).unsqueeze(1)
+            denominator = u.div_(1 - beta2**t).sqrt_().add_(self.eps)
+            update = m.div_(denominator).div_(1 - beta1**t).mul_(-learning_rate)
         self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).add_(update))
 
     def _update_in_place(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
         """Few long rows: torch's fused Adam on a view of each, which passes over memory once."""
         places = rows.tolist()
+        t = None if self.row_steps is None else self._counted(rows)
         adam(
             [self.weight.data[place] for place in places],
             list(g.unbind()),
@@ -83,7 +97,7 @@ class TouchedRowsAdam:
             [self.second_moment[place] for place in places],
             [],
             # torch counts the step up itself
-            list(torch.full((len(places),), float(self.steps - 1), device=g.device).unbind()),
+            list((torch.full((len(places),), float(self.steps), device=g.device) if t is None else t).sub(1.0).unbind()),
             fused=True,
             amsgrad=False,
             beta1=self.betas[0],
@@ -94,19 +108,29 @@ class TouchedRowsAdam:
             maximize=False,
         )
 
+    def _counted(self, rows: Tensor) -> Tensor:
+        """Count a step of these rows; how many each has had. As fp32: exact to 16 million steps."""
+        assert self.row_steps is not None
+        t = self.row_steps.index_select(0, rows).add_(1.0)
+        self.row_steps.index_copy_(0, rows, t)
+        return t
+
     def state(self) -> dict[str, Tensor]:
         """What has to be saved beside the weights."""
-        return {
+        found = {
             "first_moment": self.first_moment,
             "second_moment": self.second_moment,
             "steps": torch.tensor(self.steps),
         }
+        return found if self.row_steps is None else {**found, "row_steps": self.row_steps}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a saved state."""
         self.first_moment.copy_(state["first_moment"])
         self.second_moment.copy_(state["second_moment"])
         self.steps = int(state["steps"])
+        if self.row_steps is not None:
+            self.row_steps.copy_(state["row_steps"])
 
 
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

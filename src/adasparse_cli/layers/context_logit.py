@@ -1,0 +1,26 @@
+"""A logit of the domain alone, added to that of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from adasparse_cli.layers.context import Context, ReadsContext
+from adasparse_cli.layers.mlp import plain_mlp
+
+
+class ContextLogit(ReadsContext, nn.Sequential):
+    """logit + g(c), g a small network on the domain context c.
+
+    Args:
+        context_width: width of c. hidden: widths of g's hidden layers.
+    """
+
+    def __init__(self, context_width: int, hidden: Sequence[int]) -> None:
+        super().__init__(*plain_mlp(context_width, hidden, 1))
+
+    def forward(self, logits: Float[Tensor, " rows"], context: Context) -> Float[Tensor, " rows"]:
+        """The sum."""
+        return logits + context.map(super().forward).by_row().squeeze(1)
