@@ -12,6 +12,7 @@ from adasparse_cli.batches import Batch
 from adasparse_cli.choices import (
     Activation,
     Backbone,
+    ContextNormalisation,
     FieldKind,
     FieldRole,
     MatmulPrecision,
@@ -20,10 +21,12 @@ from adasparse_cli.choices import (
     Normalisation,
     Pooling,
     PrunerInput,
+    RowSteps,
     SharpnessRule,
     ThresholdRule,
 )
 from adasparse_cli.config import compose
+from adasparse_cli.layers.context import ContextSettings
 from adasparse_cli.layers.cross import CrossSettings
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models import MODELS
@@ -55,6 +58,7 @@ def network(**changes: Any) -> NetworkSettings:
         "embedding_width": 4,
         "embedding_std": 0.1,
         "pooling": Pooling.mean,
+        "context": ContextSettings(width=4, std=0.1, gain=None, normalisation=ContextNormalisation.none),
         "hidden": (12, 8),
         "activation": Activation.relu,
         "normalisation": Normalisation.none,
@@ -72,7 +76,7 @@ def adasparse_settings(mode: Mode = Mode.fusion, **changes: Any) -> AdaSparseSet
         "scale": 2.0,
         "pruner": PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=True),
         "sharpness": SharpnessSettings(rule=SharpnessRule.scheduled, start=0.1, end=5.0, initial=1.0),
-        "threshold": ThresholdSettings(rule=ThresholdRule.fixed, value=0.25),
+        "threshold": ThresholdSettings(rule=ThresholdRule.fixed, value=0.25, window=None),
         "regulariser": RegulariserSettings(enabled=True, interval=(0.15, 0.25), start=0.01, end=100.0),
     }
     return AdaSparseSettings(**{**values, **changes})
@@ -96,6 +100,8 @@ def loop_settings(**changes: Any) -> LoopSettings:
         "learning_rate": 0.01,
         "embedding_learning_rate": None,
         "domain_learning_rate": None,
+        "context_learning_rate": None,
+        "row_steps": RowSteps.all,
         "warmup_share": 0.0,
         "final_share": 1.0,
         "beta1": 0.9,

@@ -137,6 +137,13 @@ class MatmulPrecision(StrEnum):
     medium = "medium"
 
 
+class RowSteps(StrEnum):
+    """Which steps count in Adam's bias correction for a row of a table: all of training, or those that used the row."""
+
+    all = "all"
+    own = "own"
+
+
 class PrunerInput(StrEnum):
     """What a pruner looks at."""
 

@@ -26,7 +26,7 @@ class Parts:
     weights: dict[str, np.ndarray]
     agnostic: np.ndarray
     own: np.ndarray  # e_d of the row's own fields
-    told: np.ndarray  # e_d of the row's condition: what gates and generators read
+    told: np.ndarray  # the domain context c of the row's condition: what gates and generators read
 
     @property
     def x(self) -> np.ndarray:
@@ -90,5 +90,5 @@ def parts_of(name: str, *words: str, training: bool = False, count: int = 30, un
         weights,
         reference.embed(weights, small.FIELDS, small.BAGS, ids[:, :3], [0, 1, 2]),
         reference.embed(weights, small.FIELDS, small.BAGS, ids[:, 3:], [3]),
-        reference.embed(weights, small.FIELDS, small.BAGS, seen, [3]),
+        weights["context.table.weight"][seen[:, 0]] if "context.table.weight" in weights else np.empty((count, 0)),
     )

@@ -58,12 +58,12 @@ def adasparse(
     sharpness: float,
     threshold: float,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Logits, and π of each gated layer; `told` are the domain-aware ids that the pruners see, row by row."""
+    """Logits, and π of each gated layer; `told` are the ids of the one domain-aware field that the pruners see, row by row."""
     aware = [k for k, field in enumerate(fields) if field.role.value == "domain_aware"]
     agnostic = [k for k in range(len(fields)) if k not in aware]
     h = embed(weights, fields, bags, field_ids[:, agnostic], agnostic)
     own = embed(weights, fields, bags, field_ids[:, aware], aware)
-    seen = embed(weights, fields, bags, told, aware)
+    seen = weights["context.table.weight"][told[:, 0]]
     found = []
     for layer in range(layers + 1):
         pruner = np.concatenate(

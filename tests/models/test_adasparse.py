@@ -13,6 +13,7 @@ from torch.nn import functional
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Mode, Normalisation, PrunerInput, SharpnessRule, ThresholdRule
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.pruner import Pruner
 from adasparse_cli.models.adasparse import (
     AdaSparse,
@@ -202,13 +203,13 @@ def test_a_pruner_that_sees_the_domain_alone_lets_its_sub_network_be_cut_out_exa
     own = torch.nonzero(rows.condition_ids == rows.condition_ids[0]).flatten()
     rows = Batch(rows.field_ids[own], rows.domain_ids[own], rows.condition_ids[own], rows.conditions)
     weights = weights_of(model)
-    aware = reference.embed(
-        weights, small.FIELDS, small.BAGS, rows.conditions.numpy()[rows.condition_ids[:1].numpy()], [3]
-    )
+    told = rows.conditions.numpy()[rows.condition_ids[:1].numpy()]
+    aware = reference.embed(weights, small.FIELDS, small.BAGS, told, [3])
+    context = weights["context.table.weight"][told[:, 0]]
     h = reference.embed(weights, small.FIELDS, small.BAGS, rows.field_ids.numpy()[:, :3], [0, 1, 2])
     removed = 0
     for layer in range(3):
-        v = aware @ weights[f"pruners.{layer}.domain.weight"].T + weights[f"pruners.{layer}.bias"]
+        v = context @ weights[f"pruners.{layer}.domain.weight"].T + weights[f"pruners.{layer}.bias"]
         pi = reference.factors(v, "fusion", scale=2.0, sharpness=model.sharpness.item(), threshold=0.25)[0]
         alive = np.flatnonzero(pi)
         removed += len(pi) - len(alive)
@@ -234,7 +235,7 @@ def test_a_low_rank_pruner_is_its_matrix_product() -> None:
     rows = torch.tensor([0, 2, 2, 1, 0])
     whole = torch.cat([pruner.hidden.weight, pruner.domain.weight], dim=1)
     expected = torch.cat([h, conditions[rows]], dim=1) @ whole.T @ pruner.up.weight.T + pruner.bias
-    torch.testing.assert_close(pruner(h, conditions, rows), expected)
+    torch.testing.assert_close(pruner(h, Context(conditions, rows)), expected)
     assert pruner.multiply_adds() == 2 * (6 + 4) + 2 * 6
 
 
@@ -246,7 +247,7 @@ def test_the_domains_part_once_per_condition_equals_the_plain_concatenation() ->
     rows = torch.tensor([0, 2, 2, 1, 0])
     whole = torch.cat([pruner.hidden.weight, pruner.domain.weight], dim=1)
     expected = torch.cat([h, conditions[rows]], dim=1) @ whole.T + pruner.bias
-    ours = torch.autograd.grad(pruner(h, conditions, rows).pow(2).sum(), [h, conditions, *pruner.parameters()])
+    ours = torch.autograd.grad(pruner(h, Context(conditions, rows)).pow(2).sum(), [h, conditions, *pruner.parameters()])
     theirs = torch.autograd.grad(expected.pow(2).sum(), [h, conditions, *pruner.parameters()])
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)
@@ -255,7 +256,7 @@ def test_the_domains_part_once_per_condition_equals_the_plain_concatenation() ->
 def test_learnable_sharpness_and_threshold_are_trained_one_per_layer() -> None:
     model = built(
         sharpness=SharpnessSettings(rule=SharpnessRule.learnable, start=0.1, end=5.0, initial=1.5),
-        threshold=ThresholdSettings(rule=ThresholdRule.learnable, value=0.25),
+        threshold=ThresholdSettings(rule=ThresholdRule.learnable, value=0.25, window=None),
         regulariser=NO_PENALTY,
     )
     assert model.log_sharpness is not None

@@ -8,7 +8,7 @@ import torch
 
 from adasparse_cli.config import compose
 from adasparse_cli.errors import UsageError
-from adasparse_cli.layers.embedding import EmbeddedRows
+from adasparse_cli.layers.context import Context
 from adasparse_cli.models.apg import ApgLayer, ApgSettings
 from adasparse_cli.typed import typed
 from tests import small
@@ -63,9 +63,9 @@ def test_over_parameters_are_those_of_version_5_alone() -> None:
 
 def test_what_is_generated_starts_near_the_identity() -> None:
     model = small.model("apg")
-    embedded = model.embed(small.rows(20).batch(slice(0, 20)))
+    context = model.context_of(small.rows(20).batch(slice(0, 20)))
     for layer in model.layers:
-        made = layer.generator(embedded.conditions).view(-1, 8, 8)
+        made = layer.generator(context.values).view(-1, 8, 8)
         assert (made - torch.eye(8)).abs().max() < 0.5
 
 
@@ -80,6 +80,6 @@ def test_a_layer_starts_with_the_variance_of_hes_rule_whatever_its_widths(versio
     for _ in range(300):
         layer = ApgLayer(inputs, 20, 4, settings)
         x, told = torch.randn(16, inputs), torch.randn(16, 4) * 0.01
-        embedded = EmbeddedRows(x, told, told, torch.arange(16))
-        found.append((layer(x, embedded) - layer.bias(told)).square().mean().item())
+        context = Context(told, torch.arange(16))
+        found.append((layer(x, context) - layer.bias(told)).square().mean().item())
     assert np.mean(found) == pytest.approx(2.0, rel=0.2)

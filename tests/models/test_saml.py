@@ -24,7 +24,7 @@ def test_logits_equal_the_reference() -> None:
             share = reference.sigmoid(weights["mixing"])
             mixed = (1 - share) * weights["branches"][place] + share * mixed
         x_d = parts.x[k] * weights["subspace_scale.weight"][place] + weights["subspace_shift.weight"][place]
-        branch = relu(mixed @ x_d + weights["branch_bias.weight"][place])
+        branch = relu(mixed @ np.concatenate([x_d, parts.told[k]]) + weights["branch_bias.weight"][place])
         found.append(parts.linear("head", np.concatenate([shared[k], branch]))[0])
     parts.agrees_with(np.array(found))
 

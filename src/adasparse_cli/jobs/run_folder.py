@@ -43,7 +43,7 @@ from adasparse_cli.files import (
     write_sealed,
     write_text,
 )
-from adasparse_cli.prep.recipe import settings_as_today
+from adasparse_cli.jobs.earlier_runs import settings_as_today, trained_otherwise
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import from_yaml, to_yaml, without_passwords
 
@@ -58,8 +58,6 @@ NOT_SEALED = (DONE, FAILED, "findings", "report.html")
 PLACEBO = "-placebo"
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
-# What was always so before it became a key of `loop`, for runs of earlier versions.
-_ALWAYS_SO_BEFORE = {"matmul_precision": "highest"}
 
 
 def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitting) -> Path:
@@ -99,7 +97,8 @@ def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> P
         try:
             if not (folder / ENVIRONMENT).exists() or read_fingerprint(folder) != fingerprint:
                 continue
-            if not same_run(read_config(folder), config):
+            saved = _saved_config(folder)
+            if trained_otherwise(saved) or not same_run(settings_as_today(saved), config):
                 continue
             if failure is None:
                 return folder
@@ -292,9 +291,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         IntegrityError: the file is missing, was changed, or holds no settings.
     """
+    return settings_as_today(_saved_config(folder))
+
+
+def _saved_config(folder: Path) -> dict[str, Any]:
     path = _checked_config(folder)
     try:
-        return _as_today(from_yaml(read_small_text(path)))
+        return from_yaml(read_small_text(path))
     except (OSError, ValueError, IntegrityError):
         raise IntegrityError(f"{path} is missing or damaged", hint=anew(folder)) from None
 
@@ -329,7 +332,7 @@ def read_report(folder: Path) -> dict[str, Any]:
             f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=anew(folder)
         )
     found: dict[str, Any] = read_json(path)
-    return {**found, "settings": _as_today(found["settings"])} if "settings" in found else found
+    return {**found, "settings": settings_as_today(found["settings"])} if "settings" in found else found
 
 
 def _checked_config(folder: Path) -> Path:
@@ -340,12 +343,6 @@ def _checked_config(folder: Path) -> Path:
         if expected is not None and sha256_of(path) != expected:
             raise IntegrityError(f"{path} was changed after the run started: its checksum differs", hint=anew(folder))
     return path
-
-
-def _as_today(settings: dict[str, Any]) -> dict[str, Any]:
-    loop, data = settings.get("loop"), settings.get("data")
-    of_loop = {"loop": {**_ALWAYS_SO_BEFORE, **loop}} if isinstance(loop, dict) else {}
-    return settings | of_loop | ({"data": settings_as_today(data)} if isinstance(data, dict) else {})
 
 
 def read_predictions(folder: Path) -> pl.DataFrame:

@@ -230,9 +230,7 @@ def run_predict(
             continue
         rows = rows_of([encoded.frame], run.manifest.fields, rows=encoded.frame.height, device=model.device)
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
-        model.set_bags(
-            {name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()}
-        )
+        model.set_bags({name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()})
         scores = _scores(run, model, rows)
         for name in singles:
             unknown[name] += int((encoded.frame[name] == 0).sum())

@@ -81,9 +81,7 @@ class DomainContext(nn.Module):
     ) -> None:
         super().__init__()
         aware = [field for field in fields if field.role is FieldRole.domain_aware]
-        self.table = FieldEmbedding(
-            aware, bags, width=settings.width, std=settings.std, pooling=pooling, sparse=False
-        )
+        self.table = FieldEmbedding(aware, bags, width=settings.width, std=settings.std, pooling=pooling, sparse=False)
         self.width = self.table.aware_width
         self.normalised = settings.normalisation is ContextNormalisation.layer
         self.gain = None if settings.gain is None else nn.Parameter(torch.tensor(settings.gain))

@@ -32,9 +32,7 @@ class Pruner(ReadsContext):
     def __init__(self, width: int, context_width: int, *, inputs: Collection[PrunerInput], rank: int | None) -> None:
         super().__init__()
         inner = width if rank is None else rank
-        fan_in = (width if PrunerInput.hidden in inputs else 0) + (
-            context_width if PrunerInput.domain in inputs else 0
-        )
+        fan_in = (width if PrunerInput.hidden in inputs else 0) + (context_width if PrunerInput.domain in inputs else 0)
         self.hidden = nn.Linear(width, inner, bias=False) if PrunerInput.hidden in inputs else None
         self.domain = nn.Linear(context_width, inner, bias=False) if PrunerInput.domain in inputs else None
         self.up = None if rank is None else nn.Linear(inner, width, bias=False)

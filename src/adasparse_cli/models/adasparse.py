@@ -159,9 +159,7 @@ class AdaSparse(Model):
         first = 0 if settings.pruner.input_layer else 1
         self.pruners = nn.ModuleDict(
             {
-                str(layer): Pruner(
-                    width, self.context.width, inputs=settings.pruner.inputs, rank=settings.pruner.rank
-                )
+                str(layer): Pruner(width, self.context.width, inputs=settings.pruner.inputs, rank=settings.pruner.rank)
                 for layer, width in enumerate(widths)
                 if layer >= first
             }

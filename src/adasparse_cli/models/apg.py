@@ -146,8 +146,7 @@ class Apg(Model):
         self.twice_differentiable = settings.version is not ApgVersion.v1
         widths = [self.inputs, *network.hidden]
         self.layers = nn.ModuleList(
-            ApgLayer(before, after, self.context.width, settings)
-            for before, after in itertools.pairwise(widths)
+            ApgLayer(before, after, self.context.width, settings) for before, after in itertools.pairwise(widths)
         )
         self.after = nn.ModuleList(block.after for block in self.hidden_blocks(self.inputs) if isinstance(block, Block))
         self.head = nn.Linear(self.outputs, 1)

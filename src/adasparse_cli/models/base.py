@@ -22,7 +22,6 @@ from adasparse_cli.layers.mlp import Block
 from adasparse_cli.layers.partitioned_norm import PartitionedNorm
 from adasparse_cli.schema import Field
 
-
 # names of parameters that have a learning rate of their own
 EMBEDDING, CONTEXT = "embedding.weight", "context.table.weight"
 

@@ -68,9 +68,7 @@ class MetaUnit(ReadsContext):
         self.bias = nn.Linear(knowledge, outputs)
         nn.init.zeros_(self.bias.bias)
 
-    def forward(
-        self, x: Tensor, knowledge: Context, groups: Groups, constant: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, knowledge: Context, groups: Groups, constant: Tensor | None = None) -> Tensor:
         """Apply each group's weights; `constant` is z."""
         s = knowledge.values
         weights = self.weight(s).view(-1, self.outputs, self.inputs)

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from adasparse_cli.errors import IntegrityError, ResourceError
 from adasparse_cli.files import read_json, sha256_of, write_atomically, write_json
+from adasparse_cli.models.base import Model
+from adasparse_cli.models.earlier import weights_as_today
 
 FORMAT_VERSION = 1
 INDEX = "checkpoint.json"
@@ -90,13 +91,14 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, state
 
 
-def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: Path) -> None:
-    """Put saved weights into a model.
+def load_weights(model: Model, tensors: Mapping[str, Tensor], *, where: Path) -> None:
+    """Put saved weights into a model, those of an earlier version too.
 
     Raises:
         IntegrityError: names, shapes or types differ from the model's.
     """
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    saved = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    weights = weights_as_today(model, saved)
     own = model.state_dict()
     wrong = sorted(
         name

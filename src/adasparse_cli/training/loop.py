@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adasparse_cli.choices import Metric
+from adasparse_cli.choices import Metric, RowSteps
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.files import write_text
-from adasparse_cli.models.base import Model
+from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, score
@@ -35,7 +35,6 @@ from adasparse_cli.training.saving import SaveClock
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
 
-EMBEDDING = "embedding.weight"
 _LOWER = "lower loop.learning_rate; the checkpoint before this step is kept"
 _log = logging.getLogger("adasparse_cli")
 LAST, BEST, METRICS = Path("checkpoints/last"), Path("checkpoints/best"), "metrics.jsonl"
@@ -126,7 +125,12 @@ class Loop(ABC):
             self._dense.values(), lr=settings.learning_rate, betas=betas, eps=settings.eps, fused=True
         )
         self._table_adams = {
-            name: TouchedRowsAdam(table, betas=betas, eps=settings.eps) for name, table in tables.items()
+            name: TouchedRowsAdam(table, betas=betas, eps=settings.eps, own_steps=settings.row_steps is RowSteps.own)
+            for name, table in tables.items()
+        }
+        rates = {EMBEDDING: settings.embedding_learning_rate, CONTEXT: settings.context_learning_rate}
+        self._table_rates = {
+            name: rates.get(name, settings.domain_learning_rate) or settings.learning_rate for name in tables
         }
         self.steps_per_epoch = self._steps_per_epoch()
         self.total_steps = min(settings.epochs * self.steps_per_epoch, settings.max_steps or 2**62)
@@ -170,6 +174,11 @@ class Loop(ABC):
         if not (self.folder / LAST / "checkpoint.json").exists():
             return
         tensors, state = load_checkpoint(self.folder / LAST)
+        if self.model.reads_context and f"model.{CONTEXT}" not in tensors:
+            raise IntegrityError(
+                f"{self.folder / LAST} is of an earlier version, which trained this model otherwise",
+                hint="the run cannot be resumed; the command without --resume trains it anew",
+            )
         load_weights(self.model, tensors, where=self.folder / LAST)
         for name, adam in self._table_adams.items():
             adam.load_state(_below(f"table.{name}:", tensors))
@@ -302,14 +311,11 @@ class Loop(ABC):
             found = self._add_gradients(rows)
         self._losses.look(found.loss + found.penalty, rows)
         share = self._learning_rate_share(step)
-        rate = self.settings.learning_rate
-        self._adam.param_groups[0]["lr"] = rate * share
+        self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
         self._adam.step()
         self._adam.zero_grad()
-        of_embedding = self.settings.embedding_learning_rate or rate
-        of_domains = self.settings.domain_learning_rate or rate
         for name, adam in self._table_adams.items():
-            adam.step((of_embedding if name == EMBEDDING else of_domains) * share)
+            adam.step(self._table_rates[name] * share)
         self._loss_sum += found.loss
         self._penalty_sum += found.penalty
         if found.pruned is not None:

@@ -39,7 +39,9 @@ class TouchedRowsAdam:
         own_steps: what t counts.
     """
 
-    def __init__(self, weight: nn.Parameter, *, betas: tuple[float, float], eps: float, own_steps: bool = False) -> None:
+    def __init__(
+        self, weight: nn.Parameter, *, betas: tuple[float, float], eps: float, own_steps: bool = False
+    ) -> None:
         self.weight = weight
         self.betas = betas
         self.eps = eps
@@ -97,7 +99,9 @@ class TouchedRowsAdam:
             [self.second_moment[place] for place in places],
             [],
             # torch counts the step up itself
-            list((torch.full((len(places),), float(self.steps), device=g.device) if t is None else t).sub(1.0).unbind()),
+            list(
+                (torch.full((len(places),), float(self.steps), device=g.device) if t is None else t).sub(1.0).unbind()
+            ),
             fused=True,
             amsgrad=False,
             beta1=self.betas[0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from adasparse_cli.choices import Between, MatmulPrecision, Metric
+from adasparse_cli.choices import Between, MatmulPrecision, Metric, RowSteps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,9 @@ class LoopSettings:
         embedding_learning_rate: for embeddings; null for the same.
         domain_learning_rate: for tables of what each domain has to itself (STAR's factors, SAR-Net's experts); null
             for the same.
+        context_learning_rate: for the embeddings of the domain context; null for the same.
+        row_steps: what Adam's bias correction counts for a row of a table: `all` steps, or the row's `own`
+            (training/optimiser.py).
         warmup_share: share (0–1) of all steps over which the learning rates rise linearly from 0.
         final_share: share (0–1) of the learning rates that is left at the last step, falling linearly; 1 is constant.
         beta1, beta2, eps: Adam's constants.
@@ -42,6 +45,8 @@ class LoopSettings:
     learning_rate: Annotated[float, Between(0, exclusive=True)]
     embedding_learning_rate: Annotated[float, Between(0, exclusive=True)] | None
     domain_learning_rate: Annotated[float, Between(0, exclusive=True)] | None
+    context_learning_rate: Annotated[float, Between(0, exclusive=True)] | None
+    row_steps: RowSteps
     warmup_share: Annotated[float, Between(0, 1)]
     final_share: Annotated[float, Between(0, 1)]
     beta1: Annotated[float, Between(0, 0.9999)]
