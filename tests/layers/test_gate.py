@@ -67,9 +67,17 @@ def test_the_share_cut_counts_exact_zeros() -> None:
 
 
 def hand_gradients(
-    h: float, v: float, mode: Mode, of_gated: float, of_cut: float, width: int, alpha: float, epsilon: float
+    h: float,
+    v: float,
+    mode: Mode,
+    of_gated: float,
+    of_cut: float,
+    width: int,
+    alpha: float,
+    epsilon: float,
+    window: float | None,
 ) -> dict[str, float]:
-    """The straight-through gradients of one neuron, from the equations with d step := 1."""
+    """The straight-through gradients of one neuron, from the equations with d step := 1, within the window alone."""
     beta = {Mode.binarization: 1.0}.get(mode, 2.0)
     a = 1.0 if mode is Mode.scaling else alpha
     out = beta * reference.sigmoid(a * v)
@@ -79,6 +87,8 @@ def hand_gradients(
         return {"h": of_gated * out, "v": of_gated * h * slope, "alpha": 0.0, "epsilon": 0.0}
     pi = step if mode is Mode.binarization else out * step
     through_step = of_gated * h * (1.0 if mode is Mode.binarization else out) - of_cut / width
+    if window is not None and abs(out - epsilon) > window:
+        through_step = 0.0
     direct = 0.0 if mode is Mode.binarization else of_gated * h * step
     return {
         "h": of_gated * pi,
@@ -88,21 +98,24 @@ def hand_gradients(
     }
 
 
+@pytest.mark.parametrize("window", [None, 0.3])
 @pytest.mark.parametrize("learnable", [True, False])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_gradients_are_the_hand_derived_straight_through_ones(mode: Mode, learnable: bool) -> None:
+def test_gradients_are_the_hand_derived_straight_through_ones(
+    mode: Mode, learnable: bool, window: float | None
+) -> None:
     draw = np.random.default_rng(1)
     h, v = (torch.tensor(draw.normal(size=(4, 5)), requires_grad=True) for _ in range(2))
     alpha, epsilon = (torch.tensor(x, dtype=torch.float64, requires_grad=learnable) for x in (1.7, 0.6))
     of_gated, of_cut = torch.tensor(draw.normal(size=(4, 5))), torch.tensor(draw.normal(size=4))
     threshold = epsilon if learnable else epsilon.item()
-    gated, cut = gate(h, v.clone(), mode=mode, scale=2.0, sharpness=alpha, threshold=threshold)
+    gated, cut = gate(h, v.clone(), mode=mode, scale=2.0, sharpness=alpha, threshold=threshold, window=window)
     ((gated * of_gated).sum() + (cut * of_cut).sum()).backward()
     totals = {"alpha": 0.0, "epsilon": 0.0}
     for i in range(4):
         for j in range(5):
             expected = hand_gradients(
-                h[i, j].item(), v[i, j].item(), mode, of_gated[i, j].item(), of_cut[i].item(), 5, 1.7, 0.6
+                h[i, j].item(), v[i, j].item(), mode, of_gated[i, j].item(), of_cut[i].item(), 5, 1.7, 0.6, window
             )
             assert h.grad is not None
             assert v.grad is not None

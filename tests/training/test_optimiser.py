@@ -65,6 +65,41 @@ def test_update_follows_the_equation_in_its_docstring() -> None:
     assert weight[1].item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("long", [1, 2000])
+def test_with_steps_of_its_own_a_row_moves_as_if_training_began_with_it(long: int) -> None:
+    """Truth: torch.optim.Adam on that row alone. Counting all steps, its first move would be three times as long."""
+    weight = nn.Parameter(torch.zeros(2, long))
+    alone = nn.Parameter(torch.zeros(1, long))
+    adam = TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8, own_steps=True)
+    theirs = torch.optim.Adam([alone], lr=0.05)
+    for step in range(2000):
+        if step == 1990:
+            saved = {name: tensor.clone() for name, tensor in adam.state().items()}
+            adam = TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8, own_steps=True)
+            adam.load_state(saved)
+        ids = torch.tensor([0, 1] if step in (1980, 1985, 1995) else [0])
+        (functional.embedding(ids, weight, sparse=True) * (step % 7 - 2.5)).sum().backward()
+        adam.step(0.05)
+        if 1 in ids:
+            (functional.embedding(torch.tensor([0]), alone) * (step % 7 - 2.5)).sum().backward()
+            theirs.step()
+            theirs.zero_grad()
+    torch.testing.assert_close(weight[1], alone[0], rtol=1e-4, atol=1e-6)
+
+
+def test_of_a_dense_gradient_rows_of_zeros_are_not_moved() -> None:
+    """Truth: the same rows with a sparse gradient."""
+    sparse, dense = table(), table()
+    one, two = (TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8) for weight in (sparse, dense))
+    for ids in ([1, 2, 2], [4], [2, 5]):
+        one_step(sparse, torch.tensor(ids), sparse=True)
+        one_step(dense, torch.tensor(ids), sparse=False)
+        one.step(0.1)
+        two.step(0.1)
+    torch.testing.assert_close(dense, sparse)
+    assert torch.equal(dense[3], table()[3])
+
+
 def test_without_a_gradient_nothing_moves() -> None:
     weight = table()
     adam = TouchedRowsAdam(weight, betas=(0.9, 0.999), eps=1e-8)
