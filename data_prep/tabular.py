@@ -33,7 +33,6 @@ from adasparse_cli.prep.hashing import row_hashes
 from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DAY,
-    DOMAIN_FIELD,
     LABEL,
     LINE,
     PROPENSITY,
@@ -46,6 +45,7 @@ from adasparse_cli.prep.recipe import (
     Progress,
     RawData,
     Reject,
+    domain_field,
     nearest_names,
 )
 from adasparse_cli.schema import Field
@@ -110,7 +110,8 @@ class Settings(DataSettings):
 
     def as_prepared(self, fields: Sequence[Field]) -> ScoringSettings:
         """Only what a score needs: the fields, of the kinds they were prepared with."""
-        known = {field.name: field for field in fields if not (self.domain_id and field.name == DOMAIN_FIELD)}
+        own = domain_field(fields, self.domain_aware or self.domain) if self.domain_id else None
+        known = {field.name: field for field in fields if field.name != own}
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
         timed = any(name in (DERIVED if self.derived is None else self.derived) for name in known)
         return ScoringSettings(

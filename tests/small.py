@@ -96,6 +96,7 @@ def loop_settings(**changes: Any) -> LoopSettings:
         "name": "standard",
         "batch_size": 32,
         "epochs": 2,
+        "max_epochs": 4,
         "max_steps": None,
         "learning_rate": 0.01,
         "embedding_learning_rate": None,

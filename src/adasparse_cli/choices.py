@@ -137,6 +137,12 @@ class MatmulPrecision(StrEnum):
     medium = "medium"
 
 
+class EpochsRule(StrEnum):
+    """How the number of epochs is found."""
+
+    auto = "auto"
+
+
 class RowSteps(StrEnum):
     """Which steps count in Adam's bias correction for a row of a table: all of training, or those that used the row."""
 

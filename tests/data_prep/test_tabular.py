@@ -277,10 +277,23 @@ def test_the_domain_itself_can_be_one_more_field_that_tells_it(tmp_path: Path) -
         assert (frame.filter(pl.col("__domain") >= manifest.num_domains)["domain"] == 0).all()
 
 
-def test_a_column_named_domain_stands_in_the_way_of_the_domains_own_field(tmp_path: Path) -> None:
+def test_beside_a_column_named_domain_the_domains_own_field_has_another_name(tmp_path: Path) -> None:
     rows = [{**row, "domain": "x" if row["y"] else "z"} for row in table()]
-    with pytest.raises(UsageError, match="have already"):
-        prepared(tmp_path / "data", written(tmp_path, "plain.csv", rows), "data.domain_id=true")
+    own = settings_of("data.domain=[place,user]", "data.split=random", "data.min_count=1")
+    raw = written(tmp_path, "plain.csv", rows)
+    manifest = prepare(own, plain(own), [raw], tmp_path / "data", Silent())
+    aware = [field.name for field in manifest.fields if field.role == "domain_aware"]
+    assert aware == ["place", "user", "domain_id"]
+    (block,) = encode_rows(tmp_path / "data", manifest, own, [raw])
+    encoded = {row[0]: row[1:] for row in block.frame.select("__line", "domain", "domain_id").iter_rows()}
+    for split in manifest.splits:
+        stored = read_split(tmp_path / "data", manifest, split).select("__line", "domain", "domain_id")
+        assert all(encoded[row[0]] == row[1:] for row in stored.iter_rows())
+
+
+def test_where_the_domain_is_one_field_it_is_its_own_id(tmp_path: Path) -> None:
+    manifest = prepared(tmp_path / "data", written(tmp_path, "plain.csv", table()), "data.split=random")
+    assert [field.name for field in manifest.fields if field.role == "domain_aware"] == ["place"]
 
 
 def test_a_new_file_is_read_as_the_prepared_ones_were_whatever_it_would_look_like_by_itself(tmp_path: Path) -> None:

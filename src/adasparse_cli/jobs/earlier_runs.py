@@ -9,7 +9,7 @@ from adasparse_cli.models import MODELS
 from adasparse_cli.prep.recipe import settings_as_today as data_as_today
 
 # What was always so before it became a setting.
-_LOOP = {"matmul_precision": "highest", "context_learning_rate": None, "row_steps": "all"}
+_LOOP = {"matmul_precision": "highest", "max_epochs": 10, "context_learning_rate": None, "row_steps": "all"}
 _THRESHOLD = {"window": None}
 
 

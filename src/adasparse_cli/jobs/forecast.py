@@ -40,7 +40,7 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
         cost = build_model(job, shape).cost()
     # forward, and twice as much backward, each multiply-add two operations
     operations = 6 * (cost.backbone_multiply_adds + cost.domain_multiply_adds)
-    return START_SECONDS + job.loop.epochs * rows * operations / (EFFICIENCY * operations_per_second()), False
+    return START_SECONDS + job.loop.likely_epochs * rows * operations / (EFFICIENCY * operations_per_second()), False
 
 
 @functools.cache

@@ -40,10 +40,10 @@ class NamedRun:
 
 
 def expected_rows(run: NamedRun) -> int:
-    """Training rows that a run will pass, if nothing stops it early."""
-    rows = run.prepared.manifest.splits[Split.train].rows * run.job.loop.epochs
+    """Training rows that a run is expected to pass."""
+    rows = run.prepared.manifest.splits[Split.train].rows * run.job.loop.likely_epochs
     limit = run.job.loop.max_steps
-    return rows if limit is None else min(rows, limit * run.job.loop.batch_size)
+    return round(rows if limit is None else min(rows, limit * run.job.loop.batch_size))
 
 
 def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str) -> dict[str, str]:

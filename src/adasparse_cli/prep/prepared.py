@@ -217,7 +217,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     """
     recipe = recipe_named(manifest.recipe)
     read = recipe.read(settings.as_prepared(manifest.fields), list(raw))
-    data = with_domain_id(read, settings, escaped=manifest.escaped_keys)
+    data = with_domain_id(read, settings, manifest.fields, escaped=manifest.escaped_keys)
     named = {plan.name: plan for plan in data.plans}
     lacking = [field.name for field in manifest.fields if field.name not in named]
     if lacking:

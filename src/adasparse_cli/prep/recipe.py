@@ -14,7 +14,7 @@ No module of `src/` imports a recipe by name; `recipe_named` finds it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Annotated, Any, Protocol
@@ -46,8 +46,9 @@ class DataSettings:
         name: folder of the prepared data below `paths.data`, and the name shown.
         domain: fields whose combination of values is the domain.
         domain_aware: fields that tell the domain to a model; empty means the fields of `domain`.
-        domain_id: whether the combination itself is one more such field, named `domain`: then a model is told what its
-            parts cannot tell it one by one.
+        domain_id: whether the combination itself is one more such field, named `domain` (or `domain_id`, where a column
+            has that name): then a model is told what its parts cannot tell it one by one. Where the domain is one field,
+            that field is its id already, and none is added.
         split: `day` (the last day is test, the day before valid) or `random`.
         split_seed: seed of the random split's hash; rows of one file always fall the same way.
         valid_share, test_share: shares of the random split (0–1); the day split ignores them.
@@ -198,27 +199,38 @@ class Silent:
 
 
 DOMAIN_FIELD = "domain"
+_OTHER_NAMES = ("domain_id", *(f"domain_id_{number}" for number in range(2, 100)))
 
 
-def with_domain_id(raw: RawData, settings: DataSettings, *, escaped: bool = True) -> RawData:
-    """Raw data with the domain itself as a field, where the settings ask for it.
+def with_domain_id(
+    raw: RawData, settings: DataSettings, prepared: Sequence[Field] | None = None, *, escaped: bool = True
+) -> RawData:
+    """Raw data with the domain itself as a field, where the settings ask for it and no field says the same.
 
     Args:
+        prepared: the fields of prepared data; None where data are prepared now.
         escaped: False for data of an earlier version, see `joined_keys`.
-
-    Raises:
-        UsageError: the data have a field of that name already.
     """
     if not settings.domain_id:
         return raw
-    if DOMAIN_FIELD in [plan.name for plan in raw.plans]:
-        raise UsageError(
-            f"data.domain_id=true would add a field {DOMAIN_FIELD!r}, which these data have already",
-            hint="rename the column, or leave data.domain_id out",
-        )
-    key = joined_keys([pl.col(name) for name in raw.domain], escaped=escaped).alias(DOMAIN_FIELD)
-    plan = FieldPlan(name=DOMAIN_FIELD, role=FieldRole.domain_aware, kind=FieldKind.categorical)
+    names = {plan.name for plan in raw.plans}
+    aware = [plan.name for plan in raw.plans if plan.role is FieldRole.domain_aware]
+    if prepared is None:
+        free = (name for name in (DOMAIN_FIELD, *_OTHER_NAMES) if name not in names)
+        name = None if len(raw.domain) == 1 and raw.domain[0] in aware else next(free)
+    else:
+        name = domain_field(prepared, aware)
+    if name is None:
+        return raw
+    key = joined_keys([pl.col(part) for part in raw.domain], escaped=escaped).alias(name)
+    plan = FieldPlan(name=name, role=FieldRole.domain_aware, kind=FieldKind.categorical)
     return replace(raw, plans=(*raw.plans, plan), frames=(frame.with_columns(key) for frame in raw.frames))
+
+
+def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | None:
+    """Which of the fields of prepared data is the domain itself: the domain-aware one that is not among those `aware`."""
+    found = [field.name for field in prepared if field.role is FieldRole.domain_aware and field.name not in aware]
+    return found[0] if found else None
 
 
 def nearest_names(word: str, known: Sequence[str]) -> str:

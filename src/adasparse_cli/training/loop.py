@@ -29,9 +29,11 @@ from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, rem
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, score
 from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
+from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
 from adasparse_cli.training.saving import SaveClock
+from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
 
@@ -47,12 +49,24 @@ class _State:
     step: int = 0
     best_value: float | None = None
     best_step: int | None = None
+    best_inside: bool = True
     evaluations_since_best: int = 0
     stopped_early: bool = False
     lines: list[str] = field(default_factory=list)
     logged_steps: int = 0
     last_sparsity: list[float] | None = None
     elapsed_seconds: float = 0.0
+
+    @property
+    def best(self) -> Candidate | None:
+        """The evaluation whose weights are kept; None before the first one."""
+        if self.best_step is None:
+            return None
+        return Candidate(step=self.best_step, value=self.best_value, inside=self.best_inside)
+
+    def keep(self, found: Candidate) -> None:
+        """Make it the best."""
+        self.best_step, self.best_value, self.best_inside = found.step, found.value, found.inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +147,8 @@ class Loop(ABC):
             name: rates.get(name, settings.domain_learning_rate) or settings.learning_rate for name in tables
         }
         self.steps_per_epoch = self._steps_per_epoch()
-        self.total_steps = min(settings.epochs * self.steps_per_epoch, settings.max_steps or 2**62)
+        self.length = Length(settings, self.steps_per_epoch)
+        self.total_steps = self.length.total_steps
         device = self.train.field_ids.device
         self._loss_sum = torch.zeros((), device=device)
         self._penalty_sum = torch.zeros((), device=device)
@@ -230,7 +245,7 @@ class Loop(ABC):
                 if self.state.step % self.settings.log_steps == 0:
                     self._log()
                 self.on_step(len(rows), self._figures)
-                evaluating = self._evaluation_due()
+                evaluating = self.length.evaluates_after(self.state.step)
                 # asked first, since the best checkpoint that an evaluation may write counts as a save
                 due = self._clock.due(soon=evaluating)
                 if evaluating:
@@ -257,14 +272,15 @@ class Loop(ABC):
 
     def _load_best(self) -> None:
         best, state = load_checkpoint(self.folder / BEST)
-        step, value = state["step"], state.get("value")
-        if step != self.state.best_step and _is_better(value, self.state.best_value, self.settings.select):
+        found = Candidate.of_json(state)
+        step = found.step
+        if step != self.state.best_step and found.beats(self.state.best, self.settings.select):
             # an earlier sitting was killed before its last checkpoint knew of it, and this one, on another device or
             # number of threads, did not get there again
             _log.warning(
                 "the best step is %d, of an earlier sitting; this one found step %s", step, self.state.best_step
             )
-            self.state.best_step, self.state.best_value = step, value
+            self.state.keep(found)
         if step != self.state.best_step:
             raise IntegrityError(
                 f"{self.folder / BEST} is of step {state['step']}; the best step of this run is {self.state.best_step}",
@@ -305,12 +321,11 @@ class Loop(ABC):
             yield step, batches[step % self.steps_per_epoch]
 
     def _step(self, step: int, rows: Tensor) -> None:
-        progress = step / max(self.total_steps - 1, 1)
-        self.model.schedule(progress)
+        self.model.schedule(self.length.progress(step))
         with matmul_precision(self.settings.matmul_precision):
             found = self._add_gradients(rows)
         self._losses.look(found.loss + found.penalty, rows)
-        share = self._learning_rate_share(step)
+        share = self.length.learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
         self._adam.step()
         self._adam.zero_grad()
@@ -321,28 +336,12 @@ class Loop(ABC):
         if found.pruned is not None:
             self._pruned_sum += found.pruned
 
-    def _learning_rate_share(self, step: int) -> float:
-        """1 in between; rising from 0 in the warm-up, falling to `final_share` after it."""
-        warmup = self.settings.warmup_share * self.total_steps
-        if step + 1 < warmup:
-            return (step + 1) / warmup
-        left = (self.total_steps - 1 - step) / max(self.total_steps - warmup, 1.0)
-        return self.settings.final_share + (1 - self.settings.final_share) * min(left, 1.0)
-
     def _not_finite(self, rows: Tensor) -> NumericError:
         where = first_bad_layer(self.model, self.train.batch(rows))
         return NumericError(
             f"the loss is not finite at step {self.state.step + 1}, first in {where}",
             hint=_LOWER,
         )
-
-    def _evaluation_due(self) -> bool:
-        if self.state.step == self.total_steps:
-            return True
-        per_epoch = min(self.steps_per_epoch, self.total_steps)
-        done = (self.state.step - 1) % per_epoch
-        count = min(self.settings.evaluations, per_epoch)
-        return (done + 1) * count // per_epoch > done * count // per_epoch
 
     def _evaluate(self) -> None:
         self._losses.settle()
@@ -354,19 +353,17 @@ class Loop(ABC):
             raise NumericError(f"scores of the valid split are not finite at step {self.state.step}", hint=_LOWER)
         metrics = metrics_of(scores, self.valid, num_domains=self.num_domains).to_json()
         value = metrics[self.settings.select]
-        better = _is_better(value, self.state.best_value, self.settings.select)
-        if better or self.state.best_step is None:
-            self.state.best_value, self.state.best_step = value, self.state.step
+        inside = lies_inside(scores, self.model.sparsity_interval)
+        found = Candidate(step=self.state.step, value=value, inside=inside)
+        if found.beats(self.state.best, self.settings.select):
+            self.state.keep(found)
             self.state.evaluations_since_best = 0
             weights = _named("model.", self.model.state_dict())
             with self._clock.saving():
-                save_checkpoint(
-                    self.folder / BEST, weights, {"step": self.state.step, "value": value}, step=self.state.step
-                )
+                save_checkpoint(self.folder / BEST, weights, asdict(found), step=self.state.step)
         else:
             self.state.evaluations_since_best += 1
-            patience = self.settings.patience
-            self.state.stopped_early = patience is not None and self.state.evaluations_since_best >= patience
+            self.state.stopped_early = self.length.stops(self.state.step, self.state.evaluations_since_best)
         self._write(
             {"kind": "valid", "step": self.state.step, "best": self.state.best_step == self.state.step, **metrics}
         )
@@ -382,7 +379,7 @@ class Loop(ABC):
         line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
         if self.model.gated_layers:
             line["sparsity"] = self.state.last_sparsity = (self._pruned_sum / count).tolist()
-        line["learning_rate"] = self.settings.learning_rate * self._learning_rate_share(self.state.step - 1)
+        line["learning_rate"] = self.settings.learning_rate * self.length.learning_rate_share(self.state.step - 1)
         for sums in (self._loss_sum, self._penalty_sum, self._pruned_sum):
             sums.zero_()
         self.state.logged_steps = self.state.step
@@ -433,12 +430,6 @@ class Loop(ABC):
         }
         with self._clock.saving():
             save_checkpoint(self.folder / LAST, tensors, asdict(self.state), step=self.state.step)
-
-
-def _is_better(value: float | None, best: float | None, metric: Metric) -> bool:
-    if value is None or best is None:
-        return value is not None
-    return value < best if metric is Metric.log_loss else value > best
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from adasparse_cli.choices import Between, MatmulPrecision, Metric, RowSteps
+from adasparse_cli.choices import Between, EpochsRule, MatmulPrecision, Metric, RowSteps
+
+# Evaluations without a better one after which `epochs: auto` stops, where `patience` is not set.
+AUTO_PATIENCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +17,10 @@ class LoopSettings:
 
     Args:
         batch_size: rows per step.
-        epochs: passes over the train split. One is the default: embeddings of ids overfit in the second.
+        epochs: passes over the train split; or `auto`: until the valid metric has not improved for `patience` evaluations,
+            but at least one epoch. Schedules (of the learning rates and of the model) run over all epochs, with `auto` over
+            the first one, and then keep their last value.
+        max_epochs: most epochs that `auto` takes.
         max_steps: stop after so many steps; null for no limit. Schedules end at whichever comes first.
         learning_rate: Adam's step size for dense parameters.
         embedding_learning_rate: for embeddings; null for the same.
@@ -23,12 +29,14 @@ class LoopSettings:
         context_learning_rate: for the embeddings of the domain context; null for the same.
         row_steps: what Adam's bias correction counts for a row of a table: `all` steps, or the row's `own`
             (training/optimiser.py).
-        warmup_share: share (0–1) of all steps over which the learning rates rise linearly from 0.
-        final_share: share (0–1) of the learning rates that is left at the last step, falling linearly; 1 is constant.
+        warmup_share: share (0–1) of the scheduled steps over which the learning rates rise linearly from 0.
+        final_share: share (0–1) of the learning rates that is left at the last scheduled step, falling linearly; 1 is constant.
         beta1, beta2, eps: Adam's constants.
         evaluations: evaluations on the valid split per epoch, evenly spread, the last at its end.
-        select: metric of the valid split that chooses the best checkpoint.
-        patience: stop after so many evaluations without a better one; null to never stop early.
+        select: metric of the valid split that chooses the best checkpoint. Where a model has a sparsity interval, a
+            checkpoint with all layers inside it goes before one without.
+        patience: stop after so many evaluations without a better one; null to never stop early, with `epochs: auto` for
+            the AUTO_PATIENCE of this module.
         log_steps: steps between two lines of training metrics.
         checkpoint_seconds: time between two checkpoints. They are also written after evaluations, and less often where
             writing them would take more than 5 % of the time.
@@ -40,7 +48,8 @@ class LoopSettings:
 
     name: str
     batch_size: Annotated[int, Between(2)]
-    epochs: Annotated[int, Between(1)]
+    epochs: Annotated[int, Between(1)] | EpochsRule
+    max_epochs: Annotated[int, Between(1)]
     max_steps: Annotated[int, Between(1)] | None
     learning_rate: Annotated[float, Between(0, exclusive=True)]
     embedding_learning_rate: Annotated[float, Between(0, exclusive=True)] | None
@@ -60,3 +69,23 @@ class LoopSettings:
     evaluation_batch_size: Annotated[int, Between(1)]
     matmul_precision: MatmulPrecision
     placebo: bool
+
+    @property
+    def finds_epochs(self) -> bool:
+        """Whether the number of epochs is found by the valid metric."""
+        return self.epochs is EpochsRule.auto
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs, if nothing stops the run early."""
+        return self.max_epochs if isinstance(self.epochs, EpochsRule) else self.epochs
+
+    @property
+    def likely_epochs(self) -> float:
+        """Epochs to expect in a forecast: with `auto` those of a run whose first epoch is its best."""
+        return 1 + AUTO_PATIENCE / self.evaluations if self.finds_epochs else float(self.most_epochs)
+
+    @property
+    def patience_used(self) -> int | None:
+        """Evaluations without a better one that end the run; None for no early stop."""
+        return AUTO_PATIENCE if self.patience is None and self.finds_epochs else self.patience

@@ -1,0 +1,47 @@
+"""Which evaluation's weights are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adasparse_cli.choices import Metric
+from adasparse_cli.training.evaluate import Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What an evaluation found.
+
+    Args:
+        step: after which it was made.
+        value: of the metric that selects; None where it is not available.
+        inside: whether the sparsity of every layer lies in the interval asked for; True where there is none.
+    """
+
+    step: int
+    value: float | None
+    inside: bool = True
+
+    def beats(self, best: Candidate | None, metric: Metric) -> bool:
+        """Whether its weights are kept in the place of the best so far: inside before outside, then by the metric."""
+        if best is None or self.inside != best.inside:
+            return best is None or self.inside
+        if self.value is None or best.value is None:
+            return self.value is not None
+        return self.value < best.value if metric is Metric.log_loss else self.value > best.value
+
+    @classmethod
+    def of_json(cls, found: dict[str, Any]) -> Candidate:
+        """From a checkpoint's state; that of an earlier version says nothing of the interval."""
+        return cls(step=found["step"], value=found.get("value"), inside=found.get("inside", True))
+
+
+def lies_inside(scores: Scores, interval: tuple[float, float] | None) -> bool:
+    """Whether the mean sparsity of every gated layer lies in the interval; True where there is none."""
+    if interval is None or scores.pruned is None:
+        return True
+    sparsity = scores.pruned.mean(axis=0, dtype=np.float64)
+    return bool(((sparsity >= interval[0]) & (sparsity <= interval[1])).all())
