@@ -153,7 +153,7 @@ def test_columns_may_have_the_names_of_columns_inside(tmp_path: Path) -> None:
     kinds = {name: FieldKind.multi_valued if k % 2 else FieldKind.categorical for k, name in enumerate(names)}
     domain = tuple(names[::2])
     manifest = prepared(tmp_path / "data", [path], "data.duplicates=drop", kinds=kinds, domain=domain)
-    assert {field.name for field in manifest.fields} == {"place", *names}
+    assert {field.name for field in manifest.fields} == {"place", "domain_id", *names}
     assert manifest.duplicates == 7
     assert sum(counts.rows for counts in manifest.splits.values()) == 90
     assert read_split(tmp_path / "data", manifest, "train").width > len(names)  # type: ignore[arg-type]

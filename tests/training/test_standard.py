@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from adasparse_cli.choices import MatmulPrecision, Metric, Normalisation
+from adasparse_cli.choices import EpochsRule, MatmulPrecision, Metric, Normalisation, RowSteps
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.training import loop as loop_module
 from adasparse_cli.training.checkpoint import load_checkpoint, save_checkpoint
@@ -110,11 +110,51 @@ def test_patience_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_learning_rates_rise_and_fall_as_set(tmp_path: Path) -> None:
-    loop = loop_in(tmp_path, max_steps=20, warmup_share=0.25, final_share=0.1)
-    shares = [loop._learning_rate_share(step) for step in range(20)]
+    loop_in(tmp_path, max_steps=20, warmup_share=0.25, final_share=0.1, log_steps=1).run()
+    shares = [line["learning_rate"] / 0.01 for line in lines(tmp_path, "train")]
     assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert shares[-1] == pytest.approx(0.1)
     assert all(a >= b for a, b in itertools.pairwise(shares[4:]))
+
+
+@pytest.mark.parametrize(("patience", "expected"), [(None, 2), (3, 3)])
+def test_auto_ends_after_the_first_epoch_once_the_metric_no_longer_improves(
+    tmp_path: Path, patience: int | None, expected: int
+) -> None:
+    """The model's schedules have ended with the first epoch, and stay."""
+    loop = loop_in(tmp_path, epochs=EpochsRule.auto, max_epochs=40, evaluations=4, learning_rate=0.1, patience=patience)
+    result = loop.run()
+    found = lines(tmp_path, "valid")
+    assert result.stopped_early
+    assert result.steps > loop.steps_per_epoch
+    assert result.steps < loop.total_steps
+    assert found[-expected - 1]["best"]
+    assert not any(line["best"] for line in found[-expected:])
+    assert load_checkpoint(tmp_path / LAST)[0]["model.sharpness"].item() == pytest.approx(5.0)
+
+
+def test_auto_takes_no_more_epochs_than_it_may_and_no_less_than_one(tmp_path: Path) -> None:
+    """At a learning rate of next to nothing, the metric hardly moves; at a high one the first evaluation is the best."""
+    few: dict[str, Any] = {"epochs": EpochsRule.auto, "evaluations": 8, "select": Metric.log_loss}
+    slow = loop_in(tmp_path / "slow", "dnn", max_epochs=3, learning_rate=1e-4, patience=100, **few)
+    assert slow.run().steps == 3 * slow.steps_per_epoch
+    wild = loop_in(tmp_path / "wild", "dnn", max_epochs=3, learning_rate=0.5, patience=1, **few)
+    assert wild.run().steps >= wild.steps_per_epoch
+
+
+def test_kept_weights_lie_inside_the_sparsity_interval_where_any_do(tmp_path: Path) -> None:
+    """Early evaluations have a higher metric here: the sparsity comes late. Truth: the weights kept, scored anew."""
+    loop = loop_in(tmp_path, epochs=12, learning_rate=0.02, evaluations=4)
+    result = loop.run()
+    low, high = loop.model.sparsity_interval  # type: ignore[misc]
+    found = lines(tmp_path, "valid")
+    inside = [line for line in found if all(low <= share <= high for share in line["sparsity"])]
+    assert inside
+    assert max(line["auc"] for line in found) > max(line["auc"] for line in inside)
+    assert result.best_value == max(line["auc"] for line in inside)
+    pruned = score(loop.model, loop.valid, batch_size=64).pruned
+    assert pruned is not None
+    assert ((pruned.mean(0) >= low) & (pruned.mean(0) <= high)).all()
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_names_step_and_layer(tmp_path: Path) -> None:
@@ -150,14 +190,16 @@ def test_a_signal_saves_first_and_says_so_in_the_exit_code(tmp_path: Path, numbe
         ("adasparse", {"dropout": 0.3}),
         ("adasparse", {"normalisation": Normalisation.batch}),
         ("adasparse", {"matmul_precision": MatmulPrecision.medium}),
+        ("adasparse", {"epochs": EpochsRule.auto, "learning_rate": 0.1, "row_steps": RowSteps.own}),
         ("star", {}),
         ("sarnet", {}),
     ],
-    ids=["plain", "dropout", "batch", "medium", "star", "sarnet"],
+    ids=["plain", "dropout", "batch", "medium", "auto", "star", "sarnet"],
 )
 def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, name: str, network: dict[str, Any]) -> None:
     """Truth: a run that was never stopped. The stopped one forgets all that it did after its last checkpoint."""
-    whole = loop_in(tmp_path / "whole", name, epochs=2, patience=3, **network)
+    changes = {"epochs": 2, "patience": 3, **network}
+    whole = loop_in(tmp_path / "whole", name, **changes)
     whole.run()
 
     class Killed(Exception):  # noqa: N818  # stands for a kill, no error
@@ -167,9 +209,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, name
     draw = np.random.default_rng(0)
     for _ in range(12):
         torch.manual_seed(int(draw.integers(1000)))  # whatever the process did before must not matter
-        loop = loop_in(
-            folder, name, epochs=2, patience=3, checkpoint_seconds=0 if draw.random() < 0.5 else 1e9, **network
-        )
+        loop = loop_in(folder, name, checkpoint_seconds=0 if draw.random() < 0.5 else 1e9, **changes)
         loop.resume()
         fatal = loop.state.step + int(draw.integers(1, 8))
 
@@ -184,7 +224,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(tmp_path: Path, name
             continue
         break
     else:
-        loop = loop_in(folder, name, epochs=2, patience=3, **network)
+        loop = loop_in(folder, name, **changes)
         loop.resume()
         loop.run()
     assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
@@ -289,17 +329,12 @@ def test_a_checkpoint_of_an_earlier_version_resumes_with_its_metrics(tmp_path: P
 
 
 def test_a_best_checkpoint_of_another_step_is_refused(tmp_path: Path) -> None:
+    result = loop_in(tmp_path, "dnn").run()
+    tensors, _ = load_checkpoint(tmp_path / BEST)
+    save_checkpoint(tmp_path / BEST, tensors, {"step": 1}, step=1)
     loop = loop_in(tmp_path, "dnn")
-
-    def swap(count: int, figures: dict[str, float]) -> None:
-        if loop.state.step == loop.total_steps - 1:
-            tensors, _ = load_checkpoint(tmp_path / BEST)
-            save_checkpoint(tmp_path / BEST, tensors, {"step": 1}, step=1)
-
-    loop.on_step = swap
-    loop.settings = replace(loop.settings, patience=None)
-    loop._evaluation_due = lambda: loop.state.step == 5  # type: ignore[method-assign]
-    with pytest.raises(IntegrityError, match="is of step 1; the best step of this run is 5"):
+    loop.resume()
+    with pytest.raises(IntegrityError, match=f"is of step 1; the best step of this run is {result.best_step}"):
         loop.run()
 
 

@@ -167,15 +167,19 @@ def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
     rows = []
     for k, layer in enumerate(found[0]["layers"]):
         row = {"layer": layer, **{split: with_spread([one[split][k] for one in found], share) for split in splits}}
+        ended = [one["at_end"][k] for one in found if one["at_end"]]
+        if ended:
+            row["last steps"] = with_spread(ended, share)
         if interval:
             row["within interval"] = all(interval[0] <= one[splits[-1]][k] <= interval[1] for one in found)
         rows.append(row)
     what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
     show(rows, title=f"Sparsity, the share of neurons cut ({what})")
+    say("valid and test: of the kept weights; last steps: in training, the mean since the last log line")
     if not all(row.get("within interval", True) for row in rows):
         say(
-            "the regulariser starts weak and grows over the steps: a layer outside its interval needs more steps, "
-            "or a larger model.regulariser.start"
+            "no evaluation had all layers inside the interval, so the best metric alone chose the weights: the regulariser "
+            "grows over the steps and needs more of them, or a larger model.regulariser.start"
         )
 
 

@@ -21,6 +21,7 @@ from adasparse_cli.typed import flat
 
 CALIBRATION_BINS = 20
 DOMAIN_COLUMNS = ("domain", "train_rows", "test_rows", "test_positives")
+NEGLIGIBLE = 0.02  # share of variance below which a part hardly sees the domain
 FLAT = 0.001  # shares that differ by less are shown as equal
 
 
@@ -295,6 +296,52 @@ def domains_finding(comparison: Comparison, domains: pl.DataFrame) -> Finding | 
             )
         ],
     )
+
+
+def context_finding(comparison: Comparison) -> Finding | None:
+    """What the arms' parts take from the domain; None where no arm says."""
+    shares = {
+        arm: [found for one in reports if (found := one.get("context_shares"))]
+        for arm, reports in comparison.reports.items()
+    }
+    rows = [row for arm, found in shares.items() if found for row in _share_rows(arm, found)]
+    if not rows:
+        return None
+    low = sorted({row["arm"] for row in rows if row["follows the domain, %"] < 100 * NEGLIGIBLE})
+    answer = (
+        f"Some parts of {', '.join(low)} hardly see the domain: less than {NEGLIGIBLE:.0%} of their variance follows it."
+        if low
+        else f"Every part that reads the domain follows it with at least {NEGLIGIBLE:.0%} of its variance."
+    )
+    return Finding(
+        name="context",
+        title="What follows the domain",
+        question="Do the parts that read the domain context see it?",
+        answers=(answer,),
+        tables=[
+            Table(
+                name="shares",
+                title="Share of the variance that follows the domain context",
+                rows=rows,
+                caption="Of kept weights, on valid rows: half the mean squared change of a part's output when the row is told "
+                "another row's domain, over the output's variance. 100 % for a part that reads the domain alone.",
+            )
+        ],
+    )
+
+
+def _share_rows(arm: str, found: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+    parts = dict.fromkeys(part for one in found for part in one)
+    return [
+        {
+            "arm": arm,
+            "part": part,
+            "follows the domain, %": 100 * float(np.mean(own)),
+            "over seeds": f"{100 * min(own):.1f} – {100 * max(own):.1f}",
+        }
+        for part in parts
+        if (own := [one[part] for one in found if part in one])
+    ]
 
 
 def settings_finding(comparison: Comparison) -> Finding:

@@ -11,6 +11,7 @@ from adasparse_cli.files import write_text
 from adasparse_cli.findings import Finding
 from adasparse_cli.jobs.behaviour import (
     calibration_finding,
+    context_finding,
     curves_finding,
     domains_finding,
     settings_finding,
@@ -111,6 +112,7 @@ def findings_of(source: Source) -> list[Finding]:
         None if domains is None else exposure_finding(comparison, domains),
         calibration_finding(comparison),
         sparsity_finding(comparison, domains),
+        context_finding(comparison),
         None if domains is None else domains_finding(comparison, domains),
         settings_finding(comparison),
         reproduction(source),

@@ -62,7 +62,7 @@ from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, load_rows, load_shape
-from adasparse_cli.training.evaluate import Scores, metrics_of, sparsity_by_domain
+from adasparse_cli.training.evaluate import Scores, context_shares, metrics_of, sparsity_by_domain
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
 from adasparse_cli.training.settings import LoopSettings
@@ -300,7 +300,7 @@ def _train(
         scores = loop.scores(rows)
         metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()
         if scores.pruned is not None:
-            sparsity[split] = [float(share) for share in scores.pruned.mean(axis=0, dtype=np.float64)]
+            sparsity[split] = scores.sparsity()
         if split is Split.test:
             _write_predictions(folder, rows, scores)
             _write_domains(folder, data_folder, manifest, model, rows, scores)
@@ -328,6 +328,7 @@ def _train(
         "best_step": result.best_step,
         "stopped_early": result.stopped_early,
         "metrics": metrics,
+        "context_shares": context_shares(model, loop.valid),
         "sparsity": {
             "layers": list(model.gated_layers),
             "widths": [list(widths) for widths in model.gated_widths],

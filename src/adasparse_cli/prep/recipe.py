@@ -219,7 +219,7 @@ def with_domain_id(
         free = (name for name in (DOMAIN_FIELD, *_OTHER_NAMES) if name not in names)
         name = None if len(raw.domain) == 1 and raw.domain[0] in aware else next(free)
     else:
-        name = domain_field(prepared, aware)
+        name = domain_field(prepared, {*aware, *raw.domain, *settings.domain_aware})
     if name is None:
         return raw
     key = joined_keys([pl.col(part) for part in raw.domain], escaped=escaped).alias(name)

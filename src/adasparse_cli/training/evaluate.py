@@ -11,6 +11,8 @@ from adasparse_cli.metrics import Metrics, compute_metrics
 from adasparse_cli.models.base import Model
 from adasparse_cli.training.dataset import Rows
 
+SHARE_ROWS = 16_384
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -28,6 +30,10 @@ class Scores:
     def probabilities(self) -> np.ndarray:
         """σ(logits), float64, in (0, 1)."""
         return np.exp(-np.logaddexp(0.0, -self.logits.astype(np.float64)))
+
+    def sparsity(self) -> list[float] | None:
+        """The share of neurons cut (0–1) per gated layer, the mean over the rows; None for models that prune nothing."""
+        return None if self.pruned is None else [float(share) for share in self.pruned.mean(axis=0, dtype=np.float64)]
 
 
 def score(model: Model, rows: Rows, *, batch_size: int) -> Scores:
@@ -53,6 +59,17 @@ def metrics_of(scores: Scores, rows: Rows, *, num_domains: int) -> Metrics:
     assert rows.labels is not None
     labels = rows.labels.cpu().numpy()
     return compute_metrics(labels, scores.logits, rows.domains, num_domains, rows.users)
+
+
+def context_shares(model: Model, rows: Rows) -> dict[str, float] | None:
+    """For each part that reads the domain context, the share (0–1) of its variance that follows it.
+
+    Over at most SHARE_ROWS rows, spread evenly; None for models that have no such part. See `layers.context`.
+    """
+    if not model.reads_context:
+        return None
+    chosen = torch.linspace(0, len(rows) - 1, min(len(rows), SHARE_ROWS)).round().long().to(rows.field_ids.device)
+    return {name: round(share, 6) for name, share in model.context_shares(rows.batch(chosen)).items()}
 
 
 def sparsity_by_domain(scores: Scores, rows: Rows, *, num_domains: int) -> np.ndarray | None:

@@ -353,7 +353,8 @@ class Loop(ABC):
             raise NumericError(f"scores of the valid split are not finite at step {self.state.step}", hint=_LOWER)
         metrics = metrics_of(scores, self.valid, num_domains=self.num_domains).to_json()
         value = metrics[self.settings.select]
-        inside = lies_inside(scores, self.model.sparsity_interval)
+        sparsity = scores.sparsity()
+        inside = lies_inside(sparsity, self.model.sparsity_interval)
         found = Candidate(step=self.state.step, value=value, inside=inside)
         if found.beats(self.state.best, self.settings.select):
             self.state.keep(found)
@@ -364,9 +365,10 @@ class Loop(ABC):
         else:
             self.state.evaluations_since_best += 1
             self.state.stopped_early = self.length.stops(self.state.step, self.state.evaluations_since_best)
-        self._write(
-            {"kind": "valid", "step": self.state.step, "best": self.state.best_step == self.state.step, **metrics}
-        )
+        line = {"kind": "valid", "step": self.state.step, "best": self.state.best_step == self.state.step, **metrics}
+        if sparsity is not None:
+            line["sparsity"] = sparsity
+        self._write(line)
         if value is not None:
             self._figures = {**self._figures, f"valid {self.settings.select}": value}
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from adasparse_cli.choices import Metric
-from adasparse_cli.training.evaluate import Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +37,8 @@ class Candidate:
         return cls(step=found["step"], value=found.get("value"), inside=found.get("inside", True))
 
 
-def lies_inside(scores: Scores, interval: tuple[float, float] | None) -> bool:
-    """Whether the mean sparsity of every gated layer lies in the interval; True where there is none."""
-    if interval is None or scores.pruned is None:
+def lies_inside(sparsity: Sequence[float] | None, interval: tuple[float, float] | None) -> bool:
+    """Whether the sparsity of every gated layer lies in the interval; True where there is none."""
+    if interval is None or sparsity is None:
         return True
-    sparsity = scores.pruned.mean(axis=0, dtype=np.float64)
-    return bool(((sparsity >= interval[0]) & (sparsity <= interval[1])).all())
+    return all(interval[0] <= share <= interval[1] for share in sparsity)
