@@ -225,3 +225,19 @@ def test_nothing_is_allocated_to_find_out_what_a_model_weighs(case: str) -> None
     with torch.device("meta"):
         assert built(case).cost() == built(case).cost()
     assert built(case).cost().embedding_parameters > 0
+
+
+READERS = [case for case, words in TREES.items() if MODELS[compose("train", words)["model"]["name"]].reads_context]
+
+
+@pytest.mark.parametrize("case", [case for case in READERS if case != "apg-self"])
+def test_what_reads_the_domain_context_sees_it_at_the_start(case: str) -> None:
+    """Public defect, and ours: embeddings of 0.03 beside activations of 0.7, of which gates see nothing."""
+    tree = compose("train", TREES[case])
+    torch.manual_seed(0)
+    kind = MODELS[tree["model"]["name"]]
+    settings, network = typed(tree["model"], kind.Settings, "model"), typed(tree["network"], NetworkSettings, "network")
+    model: Model = kind(settings, network, small.SHAPE)  # type: ignore[call-arg]
+    shares = model.context_shares(small.rows(2000, 2).batch(slice(0, 2000)))
+    assert shares
+    assert all(share > 0.02 for share in shares.values()), shares

@@ -91,7 +91,7 @@ def test_max_steps_ends_the_run_and_its_schedules(tmp_path: Path) -> None:
 
 def test_the_kept_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
     """Truth: the evaluations' own lines."""
-    loop = loop_in(tmp_path, epochs=6, select=Metric.log_loss, learning_rate=0.1)
+    loop = loop_in(tmp_path, "dnn", epochs=6, select=Metric.log_loss, learning_rate=0.1)
     result = loop.run()
     best = min(lines(tmp_path, "valid"), key=lambda line: line["log_loss"])
     assert result.best_step == best["step"]

@@ -244,7 +244,8 @@ class Loop(ABC):
                 self.state.elapsed_seconds = before + now - entered
                 if self.state.step % self.settings.log_steps == 0:
                     self._log()
-                self.on_step(len(rows), self._figures)
+                epoch = {"epoch": self.state.step / self.steps_per_epoch} if self.settings.finds_epochs else {}
+                self.on_step(len(rows), epoch | self._figures)
                 evaluating = self.length.evaluates_after(self.state.step)
                 # asked first, since the best checkpoint that an evaluation may write counts as a save
                 due = self._clock.due(soon=evaluating)
@@ -306,8 +307,10 @@ class Loop(ABC):
             hint="loop.select=log_loss is available there; or prepare the data with another split",
         )
 
-    def rows_to_go(self) -> int:
-        """Training rows in the steps that are still to be done, if nothing stops them early."""
+    def rows_to_go(self) -> int | None:
+        """Training rows in the steps that are still to be done, if nothing stops them early; None with `epochs: auto`."""
+        if self.settings.finds_epochs:
+            return None
         return round((self.total_steps - self.state.step) * len(self.train) / self.steps_per_epoch)
 
     def _batches(self) -> Iterator[tuple[int, Tensor]]:
