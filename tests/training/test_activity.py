@@ -115,19 +115,20 @@ def test_looking_leaves_no_trace_and_is_done_as_in_evaluation(training: bool) ->
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("backbone", list(Backbone))
 @pytest.mark.parametrize("input_layer", [True, False])
+@pytest.mark.parametrize("inputs", [(PrunerInput.hidden, PrunerInput.domain), (PrunerInput.domain,)])
 def test_factors_are_those_the_forward_pass_multiplies_its_layers_with(
-    mode: Mode, backbone: Backbone, input_layer: bool
+    mode: Mode, backbone: Backbone, input_layer: bool, inputs: tuple[PrunerInput, ...]
 ) -> None:
     """Truth: the pass written out, each gated layer times what `factors` says, gives the model's own logits."""
-    pruner = PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=input_layer)
+    pruner = PrunerSettings(inputs=inputs, rank=None, input_layer=input_layer)
     model = built(mode, backbone=backbone, pruner=pruner).eval()
     batch = small.rows(50, seed=4).batch(slice(0, 50))
     factors = model.factors(batch)
     assert len(factors) == len(model.gated_layers) == 2 + input_layer
     assert not any(pi.requires_grad for pi in factors)
     with torch.no_grad():
-        embedded, rest = model.embed(batch), list(factors)
-        h = torch.cat([embedded.agnostic * rest.pop(0) if input_layer else embedded.agnostic, embedded.aware], dim=1)
+        (agnostic, aware), rest = model.embed(batch).parts(), list(factors)
+        h = torch.cat([agnostic * rest.pop(0) if input_layer else agnostic, aware], dim=1)
         crossed = [] if model.cross is None else [model.cross(h)]
         for block in model.blocks:
             h = block(h) * rest.pop(0)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from adasparse_cli.errors import IntegrityError, ResourceError
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from tests import small
 
 
 def test_what_was_saved_comes_back_to_the_bit(tmp_path: Path) -> None:
@@ -53,9 +54,11 @@ def test_a_missing_file_is_an_integrity_error(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:
-    model = torch.nn.Linear(3, 2)
-    with pytest.raises(IntegrityError, match="weight"):
-        load_weights(model, {"model.weight": torch.zeros(2, 4), "model.bias": torch.zeros(2)}, where=tmp_path)
+    weights = {f"model.{name}": value for name, value in small.model("dnn").state_dict().items()}
+    with pytest.raises(IntegrityError, match=r"head\.weight"):
+        load_weights(small.model("dnn"), weights | {"model.head.weight": torch.zeros(2, 4)}, where=tmp_path)
+    with pytest.raises(IntegrityError, match="does not fit the model"):
+        load_weights(small.model("star"), weights, where=tmp_path)
 
 
 def _same_json(one: bytes, other: bytes) -> bool:
