@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from adasparse_cli.data_prep import tabular_parquet_probe as probe
 from adasparse_cli.data_prep.tabular_formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE, Reject
@@ -24,11 +25,11 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
         DataError: it cannot be read, or a column's type has no text.
     """
 
-    def opened() -> tuple[pl.LazyFrame, pl.Schema, int]:
-        scanned = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        return scanned, scanned.collect_schema(), int(scanned.select(pl.len()).collect().item())
+    def opened() -> tuple[pl.Schema, int]:
+        probe.check_described(path)
+        return probe.described(path)
 
-    scanned, schema, rows = _readable(opened, path, "the file's description")
+    schema, rows = _readable(opened, path, "the file's description")
     columns = usable_columns(str(path), list(schema), settings)
     ignored = [own for own in columns.kept if not settings.reads(own)]
     for own in columns.kept:
@@ -48,7 +49,8 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 
     def text(start: int, number: int, sink: list[Reject]) -> pl.DataFrame:
         def frame() -> pl.DataFrame:
-            return _as_text(scanned.select(kept).slice(start, number).collect(), start, name, settings, sink)
+            probe.check_part(path, kept, start, number)
+            return _as_text(probe.part(path, kept, start, number), start, name, settings, sink)
 
         return _readable(frame, path, f"row {start + 1:,} or a later one")
 
@@ -73,7 +75,7 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 def _readable(read: Callable[[], T], path: Path, what: str) -> T:
     try:
         return read()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OverflowError, ValueError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, probe.UnreadableError, OverflowError, ValueError) as error:
         said = str(error).partition("\n")[0]
         raise DataError(
             f"{path} is no readable Parquet file: {what} cannot be read: {said}", hint="get the file again"

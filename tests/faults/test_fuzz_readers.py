@@ -12,6 +12,8 @@ import gzip
 import io
 import json
 import lzma
+import multiprocessing
+import os
 import random
 import signal
 import time
@@ -20,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -223,21 +226,62 @@ def run_case(number: int, folder: Path) -> str:
     return "read"
 
 
-def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], tmp_path: Path) -> None:
-    seconds, number, came = attacks(3600, 60), 0, Counter[str]()
-    ends = time.monotonic() + seconds
+def run_cases(seconds: float, folder: Path, tell: Connection) -> None:
+    """Read one damaged file after the other; tell each case's number before it, and in the end what came of all."""
+    ends, number, came = time.monotonic() + seconds, 0, Counter[str]()
     while time.monotonic() < ends:
+        tell.send(number)
         try:
-            came[run_case(number, tmp_path)] += 1
+            came[run_case(number, folder)] += 1
         except BaseException as error:
-            raise AssertionError(f"case {number}, {damaged(number)[0]}: {type(error).__name__}: {error}") from error
+            tell.send(f"{type(error).__name__}: {error}")
+            return
         number += 1
-    print(f"{number} cases in {seconds} s: {dict(came)}")
+    tell.send(came)
+
+
+def fuzz(seconds: float, folder: Path, cases: Callable[[float, Path, Connection], None] = run_cases) -> Counter[str]:
+    """What came of all cases, which are run in a process of their own.
+
+    Raises:
+        AssertionError: a case failed, or ended the process.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    ear, mouth = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=cases, args=(seconds, folder, mouth))
+    process.start()
+    mouth.close()
+    number = 0
+    try:
+        while isinstance(told := ear.recv(), int):
+            number = told
+    except EOFError:
+        process.join()
+        told = f"ended its process with exit code {process.exitcode}"
+    process.join()
+    assert isinstance(told, Counter), f"case {number}, {damaged(number)[0]}: {told}"
+    return told
+
+
+def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], tmp_path: Path) -> None:
+    seconds = attacks(3600, 60)
+    came = fuzz(seconds, tmp_path)
+    print(f"{came.total()} cases in {seconds} s: {dict(came)}")
     assert came["read"]
     assert came["refused"]
     assert not [what for what in came if "names no file" in what]
 
 
-@pytest.mark.parametrize("number", [73, 100995, 101807])
+def aborted(seconds: float, folder: Path, tell: Connection) -> None:
+    tell.send(6444)
+    os.abort()
+
+
+def test_a_case_that_ends_the_process_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"case 6444, j\.parquet: ended its process with exit code -6"):
+        fuzz(60, tmp_path, aborted)
+
+
+@pytest.mark.parametrize("number", [73, 6444, 100995, 101807])
 def test_cases_that_once_failed(number: int, tmp_path: Path) -> None:
     run_case(number, tmp_path)
