@@ -75,7 +75,13 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 def _readable(read: Callable[[], T], path: Path, what: str) -> T:
     try:
         return read()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, probe.UnreadableError, OverflowError, ValueError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        probe.UnreadableError,
+        OverflowError,
+        ValueError,
+    ) as error:
         said = str(error).partition("\n")[0]
         raise DataError(
             f"{path} is no readable Parquet file: {what} cannot be read: {said}", hint="get the file again"

@@ -19,6 +19,7 @@ from adasparse_cli.files import file_stem
 from adasparse_cli.jobs.behaviour import curves_finding, whole_domain_table
 from adasparse_cli.jobs.catalogue import extreme_domains
 from adasparse_cli.jobs.comparison import domain_table
+from adasparse_cli.jobs.hpo import Trial, read_trials, write_trials
 from adasparse_cli.jobs.keep import read_finding
 from adasparse_cli.jobs.overlap import similarities
 from adasparse_cli.jobs.reproduction import reproduction
@@ -54,6 +55,8 @@ class Made:
         adasparse(home, "analyze", "overlap", str(self.run), "--min-rows", "5")
         adasparse(home, "analyze", "exposure", str(self.study))
         adasparse(home, "report", str(self.study))
+        (searched := home / "studies" / "hpo-twin").mkdir()
+        write_trials(searched, [Trial(settings={"loop.learning_rate": 0.001}, value=0.6)])
         self.files = [path for path in self.all_files() if not NOT_COVERED.search(str(path.relative_to(home)))]
         self.manifest = open_prepared(self.data)
         with contextlib.chdir(home):
@@ -111,6 +114,7 @@ class Made:
             ],
             "studies/study.json": [lambda: open_study(self.study)],
             "studies/table.json": [lambda: open_study(self.study)],
+            "studies/trials.json": [lambda: read_trials(path.parent)],
         }
         kind = self.kind(path)
         if kind in by_kind:
@@ -200,8 +204,8 @@ def test_files_that_are_not_damaged_are_read(made: Made) -> None:
         for reader in made.readers(path):
             reader()
     checked = verify_data(made.data) + verify_source(made.source)
-    assert checked == len(made.files) - 2, (
-        "all but study.json and table.json, which were checked as the study was opened"
+    assert checked == len(made.files) - 3, (
+        "all but study.json and table.json, which were checked as the study was opened, and the trials of a search"
     )
 
 
