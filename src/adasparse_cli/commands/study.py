@@ -16,6 +16,7 @@ from adasparse_cli.commands.arguments import (
     DryRun,
     Overrides,
     Seeds,
+    Verify,
     Workers,
     Worlds,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from adasparse_cli.jobs.comparison import Comparison
     from adasparse_cli.jobs.plan import StudyJob
     from adasparse_cli.jobs.study import StudyReport
+    from adasparse_cli.prep.recipe import Progress
 
 COMPARE_EXAMPLES = """
 Examples:
@@ -93,6 +95,7 @@ def compare(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
     from adasparse_cli.jobs.plan import plan_compare, plan_experiment
@@ -114,7 +117,8 @@ def compare(
         job = plan_experiment(
             experiment, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
         )
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
+    form = chosen_format(as_json, as_csv, form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, verify=verify)
 
 
 def ablate(
@@ -132,6 +136,7 @@ def ablate(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
     from adasparse_cli.jobs.plan import plan_experiment
@@ -140,7 +145,8 @@ def ablate(
     name = "parts" if parts else "ablation"
     words = overrides or []
     job = plan_experiment(name, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds))
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
+    form = chosen_format(as_json, as_csv, form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, verify=verify)
 
 
 def sweep(
@@ -154,26 +160,55 @@ def sweep(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Train every combination of the values given, and compare them with the first."""
     from adasparse_cli.jobs.plan import plan_sweep
     from adasparse_cli.jobs.worlds import worlds_of
 
     job = plan_sweep(overrides or [], seeds=seeds, config_file=config, worlds=worlds_of(worlds))
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form), choose=True)
+    form = chosen_format(as_json, as_csv, form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, verify=verify, choose=True)
 
 
-def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format, choose: bool = False) -> None:
-    from adasparse_cli.jobs.study import run_study
-
+def _do(
+    job: StudyJob,
+    *,
+    workers: int,
+    dry_run: bool,
+    cluster: Cluster,
+    form: Format,
+    verify: bool,
+    choose: bool = False,
+) -> None:
     if dry_run:
         show_plan(job, workers, form)
         return
     with ProgressDisplay() as progress:
-        report = run_study(job, progress, workers=workers, cluster=cluster.value)
+        report = done(job, progress, workers=workers, cluster=cluster, verify=verify)
     show_study(report, form, choose=choose)
     if report.failed:
         raise typer.Exit(1)
+
+
+def done(
+    job: StudyJob, progress: Progress, *, workers: int, verify: bool, cluster: Cluster = Cluster.domain
+) -> StudyReport:
+    """Run a study.
+
+    Args:
+        verify: whether to check every file of its data before, and of its runs after.
+    """
+    from adasparse_cli.jobs.source import source_of_study
+    from adasparse_cli.jobs.study import run_study
+    from adasparse_cli.jobs.verify import verify_planned, verify_source
+
+    if verify:
+        verify_planned([own for arm in job.arms for own in arm.jobs])
+    report = run_study(job, progress, workers=workers, cluster=cluster.value)
+    if verify:
+        verify_source(source_of_study(report))
+    return report
 
 
 def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> None:

@@ -59,9 +59,8 @@ def train(
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
     from adasparse_cli.config import with_flags
-    from adasparse_cli.jobs.prepare import existing
     from adasparse_cli.jobs.train import model_flags, plan_seeds, run_train
-    from adasparse_cli.jobs.verify import verify_data
+    from adasparse_cli.jobs.verify import verify_planned
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -69,8 +68,8 @@ def train(
     reports: list[Mapping[str, Any]] = []
     folders: list[Path] = []
     jobs = plan_seeds(words, seeds, config_file=config)
-    if verify and existing(jobs[0].data.folder) is not None:
-        verify_data(jobs[0].data.folder)
+    if verify:
+        verify_planned(jobs)
     for job in jobs:
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
