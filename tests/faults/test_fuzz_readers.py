@@ -15,6 +15,7 @@ import lzma
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 import zipfile
@@ -143,6 +144,10 @@ def damaged(number: int) -> tuple[str, bytes]:
     return name, bytes(content)
 
 
+_FIELD = rb'(?:"(?:[^"]|"")*+"|[^",\n]*+)'
+QUOTED_AS_DEFINED = re.compile(rb"(?:" + _FIELD + rb"[,\n])*+" + _FIELD)
+
+
 def expected_rows(name: str, content: bytes) -> int | None:
     """How many rows a file has, good or bad; None if that cannot be told by plain means. Raises what unpacking raises."""
     suffix = Path(name).suffix
@@ -150,7 +155,8 @@ def expected_rows(name: str, content: bytes) -> int | None:
         return None
     plainly = UNPACK[suffix](content) if suffix in UNPACK else content
     if name == "lines.csv":
-        if b"\r" in plainly or b"\0" in plainly:
+        # a quote within a field that is not quoted is a fault of its line, however a parser of CSV takes it
+        if b"\r" in plainly or b"\0" in plainly or not QUOTED_AS_DEFINED.fullmatch(plainly):
             return None
         try:
             found = list(csv.reader(io.StringIO(plainly.decode("utf-8"), newline=""), strict=True))
@@ -282,6 +288,6 @@ def test_a_case_that_ends_the_process_is_named(tmp_path: Path) -> None:
         fuzz(60, tmp_path, aborted)
 
 
-@pytest.mark.parametrize("number", [73, 6444, 100995, 101807])
+@pytest.mark.parametrize("number", [73, 6444, 13262, 100995, 101807])
 def test_cases_that_once_failed(number: int, tmp_path: Path) -> None:
     run_case(number, tmp_path)
