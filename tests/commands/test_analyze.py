@@ -188,7 +188,7 @@ def test_every_claim_gets_a_verdict_and_the_same_words_train_nothing_more(tmp_pa
 @pytest.mark.parametrize(
     "words",
     [
-        ("analyze", "overlap", "--min-rows", "15", "--permutations", "99"),
+        ("analyze", "overlap", "FUSION", "--min-rows", "15", "--permutations", "99"),
         ("analyze", "exposure", "DNN", "FUSION"),
         ("analyze", "abtest", "DNN", "FUSION", "--auctions", "50"),
         ("analyze", "sparsity", *TINY),
@@ -198,12 +198,13 @@ def test_every_claim_gets_a_verdict_and_the_same_words_train_nothing_more(tmp_pa
     ids=lambda words: " ".join(words[:2]),
 )
 def test_verify_checks_files_that_the_command_does_not_read(home: Path, words: tuple[str, ...]) -> None:
-    run = home / runs_of(home, "adasparse-fusion")[-1]
+    fusion, dnn = (
+        next(run for run in runs_of(home, model) if run.endswith("s1")) for model in ("adasparse-fusion", "dnn")
+    )
     # training starts only after the data are checked; of runs that are done, all files are checked
-    path = home / "data/twin/rejects.parquet" if words[1] in ("sparsity", "domains") else run / "train.log"
+    path = home / "data/twin/rejects.parquet" if words[1] in ("sparsity", "domains") else home / fusion / "train.log"
     whole = path.read_bytes()
-    named = {"FUSION": str(run), "DNN": runs_of(home, "dnn")[-1]}
-    typed = [named.get(word, word) for word in words]
+    typed = [{"FUSION": fusion, "DNN": dnn}.get(word, word) for word in words]
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
         if words[1] not in ("sparsity", "domains"):
