@@ -14,7 +14,6 @@ from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE, Reject
 
 ROWS = 250_000
-_BINARY = "is not text in UTF-8"
 T = TypeVar("T")
 
 
@@ -49,7 +48,7 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 
     def text(start: int, number: int, sink: list[Reject]) -> pl.DataFrame:
         def frame() -> pl.DataFrame:
-            probe.check_part(path, kept, start, number)
+            probe.check_part(path, kept, start, number, settings.list_separator)
             return _as_text(probe.part(path, kept, start, number), start, name, settings, sink)
 
         return _readable(frame, path, f"row {start + 1:,} or a later one")
@@ -104,38 +103,10 @@ def _as_text(
     good = pl.Series([True]).new_from_index(0, frame.height)
     columns = []
     for values in frame.iter_columns():
-        text, bad, reason = _text_of(values, settings.list_separator)
+        text, bad, reason = probe.text_of(values, settings.list_separator)
         if bad is not None and (bad := bad.fill_null(False) & good).any():
             for line, value in zip(lines.filter(bad), values.filter(bad), strict=True):
                 rejects.append(Reject(source=name, line=line, column=values.name, value=str(value)[:80], reason=reason))
             good &= ~bad
         columns.append(text)
     return pl.DataFrame([*columns, lines]).filter(good)
-
-
-def _text_of(values: pl.Series, list_separator: str) -> tuple[pl.Series, pl.Series | None, str]:
-    """A column as it would be in a text file, points in time in UTC, to the second; which rows cannot be, and why."""
-    kind = values.dtype
-    if isinstance(kind, pl.Array):
-        values = values.arr.to_list()
-    if isinstance(values.dtype, pl.List):
-        texts = values.cast(pl.List(pl.String))
-        within = texts.list.eval(pl.element().str.contains(list_separator, literal=True)).list.any()
-        return texts.list.join(list_separator), within, f"has the list separator {list_separator!r} in a value"
-    if isinstance(kind, pl.Datetime):
-        utc = values if kind.time_zone is None else values.dt.convert_time_zone("UTC")
-        return utc.dt.strftime("%Y-%m-%d %H:%M:%S"), None, ""
-    if kind == pl.Binary:
-        texts = pl.Series(values.name, [_decoded(value) for value in values], dtype=pl.String)
-        return texts, texts.is_null() & values.is_not_null(), _BINARY
-    text = values.cast(pl.String)
-    if kind == pl.String and text.str.contains("\0", literal=True).any():
-        return text, text.str.contains("\0", literal=True), "holds a NUL character"
-    return text, None, ""
-
-
-def _decoded(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode("utf-8")
-    except UnicodeDecodeError:
-        return None

@@ -24,6 +24,7 @@ import polars as pl
 from adasparse_cli.errors import ResourceError
 
 IDLE_SECONDS = 60
+_BINARY = "is not text in UTF-8"
 
 
 class UnreadableError(Exception):
@@ -50,6 +51,34 @@ def part(path: Path, columns: Sequence[str], start: int, rows: int) -> pl.DataFr
     return scanned(path).select(columns).slice(start, rows).collect()
 
 
+def text_of(values: pl.Series, list_separator: str) -> tuple[pl.Series, pl.Series | None, str]:
+    """A column as it would be in a text file, points in time in UTC, to the second; which rows cannot be, and why."""
+    kind = values.dtype
+    if isinstance(kind, pl.Array):
+        values = values.arr.to_list()
+    if isinstance(values.dtype, pl.List):
+        texts = values.cast(pl.List(pl.String))
+        within = texts.list.eval(pl.element().str.contains(list_separator, literal=True)).list.any()
+        return texts.list.join(list_separator), within, f"has the list separator {list_separator!r} in a value"
+    if isinstance(kind, pl.Datetime):
+        utc = values if kind.time_zone is None else values.dt.convert_time_zone("UTC")
+        return utc.dt.strftime("%Y-%m-%d %H:%M:%S"), None, ""
+    if kind == pl.Binary:
+        texts = pl.Series(values.name, [_decoded(value) for value in values], dtype=pl.String)
+        return texts, texts.is_null() & values.is_not_null(), _BINARY
+    text = values.cast(pl.String)
+    if kind == pl.String and text.str.contains("\0", literal=True).any():
+        return text, text.str.contains("\0", literal=True), "holds a NUL character"
+    return text, None, ""
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
 def check_described(path: Path) -> None:
     """Call `described` in the child.
 
@@ -60,14 +89,20 @@ def check_described(path: Path) -> None:
     _probe(os.getpid()).ask({"path": str(path)})
 
 
-def check_part(path: Path, columns: Sequence[str], start: int, rows: int) -> None:
-    """Call `part` in the child. If that ends the child, the columns are tried one by one to name the one at fault.
+def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_separator: str) -> None:
+    """Call `part` and `text_of` in the child. If that ends the child, the columns are tried one by one to name the one at fault.
 
     Raises:
         UnreadableError: it failed there.
         ResourceError: the child cannot be started.
     """
-    asked = {"path": str(path), "columns": list(columns), "start": start, "rows": rows}
+    asked = {
+        "path": str(path),
+        "columns": list(columns),
+        "start": start,
+        "rows": rows,
+        "list_separator": list_separator,
+    }
     probe = _probe(os.getpid())
     try:
         probe.ask(asked)
@@ -180,7 +215,9 @@ def _serve() -> None:
         fault = None
         try:
             if "columns" in asked:
-                part(Path(asked["path"]), asked["columns"], asked["start"], asked["rows"])
+                frame = part(Path(asked["path"]), asked["columns"], asked["start"], asked["rows"])
+                for values in frame.iter_columns():
+                    text_of(values, asked["list_separator"])
             else:
                 described(Path(asked["path"]))
         except BaseException as error:  # a panic is no Exception

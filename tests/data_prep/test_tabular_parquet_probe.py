@@ -54,6 +54,15 @@ def test_panics_of_polars_are_not_printed(path: Path, capfd: pytest.CaptureFixtu
     assert capfd.readouterr().err == ""
 
 
+def test_a_time_that_has_no_text_is_refused_without_a_panic(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.parquet"
+    times = pl.Series([2**62, 0], dtype=pl.Int64).cast(pl.Datetime("ms"))
+    pl.DataFrame({"y": [0, 1], "place": ["a", "b"], "time": times}).write_parquet(path)
+    with pytest.raises(DataError, match=r"a\.parquet.*out-of-range datetime"):
+        read(path)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("how", [signal.SIGALRM, signal.SIGKILL])
 def test_a_child_that_ended_is_replaced(path: Path, how: signal.Signals) -> None:
     """SIGALRM is how it ends when it was idle; the memory may run out for another reason."""
@@ -61,7 +70,7 @@ def test_a_child_that_ended_is_replaced(path: Path, how: signal.Signals) -> None
     child = probe._probe(os.getpid())._child
     assert child
     os.kill(child.pid, how)
-    probe.check_part(path, ["y"], 0, 10)
+    probe.check_part(path, ["y"], 0, 10, "|")
     probe.check_described(path)
 
 
@@ -79,7 +88,7 @@ def test_an_interrupt_leaves_no_answer_behind(path: Path) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(KeyboardInterrupt):
-            probe.check_part(path, ["not there"], 0, 10)
+            probe.check_part(path, ["not there"], 0, 10, "|")
     finally:
         signal.signal(signal.SIGALRM, before)
     assert child.returncode == -signal.SIGKILL
