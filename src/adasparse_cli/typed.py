@@ -38,7 +38,7 @@ def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
     return typing.cast("T", value)
 
 
-def require_types(values: Any, kind: Any, path: Path, *, hint: str) -> None:
+def require_types(values: Any, kind: Any, path: Path | str, *, hint: str) -> None:
     """Check values of a JSON file against the types that are declared for them: dataclasses, `TypedDict`s, unions.
 
     Keys that are not declared are not looked at.

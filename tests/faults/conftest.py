@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.attacked import Server, counted, run
+from tests.faults.made import Made
 
 HERE = Path(__file__).parent
 TINY = ("data=twin", "data.rows=1000", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")
@@ -62,3 +63,8 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory, server: Server) -> 
     shutil.copytree(home, folder)
     events, worker_events, seconds = counted(folder, *STUDY, server=server)
     return FinishedStudy(home, folder, events, worker_events, seconds)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("made"))

@@ -30,12 +30,18 @@ class DataOfRun(TypedDict, total=False):
     splits: Mapping[str, Counts]
 
 
+class Named(TypedDict, total=False):
+    """A section of settings that has a name."""
+
+    name: str
+
+
 class SettingsOfRun(TypedDict, total=False):
     """Sections of a run's settings."""
 
-    model: Mapping[str, Any]
+    model: Named
     network: Mapping[str, Any]
-    loop: Mapping[str, Any]
+    loop: Named
 
 
 class Sparsity(TypedDict, total=False):
@@ -65,6 +71,25 @@ class Report(TypedDict, total=False):
     metrics: Mapping[str, Numbers]
     sparsity: Sparsity | None
     timings: Numbers
+
+
+class Line(TypedDict, total=False):
+    """A line of metrics.jsonl."""
+
+    kind: str
+    step: int
+    best: bool
+    loss: float
+    penalty: float
+    learning_rate: float
+    sparsity: Sequence[float] | None
+    auc: float | None
+    log_loss: float | None
+    gauc_domain: float | None
+    gauc_domain_unweighted: float | None
+    gauc_user: float | None
+    calibration: float | None
+    calibration_error: float | None
 
 
 class Sitting(TypedDict, total=False):
