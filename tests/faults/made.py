@@ -73,10 +73,8 @@ class Made:
         run = next((run for run in self.runs if run in path.parents), self.run)
         name, data, manifest = path.name, self.data, self.manifest
         by_kind: dict[str, list[Callable[[], object]]] = {
-            "data/manifest.json": [
-                lambda: open_prepared(data),
-                lambda: open_run(self.run, data_root=data.parent),
-            ],
+            # a run reads the copy in its encoder, which is this file by another name until one of them is written anew
+            "data/manifest.json": [lambda: open_prepared(data)],
             "data/domains.parquet": [lambda: read_domains(data, manifest)],
             "data/bags/*.parquet": [
                 lambda: [read_bags(data, manifest, f.name) for f in manifest.fields if file_stem(f.name) == path.stem]
