@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,19 @@ def test_verify_checks_files_that_the_command_does_not_read(home: Path, words: t
         assert path.name in adasparse(home, *typed, "--verify", code=4).stderr.replace("\n", "")
     finally:
         path.write_bytes(whole)
+
+
+def test_metrics_of_few_positives_have_two_digits_wherever_seeds_are_shown(tmp_path: Path) -> None:
+    """In `train --seeds`, the study's table and sentence, and the page; the caption says why."""
+    tiny = ("data.rows=1000", *TINY[1:], "threads=1")
+    shown = adasparse(tmp_path, "train", "--model", "dnn", "--seeds", "2", *tiny).stdout
+    adasparse(tmp_path, "train", "--model", "biasnet", "--seeds", "2", *tiny)
+    study = adasparse(tmp_path, "sweep", "--seeds", "2", "model=dnn,biasnet", *tiny).stdout
+    adasparse(tmp_path, "report", "latest", "-o", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for text in (" ".join(text.split()) for text in (shown, study, page)):
+        assert re.search(r"test has only \d+ positives: the standard error of an AUC is about 0\.\d\d\b", text)
+        assert re.search(r"\b0\.\d\d ± 0\.\d\d \*", text)
+    for text in (shown, study, page[page.index('id="verdict"') : page.index("</table>")]):
+        assert not re.search(r"\b0\.\d{3,} ±", text)
+    assert re.search(r"on the valid split: \S+ with 0\.\d\d \*, on the test split 0\.\d\d \*", " ".join(study.split()))

@@ -21,7 +21,7 @@ from adasparse_cli.commands.arguments import (
     Worlds,
 )
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import cell
+from adasparse_cli.findings import cell, estimate
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import Format, chosen_format, note, remark, say, show, show_json
 
@@ -226,7 +226,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
     if form is Format.text:
         say(report.question)
     title = f"{report.title}: mean ± sd over {'worlds and seeds' if comparison.worlds else 'seeds'}"
-    show([_quality(row) for row in table], title=title, caption=comparison.caption, form=form)
+    show([_quality(row, comparison) for row in table], title=title, caption=comparison.caption, form=form)
     _show_differences(comparison, table, form)
     cut = comparison.sparsity()
     if cut:
@@ -305,17 +305,18 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     show(rows, title=f"{job.title}: the plan of {job.folder}", caption=caption, form=form)
 
 
-def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
+def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
     from adasparse_cli.jobs.differences import spread
 
+    valid, test = comparison.counts("valid"), comparison.counts("test")
     return {
         "arm": row["arm"],
         **({"worlds": row["worlds"]} if row["worlds"] > 1 else {}),
         "seeds": row["seeds"],
-        "GAUC by domain": spread(row, "gauc_domain"),
-        "AUC": spread(row, "auc"),
-        "log loss": spread(row, "log_loss"),
-        "GAUC, valid": row["valid_gauc_domain"],
+        "GAUC by domain": spread(row, "gauc_domain", test),
+        "AUC": spread(row, "auc", test),
+        "log loss": spread(row, "log_loss", test),
+        "GAUC, valid": _shown(row["valid_gauc_domain"], valid),
         "multiply-adds per row": row["multiply_adds"],
     }
 
@@ -363,11 +364,18 @@ def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
         against = ", the baseline itself"
     else:
         against = "" if gap is None else f", {gap:+.4f} to {comparison.baseline}"
-    judged = "which has no figure on the test split" if test is None else f"on the test split {test:.4f}{against}"
+    valid = _shown(best[f"valid_{metric}"], comparison.counts("valid"))
+    shown = _shown(test, comparison.counts("test"))
+    judged = "which has no figure on the test split" if test is None else f"on the test split {shown}{against}"
     return (
-        f"Best by {_short(METRICS[metric])} on the valid split: {best['arm']} with {best[f'valid_{metric}']:.4f}, {judged}. "
+        f"Best by {_short(METRICS[metric])} on the valid split: {best['arm']} with {valid}, {judged}. "
         "Choose by the valid split alone: figures of the test split are for judging the choice, not for making it."
     )
+
+
+def _shown(value: float | None, counts: Mapping[str, Any]) -> str:
+    """A metric of a split with as many digits as the split supports."""
+    return cell(estimate(value, counts.get("rows"), counts.get("positives")))
 
 
 def _short(metric: str) -> str:
