@@ -217,7 +217,7 @@ def test_verify_checks_files_that_the_command_does_not_read(home: Path, words: t
 
 def test_metrics_of_few_positives_have_two_digits_wherever_seeds_are_shown(tmp_path: Path) -> None:
     """In `train --seeds`, the study's table and sentence, and the page; the caption says why."""
-    tiny = ("data.rows=1000", *TINY[1:], "threads=1")
+    tiny = ("data.rows=3000", *TINY[1:], "threads=1")
     shown = adasparse(tmp_path, "train", "--model", "dnn", "--seeds", "2", *tiny).stdout
     adasparse(tmp_path, "train", "--model", "biasnet", "--seeds", "2", *tiny)
     study = adasparse(tmp_path, "sweep", "--seeds", "2", "model=dnn,biasnet", *tiny).stdout
