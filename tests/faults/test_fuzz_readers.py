@@ -17,6 +17,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 import zipfile
 from collections import Counter
@@ -246,32 +247,49 @@ def run_cases(seconds: float, folder: Path, tell: Connection) -> None:
     tell.send(came)
 
 
-def fuzz(seconds: float, folder: Path, cases: Callable[[float, Path, Connection], None] = run_cases) -> Counter[str]:
-    """What came of all cases, which are run in a process of their own.
+class Fuzzing:
+    """Cases that are run in a process of their own."""
 
-    Raises:
-        AssertionError: a case failed, or ended the process.
-    """
-    spawn = multiprocessing.get_context("spawn")
-    ear, mouth = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=cases, args=(seconds, folder, mouth))
-    process.start()
-    mouth.close()
-    number = 0
-    try:
-        while isinstance(told := ear.recv(), int):
-            number = told
-    except EOFError:
-        process.join()
-        told = f"ended its process with exit code {process.exitcode}"
-    process.join()
-    assert isinstance(told, Counter), f"case {number}, {damaged(number)[0]}: {told}"
-    return told
+    def __init__(
+        self, seconds: float, folder: Path, cases: Callable[[float, Path, Connection], None] = run_cases
+    ) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._ear, mouth = spawn.Pipe(duplex=False)
+        self._process = spawn.Process(target=cases, args=(seconds, folder, mouth))
+        self._process.start()
+        mouth.close()
+        self._number, self._told = 0, None
+        # a pipe that nobody reads is full after some thousand cases
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            while isinstance(told := self._ear.recv(), int):
+                self._number = told
+        except EOFError:
+            told = None
+        self._process.join()
+        self._told = told or f"ended its process with exit code {self._process.exitcode}"
+
+    def ended(self) -> Counter[str]:
+        """What came of all cases.
+
+        Raises:
+            AssertionError: a case failed, or ended the process.
+        """
+        self._reader.join()
+        assert isinstance(self._told, Counter), f"case {self._number}, {damaged(self._number)[0]}: {self._told}"
+        return self._told
+
+    def stop(self) -> None:
+        """End the process, if it has not ended."""
+        self._process.kill()
+        self._reader.join()
 
 
-def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], tmp_path: Path) -> None:
-    seconds = attacks(3600, 60)
-    came = fuzz(seconds, tmp_path)
+def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], fuzzing: Fuzzing) -> None:
+    seconds, came = attacks(3600, 60), fuzzing.ended()
     print(f"{came.total()} cases in {seconds} s: {dict(came)}")
     assert came["read"]
     assert came["refused"]
@@ -285,7 +303,7 @@ def aborted(seconds: float, folder: Path, tell: Connection) -> None:
 
 def test_a_case_that_ends_the_process_is_named(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"case 6444, j\.parquet: ended its process with exit code -6"):
-        fuzz(60, tmp_path, aborted)
+        Fuzzing(60, tmp_path, aborted).ended()
 
 
 @pytest.mark.parametrize("number", [73, 6444, 13262, 100995, 101807])
