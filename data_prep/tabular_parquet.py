@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import polars as pl
 
+from adasparse_cli.data_prep import tabular_parquet_probe as probe
 from adasparse_cli.data_prep.tabular_formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE, Reject
 
 ROWS = 250_000
-_BINARY = "is not text in UTF-8"
 T = TypeVar("T")
 
 
@@ -24,11 +24,11 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
         DataError: it cannot be read, or a column's type has no text.
     """
 
-    def opened() -> tuple[pl.LazyFrame, pl.Schema, int]:
-        scanned = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        return scanned, scanned.collect_schema(), int(scanned.select(pl.len()).collect().item())
+    def opened() -> tuple[pl.Schema, int]:
+        probe.check_described(path)
+        return probe.described(path)
 
-    scanned, schema, rows = _readable(opened, path, "the file's description")
+    schema, rows = _readable(opened, path, "the file's description")
     columns = usable_columns(str(path), list(schema), settings)
     ignored = [own for own in columns.kept if not settings.reads(own)]
     for own in columns.kept:
@@ -48,7 +48,8 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 
     def text(start: int, number: int, sink: list[Reject]) -> pl.DataFrame:
         def frame() -> pl.DataFrame:
-            return _as_text(scanned.select(kept).slice(start, number).collect(), start, name, settings, sink)
+            probe.check_part(path, kept, start, number, settings.list_separator)
+            return _as_text(probe.part(path, kept, start, number), start, name, settings, sink)
 
         return _readable(frame, path, f"row {start + 1:,} or a later one")
 
@@ -73,7 +74,13 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 def _readable(read: Callable[[], T], path: Path, what: str) -> T:
     try:
         return read()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OverflowError, ValueError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        probe.UnreadableError,
+        OverflowError,
+        ValueError,
+    ) as error:
         said = str(error).partition("\n")[0]
         raise DataError(
             f"{path} is no readable Parquet file: {what} cannot be read: {said}", hint="get the file again"
@@ -96,38 +103,10 @@ def _as_text(
     good = pl.Series([True]).new_from_index(0, frame.height)
     columns = []
     for values in frame.iter_columns():
-        text, bad, reason = _text_of(values, settings.list_separator)
+        text, bad, reason = probe.text_of(values, settings.list_separator)
         if bad is not None and (bad := bad.fill_null(False) & good).any():
             for line, value in zip(lines.filter(bad), values.filter(bad), strict=True):
                 rejects.append(Reject(source=name, line=line, column=values.name, value=str(value)[:80], reason=reason))
             good &= ~bad
         columns.append(text)
     return pl.DataFrame([*columns, lines]).filter(good)
-
-
-def _text_of(values: pl.Series, list_separator: str) -> tuple[pl.Series, pl.Series | None, str]:
-    """A column as it would be in a text file, points in time in UTC, to the second; which rows cannot be, and why."""
-    kind = values.dtype
-    if isinstance(kind, pl.Array):
-        values = values.arr.to_list()
-    if isinstance(values.dtype, pl.List):
-        texts = values.cast(pl.List(pl.String))
-        within = texts.list.eval(pl.element().str.contains(list_separator, literal=True)).list.any()
-        return texts.list.join(list_separator), within, f"has the list separator {list_separator!r} in a value"
-    if isinstance(kind, pl.Datetime):
-        utc = values if kind.time_zone is None else values.dt.convert_time_zone("UTC")
-        return utc.dt.strftime("%Y-%m-%d %H:%M:%S"), None, ""
-    if kind == pl.Binary:
-        texts = pl.Series(values.name, [_decoded(value) for value in values], dtype=pl.String)
-        return texts, texts.is_null() & values.is_not_null(), _BINARY
-    text = values.cast(pl.String)
-    if kind == pl.String and text.str.contains("\0", literal=True).any():
-        return text, text.str.contains("\0", literal=True), "holds a NUL character"
-    return text, None, ""
-
-
-def _decoded(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode("utf-8")
-    except UnicodeDecodeError:
-        return None

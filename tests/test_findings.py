@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adasparse_cli.findings import Finding, Interval, Table, as_csv, cell, marked
+from adasparse_cli.findings import Finding, Interval, Table, as_csv, cell, estimate, few_caption, marked
 from adasparse_cli.jobs.cells import marked_texts, unmarked_texts
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -75,3 +75,17 @@ def test_marks_of_a_frame_are_those_of_a_cell_and_are_taken_away_again(texts: li
     held = marked_texts(table)
     assert held["text"].to_list() == [None if text is None else marked(text) for text in texts]
     assert unmarked_texts(held).equals(table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "positives", "few"), [(900, 20, False), (900, 19, True), (900, 885, True), (900, None, False)]
+)
+def test_a_metric_of_few_rows_of_one_class_has_two_digits_and_a_mark(
+    rows: int, positives: int | None, few: bool
+) -> None:
+    assert estimate(0.71234, rows, positives) == ("0.71 *" if few else 0.71234)
+    assert estimate(0.71234, rows, positives, sd=0.04567) == ("0.71 ± 0.05 *" if few else "0.7123 ± 0.0457")
+    assert estimate(None, rows, positives) is None
+    caption = few_caption({"test": {"rows": rows, "positives": positives}})
+    assert ("the standard error of an AUC is about 0.0" in caption) is few
+    assert few_caption({"test": {"rows": 9, "positives": 0}}) == "* test has only 0 positives"

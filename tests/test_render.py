@@ -22,8 +22,6 @@ from adasparse_cli.render import (
     Format,
     chosen_format,
     complain,
-    estimate,
-    few_caption,
     note,
     remark,
     say,
@@ -247,16 +245,3 @@ def test_a_name_of_2000_characters_is_cut_in_a_table_and_whole_in_files() -> Non
         assert len(written.getvalue()) < 5000
     assert name in shown([{"domain": name}], 100, form=Format.csv)
     assert name in shown([{"domain": name}], 100, form=Format.json)
-
-
-@pytest.mark.parametrize(
-    ("rows", "positives", "few"), [(900, 20, False), (900, 19, True), (900, 885, True), (900, None, False)]
-)
-def test_a_metric_of_few_rows_of_one_class_has_two_digits_and_a_mark(
-    rows: int, positives: int | None, few: bool
-) -> None:
-    assert estimate(0.71234, rows, positives) == ("0.71 *" if few else 0.71234)
-    assert estimate(None, rows, positives) is None
-    caption = few_caption({"test": {"rows": rows, "positives": positives}})
-    assert ("the standard error of an AUC is about 0.0" in caption) is few
-    assert few_caption({"test": {"rows": 9, "positives": 0}}) == "* test has only 0 positives"

@@ -169,6 +169,43 @@ def _read(value: Any) -> Any:
 
 # Metrics of a split with fewer rows of the rarer class say little: the standard error of an AUC exceeds 0.06.
 ENOUGH_POSITIVES = 20
+# Marks what is of such a split.
+FEW = " *"
+
+
+def estimate(
+    value: float | None, rows: int | None, positives: int | None, *, sd: float | None = None
+) -> float | str | None:
+    """A metric of a split; with few rows of one class, two digits and a mark.
+
+    Args:
+        sd: its standard deviation over seeds; with it, the result is a text of both.
+    """
+    if value is None:
+        return None
+    few = is_few(rows, positives)
+    digits = ".2f" if few else ".4f"
+    if not few and sd is None:
+        return value
+    return f"{value:{digits}}" + ("" if sd is None else f" ± {sd:{digits}}") + FEW * few
+
+
+def is_few(rows: int | None, positives: int | None) -> bool:
+    """Whether a split has too few rows of one class for more than two digits."""
+    return rows is not None and positives is not None and min(positives, rows - positives) < ENOUGH_POSITIVES
+
+
+def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the mark means, with the standard error of an AUC without information; empty where nothing is marked."""
+    lines = []
+    for name, found in splits.items():
+        rows, positives = found["rows"], found["positives"]
+        if is_few(rows, positives):
+            pairs = positives * (rows - positives)
+            error = f"the standard error of an AUC is about {((rows + 1) / (12 * pairs)) ** 0.5:.2f}" if pairs else ""
+            what = f"{positives} positives" if positives < ENOUGH_POSITIVES else f"{rows - positives} negatives"
+            lines.append(f"{name} has only {what}{': ' if error else ''}{error}")
+    return f"{FEW.strip()} {'; '.join(lines)}" if lines else ""
 
 
 # How the names of columns of differences begin that do not say so themselves.

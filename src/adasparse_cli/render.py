@@ -21,10 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import ENOUGH_POSITIVES, Finding, Interval, as_csv, cell
+from adasparse_cli.findings import FEW, Finding, Interval, as_csv, cell
 
 # Marks a metric of few positives.
-FEW = " *"
 # What is read by a program or kept in a file is not cut to a screen's width.
 out = Console(soft_wrap=False, width=None if (sys.stdout and sys.stdout.isatty()) or "COLUMNS" in os.environ else 160)
 err = Console(stderr=True)
@@ -317,29 +316,6 @@ def _escaped(text: str) -> str:
 
 def _is_figure(value: Any) -> bool:
     return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and value.endswith(("%", "n/a", FEW)))
-
-
-def estimate(value: float | None, rows: int | None, positives: int | None) -> float | str | None:
-    """A metric of a split; with few rows of one class, two digits and a mark."""
-    return f"{value:.2f}{FEW}" if value is not None and is_few(rows, positives) else value
-
-
-def is_few(rows: int | None, positives: int | None) -> bool:
-    """Whether a split has too few rows of one class for more than two digits."""
-    return rows is not None and positives is not None and min(positives, rows - positives) < ENOUGH_POSITIVES
-
-
-def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the mark means, with the standard error of an AUC without information; empty where nothing is marked."""
-    lines = []
-    for name, found in splits.items():
-        rows, positives = found["rows"], found["positives"]
-        if is_few(rows, positives):
-            pairs = positives * (rows - positives)
-            error = f"the standard error of an AUC is about {((rows + 1) / (12 * pairs)) ** 0.5:.2f}" if pairs else ""
-            what = f"{positives} positives" if positives < ENOUGH_POSITIVES else f"{rows - positives} negatives"
-            lines.append(f"{name} has only {what}{': ' if error else ''}{error}")
-    return f"{FEW.strip()} {'; '.join(lines)}" if lines else ""
 
 
 def share(value: float | None) -> str:

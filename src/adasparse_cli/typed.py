@@ -9,7 +9,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import yaml
 
 from adasparse_cli.choices import Between, PlainName, nearest
-from adasparse_cli.errors import UsageError
+from adasparse_cli.errors import IntegrityError, UsageError
 
 T = TypeVar("T")
 # Levels of nesting in a file of settings; ours have four.
@@ -36,6 +36,64 @@ def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
         more = f" (and {len(faults) - 1} more: {'; '.join(faults[1:])})" if len(faults) > 1 else ""
         raise UsageError(faults[0] + more, hint=f"adasparse config show prints every key of {where.split('.')[0]}")
     return typing.cast("T", value)
+
+
+def require_types(values: Any, kind: Any, path: Path | str, *, hint: str) -> None:
+    """Check values of a JSON file against the types that are declared for them: dataclasses, `TypedDict`s, unions.
+
+    Keys that are not declared are not looked at.
+
+    Raises:
+        IntegrityError: a value is of another type, or a key is missing; the file and the key are named.
+    """
+    fault = _wrong(values, kind, "")
+    if fault is not None:
+        raise IntegrityError(f"{path} is damaged: {fault}", hint=hint)
+
+
+def _wrong(value: Any, kind: Any, where: str) -> str | None:
+    """Where a value is not of a type, and what it is there."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    fault = f"{where or 'the whole'} is {value!r:.80}"
+    if origin in (typing.Union, types.UnionType):
+        found = [_wrong(value, one, where) for one in arguments]
+        return None if None in found else found[0]
+    inside: list[tuple[Any, Any, str]] = []
+    if dataclasses.is_dataclass(kind) or typing.is_typeddict(kind):
+        if not isinstance(value, Mapping):
+            return fault
+        if missing := sorted(_required(kind) - value.keys()):
+            return f"{where}{'.' * bool(where)}{missing[0]} is missing"
+        inside = [(value[name], own, name) for name, own in typing.get_type_hints(kind).items() if name in value]
+    elif origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            return fault
+        inside = [(item, arguments[1], str(key)) for key, item in value.items()]
+    elif origin in (list, tuple, Sequence):
+        if not isinstance(value, (list, tuple)):
+            return fault
+        inside = [(item, arguments[0], str(k)) for k, item in enumerate(value)]
+    elif kind is Any:
+        return None
+    elif origin is typing.Literal:
+        return None if value in arguments else fault
+    elif isinstance(kind, type) and issubclass(kind, StrEnum):
+        return None if value in list(kind) else fault
+    elif kind is float:
+        return None if isinstance(value, (int, float)) and not isinstance(value, bool) else fault
+    else:
+        return None if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) else fault
+    found = [_wrong(item, own, f"{where}.{name}" if where else name) for item, own, name in inside]
+    return next((one for one in found if one is not None), None)
+
+
+def _required(kind: Any) -> frozenset[str]:
+    """Keys without which values cannot be read."""
+    if typing.is_typeddict(kind):
+        return frozenset(kind.__required_keys__)
+    fields = dataclasses.fields(kind)
+    defaults = (dataclasses.MISSING, dataclasses.MISSING)
+    return frozenset(field.name for field in fields if (field.default, field.default_factory) == defaults)
 
 
 def plain(value: Any) -> Any:

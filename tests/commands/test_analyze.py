@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,48 @@ def test_every_claim_gets_a_verdict_and_the_same_words_train_nothing_more(tmp_pa
     before = sorted(tmp_path.glob("runs/*/*/*"))
     assert json.loads(adasparse(tmp_path, *words).stdout) == claims
     assert sorted(tmp_path.glob("runs/*/*/*")) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("analyze", "overlap", "FUSION", "--min-rows", "15", "--permutations", "99"),
+        ("analyze", "exposure", "DNN", "FUSION"),
+        ("analyze", "abtest", "DNN", "FUSION", "--auctions", "50"),
+        ("analyze", "sparsity", *TINY),
+        ("analyze", "domains", *TINY),
+        ("compare", "--models", "dnn,adasparse", "--seeds", "2", *TINY),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_verify_checks_files_that_the_command_does_not_read(home: Path, words: tuple[str, ...]) -> None:
+    fusion, dnn = (
+        next(run for run in runs_of(home, model) if run.endswith("s1")) for model in ("adasparse-fusion", "dnn")
+    )
+    # training starts only after the data are checked; of runs that are done, all files are checked
+    path = home / "data/twin/rejects.parquet" if words[1] in ("sparsity", "domains") else home / fusion / "train.log"
+    whole = path.read_bytes()
+    typed = [{"FUSION": fusion, "DNN": dnn}.get(word, word) for word in words]
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        if words[1] not in ("sparsity", "domains"):
+            adasparse(home, *typed)
+        assert path.name in adasparse(home, *typed, "--verify", code=4).stderr.replace("\n", "")
+    finally:
+        path.write_bytes(whole)
+
+
+def test_metrics_of_few_positives_have_two_digits_wherever_seeds_are_shown(tmp_path: Path) -> None:
+    """In `train --seeds`, the study's table and sentence, and the page; the caption says why."""
+    tiny = ("data.rows=3000", *TINY[1:], "threads=1")
+    shown = adasparse(tmp_path, "train", "--model", "dnn", "--seeds", "2", *tiny).stdout
+    adasparse(tmp_path, "train", "--model", "biasnet", "--seeds", "2", *tiny)
+    study = adasparse(tmp_path, "sweep", "--seeds", "2", "model=dnn,biasnet", *tiny).stdout
+    adasparse(tmp_path, "report", "latest", "-o", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for text in (" ".join(text.split()) for text in (shown, study, page)):
+        assert re.search(r"test has only \d+ positives: the standard error of an AUC is about 0\.\d\d\b", text)
+        assert re.search(r"\b0\.\d\d ± 0\.\d\d \*", text)
+    for text in (shown, study, page[page.index('id="verdict"') : page.index("</table>")]):
+        assert not re.search(r"\b0\.\d{3,} ±", text)
+    assert re.search(r"on the valid split: \S+ with 0\.\d\d \*, on the test split 0\.\d\d \*", " ".join(study.split()))

@@ -72,7 +72,8 @@ def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
     adasparse(tmp_path, "prep", *words)
     for model in ("dnn", "adasparse"):
         done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", model, *SMALL)
-        assert "data=tabular data.name=clicks" in done.stdout
+        assert " data=clicks " in done.stdout
+        assert "data.name" not in done.stdout
     (tmp_path / "new.csv").write_text("item,country\ni1,c1\ni99,c9\n")
     done = adasparse(tmp_path, "predict", "clicks/adasparse", "new.csv")
     assert "2 rows scored, 1 of them of domains unseen" in done.stdout

@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.faults.attacked import Server, counted, run
+from tests.faults.made import Made
 
 HERE = Path(__file__).parent
 TINY = ("data=twin", "data.rows=1000", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")
@@ -32,11 +34,44 @@ class FinishedStudy:
     seconds: float
 
 
+# Of these tests, `--short` takes every fourth case, which are of different commands.
+SAMPLED = (
+    "test_a_folder_removed_under_way_ends_with_the_right_result_or_a_named_error",
+    "test_a_signal_ends_a_command_with_nothing_half_written",
+)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.faults)
+    items.sort(key=_fuzzes)
+    if config.getoption("--short"):
+        for name in SAMPLED:
+            cases = [item for item in items if item.name.partition("[")[0] == name]
+            left_out = [case for k, case in enumerate(cases) if k % 4]
+            items[:] = [item for item in items if item not in left_out]
+            config.hook.pytest_deselected(items=left_out)
+
+
+def _fuzzes(item: pytest.Item) -> bool:
+    return item.path.name == "test_fuzz_readers.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fuzzing(
+    request: pytest.FixtureRequest, attacks: Callable[[int, int], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """Fuzzing of the readers, which takes as long as its time says, runs beside the tests that come before its own."""
+    if not any(map(_fuzzes, request.session.items)):
+        yield None
+        return
+    from tests.faults.test_fuzz_readers import Fuzzing
+
+    started = Fuzzing(attacks(3600, 60), tmp_path_factory.mktemp("fuzzing"))
+    yield started
+    started.stop()
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +97,8 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory, server: Server) -> 
     shutil.copytree(home, folder)
     events, worker_events, seconds = counted(folder, *STUDY, server=server)
     return FinishedStudy(home, folder, events, worker_events, seconds)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("made"))

@@ -133,7 +133,8 @@ def test_a_folder_removed_under_way_ends_with_the_right_result_or_a_named_error(
     if command != "prep":
         attacked.kill(signal.SIGTERM)  # the long loop has to save now
     code = attacked.end()
-    assert code in (1, 3, 4, 5, 143), attacked.said
+    # the signal may come as the command ends with its error
+    assert code in (1, 3, 4, 5, 143) or (code == -signal.SIGTERM and "error:" in attacked.said), (code, attacked.said)
     explained(attacked.said)
     wait_for(lambda: not [one for one in workers if Path(f"/proc/{one}/cwd").exists()])
 

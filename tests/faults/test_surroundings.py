@@ -290,6 +290,7 @@ def test_a_terminal_that_is_closed_ends_training_after_saving(home: Path) -> Non
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover
         os.chdir(home)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
         os.execve(sys.executable, [sys.executable, "-m", "adasparse_cli", *words], ENVIRONMENT)
     deadline = time.monotonic() + 90
     while not list(home.glob("runs/twin/dnn/*-s9/metrics.jsonl")):

@@ -18,6 +18,7 @@ from adasparse_cli.jobs.prepare import (
     plan_data,
     plan_prep,
     run_prep,
+    with_prepared,
     words_for,
     words_to_prepare,
 )
@@ -130,19 +131,26 @@ def test_settings_that_words_cannot_say_give_none() -> None:
     ("name", "recipe", "words"),
     [
         ("twin", "twin", "data=twin"),
-        ("tiny", "twin", "data=twin data.name=tiny"),
+        ("tiny", "twin", "data=tiny"),
         ("iaac-sample", "tabular", "data=iaac-sample"),
-        ("mine", "tabular", "data=tabular data.name=mine"),
+        ("mine", "tabular", "data=mine"),
         # a packaged name over another recipe would prepare that one's data in place of these
         ("twin", "tabular", "data=tabular data.name=twin"),
-        ("mine", "my.reader", "data=common data.recipe=my.reader data.name=mine"),
+        ("mine", "my.reader", "data=mine"),
+        ("007", "tabular", "'data=\"007\"'"),
+        ("null", "tabular", "'data=\"null\"'"),
+        ("1.5", "tabular", "'data=\"1.5\"'"),
     ],
 )
-def test_prepared_data_are_named_by_their_recipe_where_their_name_is_not_packaged(
-    name: str, recipe: str, words: str
+def test_prepared_data_are_named_by_as_few_words_as_choose_them(
+    name: str, recipe: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert words_for(replace(MANIFEST, name=name, recipe=recipe)) == words
-    tree = compose("train", shlex.split(words))["data"]
+    monkeypatch.chdir(tmp_path)
+    manifest = replace(MANIFEST, name=name, recipe=recipe)
+    assert words_for(manifest) == words
+    (tmp_path / "data" / name).mkdir(parents=True)
+    write_sealed(Path("data") / name / "manifest.json", manifest.to_json())
+    tree = compose("train", with_prepared(shlex.split(words)))["data"]
     assert (tree["name"], tree["recipe"]) == (name, recipe)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import polars as pl
@@ -89,3 +90,21 @@ def test_partitions_are_the_folders_directly_above_the_file(tmp_path: Path) -> N
     path = tmp_path / "x=9" / "logs" / "day=2018-09-18" / "site=a%2Fb" / "hour=__HIVE_DEFAULT_PARTITION__" / "p.csv"
     assert partition_values(path) == {"day": "2018-09-18", "site": "a/b", "hour": None}
     assert list(partition_values(path)) == ["day", "site", "hour"]
+
+
+def test_a_recursive_pattern_enters_no_linked_folder(tmp_path: Path) -> None:
+    """Neither one outside of it, nor one that leads in a circle; a link that is named or matched by `*` is followed."""
+    inside, outside = tmp_path / "logs", tmp_path / "elsewhere"
+    for path in (inside / "a.csv", inside / "day" / "b.csv", inside / ".hidden" / "c.csv", outside / "d.csv"):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("y\n1\n")
+    (inside / "away").symlink_to(outside)
+    (inside / "day" / "circle").symlink_to(inside)
+    (inside / "linked.csv").symlink_to(outside / "d.csv")
+    every = (inside / "a.csv", inside / "day" / "b.csv", inside / "linked.csv")
+    assert raw_files(f"{inside}/**/*.csv") == every
+    assert raw_files(f"{tmp_path}/**/**/day/*.csv") == (inside / "day" / "b.csv",)
+    assert raw_files(f"{inside}/**") == raw_files(inside) == every
+    assert raw_files(f"{inside}/*/d.csv") == raw_files(f"{inside}/away/**/d.csv") == (inside / "away" / "d.csv",)
+    with contextlib.chdir(inside):
+        assert raw_files("**/*.csv") == (Path("a.csv"), Path("day/b.csv"), Path("linked.csv"))

@@ -20,6 +20,7 @@ from adasparse_cli.commands.arguments import (
     Seeds,
     StudiesFolder,
     Unfinished,
+    Verify,
     Workers,
 )
 from adasparse_cli.progress import ProgressDisplay
@@ -88,12 +89,14 @@ def overlap(
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Which neurons domains share: similar domains against unlike ones, by layer, with a permutation test."""
     from adasparse_cli.errors import UsageError
     from adasparse_cli.jobs.chosen import choose_run
     from adasparse_cli.jobs.overlap import OverlapJob, run_overlap
     from adasparse_cli.jobs.score import open_run
+    from adasparse_cli.jobs.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
@@ -101,8 +104,11 @@ def overlap(
         raise UsageError(f"--domain is given {len(named)} times", hint="name two or three domains")
     chosen = choose_run(run, runs, studies, model="adasparse", unfinished=unfinished)
     note(chosen.line)
+    saved = open_run(chosen.folder, data_root=data)
+    if verify:
+        verify_opened([saved])
     job = OverlapJob(
-        run=open_run(chosen.folder, data_root=data),
+        run=saved,
         split=split,
         minimum_rows=min_rows,
         named=named,
@@ -128,14 +134,18 @@ def exposure(
     studies: StudiesFolder = Path("studies"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Whether domains with few training rows gain as much as those with many, bin by bin, with intervals."""
     from adasparse_cli.jobs.exposure import run_exposure
     from adasparse_cli.jobs.source import find_source
+    from adasparse_cli.jobs.verify import verify_source
 
     form = chosen_format(as_json, as_csv)
     source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
     note(source.line)
+    if verify:
+        verify_source(source)
     finding, kept = run_exposure(source, bins=bins, logarithmic=log)
     show_finding(finding, form, kept)
 
@@ -156,6 +166,7 @@ def abtest(
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Two runs in simulated auctions: CTR, CPC, revenue, uplift by domain.
 
@@ -164,12 +175,15 @@ def abtest(
     from adasparse_cli.jobs.abtest import AbTestJob, run_abtest
     from adasparse_cli.jobs.chosen import choose_run
     from adasparse_cli.jobs.score import open_run
+    from adasparse_cli.jobs.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     both = [choose_run(words, runs, studies, unfinished=unfinished) for words in (run_a, run_b)]
     for chosen in both:
         note(chosen.line)
     opened = [open_run(chosen.folder, data_root=data) for chosen in both]
+    if verify:
+        verify_opened(opened)
     job = AbTestJob(
         a=opened[0], b=opened[1], auctions=auctions, candidates=candidates, bid_spread=bid_spread, seed=seed
     )
@@ -187,12 +201,12 @@ def sparsity(
     config: ConfigFile = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """How much may be cut: intervals from almost nothing to most neurons, and where parity with dnn is lost."""
-    from adasparse_cli.commands.study import show_plan
+    from adasparse_cli.commands.study import done, show_plan
     from adasparse_cli.jobs.plan import plan_experiment
     from adasparse_cli.jobs.sparsity import keep_sparsity
-    from adasparse_cli.jobs.study import run_study
 
     form = chosen_format(as_json, as_csv)
     job = plan_experiment("sparsity", overrides or [], seeds=seeds, config_file=config)
@@ -200,7 +214,7 @@ def sparsity(
         show_plan(job, workers, form)
         return
     with ProgressDisplay() as progress:
-        finding, kept = keep_sparsity(run_study(job, progress, workers=workers))
+        finding, kept = keep_sparsity(done(job, progress, workers=workers, verify=verify))
     show_finding(finding, form, kept)
 
 
@@ -217,13 +231,17 @@ def domains(
     workers: Workers = 1,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
     from adasparse_cli.jobs.ladder import plan_ladder, run_ladder
+    from adasparse_cli.jobs.verify import verify_planned
 
     form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]
     with ProgressDisplay() as progress:
         job = plan_ladder(overrides or [], fields=named, seeds=seeds, progress=progress)
+        if verify:
+            verify_planned([*job.baseline, *(own for rung in job.rungs for own in rung.jobs)])
         finding, kept = run_ladder(job, progress, workers=workers)
     show_finding(finding, form, kept)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
-from adasparse_cli.render import Format, chosen_format, estimate, note, say, show, show_json, visible
+from adasparse_cli.findings import estimate
+from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
 

@@ -16,11 +16,12 @@ from adasparse_cli.commands.arguments import (
     DryRun,
     Overrides,
     Seeds,
+    Verify,
     Workers,
     Worlds,
 )
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import cell
+from adasparse_cli.findings import cell, estimate
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import Format, chosen_format, note, remark, say, show, show_json
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from adasparse_cli.jobs.comparison import Comparison
     from adasparse_cli.jobs.plan import StudyJob
     from adasparse_cli.jobs.study import StudyReport
+    from adasparse_cli.prep.recipe import Progress
 
 COMPARE_EXAMPLES = """
 Examples:
@@ -93,6 +95,7 @@ def compare(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
     from adasparse_cli.jobs.plan import plan_compare, plan_experiment
@@ -114,7 +117,8 @@ def compare(
         job = plan_experiment(
             experiment, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
         )
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
+    form = chosen_format(as_json, as_csv, form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, verify=verify)
 
 
 def ablate(
@@ -132,6 +136,7 @@ def ablate(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
     from adasparse_cli.jobs.plan import plan_experiment
@@ -140,7 +145,8 @@ def ablate(
     name = "parts" if parts else "ablation"
     words = overrides or []
     job = plan_experiment(name, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds))
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form))
+    form = chosen_format(as_json, as_csv, form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, verify=verify)
 
 
 def sweep(
@@ -154,26 +160,55 @@ def sweep(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Train every combination of the values given, and compare them with the first."""
     from adasparse_cli.jobs.plan import plan_sweep
     from adasparse_cli.jobs.worlds import worlds_of
 
     job = plan_sweep(overrides or [], seeds=seeds, config_file=config, worlds=worlds_of(worlds))
-    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=chosen_format(as_json, as_csv, form), choose=True)
+    form = chosen_format(as_json, as_csv, form)
+    _do(job, workers=workers, dry_run=dry_run, cluster=cluster, form=form, verify=verify, choose=True)
 
 
-def _do(job: StudyJob, *, workers: int, dry_run: bool, cluster: Cluster, form: Format, choose: bool = False) -> None:
-    from adasparse_cli.jobs.study import run_study
-
+def _do(
+    job: StudyJob,
+    *,
+    workers: int,
+    dry_run: bool,
+    cluster: Cluster,
+    form: Format,
+    verify: bool,
+    choose: bool = False,
+) -> None:
     if dry_run:
         show_plan(job, workers, form)
         return
     with ProgressDisplay() as progress:
-        report = run_study(job, progress, workers=workers, cluster=cluster.value)
+        report = done(job, progress, workers=workers, cluster=cluster, verify=verify)
     show_study(report, form, choose=choose)
     if report.failed:
         raise typer.Exit(1)
+
+
+def done(
+    job: StudyJob, progress: Progress, *, workers: int, verify: bool, cluster: Cluster = Cluster.domain
+) -> StudyReport:
+    """Run a study.
+
+    Args:
+        verify: whether to check every file of its data before, and of its runs after.
+    """
+    from adasparse_cli.jobs.source import source_of_study
+    from adasparse_cli.jobs.study import run_study
+    from adasparse_cli.jobs.verify import verify_planned, verify_source
+
+    if verify:
+        verify_planned([own for arm in job.arms for own in arm.jobs])
+    report = run_study(job, progress, workers=workers, cluster=cluster.value)
+    if verify:
+        verify_source(source_of_study(report))
+    return report
 
 
 def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> None:
@@ -191,7 +226,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
     if form is Format.text:
         say(report.question)
     title = f"{report.title}: mean ± sd over {'worlds and seeds' if comparison.worlds else 'seeds'}"
-    show([_quality(row) for row in table], title=title, caption=comparison.caption, form=form)
+    show([_quality(row, comparison) for row in table], title=title, caption=comparison.caption, form=form)
     _show_differences(comparison, table, form)
     cut = comparison.sparsity()
     if cut:
@@ -270,17 +305,18 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     show(rows, title=f"{job.title}: the plan of {job.folder}", caption=caption, form=form)
 
 
-def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
+def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
     from adasparse_cli.jobs.differences import spread
 
+    valid, test = comparison.counts("valid"), comparison.counts("test")
     return {
         "arm": row["arm"],
         **({"worlds": row["worlds"]} if row["worlds"] > 1 else {}),
         "seeds": row["seeds"],
-        "GAUC by domain": spread(row, "gauc_domain"),
-        "AUC": spread(row, "auc"),
-        "log loss": spread(row, "log_loss"),
-        "GAUC, valid": row["valid_gauc_domain"],
+        "GAUC by domain": spread(row, "gauc_domain", test),
+        "AUC": spread(row, "auc", test),
+        "log loss": spread(row, "log_loss", test),
+        "GAUC, valid": _shown(row["valid_gauc_domain"], valid),
         "multiply-adds per row": row["multiply_adds"],
     }
 
@@ -328,11 +364,18 @@ def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
         against = ", the baseline itself"
     else:
         against = "" if gap is None else f", {gap:+.4f} to {comparison.baseline}"
-    judged = "which has no figure on the test split" if test is None else f"on the test split {test:.4f}{against}"
+    valid = _shown(best[f"valid_{metric}"], comparison.counts("valid"))
+    shown = _shown(test, comparison.counts("test"))
+    judged = "which has no figure on the test split" if test is None else f"on the test split {shown}{against}"
     return (
-        f"Best by {_short(METRICS[metric])} on the valid split: {best['arm']} with {best[f'valid_{metric}']:.4f}, {judged}. "
+        f"Best by {_short(METRICS[metric])} on the valid split: {best['arm']} with {valid}, {judged}. "
         "Choose by the valid split alone: figures of the test split are for judging the choice, not for making it."
     )
+
+
+def _shown(value: float | None, counts: Mapping[str, Any]) -> str:
+    """A metric of a split with as many digits as the split supports."""
+    return cell(estimate(value, counts.get("rows"), counts.get("positives")))
 
 
 def _short(metric: str) -> str:

@@ -11,12 +11,11 @@ import typer
 
 from adasparse_cli.choices import Mode
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify
+from adasparse_cli.findings import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import (
     Format,
     chosen_format,
-    estimate,
-    few_caption,
     note,
     say,
     share,
@@ -59,9 +58,8 @@ def train(
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
     from adasparse_cli.config import with_flags
-    from adasparse_cli.jobs.prepare import existing
     from adasparse_cli.jobs.train import model_flags, plan_seeds, run_train
-    from adasparse_cli.jobs.verify import verify_data
+    from adasparse_cli.jobs.verify import verify_planned
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -69,8 +67,8 @@ def train(
     reports: list[Mapping[str, Any]] = []
     folders: list[Path] = []
     jobs = plan_seeds(words, seeds, config_file=config)
-    if verify and existing(jobs[0].data.folder) is not None:
-        verify_data(jobs[0].data.folder)
+    if verify:
+        verify_planned(jobs)
     for job in jobs:
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
@@ -198,18 +196,27 @@ def _show_seeds(reports: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -
     rows = [
         {
             "metric": name,
-            **{split: with_spread([report["metrics"][split][name] for report in reports]) for split in splits},
+            **{split: _over_seeds([report["metrics"][split] for report in reports], name) for split in splits},
         }
         for name in SHOWN_METRICS
     ]
     name = reports[0]["model"] if reports[0]["mode"] is None else f"{reports[0]['model']} {reports[0]['mode']}"
     seeds = ", ".join(str(report["seed"]) for report in reports)
-    show(rows, title=f"{name} on {reports[0]['data']['name']}: mean ± sd over seeds {seeds}")
+    counted = {split: reports[0]["metrics"][split] for split in splits if "," not in split}
+    title = f"{name} on {reports[0]['data']['name']}: mean ± sd over seeds {seeds}"
+    show(rows, title=title, caption=few_caption(counted))
     if reports[0]["sparsity"]:
         _show_sparsity(reports)
     for folder in folders:
         say(f"run: {folder}")
     say(f"next: {_counterpart(reports[0])} --seeds {len(reports)}    to compare")
+
+
+def _over_seeds(found: Sequence[Mapping[str, Any]], name: str) -> str:
+    """A metric of a split, mean ± standard deviation; with few rows of one class, two digits and a mark."""
+    few = is_few(found[0]["rows"], found[0]["positives"])
+    text = with_spread([one[name] for one in found], "{:.2f}".format if few else "{:.4f}".format)
+    return text + FEW * (few and text != "n/a")
 
 
 def _flat(report: Mapping[str, Any]) -> dict[str, Any]:

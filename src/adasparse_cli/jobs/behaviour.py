@@ -12,12 +12,13 @@ import polars as pl
 
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings import Figure, Finding, Table
+from adasparse_cli.jobs import shapes
 from adasparse_cli.jobs.comparison import Comparison, differing_settings, domain_table
 from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.figures import hover, places, series
 from adasparse_cli.jobs.run_folder import DOMAINS, METRICS, anew, has_file, run_file
 from adasparse_cli.jobs.wording import mean_or_none
-from adasparse_cli.typed import flat
+from adasparse_cli.typed import flat, require_types
 
 CALIBRATION_BINS = 20
 DOMAIN_COLUMNS = ("domain", "train_rows", "test_rows", "test_positives")
@@ -73,6 +74,7 @@ def _lines(folder: Path) -> Iterator[dict[str, Any]]:
         except (ValueError, AttributeError):
             known = False
         if known:
+            require_types(found, shapes.Line, f"{path}:{number}", hint=anew(folder))
             yield found
         elif number < len(lines):
             raise IntegrityError(f"{path}:{number} is damaged", hint=anew(folder))

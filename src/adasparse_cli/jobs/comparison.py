@@ -23,6 +23,7 @@ from adasparse_cli.analysis.statistics import (
     uplift,
 )
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.findings import few_caption
 from adasparse_cli.jobs.domain_rows import read_domain_rows
 from adasparse_cli.jobs.run_folder import (
     DOMAINS,
@@ -108,10 +109,20 @@ class Comparison:
         number = "no test rows" if rows is None else of(len(rows.labels), "test row")
         clusters = "" if rows is None else f", {of(len(np.unique(rows.clusters)), self.cluster)}"
         seeds = "seed " if len(self.seeds) == 1 else "seeds "
+        few = few_caption({split: found for split in ("valid", "test") if (found := self.counts(split))})
         return (
             f"{self.data['name']}, data {self.data['fingerprint'][:12]}, {number}{clusters}, "
-            f"{seeds}{', '.join(map(str, self.seeds))}"
+            f"{seeds}{', '.join(map(str, self.seeds))}{'; ' if few else ''}{few}"
         )
+
+    def counts(self, split: str) -> Mapping[str, Any]:
+        """Rows and positives of a split; over several worlds those of the world with the fewest rows of one class."""
+
+        def rarer(counts: Mapping[str, Any]) -> int:
+            positives = int(counts.get("positives") or 0)
+            return min(positives, int(counts.get("rows") or 0) - positives)
+
+        return min((own.data["splits"].get(split) or {} for own in self.worlds.values() or [self]), key=rarer)
 
     def table(self) -> list[dict[str, Any]]:
         """One row per arm, plain values; a figure that cannot be had is None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adasparse_cli.findings import Figure, Finding, Interval, Style, Table
+from adasparse_cli.findings import Figure, Finding, Interval, Style, Table, estimate
 from adasparse_cli.jobs.figures import hover, label, places
 from adasparse_cli.jobs.source import Source
 
@@ -21,11 +21,12 @@ def verdict(source: Source) -> Finding:
     comparison = source.comparison
     table = comparison.table()
     base = comparison.baseline
+    test = comparison.counts("test")
     quality = [
         {
             "arm": row["arm"],
             "seeds": row["seeds"],
-            **{name: spread(row, metric) for metric, name in SHOWN_METRICS.items()},
+            **{name: spread(row, metric, test) for metric, name in SHOWN_METRICS.items()},
             "multiply-adds per row": row["multiply_adds"],
             "parameters beside embeddings": row["parameters"],
             "seconds per run": None if row["seconds"] is None else round(row["seconds"], 1),
@@ -128,12 +129,14 @@ def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, why_no_interva
     return lines
 
 
-def spread(row: Mapping[str, Any], metric: str) -> str | None:
-    """Mean ± standard deviation, in words."""
-    if row[metric] is None:
-        return None
-    sd = row[f"{metric}_sd"]
-    return f"{row[metric]:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
+def spread(row: Mapping[str, Any], metric: str, test: Mapping[str, Any]) -> str | None:
+    """Mean ± standard deviation, in words.
+
+    Args:
+        test: rows and positives of the test split.
+    """
+    found = estimate(row[metric], test.get("rows"), test.get("positives"), sd=row[f"{metric}_sd"])
+    return f"{found:.4f}" if isinstance(found, float) else found
 
 
 def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""A search over settings that goes where it pays: Optuna proposes, runs answer with their validation metric.
+"""A search over settings by their validation metric: Optuna proposes, runs answer.
 
-A trial is a set of values; its worth is the mean over seeds of a metric of the valid split, never of the test split. Trials
-stand in a database in the study's folder, so a search that was stopped goes on with the same words; each proposal depends
-on the trials before it and on the seed alone, so it goes on as if it had not been stopped. Runs are shared with every
-other command: nothing is trained twice.
+A trial is a set of values; its value is the mean over seeds of a metric of the valid split, never of the test split. Trials
+that have ended are in a file in the study's folder. Each proposal depends on the trials before it and on the seed alone, so
+a search that was stopped resumes with the same settings. Runs are shared with every other command: nothing is trained twice.
+
+trials.json    settings and value of each trial, with a checksum; written after each trial
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from adasparse_cli.choices import Metric
 from adasparse_cli.config import Choice, Interval, search_space
-from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.files import only_owner
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.files import only_owner, read_sealed, write_sealed
 from adasparse_cli.findings import Finding, Table
 from adasparse_cli.jobs.keep import keep
 from adasparse_cli.jobs.prepare import ensure_prepared
@@ -27,6 +28,11 @@ from adasparse_cli.jobs.train import finished_run, plan_seeds
 from adasparse_cli.jobs.wording import mean_or_none
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent
+
+TRIALS = "trials.json"
+TRIALS_VERSION = 1
+# Earlier versions kept trials here, without a checksum.
+_DATABASE = "trials.db"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,18 @@ class SearchJob:
     metric: Metric
     folder: Path
     config_file: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Settings that were tried, and what came of them.
+
+    Args:
+        value: mean over seeds of the metric; None where a run failed or the metric is not available.
+    """
+
+    settings: Mapping[str, Any]
+    value: float | None
 
 
 def plan_search(
@@ -89,8 +107,9 @@ def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int
 
     Raises:
         UsageError: Optuna is not installed.
-        InterruptedRun: stopped; the trial under way goes on next time.
+        InterruptedRun: stopped; the trial under way resumes next time.
         DataError: no trial has a result.
+        IntegrityError: the file of trials is damaged.
     """
     try:
         import optuna
@@ -102,33 +121,76 @@ def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     job.folder.mkdir(parents=True, exist_ok=True)
-    direction = "minimize" if job.metric is Metric.log_loss else "maximize"
     with only_owner(job.folder):
-        storage = f"sqlite:///{(job.folder / 'trials.db').resolve()}"
-        study = optuna.create_study(
-            storage=storage, study_name=job.folder.name, direction=direction, load_if_exists=True
-        )
-        open_trial = optuna.trial.TrialState.RUNNING
-        for stale in study.get_trials(deepcopy=False, states=(open_trial,)):
-            # what was under way when the process died is asked again, with the same values
-            study.tell(stale.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(stale.params)
-        distributions = {key: _distribution(optuna, kind) for key, kind in job.space.items()}
-        while True:
-            ended = study.get_trials(
-                deepcopy=False, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        trials = read_trials(job.folder)
+        if not trials and (earlier := job.folder / _DATABASE).exists():
+            progress.note(
+                f"{earlier} of an earlier version is not read: its trials are proposed again, and their finished runs are used"
             )
-            if len(ended) >= job.trials:
-                break
-            study.sampler = optuna.samplers.TPESampler(seed=len(ended), n_startup_trials=max(4, len(job.space) * 2))
+        distributions = {key: _distribution(optuna, kind) for key, kind in job.space.items()}
+        study = optuna.create_study(direction="minimize" if job.metric is Metric.log_loss else "maximize")
+        for ended in trials:
+            study.add_trial(_known(optuna, ended, distributions, job.folder))
+        while len(trials) < job.trials:
+            study.sampler = optuna.samplers.TPESampler(seed=len(trials), n_startup_trials=max(4, len(job.space) * 2))
             trial = study.ask(distributions)
-            value = _worth(job, trial.params, len(ended), progress, workers)
-            if value is None:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            else:
-                study.tell(trial, value)
+            value = _worth(job, trial.params, len(trials), progress, workers)
+            study.tell(trial, value, state=_state(optuna, value))
+            trials.append(Trial(settings=trial.params, value=value))
+            write_trials(job.folder, trials)
         finding = _finding(job, study, optuna)
         return finding, keep(finding, job.folder)
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """The trials of a search that have ended, in their order.
+
+    Raises:
+        IntegrityError: the file is damaged.
+    """
+    path = folder / TRIALS
+    if not path.exists():
+        return []
+    try:
+        found = read_sealed(path, "trials_version", unsealed=None)
+        if found["trials_version"] != TRIALS_VERSION:
+            raise _damaged(f"{path} is of format {found['trials_version']}, this version reads {TRIALS_VERSION}")
+        return [
+            Trial(settings=dict(one["settings"]), value=None if one["value"] is None else float(one["value"]))
+            for one in found["trials"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(f"{path} is damaged: {error!r:.200}") from None
+    except IntegrityError as error:
+        raise _damaged(error.message) from None
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """Write the trials that have ended."""
+    write_sealed(folder / TRIALS, {"trials_version": TRIALS_VERSION, "trials": [asdict(one) for one in trials]})
+
+
+def _damaged(message: str) -> IntegrityError:
+    return IntegrityError(
+        message, hint="remove it and run the same command again: its trials are proposed again, their runs are used"
+    )
+
+
+def _known(optuna: Any, ended: Trial, distributions: Mapping[str, Any], folder: Path) -> Any:
+    """A trial that has ended, for Optuna."""
+    try:
+        return optuna.trial.create_trial(
+            state=_state(optuna, ended.value),
+            value=ended.value,
+            params=dict(ended.settings),
+            distributions=dict(distributions),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(f"{folder / TRIALS} is damaged: {error!r:.200}") from None
+
+
+def _state(optuna: Any, value: float | None) -> Any:
+    return optuna.trial.TrialState.PRUNED if value is None else optuna.trial.TrialState.COMPLETE
 
 
 def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Progress, workers: int) -> float | None:

@@ -12,6 +12,8 @@ from typing import Any
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import SealedFolder, checksums, read_sealed, write_sealed, write_text
 from adasparse_cli.findings import Finding, as_csv
+from adasparse_cli.jobs import shapes
+from adasparse_cli.typed import require_types
 
 FINDINGS, FINDING = "findings", "finding.json"
 FINDING_VERSION = 2
@@ -49,6 +51,7 @@ def read_finding(path: Path) -> Finding:
         IntegrityError: it is missing or damaged.
     """
     values = _values(path)
+    require_types(values, Finding, path, hint=_ANEW)
     try:
         return Finding.from_json({key: own for key, own in values.items() if key not in ("finding_version", "files")})
     except (AttributeError, KeyError, TypeError) as error:
@@ -64,7 +67,9 @@ def verify_finding(path: Path) -> int:
     Raises:
         IntegrityError: one is missing or differs.
     """
-    files = _values(path).get("files", {})
+    values = _values(path)
+    require_types(values, shapes.FindingFiles, path, hint=_ANEW)
+    files = values.get("files", {})
     SealedFolder(folder=path.parent, files=files, changed="was changed after the analysis", hint=_ANEW).verify()
     return len(files) + 1
 

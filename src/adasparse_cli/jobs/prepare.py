@@ -266,7 +266,7 @@ def _require_recipe(folder: Path, manifest: Manifest, recipe: str) -> None:
     if manifest.recipe != recipe:
         raise UsageError(
             f"{folder} was prepared with the recipe {manifest.recipe}, and this command asks for the recipe {recipe}",
-            hint=f"{' '.join(_words_of(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
+            hint=f"{shlex.join(_shortest(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
         )
 
 
@@ -294,10 +294,16 @@ def _require_place(job: PrepJob, *, ours: bool) -> None:
 
 def words_for(manifest: Manifest) -> str:
     """What to type to name these data in another command, where they lie prepared: they keep their settings."""
-    return shlex.join(_words_of(manifest.name, manifest.recipe))
+    return shlex.join(_shortest(manifest.name, manifest.recipe))
+
+
+def _shortest(name: str, recipe: str) -> list[str]:
+    """`data=NAME`, which chooses prepared data unless a packaged data set has this name."""
+    return _words_of(name, recipe) if name in choices_in("data") else [word("data", name)]
 
 
 def _words_of(name: str, recipe: str) -> list[str]:
+    """What chooses data of a name and a recipe, whether or not they are prepared."""
     start = data_start(name, recipe)
     return [
         f"data={start}",

@@ -43,9 +43,10 @@ from adasparse_cli.files import (
     write_sealed,
     write_text,
 )
+from adasparse_cli.jobs import shapes
 from adasparse_cli.jobs.earlier_runs import settings_as_today, trained_otherwise
 from adasparse_cli.schema import Manifest
-from adasparse_cli.typed import from_yaml, to_yaml, without_passwords
+from adasparse_cli.typed import from_yaml, require_types, to_yaml, without_passwords
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 ENVIRONMENT, ENCODER, METRICS, DOMAINS = "environment.json", "encoder", "metrics.jsonl", "domains.csv"
@@ -238,10 +239,13 @@ def sealed_run(folder: Path) -> SealedFolder | None:
     if not path.exists() or (not path.read_bytes().strip() and _report_version(folder) == UNSEALED_VERSION):
         return None
     try:
-        files = read_sealed(path, "done_version", unsealed=object())["files"]
+        found = read_sealed(path, "done_version", unsealed=object())
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=anew(folder)) from None
-    return SealedFolder(folder=folder, files=files, changed="was changed after the run finished", hint=anew(folder))
+    require_types(found, shapes.Done, path, hint=anew(folder))
+    return SealedFolder(
+        folder=folder, files=found["files"], changed="was changed after the run finished", hint=anew(folder)
+    )
 
 
 def run_file(folder: Path, name: str) -> Path:
@@ -272,9 +276,11 @@ def read_environment(folder: Path) -> dict[str, Any]:
         IntegrityError: environment.json is missing or damaged.
     """
     try:
-        return read_sealed(run_file(folder, ENVIRONMENT), "environment_version", unsealed=None)
+        found = read_sealed(run_file(folder, ENVIRONMENT), "environment_version", unsealed=None)
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=anew(folder)) from None
+    require_types(found, shapes.Environment, folder / ENVIRONMENT, hint=anew(folder))
+    return found
 
 
 def _report_version(folder: Path) -> Any:
@@ -332,6 +338,7 @@ def read_report(folder: Path) -> dict[str, Any]:
             f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=anew(folder)
         )
     found: dict[str, Any] = read_json(path)
+    require_types(found, shapes.Report, path, hint=anew(folder))
     return {**found, "settings": settings_as_today(found["settings"])} if "settings" in found else found
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
+from adasparse_cli.jobs import shapes
 from adasparse_cli.jobs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.jobs.compared_worlds import compare_worlds
 from adasparse_cli.jobs.comparison import Arm, Comparison, compare_arms
@@ -26,6 +27,7 @@ from adasparse_cli.jobs.run_folder import DONE
 from adasparse_cli.jobs.train import TrainJob, finished_run
 from adasparse_cli.jobs.workers import NamedRun, train_all
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
+from adasparse_cli.typed import require_types
 
 # Studies of the version before have no checksums; everything else is the same.
 STUDY_VERSION = 3
@@ -174,6 +176,9 @@ def read_study(folder: Path) -> dict[str, Any]:
             f"{path} is of study format {found}, this version reads {STUDY_VERSION}",
             hint="move the folder away; runs that are done are found again by their settings",
         )
+    require_types(
+        values, shapes.Study, path, hint=f"remove {path} and run the study once more: its runs are found again"
+    )
     return values
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from adasparse_cli.jobs.keep import kept_findings, verify_finding
+from adasparse_cli.jobs.prepare import existing
 from adasparse_cli.jobs.run_folder import read_config, sealed_run
+from adasparse_cli.jobs.score import SavedRun
 from adasparse_cli.jobs.source import Source
+from adasparse_cli.jobs.train import TrainJob
 from adasparse_cli.prep.prepared import open_prepared, verify
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint
 
@@ -44,6 +48,33 @@ def verify_run(folder: Path) -> int:
         load_checkpoint(index.parent)
         number += 1 if sealed is not None else 2
     return number + sum(verify_finding(path) for path in kept_findings(folder))
+
+
+def verify_opened(runs: Sequence[SavedRun]) -> int:
+    """Check runs and the prepared data that they were trained on.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        IntegrityError: a file is missing or differs.
+    """
+    folders = dict.fromkeys(run.folder for run in runs)
+    data = dict.fromkeys(run.data_folder for run in runs)
+    return sum(map(verify_run, folders)) + sum(map(verify_data, data))
+
+
+def verify_planned(jobs: Sequence[TrainJob]) -> int:
+    """Check the prepared data that runs will use; data that are not prepared yet have no files.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        IntegrityError: a file is missing or differs.
+    """
+    folders = dict.fromkeys(job.data.folder for job in jobs)
+    return sum(verify_data(folder) for folder in folders if existing(folder) is not None)
 
 
 def verify_source(source: Source) -> int:

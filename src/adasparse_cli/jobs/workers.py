@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -59,7 +60,7 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
     if not runs:
         return {}
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
-    waiting, ended = list(runs), 0
+    waiting, done = list(runs), 0
     running: list[_Process] = []
     failed: dict[str, str] = {}
     full: DiskFullError | None = None
@@ -69,24 +70,26 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
                 running.append(_Process(waiting.pop(0)))
             wait([source for one in running for source in one.sources()], timeout=0.5)
             for one in list(running):
-                progress.advance(one.news(), {"runs done": ended - len(failed), "of": len(runs)})
+                progress.advance(one.news(), {"runs done": done, "of": len(runs)})
                 if one.process.exitcode is not None:
                     running.remove(one)
-                    ended += 1
                     rows = one.close()
                     full = full or one.full
+                    done += not one.process.exitcode
                     if one.process.exitcode and stop.number is None:
                         failed[one.run.name] = one.why()
                         progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
-                    progress.advance(rows, {"runs done": ended - len(failed), "of": len(runs)})
+                    progress.advance(rows, {"runs done": done, "of": len(runs)})
             if stop.number is not None:
                 for one in running:
                     one.process.terminate()
                 for one in running:
                     one.process.join()
+                    done += not one.process.exitcode
+                left = f"{len(runs) - done} of {len(runs)} runs are still to be done"
                 raise InterruptedRun(
-                    f"stopped; {len(waiting) + len(running) + len(failed)} of {len(runs)} runs are still to be done",
-                    hint="the same command goes on with what is missing",
+                    f"stopped; {left}" if done < len(runs) else "stopped when all runs were done",
+                    hint="the same command continues with what is missing",
                     exit_code=128 + stop.number,
                 )
     if full is not None:
@@ -109,7 +112,13 @@ class _Process:
         spawn = multiprocessing.get_context("spawn")
         self.ear, mouth = spawn.Pipe(duplex=False)
         self.process = spawn.Process(target=_train_alone, args=(self.run, mouth))
-        self.process.start()
+        # the child keeps SIGINT blocked until it can leave it to the parent; while it loads, it would print a traceback
+        resource_tracker.ensure_running()  # which it would start by itself, and unblock SIGINT then
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         mouth.close()
 
     def sources(self) -> list[Connection | int]:
@@ -186,12 +195,17 @@ def tell(mouth: Connection, news: int | str | _NoRoom) -> None:
 
 def _train_alone(run: NamedRun, mouth: Connection) -> None:
     """What the process of one run does."""
-    os.setpgrp()  # Ctrl-C in the terminal is the parent's; it asks its children to save
+    # Ctrl-C in the terminal is for the parent, which asks its children to save
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _train_when_free(run, _Told(expected_rows(run), mouth))
     except InterruptedRun as stopped:
         raise SystemExit(stopped.exit_code) from None
+    except KeyboardInterrupt:  # a second SIGTERM
+        raise SystemExit(128 + signal.SIGTERM) from None
     except Exception as error:
         if disk_is_full(error):
             where = Path(getattr(error, "filename", None) or run.job.runs)
@@ -223,7 +237,10 @@ def _end_with_parent() -> None:
 
 
 class _Stop:
-    """Remembers SIGINT or SIGTERM, so that runs can be asked to save."""
+    """Remembers SIGINT or SIGTERM, so that runs can be asked to save.
+
+    A signal that came after the last run had ended is passed on to the handler from before.
+    """
 
     number: int | None = None
 
@@ -241,3 +258,5 @@ class _Stop:
     def __exit__(self, *raised: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+        if self.number is not None and raised[0] is None:
+            signal.raise_signal(self.number)

@@ -212,9 +212,8 @@ def _about_rejects(rejects: Sequence[Reject], good: int, settings: DataSettings)
     reasons = ", ".join(f"{count} × {reason}" for reason, count in counts[:3])
     if others := sum(count for _, count in counts[3:]):
         reasons += f", {others} for other reasons"
-    grave = "error" if share > settings.max_rejected else "note"
     return [
-        Finding(grave, f"{len(rejects)} rows ({share:.3%}) would be rejected: {reasons}", "correct them at the source, or raise data.max_rejected")
+        Finding("error" if share > settings.max_rejected else "note", f"{len(rejects)} rows ({share:.3%}) would be rejected: {reasons}", "correct them at the source, or raise data.max_rejected")
     ]  # fmt: skip
 
 

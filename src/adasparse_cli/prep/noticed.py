@@ -18,6 +18,7 @@ from adasparse_cli.prep.recipe import DAY, LABEL, Finding
 from adasparse_cli.prep.spill import Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
 from adasparse_cli.schema import Field, Manifest
+from adasparse_cli.typed import require_types
 
 FINDINGS = "findings.json"
 LABELLED = (Split.train, Split.valid, Split.test)
@@ -232,7 +233,10 @@ def read_findings(folder: Path, manifest: Manifest) -> list[Finding]:
     if FINDINGS not in manifest.files:
         return []
     path = data_file(folder, manifest, FINDINGS)
+    hint = "prepare the data anew with adasparse prep"
+    found = read_json(path)
+    require_types(found, Sequence[Finding], path, hint=hint)
     try:
-        return [Finding(**one) for one in read_json(path)]
-    except TypeError:
-        raise IntegrityError(f"{path} is damaged", hint="prepare the data anew with adasparse prep") from None
+        return [Finding(**one) for one in found]
+    except TypeError as error:
+        raise IntegrityError(f"{path} is damaged: {error}", hint=hint) from None

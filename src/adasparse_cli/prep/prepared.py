@@ -29,6 +29,7 @@ from adasparse_cli.prep.recipe import (
 )
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.schema import FORMAT_VERSION, UNSEALED_VERSION, Manifest, Source
+from adasparse_cli.typed import require_types
 
 DOMAINS = "domains.parquet"
 
@@ -68,6 +69,7 @@ def open_prepared(folder: Path) -> Manifest:
             f"{folder} is of data format {version}, this version reads {FORMAT_VERSION}",
             hint="prepare the data anew with adasparse prep",
         )
+    require_types(values, Manifest, path, hint="prepare the data anew")
     try:
         return Manifest.from_json(values)
     except (KeyError, TypeError, ValueError) as error:

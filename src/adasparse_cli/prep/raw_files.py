@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,7 +20,8 @@ def raw_files(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
 
     A path that exists is taken literally, whatever characters it has. A folder stands for the tables below it, sorted
     by path; names that start with `_` or `.` are left out, as `_SUCCESS` and `_metadata` are. A path that does not
-    exist and holds `*`, `?` or `[` is a pattern. Any other path is returned as it is.
+    exist and holds `*`, `?` or `[` is a pattern. Neither a folder nor `**` enters a linked folder; a link that is named, or
+    matched by `*`, is followed. Any other path is returned as it is.
 
     Raises:
         DataError: a folder holds no table, or tables of several kinds, or another file; a pattern matches nothing.
@@ -103,14 +104,28 @@ def _tables(folder: Path) -> list[Path]:
 def _matches(pattern: Path) -> list[Path]:
     # a file such as _SUCCESS is meant only by a pattern that says so
     hidden = pattern.name.startswith("_")
-    paths = [Path(name) for name in glob.glob(str(pattern), recursive=True)]
-    paths = sorted((path for path in paths if hidden or not path.name.startswith("_")), key=lambda path: path.parts)
+    paths = sorted(
+        (path for path in _globbed(pattern) if hidden or not path.name.startswith("_")), key=lambda path: path.parts
+    )
     found = [own for path in paths for own in (_tables(path) if path.is_dir() else [path])]
     if pattern.parts[-1] == "**" or len({_real(path) for path in found}) < len(found):
         found = list({_real(path): path for path in found}.values())
     if not found:
         raise DataError(f"no file matches {pattern}", hint="check the pattern, or name the files")
     return found
+
+
+def _globbed(pattern: Path) -> Iterator[Path]:
+    """What matches a pattern; `**` enters no linked folder, which may lead out of the folder or into itself."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.glob(str(pattern)))
+        return
+    at = pattern.parts.index("**")
+    rest = pattern.parts[at + 1 :]
+    for start in map(str, _globbed(Path(*pattern.parts[:at]))):
+        for root, folders, _ in os.walk(start, followlinks=False):
+            folders[:] = [name for name in folders if rest and not name.startswith(".")]
+            yield from _globbed(Path(glob.escape(root), *rest)) if rest else [Path(root)]
 
 
 def _real(path: Path) -> str:

@@ -17,7 +17,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import polars as pl
 
@@ -139,7 +139,7 @@ class Reject:
 class Finding:
     """Something to know before training: how grave (`error`, `warning` or `note`), what, and what to do about it."""
 
-    severity: str
+    severity: Literal["error", "warning", "note"]
     text: str
     advice: str
 

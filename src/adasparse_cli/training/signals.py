@@ -8,7 +8,10 @@ from types import FrameType
 
 
 class StopWish:
-    """Inside the context, the first signal sets `number`; a second one interrupts at once."""
+    """Inside the context, the first signal sets `number`; a second one interrupts at once.
+
+    A signal that nobody has answered when the context ends is passed on to the handler from before.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -24,6 +27,8 @@ class StopWish:
     def __exit__(self, *raised: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+        if self.number is not None and raised[0] is None:
+            signal.raise_signal(self.number)
 
     def _wish(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
