@@ -70,6 +70,7 @@ class Report(TypedDict, total=False):
     stopped_early: bool
     metrics: Mapping[str, Numbers]
     sparsity: Sparsity | None
+    context_shares: Mapping[str, float] | None
     timings: Numbers
 
 
