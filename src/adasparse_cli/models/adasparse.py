@@ -1,4 +1,4 @@
-"""AdaSparse: each layer's neurons are weighed or cut by a pruner that sees the layer and the domain.
+"""AdaSparse: each layer's neurons are weighed or pruned by a pruner that reads the domain, or the layer and the domain.
 
 With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L layers, the last being the head):
 
@@ -7,8 +7,9 @@ With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L la
     h^l  <- h^l ⊙ π^l                                      after activation, normalisation and dropout
     h^1   = layer_1([h^0 ; e_d]),   h^(l+1) = layer_(l+1)(h^l),   logit = head(h^(L−1))
 
-c is the domain context (layers/context.py). With `pruner.inputs: [domain]`, v^l = W_p^l c + b^l: the factors depend on the
-domain alone and are computed once per condition; both readings are found in what is written of the paper.
+c is the domain context (layers/context.py). With `pruner.inputs: [domain]`, the default, v^l = W_p^l c + b^l: the factors
+depend on the domain alone and are computed once per condition. The sources have both forms: the paper's figure shows
+[h^l ; e_d]; accounts of it write π^l(d) and speak of a dedicated sub-network for each scenario.
 
 On DCNv2 the cross network reads [h^0 ; e_d] too, after e_a was pruned, and the head reads [cross ; h^(L−1)]; cross
 layers have no pruners of their own.
@@ -23,8 +24,9 @@ where r^l is the batch's share of factors that are exactly 0, with the straight-
 Source: Yang et al., AdaSparse: Learning Adaptively Sparse Structures for Multi-Domain Click-Through
 Rate Prediction, CIKM 2022 (arXiv 2206.13108). Ours where the sources are silent: one linear map as the
 pruner; ε = 0.25; the straight-through step; α linear and λ̂ exponential in the step; λ^l constant in the
-gradient; where the cross network stands. Where we differ: the paper writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only where π is
-0 or 1; for fusion we use the share itself. Scaling prunes nothing and has no penalty.
+gradient; where the cross network stands. Where we differ: pruners read embeddings of the domain of their own; the paper
+writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only where π is 0 or 1, and for fusion we use the share itself.
+Scaling prunes nothing and has no penalty.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     logit = f([e_a ; e_d]) + g(c)
 
-f is the plain network, g a small one, c the domain context (layers/context.py). What a domain's base rate takes need not pass through f.
+f is the plain network, g a small one, c the domain context (layers/context.py). A domain's base rate need not pass
+through f.
 
 Source: the AdaSparse paper compares with a model of this name; its equations are not to be had here, so
 this is our reading of the name, in the manner of the bias towers that position bias is modelled by.

@@ -2,8 +2,8 @@
 
     δ = 2 σ(W₂ ReLU(W₁ [c ; stop(e_a)] + b₁) + b₂),   logit = w · MLP(δ ⊙ [e_a ; e_d]) + b
 
-c is the domain context (layers/context.py). stop(e) passes no gradient, so that the gate does not pull at embeddings it only looks at; the tower does
-train all of them.
+c is the domain context (layers/context.py). stop(e) passes no gradient: the gate does not train the embeddings that it only
+looks at. The tower trains all of them.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
 its first half alone. Where we differ: the gate reads c instead of e_d, and e_d does not stand among what is stopped.

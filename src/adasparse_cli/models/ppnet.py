@@ -3,7 +3,8 @@
     g^l = 2 σ(W₂^l ReLU(W₁^l [c ; ids ; stop(e_a)] + b₁^l) + b₂^l)
     h^l = act(normalise(W^l h^(l−1) + b^l)) ⊙ g^l,   h^0 = [e_a ; e_d],   logit = w · h^L + b
 
-c is the domain context (layers/context.py). stop(e) passes no gradient; the tower trains all embeddings, and the ids are trained by the gates too.
+c is the domain context (layers/context.py). stop(e) passes no gradient; the tower trains all embeddings, and the gates
+train the ids too.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
 its second half alone. Where we differ: their ids are those of user, item and author; here they are the

@@ -8,10 +8,10 @@ The head has factors like the layers below it. No activation stands on either lo
 
 Source: Sheng et al., One Model to Serve All: Star Topology Adaptive Recommender, CIKM 2021 (arXiv
 2101.11427). Ours where the paper is silent: W_d starts at 1 and b_d at 0, so that a domain begins as, and
-one not seen in training is scored by, the shared network; the auxiliary network reads the domain context c alone (layers/context.py). Where we
-differ: a domain with few rows in a batch is normalised by its moving statistics. A batch is sorted by
-domain and multiplied in groups, and only the domains of a batch are updated: Adam's moments of a domain
-rest while it is absent. The hidden layers' `normalise` (a setting of the network, common to all models) takes
+one not seen in training is scored by, the shared network; the auxiliary network reads the domain context c
+alone (layers/context.py). Where we differ: a domain with few rows in a batch is normalised by its moving
+statistics. A batch is sorted by domain and multiplied in groups, and only the domains of a batch are updated:
+Adam's moments of a domain rest while it is absent. The hidden layers' `normalise` (a setting of the network, common to all models) takes
 its statistics over rows of all domains; only the partitioned normalisation keeps them apart.
 """
 
