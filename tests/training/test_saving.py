@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from adasparse_cli.choices import Metric
 from adasparse_cli.training import loop as loop_module
 from adasparse_cli.training import saving
 from adasparse_cli.training.saving import SaveClock
@@ -68,6 +70,7 @@ def test_slow_saves_do_not_make_every_step_save(tmp_path: Path, monkeypatch: pyt
         save(folder, *found, **step)
 
     monkeypatch.setattr(loop_module, "save_checkpoint", slow)
+    monkeypatch.setattr(saving, "save_checkpoint", slow)
 
     def second(rows: int, figures: dict[str, float]) -> None:
         time.now += 1
@@ -76,3 +79,33 @@ def test_slow_saves_do_not_make_every_step_save(tmp_path: Path, monkeypatch: pyt
     assert run.total_steps == 32
     run.run()
     assert saves == [6, 32]
+
+
+def test_evaluations_that_each_improve_do_not_each_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """160 steps of a second with an evaluation after each, saves of two seconds. Truth for the end: saves that cost nothing."""
+    changes: dict[str, Any] = {"epochs": 10, "evaluations": 16, "select": Metric.log_loss, "learning_rate": 0.003}
+    free = loop_in(tmp_path / "free", "dnn", checkpoint_seconds=1e9, **changes)
+    expected = free.run()
+    time, saves = Clock(monkeypatch), []
+    save = loop_module.save_checkpoint
+
+    def slow(folder: Path, *found: Any, **step: Any) -> None:
+        saves.append(folder.name)
+        time.now += 2
+        save(folder, *found, **step)
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", slow)
+    monkeypatch.setattr(saving, "save_checkpoint", slow)
+
+    def second(rows: int, figures: dict[str, float]) -> None:
+        time.now += 1
+
+    run = loop_in(tmp_path / "slow", "dnn", on_step=second, checkpoint_seconds=1e9, **changes)
+    found = run.run()
+    improved = (tmp_path / "slow" / "metrics.jsonl").read_text().count('"best": true')
+    assert improved > 20
+    # the first pair is made before its cost is known, the last one in any case
+    assert 2 * (len(saves) - 4) <= 0.05 * run.total_steps
+    assert found.best_step == expected.best_step
+    weights = [run.model.state_dict(), free.model.state_dict()]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -32,7 +32,7 @@ from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_
 from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
-from adasparse_cli.training.saving import SaveClock
+from adasparse_cli.training.saving import BestWeights, SaveClock
 from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
@@ -157,6 +157,7 @@ class Loop(ABC):
         self._losses = LossWatch(self._not_finite)
         self._finite_step = 0
         self._clock = SaveClock(settings.checkpoint_seconds)
+        self._best = BestWeights(self.folder / BEST, self._clock)
         self._require_selectable()
 
     @abstractmethod
@@ -250,7 +251,7 @@ class Loop(ABC):
                 # asked first, since the best checkpoint that an evaluation may write counts as a save
                 due = self._clock.due(soon=evaluating)
                 if evaluating:
-                    self._evaluate()
+                    self._evaluate(may_save=due)
                 ended = self.state.stopped_early or self.state.step == self.total_steps
                 if due or ended or stop.number is not None:
                     self._save()
@@ -346,7 +347,7 @@ class Loop(ABC):
             hint=_LOWER,
         )
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, *, may_save: bool) -> None:
         self._losses.settle()
         self._require_finite_weights()
         if self.state.logged_steps < self.state.step:
@@ -362,9 +363,7 @@ class Loop(ABC):
         if found.beats(self.state.best, self.settings.select):
             self.state.keep(found)
             self.state.evaluations_since_best = 0
-            weights = _named("model.", self.model.state_dict())
-            with self._clock.saving():
-                save_checkpoint(self.folder / BEST, weights, asdict(found), step=self.state.step)
+            self._best.keep(self.model, found, may_save=may_save)
         else:
             self.state.evaluations_since_best += 1
             self.state.stopped_early = self.length.stops(self.state.step, self.state.evaluations_since_best)
@@ -420,6 +419,8 @@ class Loop(ABC):
     def _save(self) -> None:
         self._losses.settle()
         self._require_finite_weights()
+        # before the checkpoint that knows of it
+        self._best.write()
         tensors = _named("model.", self.model.state_dict())
         for name, adam in self._table_adams.items():
             tensors |= _named(f"table.{name}:", adam.state())
