@@ -68,6 +68,9 @@ from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import flat, plain, typed
 
+# Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
+FEW_STEPS = 64
+
 _log = logging.getLogger("adasparse_cli")
 _log.setLevel(logging.INFO)
 _log.propagate = False
@@ -280,6 +283,13 @@ def _train(
         on_step=lambda rows, figures: progress.advance(rows, figures),
         on_line=tracker.line,
     )
+    steps = loop.length.scheduled_steps
+    if model.sparsity_interval is not None and steps < FEW_STEPS:
+        progress.note(
+            f"warning: this log is small for pruners: their sharpness and regulariser reach their end within {steps} "
+            f"steps. With fewer than some {FEW_STEPS} AdaSparse was worse than the plain network: compare with --model dnn, or take a "
+            "smaller loop.batch_size"
+        )
     loop.resume()
     if loop.state.step:
         progress.note(f"going on from step {loop.state.step} of {loop.total_steps} in {folder}")
