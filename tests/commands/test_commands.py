@@ -55,7 +55,7 @@ def test_every_model_trains_on_the_twin_and_reports_every_metric(home: Path, nam
 
 
 def test_a_log_that_is_small_for_pruners_is_named_before_training(home: Path) -> None:
-    """16 steps an epoch; a batch of 32 rows gives 134, and the plain network has no schedule of its own."""
+    """17 steps an epoch; a batch of 32 rows gives 134, and the plain network has no schedule of its own."""
     few = adasparse(home, "train", "--mode", "fusion", *SMALL, "seed=31").stderr
     assert few.index("warning: this log is small for pruners") < few.index("training adasparse-fusion")
     more = ("loop.batch_size=32", "loop.epochs=1")

@@ -69,7 +69,7 @@ from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import flat, plain, typed
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
-FEW_STEPS = 64
+FEW_STEPS = 32
 
 _log = logging.getLogger("adasparse_cli")
 _log.setLevel(logging.INFO)
