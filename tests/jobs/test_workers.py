@@ -22,6 +22,7 @@ from adasparse_cli.jobs.workers import NamedRun, tell
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.training.signals import StopWish
 from tests.commands.typing_in import ENVIRONMENT, adasparse
+from tests.small import loop_settings
 
 
 def test_a_run_whose_parent_has_died_is_not_failed_by_having_nobody_to_tell() -> None:
@@ -61,7 +62,7 @@ class Ended:
 
 @pytest.fixture
 def run() -> NamedRun:
-    job = SimpleNamespace(loop=SimpleNamespace(epochs=1, max_steps=None, batch_size=1))
+    job = SimpleNamespace(loop=loop_settings(epochs=1))
     prepared = SimpleNamespace(manifest=SimpleNamespace(splits={Split.train: SimpleNamespace(rows=1)}))
     return NamedRun(name="the run", job=job, prepared=prepared)  # type: ignore[arg-type]
 
