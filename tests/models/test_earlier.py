@@ -19,9 +19,10 @@ READERS = sorted(name for name, kind in MODELS.items() if kind.reads_context)
 
 def test_pruners_read_the_rows_that_the_tower_reads() -> None:
     """Truth: the equation of before in NumPy, whose pruners are told e_d."""
-    parts = parts_of("adasparse", "model.mode=fusion")
+    words = ("model.mode=fusion", "model.pruner.inputs=[hidden,domain]")
+    parts = parts_of("adasparse", *words)
     old = {name: torch.from_numpy(value) for name, value in parts.weights.items() if name != CONTEXT}
-    model = small.model("adasparse", 1).double()
+    model = small.model("adasparse", 1, *words).double()
     load_weights(model, {f"model.{name}": value for name, value in old.items()}, where=small.__file__)  # type: ignore[arg-type]
     told = parts.rows.conditions.numpy()[parts.rows.condition_ids.numpy()]
     before = {**parts.weights, CONTEXT: parts.weights["embedding.weight"][-7:]}  # `place` has 7 values

@@ -136,6 +136,7 @@ class Apg(Model):
     reads_context = True
 
     def __init__(self, settings: ApgSettings, network: NetworkSettings, shape: DataShape) -> None:
+        self.reads_context = settings.condition is not ApgCondition.self
         super().__init__(network, shape)
         if settings.version is ApgVersion.v1 and settings.condition is not ApgCondition.group:
             raise UsageError(
@@ -146,14 +147,17 @@ class Apg(Model):
         self.twice_differentiable = settings.version is not ApgVersion.v1
         widths = [self.inputs, *network.hidden]
         self.layers = nn.ModuleList(
-            ApgLayer(before, after, self.context.width, settings) for before, after in itertools.pairwise(widths)
+            ApgLayer(before, after, self.context.width if self.reads_context else 0, settings)
+            for before, after in itertools.pairwise(widths)
         )
         self.after = nn.ModuleList(block.after for block in self.hidden_blocks(self.inputs) if isinstance(block, Block))
         self.head = nn.Linear(self.outputs, 1)
 
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows."""
-        h, context = self.embed(batch).all_fields, self.context_of(batch, only_present=True)
+        h = self.embed(batch).all_fields
+        nothing = Context(h.new_empty(0, 0), batch.condition_ids)
+        context = self.context_of(batch, only_present=True) if self.reads_context else nothing
         for layer, after in zip(self.layers, self.after, strict=True):
             h = after(layer(h, context))
         return Prediction(one_logit(self.head, h), no_penalty(h))

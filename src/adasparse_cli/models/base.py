@@ -91,7 +91,7 @@ class Model(nn.Module, ABC):
     gated_layers: tuple[str, ...] = ()
     gated_widths: tuple[tuple[int, int], ...] = ()  # neurons of each, and of the layer that reads them
     minimum_hidden: ClassVar[int] = 0
-    reads_context: ClassVar[bool] = False  # whether the domain context is an input of its own
+    reads_context: bool = False  # whether the domain context is an input of its own
     twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
     sparsity_interval: tuple[float, float] | None = None
 
