@@ -154,10 +154,10 @@ def main() -> None:
     rounds = 3 if "--quick" in sys.argv else 5
     print(common.machine())
     at = {"domains": 300, "hidden": common.HIDDEN, "batch": common.BATCH}
-    names = sorted({*MODELS} - {"star"})
+    names = sorted({*MODELS, "adasparse-paper"} - {"star"})
     seconds = common.by_turns({name: Training(name, **at, steps=5).steps for name in names}, rounds=rounds)
     for name in names:
-        target = "  (target at most 3)" if name in MODERATE else ""
+        target = "  (target at most 3)" if name in MODERATE else "  (target at most 1.3)" if name == "adasparse" else ""
         print(f"{name} step over dnn: {common.ratios(seconds, name, 'dnn'):.2f}×{target}")
 
     epoch = {"domains": 300, "hidden": common.HIDDEN, "batch": common.BATCH, "steps": 30}
