@@ -54,15 +54,6 @@ def test_every_model_trains_on_the_twin_and_reports_every_metric(home: Path, nam
         )
 
 
-def test_a_log_that_is_small_for_pruners_is_named_before_training(home: Path) -> None:
-    """17 steps an epoch; a batch of 32 rows gives 134, and the plain network has no schedule of its own."""
-    few = adasparse(home, "train", "--mode", "fusion", *SMALL, "seed=31").stderr
-    assert few.index("warning: this log is small for pruners") < few.index("training adasparse-fusion")
-    more = ("loop.batch_size=32", "loop.epochs=1")
-    assert "small for pruners" not in adasparse(home, "train", "--mode", "fusion", *SMALL[:2], SMALL[3], *more).stderr
-    assert "small for pruners" not in adasparse(home, "train", "--model", "dnn", *SMALL, "seed=31").stderr
-
-
 def test_maml_adapts_before_a_test_the_same_way_in_train_and_evaluate(home: Path) -> None:
     words = ("--model", "maml", *SMALL, "loop.adapt_before_test=true", "loop.tasks_per_step=4", "seed=7")
     report = json.loads(adasparse(home, "train", *words, "--json").stdout)
@@ -255,6 +246,17 @@ def test_a_fault_is_one_error_line_one_hint_line_and_its_exit_code(
     assert lines[-1].startswith("hint: ")
     assert hint in lines[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_log_that_is_small_for_pruners_is_named_before_training(tmp_path: Path) -> None:
+    """17 steps an epoch; a batch of 32 rows gives 134, and the plain network has no schedule of its own."""
+    few = adasparse(tmp_path, "train", "--mode", "fusion", *SMALL, "seed=31").stderr
+    assert few.index("warning: this log is small for pruners") < few.index("training adasparse-fusion")
+    more = ("loop.batch_size=32", "loop.epochs=1")
+    assert (
+        "small for pruners" not in adasparse(tmp_path, "train", "--mode", "fusion", *SMALL[:2], SMALL[3], *more).stderr
+    )
+    assert "small for pruners" not in adasparse(tmp_path, "train", "--model", "dnn", *SMALL, "seed=31").stderr
 
 
 def test_an_unknown_command_exits_with_2(tmp_path: Path) -> None:
