@@ -230,18 +230,23 @@ def test_nothing_is_allocated_to_find_out_what_a_model_weighs(case: str) -> None
 READERS = [case for case in TREES if built(case).reads_context]
 
 
+def packaged(case: str) -> Model:
+    """A model with its packaged settings and network."""
+    tree = compose("train", TREES[case])
+    torch.manual_seed(0)
+    kind = MODELS[tree["model"]["name"]]
+    settings, network = typed(tree["model"], kind.Settings, "model"), typed(tree["network"], NetworkSettings, "network")
+    model: Model = kind(settings, network, small.SHAPE)  # type: ignore[call-arg]
+    return model
+
+
 @pytest.mark.parametrize("case", [case for case in READERS if case != "apg-mix"])
 def test_what_reads_the_domain_context_sees_it_at_the_start(case: str) -> None:
     """Public defect, and ours: embeddings of 0.03 beside activations of 0.7, of which gates see nothing.
 
     Not so for APG's condition `mix` (docs/results.md).
     """
-    tree = compose("train", TREES[case])
-    torch.manual_seed(0)
-    kind = MODELS[tree["model"]["name"]]
-    settings, network = typed(tree["model"], kind.Settings, "model"), typed(tree["network"], NetworkSettings, "network")
-    model: Model = kind(settings, network, small.SHAPE)  # type: ignore[call-arg]
-    shares = model.context_shares(small.rows(2000, 2).batch(slice(0, 2000)))
+    shares = packaged(case).context_shares(small.rows(2000, 2).batch(slice(0, 2000)))
     assert shares
     assert all(share > 0.02 for share in shares.values()), shares
 
@@ -249,12 +254,7 @@ def test_what_reads_the_domain_context_sees_it_at_the_start(case: str) -> None:
 @pytest.mark.parametrize("case", ["adasparse-fusion", "epnet", "ppnet", "saml"])
 def test_what_reads_the_domain_context_still_sees_it_after_200_steps(case: str, tmp_path: Path) -> None:
     """Not so for the layers of APG, M2M's attention and pruners that read their layer as well: docs/results.md."""
-    tree = compose("train", TREES[case])
-    torch.manual_seed(0)
-    kind = MODELS[tree["model"]["name"]]
-    settings, network = typed(tree["model"], kind.Settings, "model"), typed(tree["network"], NetworkSettings, "network")
-    model: Model = kind(settings, network, small.SHAPE)  # type: ignore[call-arg]
-    few = small.rows(4000, 1)
+    model, few = packaged(case), small.rows(4000, 1)
     loop = small.loop_settings(max_steps=200, epochs=10, learning_rate=0.002, evaluations=1)
     StandardLoop(model, few, few, 6, loop, 0, tmp_path).run()
     shares = model.context_shares(small.rows(2000, 2).batch(slice(0, 2000)))

@@ -10,7 +10,8 @@ import torch
 from adasparse_cli.errors import NumericError
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.finite import first_not_finite
-from adasparse_cli.training.loop import BEST, LAST, Gradients
+from adasparse_cli.training.loop import BEST, LAST
+from adasparse_cli.training.state import Gradients
 from tests.training.test_standard import loop_in
 
 

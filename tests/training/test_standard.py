@@ -133,6 +133,15 @@ def test_auto_ends_after_the_first_epoch_once_the_metric_no_longer_improves(
     assert load_checkpoint(tmp_path / LAST)[0]["model.sharpness"].item() == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({"epochs": 3}, 3.0), ({}, 1.5), ({"patience": 8}, 3.0), ({"patience": 80}, 5.0)],
+)
+def test_a_forecast_of_auto_expects_the_first_epoch_and_its_patience(changes: dict[str, Any], expected: float) -> None:
+    settings = loop_settings(**{"epochs": EpochsRule.auto, "evaluations": 4, "max_epochs": 5, **changes})
+    assert settings.likely_epochs == expected
+
+
 def test_auto_takes_no_more_epochs_than_it_may_and_no_less_than_one(tmp_path: Path) -> None:
     """At a learning rate of next to nothing, the metric hardly moves; at a high one the first evaluation is the best."""
     few: dict[str, Any] = {"epochs": EpochsRule.auto, "evaluations": 8, "select": Metric.log_loss}

@@ -173,7 +173,7 @@ def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
         rows.append(row)
     what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
     show(rows, title=f"Sparsity, the share of neurons cut ({what})")
-    say("valid and test: of the kept weights; last steps: in training, the mean since the last log line")
+    say("valid and test: best checkpoint; last steps: mean since the last line of the training log")
     if not all(row.get("within interval", True) for row in rows):
         say(
             "no evaluation had all layers inside the interval, so the best metric alone chose the weights: the regulariser "

@@ -325,7 +325,7 @@ def context_finding(comparison: Comparison) -> Finding | None:
                 name="shares",
                 title="Share of the variance that follows the domain context",
                 rows=rows,
-                caption="Of kept weights, on valid rows: half the mean squared change of a part's output when the row is told "
+                caption="Best checkpoint, valid rows: half the mean squared change of a part's output when the row receives "
                 "another row's domain, over the output's variance. 100 % for a part that reads the domain alone.",
             )
         ],

@@ -145,7 +145,7 @@ def _require_unchanged(job: LadderJob) -> None:
 
 
 def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds: int, *, told: bool) -> list[TrainJob]:
-    """Jobs on data of another definition; without being told, the pruners see the layer alone."""
+    """Jobs on data of another definition; without the domain, the pruners read their layer instead."""
     name = _name(manifest, fields)
     own = [f"data.domain=[{','.join(fields)}]", f"data.name={name}", "data.domain_aware=[]"]
     sources = [source.path for source in manifest.sources if Path(source.path).is_absolute()]
@@ -272,8 +272,9 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         ],
         figures=[_figure(table)],
         notes=(
-            "On the first rung the pruners are told nothing and see the layer alone. Features, rows and split are the same "
-            "on every rung.",
+            "On the first rung the pruners receive no domain and read their layer instead (`model.pruner.inputs=[hidden]`). Rows and "
+            "split are the same on every rung, and so are the features, but for the domain's own id (`data.domain_id`) where a "
+            "definition has several fields.",
             "A rung is told apart from the best one if the interval of their difference, corrected for the number of rungs, "
             "excludes 0. The recommendation is the coarsest rung that is not.",
         ),

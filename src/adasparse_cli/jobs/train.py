@@ -287,7 +287,7 @@ def _train(
     if model.sparsity_interval is not None and steps < FEW_STEPS:
         progress.note(
             f"warning: this log is small for pruners: their sharpness and regulariser reach their end within {steps} "
-            f"steps. With fewer than some {FEW_STEPS} AdaSparse was worse than the plain network: compare with --model dnn, or take a "
+            f"steps. With fewer than some {FEW_STEPS} AdaSparse was worse than the DNN: compare with --model dnn, or take a "
             "smaller loop.batch_size"
         )
     loop.resume()

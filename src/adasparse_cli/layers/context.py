@@ -1,4 +1,4 @@
-"""The domain context: what a model is told of a row's domain, and how much of a layer follows it."""
+"""The domain context: what a model receives of a row's domain, and how much of a layer follows it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Context:
 class DomainContext(nn.Module):
     """c = g · normalise([T_1[id_1] ; … ; T_F[id_F]]) over the domain-aware fields, those of the combination's id included.
 
-    The tables are the context's own, so that a control arm that is told another row's domain never trains the embeddings
+    The tables are the context's own, so that a control arm that receives another row's domain never trains the embeddings
     that the tower reads. Id 0 of each field (not seen in training) starts at zero: a domain not seen in training is
     described by what is known of its key fields.
 

@@ -47,7 +47,7 @@ class DataSettings:
         domain: fields whose combination of values is the domain.
         domain_aware: fields that tell the domain to a model; empty means the fields of `domain`.
         domain_id: whether the combination itself is one more such field, named `domain` (or `domain_id`, where a column
-            has that name): then a model is told what its parts cannot tell it one by one. Where the domain is one field,
+            has that name): then a model receives what its parts cannot say one by one. Where the domain is one field,
             that field is its id already, and none is added.
         split: `day` (the last day is test, the day before valid) or `random`.
         split_seed: seed of the random split's hash; rows of one file always fall the same way.

@@ -36,70 +36,11 @@ from adasparse_cli.training.saving import BestWeights, SaveClock
 from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
+from adasparse_cli.training.state import Gradients, LoopState, TrainingResult
 
 _LOWER = "lower loop.learning_rate; the checkpoint before this step is kept"
 _log = logging.getLogger("adasparse_cli")
 LAST, BEST, METRICS = Path("checkpoints/last"), Path("checkpoints/best"), "metrics.jsonl"
-
-
-@dataclass
-class _State:
-    """Where a run is; plain values, so that it can be saved as JSON. `lines` are those of metrics.jsonl."""
-
-    step: int = 0
-    best_value: float | None = None
-    best_step: int | None = None
-    best_inside: bool = True
-    evaluations_since_best: int = 0
-    stopped_early: bool = False
-    lines: list[str] = field(default_factory=list)
-    logged_steps: int = 0
-    last_sparsity: list[float] | None = None
-    elapsed_seconds: float = 0.0
-
-    @property
-    def best(self) -> Candidate | None:
-        """The evaluation whose weights are kept; None before the first one."""
-        if self.best_step is None:
-            return None
-        return Candidate(step=self.best_step, value=self.best_value, inside=self.best_inside)
-
-    def keep(self, found: Candidate) -> None:
-        """Make it the best."""
-        self.best_step, self.best_value, self.best_inside = found.step, found.value, found.inside
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What the loop did; the best weights stand in the model.
-
-    Args:
-        steps: steps done in all. best_step: the step of the weights kept.
-        stopped_early: whether patience ended the run.
-        elapsed_seconds: time in the loop, evaluations included, over all its sittings.
-        rows_per_second: training rows over the time spent in steps of this sitting; None if it did none.
-    """
-
-    steps: int
-    best_step: int
-    best_value: float | None
-    stopped_early: bool
-    elapsed_seconds: float
-    rows_per_second: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Gradients:
-    """What a loop says of a step's rows after their gradients were added to the parameters.
-
-    Args:
-        loss: mean cross-entropy. penalty: mean penalty; both without gradient.
-        pruned: mean share of neurons cut per gated layer; None for models that prune nothing.
-    """
-
-    loss: Tensor
-    penalty: Tensor
-    pruned: Tensor | None
 
 
 @dataclass
@@ -124,7 +65,7 @@ class Loop(ABC):
     folder: Path
     on_step: Callable[[int, dict[str, float]], None] = lambda rows, figures: None
     on_line: Callable[[dict[str, Any]], None] = lambda line: None
-    state: _State = field(default_factory=_State)
+    state: LoopState = field(default_factory=LoopState)
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:
@@ -190,11 +131,6 @@ class Loop(ABC):
         if not (self.folder / LAST / "checkpoint.json").exists():
             return
         tensors, state = load_checkpoint(self.folder / LAST)
-        if self.model.reads_context and f"model.{CONTEXT}" not in tensors:
-            raise IntegrityError(
-                f"{self.folder / LAST} is of an earlier version, which trained this model otherwise",
-                hint="the run cannot be resumed; the command without --resume trains it anew",
-            )
         load_weights(self.model, tensors, where=self.folder / LAST)
         for name, adam in self._table_adams.items():
             adam.load_state(_below(f"table.{name}:", tensors))
@@ -218,7 +154,7 @@ class Loop(ABC):
         for folder in (LAST, BEST):
             if (self.folder / folder).exists():
                 remove_other_tensors(self.folder / folder)
-        self.state = _State(**state)
+        self.state = LoopState(**state)
         self._finite_step = self.state.step
 
     def run(self) -> TrainingResult:
@@ -230,37 +166,15 @@ class Loop(ABC):
         """
         # whatever a crash left of the file, it holds the lines up to the checkpoint that the run resumes from
         write_text(self.folder / METRICS, "".join(f"{line}\n" for line in self.state.lines))
-        stepping_seconds, rows_seen = 0.0, 0
-        entered = time.monotonic()
-        before = self.state.elapsed_seconds
+        entered, before = time.monotonic(), self.state.elapsed_seconds
         self.model.train()
         with StopWish() as stop:
-            for step, rows in self._batches():
-                started = time.monotonic()
-                self._step(step, rows)
-                self.state.step = step + 1
-                now = time.monotonic()
-                stepping_seconds += now - started
-                rows_seen += len(rows)
-                self.state.elapsed_seconds = before + now - entered
-                if self.state.step % self.settings.log_steps == 0:
-                    self._log()
-                epoch = {"epoch": self.state.step / self.steps_per_epoch} if self.settings.finds_epochs else {}
-                self.on_step(len(rows), epoch | self._figures)
-                evaluating = self.length.evaluates_after(self.state.step)
-                # asked first, since the best checkpoint that an evaluation may write counts as a save
-                due = self._clock.due(soon=evaluating)
-                if evaluating:
-                    self._evaluate(may_save=due)
-                ended = self.state.stopped_early or self.state.step == self.total_steps
-                if due or ended or stop.number is not None:
-                    self._save()
-                if stop.number is not None:
-                    raise InterruptedRun(
-                        f"stopped at step {self.state.step} of {self.total_steps}, saved in {self.folder}",
-                        hint="the same command with --resume continues from here",
-                        exit_code=128 + stop.number,
-                    )
+            try:
+                rows_seen, stepping_seconds = self._train(stop, entered - before)
+            except NumericError:
+                # weights that wait in memory were finite when they were found
+                self._best.write()
+                raise
         self._load_best()
         assert self.state.best_step is not None
         return TrainingResult(
@@ -271,6 +185,44 @@ class Loop(ABC):
             elapsed_seconds=before + time.monotonic() - entered,
             rows_per_second=rows_seen / stepping_seconds if stepping_seconds else None,
         )
+
+    def _train(self, stop: StopWish, since: float) -> tuple[int, float]:
+        """The steps still to be done.
+
+        Args:
+            stop: whether to save and end. since: when the run would have started without a pause.
+
+        Returns:
+            Rows seen, and seconds spent in steps.
+        """
+        stepping_seconds, rows_seen = 0.0, 0
+        for step, rows in self._batches():
+            started = time.monotonic()
+            self._step(step, rows)
+            self.state.step = step + 1
+            now = time.monotonic()
+            stepping_seconds += now - started
+            rows_seen += len(rows)
+            self.state.elapsed_seconds = now - since
+            if self.state.step % self.settings.log_steps == 0:
+                self._log()
+            epoch = {"epoch": self.state.step / self.steps_per_epoch} if self.settings.finds_epochs else {}
+            self.on_step(len(rows), epoch | self._figures)
+            evaluating = self.length.evaluates_after(self.state.step)
+            # asked first, since the best checkpoint that an evaluation may write counts as a save
+            due = self._clock.due(soon=evaluating)
+            if evaluating:
+                self._evaluate(may_save=due)
+            ended = self.state.stopped_early or self.state.step == self.total_steps
+            if due or ended or stop.number is not None:
+                self._save()
+            if stop.number is not None:
+                raise InterruptedRun(
+                    f"stopped at step {self.state.step} of {self.total_steps}, saved in {self.folder}",
+                    hint="the same command with --resume continues from here",
+                    exit_code=128 + stop.number,
+                )
+        return rows_seen, stepping_seconds
 
     def _load_best(self) -> None:
         best, state = load_checkpoint(self.folder / BEST)

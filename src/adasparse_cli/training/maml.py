@@ -41,9 +41,9 @@ from adasparse_cli.errors import UsageError
 from adasparse_cli.models.base import Model
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, score
-from adasparse_cli.training.loop import Gradients
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.standard import StandardLoop
+from adasparse_cli.training.state import Gradients
 
 
 @dataclass(frozen=True, kw_only=True)

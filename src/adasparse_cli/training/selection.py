@@ -1,4 +1,4 @@
-"""Which evaluation's weights are kept."""
+"""Which evaluation gives the best checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Candidate:
     Args:
         step: after which it was made.
         value: of the metric that selects; None where it is not available.
-        inside: whether the sparsity of every layer lies in the interval asked for; True where there is none.
+        inside: whether the sparsity of every layer is inside the requested interval; True where there is none.
     """
 
     step: int
@@ -38,7 +38,7 @@ class Candidate:
 
 
 def lies_inside(sparsity: Sequence[float] | None, interval: tuple[float, float] | None) -> bool:
-    """Whether the sparsity of every gated layer lies in the interval; True where there is none."""
+    """Whether the sparsity of every gated layer is inside the interval; True where there is none."""
     if interval is None or sparsity is None:
         return True
     return all(interval[0] <= share <= interval[1] for share in sparsity)

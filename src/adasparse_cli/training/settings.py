@@ -83,7 +83,8 @@ class LoopSettings:
     @property
     def likely_epochs(self) -> float:
         """Epochs to expect in a forecast: with `auto` those of a run whose first epoch is its best."""
-        return 1 + AUTO_PATIENCE / self.evaluations if self.finds_epochs else float(self.most_epochs)
+        patience = self.patience_used if self.finds_epochs else None
+        return float(self.most_epochs if patience is None else min(1 + patience / self.evaluations, self.max_epochs))
 
     @property
     def patience_used(self) -> int | None:

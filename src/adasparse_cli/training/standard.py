@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from adasparse_cli.batches import Prediction
-from adasparse_cli.training.loop import Gradients, Loop
+from adasparse_cli.training.loop import Loop
+from adasparse_cli.training.state import Gradients
 
 
 class StandardLoop(Loop):
