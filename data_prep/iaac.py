@@ -23,9 +23,7 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import row_hashes, text_digests
-from adasparse_cli.prep.lines import BOM, Block, Lines, TextFile
 from adasparse_cli.prep.parallel import in_order
-from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -38,9 +36,11 @@ from adasparse_cli.prep.recipe import (
     FieldPlan,
     Progress,
     RawData,
-    Reject,
     nearest_names,
 )
+from adasparse_cli.raw.lines import BOM, Block, Lines, TextFile
+from adasparse_cli.raw.raw_files import source_names
+from adasparse_cli.raw.rejected import Reject
 
 LABEL_COLUMN = "is_trade"
 SCHEMA: dict[str, type[pl.DataType]] = {

@@ -33,7 +33,7 @@ import polars as pl
 import pytest
 from backports import zstd
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import iaac, tabular
 from adasparse_cli.errors import AdasparseError, DataError
 from adasparse_cli.prep.prepare import prepare
