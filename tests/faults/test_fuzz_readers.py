@@ -288,8 +288,9 @@ class Fuzzing:
         self._reader.join()
 
 
-def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], fuzzing: Fuzzing) -> None:
-    seconds, came = attacks(3600, 60), fuzzing.ended()
+def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], tmp_path: Path) -> None:
+    seconds = attacks(3600, 60)
+    came = Fuzzing(seconds, tmp_path).ended()
     print(f"{came.total()} cases in {seconds} s: {dict(came)}")
     assert came["read"]
     assert came["refused"]

@@ -14,7 +14,8 @@ from adasparse_cli.analysis.verdict import Verdict
 from adasparse_cli.insights import claims
 from adasparse_cli.insights.claims import little_exposure
 from adasparse_cli.insights.overlap import mantel_tests
-from adasparse_cli.studies.comparison import COMPARED, Arm, Comparison
+from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.comparison import COMPARED, Comparison
 
 
 def exposed(monkeypatch: pytest.MonkeyPatch, *, one_class: int | None) -> Any:

@@ -12,7 +12,8 @@ import pytest
 from adasparse_cli.analysis.statistics import TestRows
 from adasparse_cli.findings.finding import Finding
 from adasparse_cli.insights.exposure import exposure_finding
-from adasparse_cli.studies.comparison import COMPARED, Arm, Comparison
+from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.comparison import COMPARED, Comparison
 
 ROWS_OF_EACH = 40
 

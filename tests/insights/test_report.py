@@ -21,7 +21,8 @@ from adasparse_cli.insights import report
 from adasparse_cli.insights.behaviour import _evened
 from adasparse_cli.insights.differences import forest, said_of, verdict
 from adasparse_cli.insights.report import findings_of, write_kept, write_report
-from adasparse_cli.studies.comparison import Arm, compare_arms
+from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.comparison import compare_arms
 from adasparse_cli.studies.subject import Subject
 from adasparse_cli.typed import to_yaml
 from tests.studies.test_comparison import run

@@ -12,7 +12,8 @@ from adasparse_cli.errors import BusyError, IntegrityError, NumericError, Resour
 from adasparse_cli.files import only_owner, remove_stray_temporaries, write_text
 from adasparse_cli.runs import run_folder
 from adasparse_cli.runs import train as train_module
-from adasparse_cli.runs.run_folder import DONE, FAILED, failure_of, latest_alike, read_environment
+from adasparse_cli.runs.run_folder import latest_alike
+from adasparse_cli.runs.saved_run import DONE, FAILED, failure_of, read_environment
 from adasparse_cli.runs.train import TrainJob, plan_train, run_train
 
 TINY = ("data.rows=2000", "model=dnn", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")

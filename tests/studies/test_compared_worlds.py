@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.compared_worlds import compare_worlds
-from adasparse_cli.studies.comparison import Arm, compare_arms
+from adasparse_cli.studies.comparison import compare_arms
 from tests.studies.test_comparison import arm
 
 

@@ -13,7 +13,8 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
-from adasparse_cli.studies.comparison import Arm, arms_of_runs, compare_arms, differing_settings
+from adasparse_cli.studies.arms import Arm, arms_of_runs, differing_settings
+from adasparse_cli.studies.comparison import compare_arms
 
 DATA: dict[str, Any] = {
     "name": "made",

@@ -19,7 +19,7 @@ app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_mark
 @app.command("ls", epilog="Example:\n\n  adasparse data ls")
 def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the prepared data sets."""
-    from adasparse_cli.runs.catalogue import list_data
+    from adasparse_cli.runs.data_list import list_data
 
     rows = list_data(data)
     if rows or as_json or as_csv:
@@ -42,7 +42,7 @@ def show_data(
     ] = False,
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
-    from adasparse_cli.runs.catalogue import data_set, field_rows, largest_domains
+    from adasparse_cli.runs.data_list import data_set, field_rows, largest_domains
     from adasparse_cli.runs.prepare import PrepReport
     from adasparse_cli.studies.verify import verify_data
 
@@ -69,7 +69,7 @@ def verify_all(
     name: Annotated[str, typer.Argument(help="Name of a prepared data set.")], data: DataFolder = Path("data")
 ) -> None:
     """Read every file of a prepared data set and compare its checksum."""
-    from adasparse_cli.runs.catalogue import data_set
+    from adasparse_cli.runs.data_list import data_set
     from adasparse_cli.studies.verify import verify_data
 
     data_set(data, name)

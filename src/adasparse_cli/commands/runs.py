@@ -19,7 +19,7 @@ app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, r
 @app.command("ls", epilog="Example:\n\n  adasparse runs ls --csv > runs.csv")
 def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List all runs, the newest last."""
-    from adasparse_cli.runs.catalogue import list_runs
+    from adasparse_cli.runs.run_list import list_runs
 
     rows = list_runs(runs)
     form = chosen_format(as_json, as_csv)
@@ -47,7 +47,7 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
 def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Print a run's report as JSON."""
     from adasparse_cli.runs.chosen import choose_run
-    from adasparse_cli.runs.run_folder import read_report
+    from adasparse_cli.runs.saved_run import read_report
 
     chosen = choose_run(run, runs, studies)
     note(chosen.line)
@@ -58,7 +58,7 @@ def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder =
 def verify(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
     from adasparse_cli.runs.chosen import choose_run
-    from adasparse_cli.runs.run_folder import sealed_run
+    from adasparse_cli.runs.saved_run import sealed_run
     from adasparse_cli.studies.verify import verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=True)

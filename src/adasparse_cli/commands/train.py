@@ -182,7 +182,7 @@ def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_domains(folder: Path, domain: Sequence[str]) -> None:
-    from adasparse_cli.runs.catalogue import extreme_domains
+    from adasparse_cli.runs.domain_rows import extreme_domains
 
     rows = extreme_domains(folder, SHOWN_DOMAINS)
     if rows:

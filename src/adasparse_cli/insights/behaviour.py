@@ -16,8 +16,9 @@ from adasparse_cli.findings.finding import Figure, Finding, Table
 from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.domain_rows import read_domain_rows
-from adasparse_cli.runs.run_folder import DOMAINS, METRICS, anew, has_file, run_file
-from adasparse_cli.studies.comparison import Comparison, differing_settings, domain_table
+from adasparse_cli.runs.saved_run import DOMAINS, METRICS, anew, has_file, run_file
+from adasparse_cli.studies.arms import differing_settings
+from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.typed import flat, require_types
 
 CALIBRATION_BINS = 20

@@ -22,7 +22,7 @@ from adasparse_cli.insights.overlap import key_fields, mantel_tests, similaritie
 from adasparse_cli.insights.overlap_finding import SIMILARITIES
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.prep.prepared import read_domains, truth_file
-from adasparse_cli.runs.run_folder import read_config, read_predictions
+from adasparse_cli.runs.saved_run import read_config, read_predictions
 from adasparse_cli.runs.score import SavedRun, open_run, trained_model
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.domain_ladder import LadderJob, judged_ladder

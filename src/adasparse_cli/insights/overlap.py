@@ -10,14 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adasparse_cli.analysis.mantel import Mantel, mantel
 from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.similarity import (
-    Mantel,
     feature_similarity,
     key_pairs,
     key_similarity,
     label_similarity,
-    mantel,
     planted_similarity,
 )
 from adasparse_cli.choices import FieldKind, FieldRole, Split

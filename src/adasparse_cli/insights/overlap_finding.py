@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adasparse_cli.analysis.mantel import Mantel
 from adasparse_cli.analysis.overlap import Overlap, clustered, overlap
-from adasparse_cli.analysis.similarity import Mantel
 from adasparse_cli.findings.figures import hover, places
 from adasparse_cli.findings.finding import Figure, Finding, Style, Table
 from adasparse_cli.training.activity import Activity

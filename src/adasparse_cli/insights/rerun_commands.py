@@ -11,7 +11,7 @@ from typing import Any
 from adasparse_cli.errors import AdasparseError, IntegrityError
 from adasparse_cli.findings.finding import Finding, Table
 from adasparse_cli.runs.prepare import existing, words_to_prepare
-from adasparse_cli.runs.run_folder import CONFIG, anew, read_config, read_environment
+from adasparse_cli.runs.saved_run import CONFIG, anew, read_config, read_environment
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.subject import Subject
 

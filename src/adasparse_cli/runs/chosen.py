@@ -16,7 +16,7 @@ from typing import Any
 from adasparse_cli.config.as_words import settings_words
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_sealed
-from adasparse_cli.runs.run_folder import CONFIG, DONE, FAILED, failure_of, read_config, read_environment
+from adasparse_cli.runs.saved_run import CONFIG, DONE, FAILED, failure_of, read_config, read_environment
 
 LATEST = "latest"
 STUDY = "study.json"

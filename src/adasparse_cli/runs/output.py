@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.runs.chosen import STUDY
-from adasparse_cli.runs.run_folder import CONFIG
+from adasparse_cli.runs.saved_run import CONFIG
 
 # What marks a folder of ours, whose files are read back.
 _OURS = {

@@ -34,8 +34,9 @@ from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.runs.output import require_output
 from adasparse_cli.runs.prepare import PrepJob, require_files
-from adasparse_cli.runs.run_folder import CONFIG, ENCODER, read_config, read_fingerprint, run_file
-from adasparse_cli.runs.train import TrainJob, build_model, job_of, prediction_frame
+from adasparse_cli.runs.run_results import prediction_frame
+from adasparse_cli.runs.saved_run import CONFIG, ENCODER, read_config, read_fingerprint, run_file
+from adasparse_cli.runs.train import TrainJob, build_model, job_of
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of

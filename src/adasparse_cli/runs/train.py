@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
 
 from adasparse_cli.choices import Between, Split
@@ -21,15 +18,11 @@ from adasparse_cli.files import (
     no_room,
     only_owner,
     remove_stray_temporaries,
-    write_atomically,
     write_json,
-    write_text,
 )
-from adasparse_cli.findings.cells import marked_texts
-from adasparse_cli.metrics import per_domain
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared import copy_encoder, read_domains, verify
+from adasparse_cli.prep.prepared import copy_encoder, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import (
     PrepJob,
@@ -40,28 +33,22 @@ from adasparse_cli.runs.prepare import (
     with_prepared,
     words_for,
 )
-from adasparse_cli.runs.run_folder import (
+from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
+from adasparse_cli.runs.run_results import log, logged, write_domains, write_predictions
+from adasparse_cli.runs.saved_run import (
     DONE,
     ENCODER,
     FAILED,
     PLACEBO,
-    PREDICTIONS,
     REPORT,
     REPORT_VERSION,
     Failure,
-    Sitting,
-    add_sitting,
-    fail,
     failure_of,
-    finish,
-    latest_alike,
-    new_run,
     read_report,
 )
 from adasparse_cli.runs.tracking import SafeTracker, Tracker, TrackingSettings
-from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, load_rows, load_shape
-from adasparse_cli.training.evaluate import Scores, context_shares, metrics_of, sparsity_by_domain
+from adasparse_cli.training.dataset import load_rows, load_shape
+from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
@@ -71,9 +58,7 @@ from adasparse_cli.typed import flat, plain, typed
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
 FEW_STEPS = 32
 
-_log = logging.getLogger("adasparse_cli")
-_log.setLevel(logging.INFO)
-_log.propagate = False
+
 SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 
@@ -205,7 +190,7 @@ def run_train(
                 _require_resumable(folder)
                 if changes := add_sitting(folder, sitting):
                     progress.note(f"resuming under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
-        owned.enter_context(_logged(folder))
+        owned.enter_context(logged(folder))
         report: dict[str, Any] | None = None
         tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
         try:
@@ -294,9 +279,9 @@ def _train(
     if loop.state.step:
         progress.note(f"going on from step {loop.state.step} of {loop.total_steps} in {folder}")
     progress.start(f"training {job.label}", loop.rows_to_go(), "rows")
-    _log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
+    log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
     result = loop.run()
-    _log.info("stopped at step %d, best at step %d", result.steps, result.best_step)
+    log.info("stopped at step %d, best at step %d", result.steps, result.best_step)
 
     progress.start("evaluating", None, "rows")
     metrics: dict[str, Any] = {}
@@ -312,8 +297,8 @@ def _train(
         if scores.pruned is not None:
             sparsity[split] = scores.sparsity()
         if split is Split.test:
-            _write_predictions(folder, rows, scores)
-            _write_domains(folder, data_folder, manifest, model, rows, scores)
+            write_predictions(folder, rows, scores)
+            write_domains(folder, data_folder, manifest, model, rows, scores)
 
     report = {
         "report_version": REPORT_VERSION,
@@ -355,54 +340,3 @@ def _train(
     }
     write_json(folder / REPORT, report)
     return report
-
-
-@contextlib.contextmanager
-def _logged(folder: Path) -> Iterator[None]:
-    """Keep the run's log lines in its train.log."""
-    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    _log.addHandler(handler)
-    try:
-        yield
-    except BaseException as error:
-        _log.error("%s: %s", type(error).__name__, error)
-        raise
-    finally:
-        _log.removeHandler(handler)
-        handler.close()
-
-
-def _write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
-    frame = prediction_frame(rows, scores)
-    write_atomically(folder / PREDICTIONS, lambda path: frame.write_parquet(path))
-
-
-def prediction_frame(rows: Rows, scores: Scores) -> pl.DataFrame:
-    """One line per scored row: where it stood, its domain and label, the logit and the probability."""
-    columns: dict[str, Any] = {"source": rows.sources, "line": rows.lines, "domain": rows.domains}
-    if rows.users is not None:
-        columns["user"] = rows.users
-    if rows.labels is not None:
-        columns["label"] = rows.labels.cpu().numpy().astype(np.int8)
-    return pl.DataFrame({**columns, "logit": scores.logits, "probability": scores.probabilities})
-
-
-def _write_domains(
-    folder: Path, data_folder: Path, manifest: Manifest, model: Model, rows: Rows, scores: Scores
-) -> None:
-    """domains.csv: what each domain is, how much it had to learn from, and how well it is served."""
-    assert rows.labels is not None
-    number = manifest.num_all_domains
-    found = per_domain(rows.labels.cpu().numpy(), scores.logits, rows.domains, number)
-    sparsity = sparsity_by_domain(scores, rows, num_domains=number)
-    table = read_domains(data_folder, manifest)
-    table = table.with_columns(
-        pl.Series(f"test_{name}", values) for name, values in found.items() if f"test_{name}" not in table.columns
-    )
-    if sparsity is not None:
-        table = table.with_columns(
-            pl.Series(f"sparsity_{layer.replace(' ', '_')}", sparsity[:, k])
-            for k, layer in enumerate(model.gated_layers)
-        )
-    write_text(folder / "domains.csv", marked_texts(table.fill_nan(None)).write_csv())

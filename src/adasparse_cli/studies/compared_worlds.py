@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from adasparse_cli.analysis.statistics import Uplift, over_worlds, together
-from adasparse_cli.studies.comparison import COMPARED, Arm, Comparison, compare_arms
+from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.comparison import COMPARED, Comparison, compare_arms
 
 
 def compare_worlds(worlds: Mapping[int, Sequence[Arm]], *, baseline: str, cluster: str = "domain") -> Comparison:

@@ -30,7 +30,7 @@ from adasparse_cli.findings.wording import none_if_nan
 from adasparse_cli.prep.prepared import changed_sources, read_domains
 from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
-from adasparse_cli.runs.run_folder import read_predictions, read_report
+from adasparse_cli.runs.saved_run import read_predictions, read_report
 from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.workers import NamedRun, train_all

@@ -8,9 +8,9 @@ import time
 import torch
 
 from adasparse_cli.choices import Split
-from adasparse_cli.runs.catalogue import EXAMPLE
+from adasparse_cli.runs.model_list import EXAMPLE
 from adasparse_cli.runs.prepare import existing
-from adasparse_cli.runs.run_folder import DONE, read_report
+from adasparse_cli.runs.saved_run import DONE, read_report
 from adasparse_cli.runs.train import TrainJob, build_model
 from adasparse_cli.training.dataset import load_shape
 

@@ -25,7 +25,7 @@ from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import ensure_prepared
-from adasparse_cli.runs.run_folder import read_report
+from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import finished_run, plan_seeds
 from adasparse_cli.studies.workers import NamedRun, train_all
 

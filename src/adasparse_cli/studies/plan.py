@@ -21,7 +21,8 @@ from adasparse_cli.errors import UsageError
 from adasparse_cli.models import MODELS
 from adasparse_cli.prep.recipe import nearest_names
 from adasparse_cli.runs.prepare import existing
-from adasparse_cli.runs.run_folder import DONE, latest_alike, same_run
+from adasparse_cli.runs.run_folder import latest_alike, same_run
+from adasparse_cli.runs.saved_run import DONE
 from adasparse_cli.runs.train import TrainJob, model_flags
 from adasparse_cli.studies.forecast import expected_seconds
 from adasparse_cli.studies.worlds import plan_worlds

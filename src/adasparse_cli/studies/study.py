@@ -21,10 +21,11 @@ from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, require_learnable
-from adasparse_cli.runs.run_folder import DONE
+from adasparse_cli.runs.saved_run import DONE
 from adasparse_cli.runs.train import TrainJob, finished_run
+from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.compared_worlds import compare_worlds
-from adasparse_cli.studies.comparison import Arm, Comparison, compare_arms
+from adasparse_cli.studies.comparison import Comparison, compare_arms
 from adasparse_cli.studies.plan import StudyJob
 from adasparse_cli.studies.workers import NamedRun, train_all
 from adasparse_cli.typed import require_types

@@ -9,8 +9,9 @@ from pathlib import Path
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings.kept import FINDINGS
 from adasparse_cli.runs.chosen import STUDY, find_run
-from adasparse_cli.runs.run_folder import CONFIG, DONE
-from adasparse_cli.studies.comparison import Comparison, arms_of_runs, compare_arms
+from adasparse_cli.runs.saved_run import CONFIG, DONE
+from adasparse_cli.studies.arms import arms_of_runs
+from adasparse_cli.studies.comparison import Comparison, compare_arms
 from adasparse_cli.studies.study import StudyReport, find_study, open_study
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from adasparse_cli.findings.kept import kept_findings, verify_finding
 from adasparse_cli.prep.prepared import open_prepared, verify
 from adasparse_cli.runs.prepare import existing
-from adasparse_cli.runs.run_folder import read_config, sealed_run
+from adasparse_cli.runs.saved_run import read_config, sealed_run
 from adasparse_cli.runs.score import SavedRun
 from adasparse_cli.runs.train import TrainJob
 from adasparse_cli.studies.subject import Subject
