@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.choices import FieldKind, FieldRole, nearest_names
 from adasparse_cli.data_prep.iaac_lists import (
     LISTS,
     Lists,
@@ -43,7 +43,6 @@ from adasparse_cli.prep.recipe import (
     FieldPlan,
     Progress,
     RawData,
-    nearest_names,
 )
 from adasparse_cli.raw.lines import BOM, Block, Lines, TextFile
 from adasparse_cli.raw.raw_files import source_names

@@ -21,7 +21,7 @@ from typing import Annotated
 
 import polars as pl
 
-from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit
+from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit, nearest_names
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
 from adasparse_cli.data_prep.tabular_formats import Table
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
@@ -44,7 +44,6 @@ from adasparse_cli.prep.recipe import (
     Progress,
     RawData,
     domain_field,
-    nearest_names,
 )
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject

@@ -16,8 +16,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adasparse_cli.config.explain import explained
-from adasparse_cli.config.grammar import leaves, opened, opened_section, require_readable, spelled
+from adasparse_cli.config.grammar import opened, opened_section, require_readable
 from adasparse_cli.config.packaged import choices_in, composing
+from adasparse_cli.config.spelling import leaves, spelled
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_small_text
 from adasparse_cli.typed import from_yaml

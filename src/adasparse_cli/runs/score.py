@@ -19,16 +19,8 @@ from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.prep.foreign import RefusedModuleError
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.prep.prepared import (
-    as_today,
-    domain_names,
-    encode_rows,
-    open_prepared,
-    read_bags,
-    read_domains,
-    read_split,
-    truth_file,
-)
+from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
+from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file
 from adasparse_cli.prep.recipe import Progress, Silent, recipe_named
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples

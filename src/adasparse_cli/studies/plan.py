@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from adasparse_cli.choices import Between, nearest
+from adasparse_cli.choices import Between, nearest, nearest_names
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.grammar import expanded
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.errors import UsageError
 from adasparse_cli.models import MODELS
-from adasparse_cli.prep.recipe import nearest_names
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.run_folder import latest_alike, same_run
 from adasparse_cli.runs.saved_run import DONE
