@@ -5,6 +5,7 @@ The same words make the same study, down to its name.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -247,11 +248,13 @@ def plan_of(job: StudyJob) -> list[PlannedRun]:
     """What the study would do, and how long each run would take."""
     rows = []
     for arm in job.arms:
+        # runs of an arm that differ in their seed alone take equally long
+        forecast = functools.cache(lambda folder, arm=arm: expected_seconds(_first_on(arm, folder)) or (None, False))
         for own in arm.jobs:
             manifest = existing(own.data.folder)
             folder = None if manifest is None else latest_alike(_parent(own), own.config, manifest.fingerprint)
             state = "missing" if folder is None else "done" if (folder / DONE).exists() else "unfinished"
-            seconds, known = (0.0, True) if state == "done" else expected_seconds(own) or (None, False)
+            seconds, known = (0.0, True) if state == "done" else forecast(own.data.folder)
             rows.append(
                 PlannedRun(
                     arm=arm.name,
@@ -263,6 +266,10 @@ def plan_of(job: StudyJob) -> list[PlannedRun]:
                 )
             )
     return rows
+
+
+def _first_on(arm: PlannedArm, folder: Path) -> TrainJob:
+    return next(own for own in arm.jobs if own.data.folder == folder)
 
 
 def _spelled(flags: Mapping[str, str | None]) -> tuple[str, ...]:
