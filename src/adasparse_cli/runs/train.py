@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from adasparse_cli.choices import Between, Split
+from adasparse_cli.choices import Split
 from adasparse_cli.config.compose import compose
+from adasparse_cli.config.root import SEEDS, THREADS
 from adasparse_cli.errors import AdasparseError, DiskFullError, IntegrityError, InterruptedRun, NumericError, UsageError
 from adasparse_cli.files import (
     disk_is_full,
@@ -57,9 +58,6 @@ from adasparse_cli.typed import flat, plain, typed
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
 FEW_STEPS = 32
-
-
-SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 
 @dataclass(frozen=True, kw_only=True)
