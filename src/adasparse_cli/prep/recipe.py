@@ -29,11 +29,7 @@ from adasparse_cli.schema import Field
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
-
-
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
-
-
 # Names that no column of a raw file may have: those above, and those of the steps that follow.
 INTERNAL = frozenset(
     {LABEL, DAY, USER, TIMESTAMP, PROPENSITY, SOURCE, LINE, ROW_HASH}
@@ -171,8 +167,6 @@ class Silent:
 
 
 DOMAIN_FIELD = "domain"
-
-
 _OTHER_NAMES = ("domain_id", *(f"domain_id_{number}" for number in range(2, 100)))
 
 
