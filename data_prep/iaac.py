@@ -129,6 +129,21 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
     return raw
 
 
+def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
+    """A frame with the contest's columns as a raw file, in `folder`; its first row is line 2.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    missing = [name for name in list(SCHEMA)[:-1] if name not in frame.columns]
+    if missing:
+        raise DataError(f"the frame lacks the column {missing[0]}", hint=f"it needs {', '.join(list(SCHEMA)[:-1])}")
+    path = folder / "rows.txt"
+    columns = [name for name in SCHEMA if name in frame.columns]
+    frame.select(columns).write_csv(path, separator=" ", quote_style="never", null_value="-1")
+    return path
+
+
 def read(settings: DataSettings, sources: list[Path]) -> RawData:
     """Open the files: headers are checked, rows come from the iterator."""
     rejects: list[Reject] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeAlias
 
 import polars as pl
 
@@ -22,18 +22,16 @@ from adasparse_cli.runs.run_tables import read_domain_rows, read_predictions
 from adasparse_cli.runs.saved_run import DOMAINS, read_report, run_file
 from adasparse_cli.runs.score import SavedRun, Scored, named_rows, new_rows, open_run, score_files, trained_model
 
-if TYPE_CHECKING:
-    from typing import Protocol
 
-    class DataFrame(Protocol):
-        """A pandas frame, or any other that gives its columns as lists."""
+class Columns(Protocol):
+    """A frame of any library whose columns can be had as lists, such as one of pandas."""
 
-        columns: Any
+    columns: Any
 
-        def __getitem__(self, name: Any) -> Any: ...
+    def __getitem__(self, name: Any) -> Any: ...
 
 
-Rows = "pl.DataFrame | DataFrame | str | PathLike[str] | Sequence[str | PathLike[str]]"
+Rows: TypeAlias = "pl.DataFrame | Columns | str | PathLike[str] | Sequence[str | PathLike[str]]"
 # In a raw file the header is line 1, and the first row line 2.
 _FIRST_LINE = 2
 
