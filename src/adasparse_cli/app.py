@@ -50,8 +50,12 @@ Examples:
   adasparse doctor                        (is this machine ready?)
 """
 
+PROGRAM = "adasparse"
+# Set by the scripts of `--install-completion` while a line is being typed.
+COMPLETING = "_ADASPARSE_COMPLETE"
+
 app = typer.Typer(
-    name="adasparse",
+    name=PROGRAM,
     help="Multi-domain click and conversion prediction: prepare a log, train AdaSparse or a baseline on it, "
     "know how well it does in which domain.",
     epilog=EXAMPLES,
@@ -104,6 +108,10 @@ def _options(
 def main() -> None:
     """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
     words = sys.argv[1:]
+    if COMPLETING in os.environ:
+        with contextlib.suppress(Exception):  # whatever is wrong, a line that is being typed is left alone
+            app(standalone_mode=True, prog_name=PROGRAM)
+        return
     debug = "--debug" in words
     rule = Rule(allowed="--no-modules" not in words, tell=note)
     # the flags may stand anywhere: who meets a fault adds one at the end
@@ -117,7 +125,7 @@ def main() -> None:
     try:
         try:
             with rule_of_modules(rule), _ended_by_signals():
-                app(standalone_mode=True)
+                app(standalone_mode=True, prog_name=PROGRAM)
         finally:
             sys.stdout.flush()
     except AdasparseError as error:

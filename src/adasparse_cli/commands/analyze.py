@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import (
     AsCsv,
     AsJson,
@@ -75,7 +76,10 @@ Examples:
 @app.command("overlap", epilog=OVERLAP_EXAMPLES)
 def overlap(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run of adasparse; the newest one without it.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="A run of adasparse; the newest one without it.", autocompletion=completion.runs
+        ),
     ] = None,
     domain: Annotated[
         list[str] | None, typer.Option("--domain", help="A domain to show by itself, by its key; two or three of them.")
@@ -123,7 +127,11 @@ def overlap(
 def exposure(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STUDY | RUN...]", help="A study, or runs; the newest study without it."),
+        typer.Argument(
+            metavar="[STUDY | RUN...]",
+            help="A study, or runs; the newest study without it.",
+            autocompletion=completion.studies_or_runs,
+        ),
     ] = None,
     bins: Annotated[int, typer.Option("--bins", min=2, help="Bins of domains, by training rows.")] = 5,
     log: Annotated[
@@ -152,8 +160,10 @@ def exposure(
 
 @app.command("abtest", epilog=ABTEST_EXAMPLES)
 def abtest(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The arm in place.")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The arm that is tried.")],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The arm in place.", autocompletion=completion.runs)],
+    run_b: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="The arm that is tried.", autocompletion=completion.runs)
+    ],
     auctions: Annotated[int, typer.Option("--auctions", min=1, help="How many are held.")] = 200_000,
     candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads in each.")] = 8,
     bid_spread: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
 from adasparse_cli.errors import UsageError
 from adasparse_cli.render import Format, chosen_format, out, say, show
@@ -40,7 +41,12 @@ app = typer.Typer(help="Look at settings, and check them.", no_args_is_help=True
 
 @app.command("show", epilog=SHOW_EXAMPLES)
 def show_config(
-    root: Annotated[str, typer.Argument(help="A command that has settings: train or prep.")] = "train",
+    root: Annotated[
+        str,
+        typer.Argument(
+            help="A command that has settings: train or prep.", autocompletion=completion.commands_with_settings
+        ),
+    ] = "train",
     overrides: Overrides = None,
     config: ConfigFile = None,
     comments: Annotated[
@@ -75,11 +81,20 @@ def show_config(
 @app.command("explain", epilog=EXPLAIN_EXAMPLES)
 def explain(
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="A key, or the beginning of several, such as model.pruner.")
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="A key, or the beginning of several, such as model.pruner.",
+            autocompletion=completion.setting_keys,
+        ),
     ],
     choices: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[GROUP=NAME]...", help="Which model, loop or data set, such as model=star."),
+        typer.Argument(
+            metavar="[GROUP=NAME]...",
+            help="Which model, loop or data set, such as model=star.",
+            autocompletion=completion.group_choices,
+        ),
     ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Verify
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, Verify
 from adasparse_cli.render import chosen_format, say, show, show_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv =
 
 @app.command("show", epilog="Examples:\n\n  adasparse data show twin\n\n  adasparse data show twin --ceilings")
 def show_data(
-    name: Annotated[str, typer.Argument(help="Name of a prepared data set.")],
+    name: DataName,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     verify: Verify = False,
@@ -66,9 +66,7 @@ def show_data(
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse data verify twin")
-def verify_all(
-    name: Annotated[str, typer.Argument(help="Name of a prepared data set.")], data: DataFolder = Path("data")
-) -> None:
+def verify_all(name: DataName, data: DataFolder = Path("data")) -> None:
     """Read every file of a prepared data set and compare its checksum."""
     from adasparse_cli.runs.data_list import data_set
     from adasparse_cli.studies.verify import verify_data

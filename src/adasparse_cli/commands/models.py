@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder
 from adasparse_cli.render import chosen_format, show
 
@@ -15,7 +16,12 @@ app = typer.Typer(help="What can be trained.", no_args_is_help=True, rich_markup
 
 @app.command("ls", epilog="Examples:\n\n  adasparse models ls\n\n  adasparse models ls --on twin")
 def ls(
-    on: Annotated[str | None, typer.Option("--on", help="Weigh the models on this prepared data set.")] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="Weigh the models on this prepared data set.", autocompletion=completion.prepared_data
+        ),
+    ] = None,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import Overwrite, RunsFolder, StudiesFolder, Verify
 from adasparse_cli.render import note, say
 
@@ -25,7 +26,9 @@ def report(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STUDY | RUN...]", help="A study, or runs to be compared; the newest study without it."
+            metavar="[STUDY | RUN...]",
+            help="A study, or runs to be compared; the newest study without it.",
+            autocompletion=completion.studies_or_runs,
         ),
     ] = None,
     output: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import (
     AsCsv,
     AsJson,
@@ -81,9 +82,17 @@ Form = Annotated[
 
 def compare(
     overrides: Overrides = None,
-    models: Annotated[str | None, typer.Option("--models", help="Which models, a,b,c; all of them without it.")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models", help="Which models, a,b,c; all of them without it.", autocompletion=completion.several_models
+        ),
+    ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", help="A named study instead, of conf/experiment.")
+        str | None,
+        typer.Option(
+            "--experiment", help="A named study instead, of conf/experiment.", autocompletion=completion.experiments
+        ),
     ] = None,
     baseline: Baseline = None,
     seeds: Seeds = None,

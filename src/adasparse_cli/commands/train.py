@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from adasparse_cli.choices import Mode
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify
 from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay
@@ -46,7 +47,10 @@ TOO_GOOD = 0.99
 def train(
     overrides: Overrides = None,
     mode: Annotated[Mode | None, typer.Option("--mode", help="How AdaSparse makes weight factors.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The model; `adasparse models ls` lists them.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The model; `adasparse models ls` lists them.", autocompletion=completion.models),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train with so many seeds, from `seed` on.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest run of these settings; a finished one is shown.")
