@@ -262,6 +262,18 @@ class TwinTastes(StrEnum):
     additive = "additive"
 
 
+class RunOrder(StrEnum):
+    """What runs are listed by: the newest last, names in their order, the best metric first."""
+
+    time = "time"
+    data = "data"
+    model = "model"
+    study = "study"
+    auc = "auc"
+    gauc = "gauc"
+    log_loss = "log_loss"
+
+
 def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
     """The known word most like `word`, if one is at least so much alike (0 to 1)."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)

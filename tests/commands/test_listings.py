@@ -26,6 +26,7 @@ assert not loaded, loaded
 NO_TABLE, NO_HYDRA = ("torch", "polars", "sklearn", "scipy"), ("hydra", "omegaconf")
 COMMANDS = (
     (("runs", "ls"), NO_TABLE + NO_HYDRA),
+    (("runs", "ls", "--data", "twin", "--sort", "gauc", "--limit", "3"), NO_TABLE + NO_HYDRA),
     (("runs", "show", "latest"), NO_TABLE + NO_HYDRA),
     (("runs", "verify", "latest"), ("sklearn",)),
     (("data", "ls"), NO_TABLE + NO_HYDRA),

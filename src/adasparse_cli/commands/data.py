@@ -1,4 +1,4 @@
-"""`adasparse data`: what has been prepared."""
+"""`adasparse data`: look at prepared data, and remove them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, Verify
-from adasparse_cli.render import chosen_format, say, show, show_json
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, RunsFolder, Verify
+from adasparse_cli.render import chosen_format, note, say, show, show_json, visible
 
 if TYPE_CHECKING:
     from adasparse_cli.schema import Manifest
 
-app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_markup_mode=None)
+SHOWN_RUNS = 10
+
+app = typer.Typer(help="Look at prepared data, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("ls", epilog="Example:\n\n  adasparse data ls")
@@ -73,6 +75,34 @@ def verify_all(name: DataName, data: DataFolder = Path("data")) -> None:
 
     data_set(data, name)
     say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")
+
+
+@app.command("rm", epilog="Example:\n\n  adasparse data rm twin-3m")
+def rm(
+    name: DataName,
+    data: DataFolder = Path("data"),
+    runs: RunsFolder = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove prepared data.
+
+    Data that are being prepared are not removed, nor a folder that holds other files. Raw files elsewhere stay.
+    """
+    from adasparse_cli.runs.data_list import require_prepared
+    from adasparse_cli.runs.data_removal import remove_data, require_removable_data, stale_after
+
+    require_prepared(data, name)
+    folder = data / name
+    require_removable_data(folder)
+    stale = stale_after(folder, runs)
+    for run in stale[:SHOWN_RUNS]:
+        note(f"warning: {run} was trained on these data: it can still predict, but no longer be evaluated")
+    if len(stale) > SHOWN_RUNS:
+        note(f"warning: and {len(stale) - SHOWN_RUNS} more runs")
+    if not yes:
+        typer.confirm(f"remove {visible(str(folder))}?", abort=True)
+    remove_data(folder)
+    say(f"removed {folder}")
 
 
 def _show_ceilings(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
