@@ -12,7 +12,7 @@ import polars as pl
 
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings.figures import hover, places, series
-from adasparse_cli.findings.finding import Figure, Finding, Table
+from adasparse_cli.findings.finding import Figure, Finding, Support, Table
 from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.run_tables import read_domain_rows
@@ -264,12 +264,16 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+# Columns of the table of domains that are no metrics.
+COUNTED = ("domain", "training rows", "test rows", "positives")
+
+
 def domains_finding(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
     """Every domain, to be sorted and filtered."""
     if comparison.rows is None:
         return None
     base = f"AUC {comparison.baseline}"
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row in domains.filter(pl.col("test_rows") > 0).iter_rows(named=True):
         own = {
             "domain": row["name"],
@@ -296,6 +300,9 @@ def domains_finding(comparison: Comparison, domains: pl.DataFrame) -> Finding | 
                 rows=rows,
                 caption="AUC is the mean over seeds, n/a where a domain has one class. With few positives it says next to nothing.",
                 long=True,
+                support=Support(
+                    estimates=dict.fromkeys((name for row in rows[:1] for name in row if name not in COUNTED), "")
+                ),
             )
         ],
     )

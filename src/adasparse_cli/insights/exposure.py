@@ -10,7 +10,7 @@ import polars as pl
 from adasparse_cli.analysis.exposure import Exposure, exposure
 from adasparse_cli.errors import DataError
 from adasparse_cli.findings.figures import by_exposure, exposure_layout
-from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
+from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.subject import Subject
@@ -139,4 +139,7 @@ def exposure_table(found: Exposure, base: str) -> Table:
                     "95 % interval": Interval(None, None) if gain is None else Interval.of(gain.low, gain.high),
                 }
             )
-    return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows)
+    support = Support(
+        estimates={"AUC": "", "GAUC by domain": "", "log loss": "", "gain in GAUC": "95 % interval"},
+    )
+    return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows, support=support)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from adasparse_cli import __version__
-from adasparse_cli.findings.finding import Figure, Finding, Table, cell
+from adasparse_cli.findings.finding import Figure, Finding, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def page_text(page: Page) -> str:
     """The page as HTML; all text is escaped, and nothing is loaded from elsewhere."""
     folder = files("adasparse_cli.page")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"cell": cell, "figures": _is_figures, "sentence": _with_code}
+    environment.filters |= {"figures": _is_figures, "sentence": _with_code}
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     plots = {f"{finding.name}-{figure.name}": _plot(figure) for finding in page.findings for figure in finding.figures}
     return template.render(
