@@ -27,5 +27,5 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(drawn) == 3
     assert len(drawn[0].data[0].y) == names["data"].domains.height
     assert len(drawn[1].data[0].z[0]) == 16  # the neurons of the last hidden layer
-    assert list(drawn[2].data[0].y) == ["adasparse", "star"]
+    assert list(drawn[2].data[0].y) == ["adasparse"]
     assert names["study"].table["gauc_domain_real"].dtype in (pl.Boolean, pl.Null)
