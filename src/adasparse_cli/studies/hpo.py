@@ -29,7 +29,8 @@ from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.verify import verify_planned, verify_run
-from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.workers import train_all
 
 TRIALS = "trials.json"
 TRIALS_VERSION = 1
