@@ -30,7 +30,7 @@ COMMANDS = (
     (("runs", "show", "latest"), NO_TABLE + NO_HYDRA),
     (("runs", "verify", "latest"), ("sklearn",)),
     (("data", "ls"), NO_TABLE + NO_HYDRA),
-    (("data", "show", "twin"), ("torch", "sklearn", "scipy")),
+    (("data", "show", "twin"), ("torch", "sklearn", "scipy", *NO_HYDRA)),
     (("config", "show", "train"), NO_TABLE),
 )
 

@@ -20,6 +20,7 @@ from adasparse_cli.choices import Between, PlainName
 from adasparse_cli.config.commented import commented_yaml
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.reference import reference_page
 from adasparse_cli.config.root import TrainRoot
 from adasparse_cli.config.settable import (
@@ -30,7 +31,6 @@ from adasparse_cli.config.settable import (
     comments_for,
     group_settings,
     matching,
-    offered,
     root_settings,
     settings,
 )

@@ -33,7 +33,8 @@ def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def setting_keys(ctx: typer.Context, incomplete: str) -> list[str]:
     """Keys, and the beginnings of several, for `config explain`."""
-    from adasparse_cli.config.settable import GROUPS, group_settings, offered, root_settings
+    from adasparse_cli.config.packaged_sections import offered
+    from adasparse_cli.config.settable import GROUPS, group_settings, root_settings
 
     keys = [one.key for one in root_settings()]
     keys += [one.key for group in GROUPS for name in offered(group) for one in group_settings(group, name)]
@@ -43,7 +44,8 @@ def setting_keys(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def group_choices(ctx: typer.Context, incomplete: str) -> list[str]:
     """`GROUP=NAME`, for `config explain`."""
-    from adasparse_cli.config.settable import GROUPS, offered
+    from adasparse_cli.config.packaged_sections import offered
+    from adasparse_cli.config.settable import GROUPS
 
     head, word = _whole_word(incomplete)
     found = [f"{group}={name}" for group in GROUPS for name in offered(group)]
@@ -52,7 +54,7 @@ def group_choices(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def models(ctx: typer.Context, incomplete: str) -> list[str]:
     """Models, and loops that stand for one."""
-    from adasparse_cli.config.settable import offered
+    from adasparse_cli.config.packaged_sections import offered
 
     return _starting([*offered("model"), *(loop for loop in offered("loop") if loop != "standard")], incomplete)
 
@@ -66,7 +68,7 @@ def several_models(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
     """The named studies of conf/experiment."""
-    from adasparse_cli.config.settable import offered
+    from adasparse_cli.config.packaged_sections import offered
 
     return _starting(offered("experiment"), incomplete)
 
@@ -117,7 +119,8 @@ def commands_with_settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _settings_for(word: str, ctx: typer.Context) -> list[str]:
     """Everything that a setting which begins like `word` may be."""
-    from adasparse_cli.config.settable import GROUPS, chosen_groups, default_choices, offered, settings
+    from adasparse_cli.config.packaged_sections import offered
+    from adasparse_cli.config.settable import GROUPS, chosen_groups, default_choices, settings
 
     key, is_complete, value = word.partition("=")
     if is_complete:
@@ -147,7 +150,8 @@ def _settings_for(word: str, ctx: typer.Context) -> list[str]:
 
 def _values(key: str, ctx: typer.Context) -> list[str]:
     """The values that are offered for a key: its closed set, or else its default."""
-    from adasparse_cli.config.settable import GROUPS, NO_DEFAULT, matching, offered
+    from adasparse_cli.config.packaged_sections import offered
+    from adasparse_cli.config.settable import GROUPS, NO_DEFAULT, matching
     from adasparse_cli.config.spelling import spelled
     from adasparse_cli.errors import UsageError
 

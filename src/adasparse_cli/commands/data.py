@@ -45,7 +45,6 @@ def show_data(
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
     from adasparse_cli.runs.data_list import data_set, field_rows, largest_domains
-    from adasparse_cli.runs.prepare import PrepReport
 
     manifest = data_set(data, name)
     if verify:
@@ -64,7 +63,7 @@ def show_data(
     domains = largest_domains(data / name, manifest, 10)  # checked before anything is shown
     show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
     show(domains, title="Largest domains")
-    show_prepared(PrepReport(folder=data / name, manifest=manifest, fresh=True, elapsed_seconds=0.0), Format.text)
+    show_prepared(data / name, manifest, Format.text)
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse data verify twin")

@@ -1,6 +1,6 @@
 """Sections of the packaged settings, read without Hydra, which takes a tenth of a second for each.
 
-Only for settings that are shown: what is trained is composed by `compose.py`. A test compares both for every name.
+For settings that are shown or named: what is trained is composed by `compose.py`. A test compares both for every name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,20 @@ from importlib.resources import files
 from typing import Any
 
 from adasparse_cli.typed import from_yaml
+
+
+@functools.cache
+def offered(group: str) -> tuple[str, ...]:
+    """The names of a group of conf/."""
+    names = (path.name for path in (files("adasparse_cli.conf") / group).iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".yaml") and name != "common.yaml"))
+
+
+def data_start(name: str, recipe: str) -> str:
+    """The data set of conf/data that settings start from: of the same name and recipe, of the recipe alone, or `common`."""
+    if name in offered("data") and (packaged_section("data", name) or {}).get("recipe") == recipe:
+        return name
+    return recipe if recipe in offered("data") else "common"
 
 
 @functools.cache

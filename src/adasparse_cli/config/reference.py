@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from adasparse_cli.config.settable import GROUPS, NO_DEFAULT, Setting, group_settings, offered, root_settings
+from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.settable import GROUPS, NO_DEFAULT, Setting, group_settings, root_settings
 from adasparse_cli.config.spelling import spelled
 
 HEAD = """# Settings

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from adasparse_cli.config.packaged_sections import packaged_section
+from adasparse_cli.config.packaged_sections import offered, packaged_section
 from adasparse_cli.config.settings_source import Kind, SourceField, sections_inside, settings_class, source_fields
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
 from adasparse_cli.errors import UsageError
@@ -51,13 +51,6 @@ class Setting:
     default: Any
     of: tuple[str, ...]
     commands: tuple[str, ...]
-
-
-@functools.cache
-def offered(group: str) -> tuple[str, ...]:
-    """The names of a group of conf/."""
-    names = (path.name for path in (files("adasparse_cli.conf") / group).iterdir())
-    return tuple(sorted(name[:-5] for name in names if name.endswith(".yaml") and name != "common.yaml"))
 
 
 @functools.cache

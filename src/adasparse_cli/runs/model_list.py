@@ -11,7 +11,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adasparse_cli.config.settable import Setting, group_settings, offered
+from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.settable import Setting, group_settings
 from adasparse_cli.config.settings_source import docstring_of
 from adasparse_cli.config.unknown import unknown_choice
 from adasparse_cli.errors import IntegrityError

@@ -23,16 +23,15 @@ from adasparse_cli.files import (
 )
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared_files import copy_encoder, verify
+from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.runs.data_words import words_for
 from adasparse_cli.runs.prepare import (
     PrepJob,
     PrepReport,
     ensure_prepared,
     plan_data,
-    require_learnable,
     with_prepared,
-    words_for,
 )
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
 from adasparse_cli.runs.run_results import log, logged, write_domains, write_predictions
