@@ -32,6 +32,16 @@ def test_a_prefix_is_a_table_and_json_has_all(tmp_path: Path) -> None:
     assert all(row["meaning"] and row["valid"] and row["used by"].startswith("model=") for row in rows)
 
 
+def test_a_section_a_value_or_nothing_may_be_named(tmp_path: Path) -> None:
+    def keys(*words: str) -> list[str]:
+        return [row["key"] for row in json.loads(adasparse(tmp_path, "config", "explain", *words, "--json").stdout)]
+
+    assert keys("model=star") == keys("model", "model=star")
+    assert keys("loop.select=auc") == ["loop.select"]
+    assert {"seed", "data.rows", "network.hidden", "model.mode", "loop.epochs", "tracking.uri"} <= set(keys())
+    assert "did you mean star?" in adasparse(tmp_path, "config", "explain", "model=stra", code=2).stderr
+
+
 def test_wrong_words_name_the_right_ones(tmp_path: Path) -> None:
     done = adasparse(tmp_path, "config", "explain", "loop.slect", code=2)
     assert "loop.slect is no key" in done.stderr

@@ -31,7 +31,7 @@ Examples:
 
   adasparse config explain model.regulariser
 
-  adasparse config explain model model=star
+  adasparse config explain model=star
 """
 # The commands that have settings; each has a file in conf/.
 ROOTS = ("train", "prep")
@@ -83,11 +83,11 @@ def explain(
     key: Annotated[
         str,
         typer.Argument(
-            metavar="KEY",
-            help="A key, or the beginning of several, such as model.pruner.",
+            metavar="[KEY]",
+            help="A key, or the beginning of several, such as model.pruner; all settings without it.",
             autocompletion=completion.setting_keys,
         ),
-    ],
+    ] = "",
     choices: Annotated[
         list[str] | None,
         typer.Argument(
@@ -101,10 +101,13 @@ def explain(
 ) -> None:
     """Print the meaning, type, valid values and default of settings, and what uses them."""
     from adasparse_cli.config.reference import default_words
-    from adasparse_cli.config.settable import chosen_groups, matching
+    from adasparse_cli.config.settable import chosen_groups, matching, settings
 
-    chosen = chosen_groups(choices or [])
-    found = matching(key, chosen)
+    words = list(choices or [])
+    if "=" in key:  # `model=star` names a section, `loop.select=auc` a key
+        words, key = ([key, *words] if "." not in key.partition("=")[0] else words), key.partition("=")[0]
+    chosen = chosen_groups(words)
+    found = matching(key, chosen) if key else settings(chosen)
     form = chosen_format(as_json, as_csv)
     rows = [
         {
