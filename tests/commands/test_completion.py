@@ -161,6 +161,14 @@ def test_keys_to_explain(home: Path) -> None:
     assert bash(home, "config", "show", "pr") == ["prep"]
 
 
+def test_a_persons_own_folder_is_offered(home: Path) -> None:
+    (home / "own" / "model").mkdir(parents=True)
+    (home / "own" / "model" / "mine.yaml").write_text("defaults: [star, _self_]\n")
+    assert "mine" in bash(home, "train", "--config-dir", "own", "model", "=", "")
+    assert zsh(home, "train --config-dir own model=mi") == ["model=mine"]
+    assert "mine" not in bash(home, "train", "model", "=", "")
+
+
 def test_a_line_that_is_wrong_is_left_alone(home: Path) -> None:
     assert bash(home, "train", "no.such.key", "=", "") == []
     complete(home, "bash", {"COMP_WORDS": "adasparse train", "COMP_CWORD": "x"})

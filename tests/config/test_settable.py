@@ -21,6 +21,7 @@ from adasparse_cli.config.commented import commented_yaml
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.config.reference import reference_page
 from adasparse_cli.config.root import TrainRoot
 from adasparse_cli.config.settable import (
@@ -135,7 +136,10 @@ def test_the_commands_that_take_settings_are_those_listed() -> None:
         for inner, one in getattr(command, "commands", {"": command}).items():
             if any(parameter.name == "overrides" for parameter in one.params):
                 found.add(f"{name} {inner}".strip())
-    assert found - {"config show", "config validate"} == {name for names in COMMANDS.values() for name in names}
+    # those that look at settings, or check a model, are left out
+    assert found - {"config show", "config validate", "models check"} == {
+        name for names in COMMANDS.values() for name in names
+    }
 
 
 def test_an_entry_may_name_several_and_a_line_may_hold_two() -> None:
@@ -147,6 +151,26 @@ def test_an_entry_may_name_several_and_a_line_may_hold_two() -> None:
         "last": "one.",
     }
     assert arguments("What.", {"start"}) == {}
+
+
+def test_a_persons_own_folder_is_explained_too(tmp_path: Path) -> None:
+    for group, text in (
+        ("model", "defaults: [star, _self_]\nauxiliary_hidden: [7]\n"),
+        ("data", "recipe: my.reader\nname: x\n"),
+    ):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(text)
+    with with_private_folder(tmp_path):
+        assert "mine" in offered("model")
+        (found,) = matching("model.auxiliary_hidden", {"model": "mine"})
+        assert (found.default, found.of) == ([7], ("mine", "star"))
+        assert {one.key for one in group_settings("model", "mine")} == {
+            one.key for one in group_settings("model", "star")
+        }
+        assert compose("train", ["model=mine"])["model"]["auxiliary_hidden"] == [7]
+        assert group_settings("data", "mine") == ()  # whose recipe is somebody else's module
+        assert matching("data.rows", {})
+    assert "mine" not in offered("model")
 
 
 def test_keys_are_found_by_prefix_and_by_choice() -> None:

@@ -11,9 +11,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from adasparse_cli.config.packaged_sections import offered, packaged_section
+from adasparse_cli.config.private import private_folder
 from adasparse_cli.config.settings_source import Kind, SourceField, sections_inside, settings_class, source_fields
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
 from adasparse_cli.errors import UsageError
@@ -71,6 +73,11 @@ def chosen_groups(words: Sequence[str]) -> dict[str, str]:
         group, is_choice, name = word.partition("=")
         if not is_choice or group not in GROUPS:
             raise UsageError(f"{word!r} chooses no section", hint="such as model=star, loop=maml or data=tabular")
+        if ":" in name:
+            raise UsageError(
+                f"{word} is not part of adasparse, so its settings are not explained here",
+                hint="the docstring of its Settings has their meaning; adasparse config show has their values",
+            )
         if name not in offered(group):
             raise unknown_choice(group, name, offered(group), offered("loop"))
         found[group] = name
@@ -100,9 +107,13 @@ def root_settings() -> tuple[Setting, ...]:
     )
 
 
-@functools.cache
 def group_settings(group: str, name: str) -> tuple[Setting, ...]:
-    """The settings of `GROUP=NAME`."""
+    """The settings of `GROUP=NAME`; none for a module that is not part of this package."""
+    return _group_settings(group, name, private_folder())
+
+
+@functools.cache
+def _group_settings(group: str, name: str, folder: Path | None) -> tuple[Setting, ...]:
     values = flat_values(group, name)
     commands = tuple(one for root, names in COMMANDS.items() if root == "train" or group == "data" for one in names)
     return tuple(
@@ -160,8 +171,14 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
 def flat_values(group: str, name: str) -> dict[str, Any]:
     """The packaged values of `GROUP=NAME`, by the keys that its dataclass has: a mapping that is a value stays one."""
     section = packaged_section(group, name) or {}
-    return {field.key: functools.reduce(lambda below, part: below[part], field.key.split("."), section)
-            for field in _fields(group, name)}  # fmt: skip
+
+    def value_of(key: str) -> Any:
+        found: Any = section
+        for part in key.split("."):
+            found = found.get(part, NO_DEFAULT) if isinstance(found, Mapping) else NO_DEFAULT
+        return found
+
+    return {field.key: value_of(field.key) for field in _fields(group, name)}
 
 
 def _below(key: str, found: Sequence[Setting]) -> list[Setting]:
@@ -169,19 +186,13 @@ def _below(key: str, found: Sequence[Setting]) -> list[Setting]:
 
 
 def _fields(group: str, name: str) -> tuple[SourceField, ...]:
-    return source_fields(_place(group, name))
+    """Of a module that is not part of this package, nothing is known."""
+    place = _place_of(group, packaged_section(group, name) or {})
+    return () if place is None else source_fields(place)
 
 
 def _definition(group: str, name: str, key: str) -> tuple[str, str] | None:
     return next((field.owner for field in _fields(group, name) if field.key == key), None)
-
-
-@functools.cache
-def _place(group: str, name: str) -> tuple[str, str]:
-    """The dataclass of `GROUP=NAME`."""
-    place = _place_of(group, packaged_section(group, name) or {})
-    assert place is not None
-    return place
 
 
 def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
