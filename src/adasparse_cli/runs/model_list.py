@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adasparse_cli.config.packaged_sections import offered
-from adasparse_cli.config.settable import Setting, group_settings
+from adasparse_cli.config.settable import Setting, chosen_groups, group_settings
 from adasparse_cli.config.settings_source import docstring_of
-from adasparse_cli.config.unknown import unknown_choice
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.place import MANIFEST
@@ -74,8 +73,8 @@ def described(name: str, root: Path, on: str | None, cache: Path | None) -> Mode
     """
     is_loop = name not in offered("model") and name in offered("loop")
     group, room = ("loop", "training") if is_loop else ("model", "models")
-    if name not in offered(group):
-        raise unknown_choice("model", name, offered("model"), offered("loop"))
+    if not is_loop:
+        chosen_groups([f"model={name}"])
     own = group_settings(group, name)
     module = next(one.default for one in own if one.key == f"{group}.name")
     shared = {one.key for one in group_settings("loop", "standard")} if is_loop else {"model.name"}
