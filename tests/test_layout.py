@@ -21,10 +21,11 @@ FLOORS = {
     "prep": 2, "page": 2, "models": 2,
     "data_prep": 3, "training": 3, "analysis": 3,
     "runs": 4, "testing": 4,
-    "studies": 5,
-    "insights": 6,
-    "api": 7, "commands": 7, "progress": 7, "render": 7,
-    "app": 8,
+    "catalogue": 5,
+    "studies": 6,
+    "insights": 7,
+    "api": 8, "commands": 8, "progress": 8, "render": 8,
+    "app": 9,
 }  # fmt: skip
 
 

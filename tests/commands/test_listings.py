@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adasparse_cli.runs.model_list import list_models, listed_models
+from adasparse_cli.catalogue.model_list import list_models, listed_models
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 SCRIPT = """

@@ -21,7 +21,7 @@ app = typer.Typer(help="Look at prepared data, and remove them.", no_args_is_hel
 @app.command("ls", epilog="Example:\n\n  adasparse data ls")
 def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the prepared data sets."""
-    from adasparse_cli.runs.data_list import list_data
+    from adasparse_cli.catalogue.data_list import list_data
 
     rows = list_data(data)
     if rows or as_json or as_csv:
@@ -44,7 +44,7 @@ def show_data(
     ] = False,
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
-    from adasparse_cli.runs.data_list import data_set, field_rows, largest_domains
+    from adasparse_cli.catalogue.data_list import data_set, field_rows, largest_domains
 
     manifest = data_set(data, name)
     if verify:
@@ -69,7 +69,7 @@ def show_data(
 @app.command("verify", epilog="Example:\n\n  adasparse data verify twin")
 def verify_all(name: DataName, data: DataFolder = Path("data")) -> None:
     """Read every file of a prepared data set and compare its checksum."""
-    from adasparse_cli.runs.data_list import data_set
+    from adasparse_cli.catalogue.data_list import data_set
     from adasparse_cli.studies.verify import verify_data
 
     data_set(data, name)
@@ -87,8 +87,8 @@ def rm(
 
     Data that are being prepared are not removed, nor a folder that holds other files. Raw files elsewhere stay.
     """
-    from adasparse_cli.runs.data_list import require_prepared
-    from adasparse_cli.runs.data_removal import remove_data, require_removable_data, stale_after
+    from adasparse_cli.catalogue.data_list import require_prepared
+    from adasparse_cli.catalogue.data_removal import remove_data, require_removable_data, stale_after
 
     require_prepared(data, name)
     folder = data / name

@@ -27,7 +27,7 @@ def ls(
     as_csv: AsCsv = False,
 ) -> None:
     """List the models: what each is, its settings, and what it weighs."""
-    from adasparse_cli.runs.model_list import cache_folder, listed_models
+    from adasparse_cli.catalogue.model_list import cache_folder, listed_models
 
     rows = listed_models(data, on, cache_folder())
     where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
@@ -48,8 +48,8 @@ def show_model(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model computes, where it comes from, its settings and its cost."""
+    from adasparse_cli.catalogue.model_list import cache_folder, described
     from adasparse_cli.config.reference import default_words
-    from adasparse_cli.runs.model_list import cache_folder, described
 
     found = described(name, data, on, cache_folder())
     rows = [

@@ -65,7 +65,7 @@ def ls(
 
     State: done, unfinished, failed, damaged, or stale, where the data that a finished run was trained on are gone or replaced.
     """
-    from adasparse_cli.runs.run_list import list_runs
+    from adasparse_cli.catalogue.run_list import list_runs
 
     rows = list_runs(runs, studies, data=data, model=model, study=study, order=sort, limit=limit)
     form = chosen_format(as_json, as_csv)
@@ -115,8 +115,8 @@ def diff(
     as_csv: AsCsv = False,
 ) -> None:
     """Compare runs: the settings that differ, then the metrics side by side."""
+    from adasparse_cli.catalogue.run_diff import diff_runs
     from adasparse_cli.runs.chosen import choose_run
-    from adasparse_cli.runs.run_diff import diff_runs
 
     form = chosen_format(as_json, as_csv)
     chosen = [choose_run(one, runs, studies, unfinished=True) for one in which]
@@ -184,8 +184,8 @@ def rm(
 
     A run that is being trained is not removed, nor a folder that holds files which are not a run's.
     """
+    from adasparse_cli.catalogue.removal import remove_run, require_removable, warnings_of
     from adasparse_cli.runs.chosen import find_run
-    from adasparse_cli.runs.removal import remove_run, require_removable, warnings_of
 
     folder = find_run(run, runs, studies)
     require_removable(folder, runs)

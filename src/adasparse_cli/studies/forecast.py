@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from adasparse_cli.catalogue.model_list import example
 from adasparse_cli.choices import Split
-from adasparse_cli.runs.model_list import example
 from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, read_report

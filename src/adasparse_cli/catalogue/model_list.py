@@ -11,13 +11,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adasparse_cli.catalogue.data_list import data_set
 from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.settable import Setting, chosen_groups, group_settings
 from adasparse_cli.config.settings_source import docstring_of
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.runs.data_list import data_set
 
 if TYPE_CHECKING:
     from adasparse_cli.models.base import DataShape

@@ -7,11 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
+from adasparse_cli.catalogue.removal import SHOWN, foreign_files, require_no_link
 from adasparse_cli.errors import AdasparseError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.place import owner_folder
 from adasparse_cli.prep.prepared_files import open_prepared
-from adasparse_cli.runs.removal import SHOWN, foreign_files, require_no_link
 from adasparse_cli.runs.run_folder import runs_on
 
 # What a folder of prepared data holds beside the files that its manifest names.
