@@ -19,7 +19,7 @@ from pathlib import Path
 
 import common
 
-RUNS, ROUNDS = 100, 7
+RUNS, ROUNDS = 100, 5
 # Words, and the seconds in which an idle machine is to answer.
 COMMANDS: dict[tuple[str, ...], float] = {
     ("--help",): 0.3,

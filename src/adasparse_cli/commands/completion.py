@@ -120,7 +120,7 @@ def commands_with_settings(ctx: typer.Context, incomplete: str) -> list[str]:
 def _settings_for(word: str, ctx: typer.Context) -> list[str]:
     """Everything that a setting which begins like `word` may be."""
     from adasparse_cli.config.packaged_sections import offered
-    from adasparse_cli.config.settable import GROUPS, chosen_groups, default_choices, settings
+    from adasparse_cli.config.settable import GROUPS, chosen_groups, default_choices, group_settings, root_settings
 
     key, is_complete, value = word.partition("=")
     if is_complete:
@@ -134,11 +134,12 @@ def _settings_for(word: str, ctx: typer.Context) -> list[str]:
     group, dot, _ = key.partition(".")
     if not dot:
         sections = [f"{one}{sign}" for one in default_choices() for sign in ("=", ".")]
-        plain = [one.key for one in settings(chosen) if "." not in one.key]
+        plain = [one.key for one in root_settings() if "." not in one.key]
         found = [*sections, "paths.", *(f"{one}=" for one in plain)]
     else:
-        own = (one.key for one in settings(chosen) if one.key.startswith(f"{group}."))
-        found = [f"{one}=" for one in own if one not in CHOSEN_BY_GROUP]
+        names = {**default_choices(), **chosen}
+        own = group_settings(group, names[group]) if group in names else root_settings()
+        found = [f"{one.key}=" for one in own if one.key not in CHOSEN_BY_GROUP]
     likely = [one for one in found if one.startswith(word)]
     if len(likely) == 1 and likely[0].endswith("="):
         key = likely[0].removesuffix("=")

@@ -43,16 +43,23 @@ class Setting:
 
     Args:
         default: the packaged value; `NO_DEFAULT` where one must be given.
-        of: the names in the key's group that have this setting, such as models; empty for keys of no group.
         commands: the commands that take it.
+        owner: module and class of the dataclass that defines it.
     """
 
     key: str
     meaning: str
     kind: Kind
     default: Any
-    of: tuple[str, ...]
     commands: tuple[str, ...]
+    owner: tuple[str, str]
+
+    @property
+    def of(self) -> tuple[str, ...]:
+        """The names in the key's group that have this setting, such as models; empty for keys of no group."""
+        group, _, key = self.key.partition(".")
+        names = offered(group) if group in GROUPS else ()
+        return tuple(name for name in names if _definition(group, name, key) == self.owner)
 
 
 @functools.cache
@@ -100,7 +107,7 @@ def root_settings() -> tuple[Setting, ...]:
             meaning=field.meaning,
             kind=field.kind,
             default=values["train"][field.key],
-            of=(),
+            owner=field.owner,
             commands=tuple(one for root, names in COMMANDS.items() if field.key in values[root] for one in names),
         )
         for field in source_fields(_OF_ROOT)
@@ -122,8 +129,8 @@ def _group_settings(group: str, name: str, folder: Path | None) -> tuple[Setting
             meaning=_meaning(field, group),
             kind=field.kind,
             default=values[field.key],
-            of=tuple(other for other in offered(group) if _definition(group, other, field.key) == field.owner),
             commands=commands,
+            owner=field.owner,
         )
         for field in _fields(group, name)
     )
@@ -150,8 +157,9 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
         UsageError: there is no such key.
     """
     key = key.rstrip(".")
-    found = _below(key, settings(choices))
     group = key.partition(".")[0]
+    chosen = {**default_choices(), **choices}
+    found = _below(key, group_settings(group, chosen[group]) if group in chosen else root_settings())
     if not found and group in GROUPS and group not in choices:
         others = (_below(key, group_settings(group, name)) for name in offered(group))
         found = next((one for one in others if one), [])
