@@ -12,48 +12,51 @@ are treated in the same way: sd_s is kept and S grows. Both are rough: they take
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from adasparse_cli.analysis.statistics import Difference, Gaps, Moves
 
 MOST_ROWS, MOST_SEEDS = 1000.0, 100
+STEP = 1.01  # between the numbers of rows that are tried
 
 
-def with_rows(found: Gaps, times: float, *, comparisons: int) -> float:
-    """The smallest detectable difference with `times` as many test rows (≥ 1); NaN where the error is not known."""
+def detectable_with(found: Gaps, *, times: float = 1.0, seeds: int | None = None, comparisons: int) -> float:
+    """The smallest detectable difference of another study; NaN where the error of this one is not known.
+
+    Args:
+        times: how many times the test rows (≥ 1). seeds: how many (≥ 2); as many as there are without it.
+        comparisons: m.
+    """
     parts = [_part(part, times) for part in found.of_rows]
-    return _detectable([*parts, _seeds(found, len(found.of_seeds))], comparisons)
+    return _detectable([*parts, _seeds(found, seeds or len(found.of_seeds))], comparisons)
 
 
-def with_seeds(found: Gaps, seeds: int, *, comparisons: int) -> float:
-    """The smallest detectable difference with another number of seeds (≥ 2)."""
-    return _detectable([*(part.variance() for part in found.of_rows), _seeds(found, seeds)], comparisons)
+def rows_for(found: Gaps, target: float, *, comparisons: int, seeds: int | None = None) -> float | None:
+    """How many times the test rows make `target` detectable; None if even 1,000 times as many do not.
 
-
-def rows_for(found: Gaps, target: float, *, comparisons: int) -> float | None:
-    """How many times the test rows make `target` detectable; None if even 1,000 times as many do not."""
-    return _smallest(lambda times: with_rows(found, times, comparisons=comparisons), target, MOST_ROWS)
+    No bisection: with few seeds the degrees of freedom fall as rows grow, so what is detectable need not fall throughout.
+    """
+    for step in range(math.ceil(math.log(MOST_ROWS) / math.log(STEP)) + 1):
+        if detectable_with(found, times=STEP**step, seeds=seeds, comparisons=comparisons) <= target:
+            return STEP**step
+    return None
 
 
 def seeds_for(found: Gaps, target: float, *, comparisons: int) -> int | None:
     """How many seeds make `target` detectable with these test rows; None if even 100 do not."""
     for seeds in range(len(found.of_seeds), MOST_SEEDS + 1):
-        if with_seeds(found, seeds, comparisons=comparisons) <= target:
+        if detectable_with(found, seeds=seeds, comparisons=comparisons) <= target:
             return seeds
     return None
 
 
-def _smallest(detectable: Callable[[float], float], target: float, most: float) -> float | None:
-    """The first point from 1 up, in steps of 1 %, at which the target is reached.
-
-    No bisection: with few seeds the degrees of freedom fall as rows grow, so `detectable` need not fall throughout.
-    """
-    for step in range(math.ceil(math.log(most) / math.log(1.01)) + 1):
-        times = 1.01**step
-        if detectable(times) <= target:
-            return times
+def rows_and_seeds_for(found: Gaps, target: float, *, comparisons: int) -> tuple[float, int] | None:
+    """Test rows and seeds, both grown by the same factor, that make `target` detectable; None if 100 seeds do not."""
+    now = len(found.of_seeds)
+    for seeds in range(now, MOST_SEEDS + 1):
+        if detectable_with(found, times=seeds / now, seeds=seeds, comparisons=comparisons) <= target:
+            return seeds / now, seeds
     return None
 
 
@@ -79,6 +82,4 @@ def _detectable(parts: list[tuple[float, float]], comparisons: int) -> float:
     if total == 0.0:
         return 0.0
     freedom = total**2 / sum(variance**2 / own for variance, own in parts)
-    return Difference(
-        difference=0.0, error=total**0.5, freedom=freedom, p_holm=1.0, comparisons=comparisons
-    ).detectable
+    return Difference(difference=0.0, error=total**0.5, freedom=freedom, p_holm=1.0, comparisons=comparisons).detectable

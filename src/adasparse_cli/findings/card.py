@@ -24,7 +24,8 @@ class ArmOutcome:
     """One arm against the baseline.
 
     Args:
-        visible: what the data could have shown, as a short text; empty where it is not known.
+        detectable: the smallest true difference that the data would probably show; None where it is not known.
+        larger: what a larger study would show, as a short text; empty where it is not known.
     """
 
     arm: str
@@ -32,7 +33,8 @@ class ArmOutcome:
     outcome: Outcome
     difference: float | None
     interval: Interval
-    visible: str
+    detectable: float | None
+    larger: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

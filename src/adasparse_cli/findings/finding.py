@@ -135,7 +135,10 @@ class Finding:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         tables = tuple(
-            Table(**{**table, "rows": [{name: _read(value) for name, value in row.items()} for row in table["rows"]]})
+            Table(
+                **{name: tuple(own) if isinstance(own, list) else own for name, own in table.items()}
+                | {"rows": [{name: _read(value) for name, value in row.items()} for row in table["rows"]]}
+            )
             for table in values["tables"]
         )
         figures = tuple(Figure(**figure) for figure in values["figures"])
