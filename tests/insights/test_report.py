@@ -24,6 +24,7 @@ from adasparse_cli.insights.behaviour import _evened
 from adasparse_cli.insights.card import card_of, headline
 from adasparse_cli.insights.differences import forest, verdict
 from adasparse_cli.insights.report import findings_of, write_kept, write_report
+from adasparse_cli.insights.rerun_commands import typed_path
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.comparison import compare_arms
 from adasparse_cli.studies.subject import Subject
@@ -348,3 +349,19 @@ def test_a_short_stretch_of_the_loss_is_joined_to_the_one_before() -> None:
         [1.0, 2.0, 4.0, 4.0, 5.0],
     )
     assert _evened([], []) == ([], [])
+
+
+def test_a_path_is_written_as_one_types_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert typed_path(tmp_path / "studies" / "one" / ".." / ".." / "runs" / "x" / "config.yaml") == "runs/x/config.yaml"
+    assert typed_path(Path("/elsewhere/config.yaml")) == "/elsewhere/config.yaml"
+
+
+def test_fingerprints_and_versions_are_in_the_footer(tmp_path: Path) -> None:
+    found = source(tmp_path)
+    page = write_report(found).read_text(encoding="utf-8")
+    head, foot = page.split("<main>")[0], page.split("<footer>")[1].split("</footer>")[0]
+    fingerprint = found.comparison.data["fingerprint"][:12]
+    assert fingerprint in foot
+    assert "torch 2, python 3" in foot
+    assert fingerprint not in head

@@ -14,7 +14,7 @@ from adasparse_cli.findings.figures import series
 from adasparse_cli.findings.finding import Figure, Finding, Table
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.saved_run import METRICS, anew, has_file, run_file
-from adasparse_cli.studies.arms import differing_settings
+from adasparse_cli.studies.arms import differing_settings, spelled
 from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.typed import flat, require_types
 
@@ -155,7 +155,10 @@ def settings_finding(comparison: Comparison) -> Finding:
     """The settings in which the arms were chosen to differ, and all settings."""
     own = {arm: flat(found[0]["settings"]) for arm, found in comparison.reports.items() if found}
     keys = list(dict.fromkeys(key for settings in own.values() for key in settings))
-    every = [{"setting": key, **{arm: str(settings.get(key, "–")) for arm, settings in own.items()}} for key in keys]
+    every = [
+        {"setting": key, **{arm: spelled(settings[key]) if key in settings else "–" for arm, settings in own.items()}}
+        for key in keys
+    ]
     differing = differing_settings(comparison.reports)
     several = len(own) > 1
     return Finding(

@@ -72,7 +72,7 @@ def _figure(traces: Sequence[dict[str, Any]], bins: Sequence[ReliabilityBin]) ->
         "type": "scatter", "mode": "lines", "name": "", "x": [low, high], "y": [low, high], "showlegend": False,
         "line": {"color": "gray", "width": 1.5, "dash": "dot"}, "hoverinfo": "skip",
     }  # fmt: skip
-    kind = {"type": "log", "nticks": 5} if logarithmic else {"type": "linear", "nticks": 7}
+    kind = {"type": "log", **_ticks()} if logarithmic else {"type": "linear", "nticks": 7}
     scale = "logarithmic axes" if logarithmic else "axes over the range of the data"
     return Figure(
         name="reliability",
@@ -85,3 +85,13 @@ def _figure(traces: Sequence[dict[str, Any]], bins: Sequence[ReliabilityBin]) ->
             "yaxis": {"title": {"text": "actual rate"}, **kind},
         },
     )
+
+
+def _ticks() -> dict[str, Any]:
+    """Ticks of a logarithmic axis of rates at 1, 2 and 5 times the powers of ten."""
+    values = [factor / 10**power for power in range(6, 0, -1) for factor in (1, 2, 5)] + [1.0]
+    return {
+        "tickmode": "array",
+        "tickvals": values,
+        "ticktext": [f"{value:.10f}".rstrip("0").rstrip(".") for value in values],
+    }

@@ -98,7 +98,7 @@ def _figure(comparison: Comparison, found: Exposure) -> Figure:
         }
         for place in few
     ]  # fmt: skip
-    ticks = [f"{one.low:,} – {one.high:,}" if one.high > one.low else f"{one.low:,}" for one in found.bins]
+    ticks = [f"{one.low:,}<br>– {one.high:,}" if one.high > one.low else f"{one.low:,}" for one in found.bins]
     said = f" Grey bins have fewer than {ENOUGH_POSITIVES} positives: their gains are mostly noise." if few else ""
     reach = _reach([one for place, one in enumerate(found.bins) if place not in few]) if few else None
     said += " They can be outside the axis." if reach else ""

@@ -29,7 +29,8 @@ def reproduction(source: Subject) -> Finding:
             command = shlex.join(["adasparse", "train", "--config", path, *prepared])
             rows.append({"arm": arm.name, "seed": seed, "command": command})
     first = _first_run(source.comparison)
-    folder = "" if Path(typed_path(first)).is_absolute() else " Type the commands in the folder that has these runs."
+    place = Path(typed_path(first))
+    folder = "" if place.is_absolute() else f" Type the commands in the folder that contains `{place.parts[0]}`."
     answers = [
         *_preparing(first, source.comparison.data["fingerprint"]),
         f"Train a run again with its command in the table.{folder} On the same machine with the same number of threads, the result "

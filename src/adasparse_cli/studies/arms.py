@@ -89,13 +89,14 @@ def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> li
             rows.append(
                 {
                     "setting": key,
-                    **{arm: _spelled(settings[key]) if key in settings else "–" for arm, settings in own.items()},
+                    **{arm: spelled(settings[key]) if key in settings else "–" for arm, settings in own.items()},
                 }
             )
     return rows
 
 
-def _spelled(value: Any) -> str:
+def spelled(value: Any) -> str:
+    """A setting as it is typed."""
     if isinstance(value, list):
         return "[" + ", ".join(map(str, value)) + "]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -113,7 +114,7 @@ def _names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     for label, own in zip(labels, settings, strict=True):
         alike = [other for other_label, other in zip(labels, settings, strict=True) if other_label == label]
         keys = [key for key in own if len({repr(other.get(key)) for other in alike}) > 1]
-        names.append(" ".join([label, *(f"{key}={_spelled(own[key])}" for key in keys)]))
+        names.append(" ".join([label, *(f"{key}={spelled(own[key])}" for key in keys)]))
     return names
 
 
