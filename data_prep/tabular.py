@@ -147,6 +147,13 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
     return raw
 
 
+def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
+    """A frame as a raw file of this recipe, in `folder`; its first row is line 2."""
+    path = folder / "rows.parquet"
+    frame.write_parquet(path)
+    return path
+
+
 def read(settings: Settings, sources: list[Path]) -> RawData:
     """Open the files, infer what was not said, and say what was inferred."""
     rejects: list[Reject] = []

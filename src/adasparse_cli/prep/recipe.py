@@ -7,6 +7,8 @@ A recipe is a module with
     Settings                                  a `DataSettings`: the `data` section of the configuration
     sources(settings, raw, folder, progress)  -> list[Path]: usually `raw` itself; a generator writes files
     read(settings, sources)                   -> RawData: looks at headers only; rows come from its iterator
+    as_raw(frame, folder)                     -> Path: a frame as a raw file, its first row on line 2; without it, the
+                                              Python API scores files only
 
 No module of `src/` imports a recipe by name; `recipe_named` finds it.
 """
@@ -29,11 +31,7 @@ from adasparse_cli.schema import Field
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
-
-
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
-
-
 # Names that no column of a raw file may have: those above, and those of the steps that follow.
 INTERNAL = frozenset(
     {LABEL, DAY, USER, TIMESTAMP, PROPENSITY, SOURCE, LINE, ROW_HASH}
@@ -171,8 +169,6 @@ class Silent:
 
 
 DOMAIN_FIELD = "domain"
-
-
 _OTHER_NAMES = ("domain_id", *(f"domain_id_{number}" for number in range(2, 100)))
 
 

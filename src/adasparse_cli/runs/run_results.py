@@ -25,8 +25,7 @@ from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, sparsity_by_domain
 
 log = logging.getLogger("adasparse_cli")
-
-
+log.setLevel(logging.INFO)
 log.propagate = False
 
 

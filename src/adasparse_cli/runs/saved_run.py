@@ -25,22 +25,12 @@ from adasparse_cli.runs.earlier_runs import settings_as_today
 from adasparse_cli.typed import from_yaml, require_types
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
-
-
 ENVIRONMENT, ENCODER, METRICS, DOMAINS = "environment.json", "encoder", "metrics.jsonl", "domains.csv"
-
-
 # Reports of version 1 are the same; their runs have no checksums.
 REPORT_VERSION, UNSEALED_VERSION = 2, 1
-
-
 ENVIRONMENT_VERSION, DONE_VERSION = 2, 1
-
-
 # Names below a run's folder that DONE does not cover.
 NOT_SEALED = (DONE, FAILED, "findings", "report.html")
-
-
 # How the name of a control arm ends.
 PLACEBO = "-placebo"
 

@@ -57,8 +57,6 @@ from adasparse_cli.typed import flat, plain, typed
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
 FEW_STEPS = 32
-
-
 SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 

@@ -32,8 +32,6 @@ from adasparse_cli.runs.saved_run import DOMAINS, PREDICTIONS, REPORT, anew, rea
 from adasparse_cli.studies.arms import Arm, require_same_data
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
-
-
 KEY = ("source", "line", "domain", "label")
 
 

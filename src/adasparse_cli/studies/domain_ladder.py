@@ -35,7 +35,8 @@ from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
-from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.workers import train_all
 
 BASELINE = "dnn"
 # Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.

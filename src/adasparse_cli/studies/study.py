@@ -28,7 +28,8 @@ from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.compared_worlds import compare_worlds
 from adasparse_cli.studies.comparison import Comparison, compare_arms
 from adasparse_cli.studies.plan import StudyJob
-from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.workers import train_all
 from adasparse_cli.typed import require_types
 
 # Studies of the version before have no checksums; everything else is the same.
