@@ -102,6 +102,15 @@ def test_a_gain_is_better_and_for_the_log_loss_too() -> None:
     assert not any(remark.startswith("By ") for remark in card.remarks)
 
 
+@pytest.mark.parametrize("metric", COMPARED)
+def test_arms_stand_from_the_best_to_the_worst(metric: str) -> None:
+    rows, logits = drawn(seeds=2, seed_noise=0.1)
+    more = {**logits, "worse": [0.3 * seed for seed in logits["dnn"]], "noise": [-seed for seed in logits["dnn"]]}
+    found = [one.difference or 0.0 for one in outcomes(subject(rows, more).comparison, metric)]
+    assert found == sorted(found, reverse=metric != "log_loss")
+    assert len(found) == 3
+
+
 def test_a_metric_that_decides_otherwise_is_on_the_card() -> None:
     found = subject(*drawn(seeds=3, seed_noise=0.002))
     real = Difference(difference=-0.02, error=0.001, freedom=9, p_holm=0.001)

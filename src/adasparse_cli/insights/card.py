@@ -57,8 +57,9 @@ def card_of(source: Subject) -> Card:
 
 
 def outcomes(comparison: Comparison, metric: str) -> list[ArmOutcome]:
-    """Every arm that has a difference to the baseline in a metric."""
+    """Every arm that has a difference to the baseline in a metric, the best difference first."""
     found = []
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     for row in comparison.table():
         difference = row[f"{metric}_difference"]
         if difference is not None:
@@ -75,7 +76,7 @@ def outcomes(comparison: Comparison, metric: str) -> list[ArmOutcome]:
                     larger=_larger(comparison, metric, arm, row[f"{metric}_detectable"]),
                 )
             )
-    return found
+    return sorted(found, key=lambda one: sign * (one.difference or 0.0))
 
 
 def outcome(found: Difference, *, lower_is_better: bool = False) -> Outcome:

@@ -24,6 +24,7 @@ from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
 PAGE = "report.html"
+LAST = ("settings", "reproduction")  # sections after those of analyses
 
 
 def write_report(source: Subject, output: Path | None = None) -> Path:
@@ -34,7 +35,7 @@ def write_report(source: Subject, output: Path | None = None) -> Path:
         title=_title(source),
         lead=source.question if len(source.comparison.arms) > 1 else "",
         facts=_facts(source.comparison),
-        findings=list(findings.values()),
+        findings=sorted(findings.values(), key=lambda finding: finding.name in LAST),
         card=card_of(source),
         footer=_footer(source.comparison),
     )
