@@ -33,7 +33,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction
 from adasparse_cli.choices import Between
@@ -233,10 +232,10 @@ def adapt(
 
 
 def loss_of(model: Model, weights: Mapping[str, Tensor], batch: Batch) -> tuple[Prediction, Tensor]:
-    """The model's prediction and mean cross-entropy with some of its weights put in the place of its own."""
+    """The model's prediction and mean loss with some of its weights put in the place of its own."""
     prediction: Prediction = functional_call(model, dict(weights), (batch,))
     assert batch.labels is not None
-    return prediction, functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels)
+    return prediction, model.loss(prediction.logits, batch.labels)
 
 
 def _rows_by_domain(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
