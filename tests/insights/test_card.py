@@ -14,6 +14,7 @@ from adasparse_cli.analysis.statistics import Difference, TestRows, compare, dif
 from adasparse_cli.findings.card import Outcome
 from adasparse_cli.findings.wording import listed, two_digits
 from adasparse_cli.insights.card import card_of, outcome, outcomes
+from adasparse_cli.page.write import Page, page_text
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.comparison import COMPARED, Comparison
 from adasparse_cli.studies.subject import Subject
@@ -100,6 +101,30 @@ def test_a_gain_is_better_and_for_the_log_loss_too() -> None:
     assert loss.outcome is Outcome.better
     # the other metrics say the same, so the card does not repeat them
     assert not any(remark.startswith("By ") for remark in card.remarks)
+
+
+def test_data_that_can_show_nothing_say_so() -> None:
+    """Two seeds that differ widely: what is detectable is more than an AUC can differ by."""
+    card = card_of(subject(*drawn(seeds=2, seed_noise=5.0)))
+    assert not card.arms[0].can_show
+    assert card.remarks[0] == "These data cannot show a difference of realistic size."
+    text = page_text(Page(title="t", lead="", facts={}, findings=[], card=card))
+    assert "none of realistic size" in text
+
+
+def test_over_worlds_no_number_of_rows_is_named() -> None:
+    worlds = {world: subject(*drawn(seeds=2, seed_noise=0.01)).comparison for world in range(3)}
+    first = worlds[0]
+    wide = {"fusion": Difference(difference=0.01, error=0.01, freedom=2.0, p_holm=0.4)}
+    comparison = dataclasses.replace(
+        first, rows=None, logits={}, gaps={}, worlds=worlds, differences=dict.fromkeys(COMPARED, wide)
+    )
+    card = card_of(Subject(title="t", question="q", comparison=comparison, folder=Path(), failed={}))
+    assert re.fullmatch(
+        r"Differences below \S+ cannot be seen reliably with these data\. More worlds would show smaller differences\.",
+        card.remarks[0],
+    )
+    assert card.arms[0].larger == ""
 
 
 @pytest.mark.parametrize("metric", COMPARED)

@@ -162,6 +162,15 @@ def test_embedded_json_can_end_no_script_and_comes_back_as_it_was() -> None:
         embedded(float("nan"))
 
 
+def test_cells_are_sorted_by_their_number_or_the_middle_of_their_interval() -> None:
+    values = [1.5, Interval(0.1, 0.3), Interval(None, None), float("nan"), None]
+    table = Table(name="t", title="T", rows=[{"a": value} for value in values], long=True)
+    text = page_text(
+        Page(title="t", lead="", facts={}, findings=[Finding(name="a", title="A", question="", tables=[table])])
+    )
+    assert re.findall(r'<td class="number"(?: data-value="(.*?)")?>', text) == ["1.5", "0.2", "", "", ""]
+
+
 def test_a_page_without_plots_carries_no_plotly() -> None:
     plain = Page(title="t", lead="l", facts={}, findings=[Finding(name="a", title="A", question="")])
     assert len(page_text(plain)) < 30_000 < len(page_text(page()))

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from adasparse_cli.findings.finding import Interval, Style
 
+# Models of the same data do not differ by so much, be it in AUC or in log loss.
+LARGEST = 0.5
+
 
 class Outcome(StrEnum):
     """What the data say of an arm against the baseline."""
@@ -35,6 +38,11 @@ class ArmOutcome:
     interval: Interval
     detectable: float | None
     larger: str = ""
+
+    @property
+    def can_show(self) -> bool:
+        """Whether the data could have shown a difference of a size that occurs."""
+        return self.detectable is not None and self.detectable < LARGEST
 
 
 @dataclass(frozen=True, kw_only=True)

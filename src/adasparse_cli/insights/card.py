@@ -9,7 +9,7 @@ from adasparse_cli.analysis.statistics import Difference
 from adasparse_cli.analysis.verdict import SMALLEST, Verdict, alike
 from adasparse_cli.findings.card import ArmOutcome, Card, Measure, Outcome
 from adasparse_cli.findings.finding import Interval, Style, few_caption
-from adasparse_cli.findings.wording import listed, two_digits
+from adasparse_cli.findings.wording import counted, listed, two_digits
 from adasparse_cli.insights.metrics_table import spelled
 from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
@@ -133,12 +133,15 @@ def _visible(comparison: Comparison, metric: str, arms: Sequence[ArmOutcome]) ->
     known = {one.arm: one.detectable for one in arms if one.detectable is not None}
     if not known:
         return ""
+    if not any(one.can_show for one in arms):
+        worlds = f": {counted(len(comparison.worlds), 'world')} are too few" if comparison.worlds else ""
+        return f"These data cannot show a difference of realistic size{worlds}."
     least, most = two_digits(min(known.values())), two_digits(max(known.values()))
     between = least if least == most else f"{least} to {most}, depending on the arm,"
     start = f"Differences below {between} cannot be seen reliably with these data"
     gaps, number = comparison.gaps.get(metric, {}), _together(comparison, metric)
     if not known.keys() <= gaps.keys():
-        return f"{start}."
+        return f"{start}. More worlds would show smaller differences."
     half = two_digits(max(known.values()) / 2) if least == most else "half of that"
     times = [rows_for(gaps[arm], found / 2, comparisons=number) for arm, found in known.items()]
     enough = [_times(one) for one in times if one is not None]

@@ -87,6 +87,7 @@
   for (const scroll of document.querySelectorAll(".scroll")) scroll.addEventListener("scroll", () => cue(scroll), { passive: true });
   for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", cues);
   window.addEventListener("resize", cues);
+  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
   cues();
 
   const links = new Map([...document.querySelectorAll(".links a")].map((link) => [link.hash.slice(1), link]));

@@ -53,6 +53,7 @@ def page_text(page: Page) -> str:
         "tints": tints,
         "choices": _choices,
         "rounded": two_digits,
+        "rank": _rank,
         "word": lambda outcome: str(outcome).replace(" ", "-"),
     }
     environment.globals["mark"] = mark
@@ -91,6 +92,13 @@ def _inert(value: Any) -> Any:
 def _is_figures(table: Table, name: str) -> bool:
     """Whether a column holds numbers alone."""
     return all(row.get(name) is None or isinstance(row[name], (int, float, Interval)) for row in table.rows)
+
+
+def _rank(value: Any) -> float | None:
+    """What a cell is sorted by: the number itself, or the middle of an interval; None for other values."""
+    if isinstance(value, Interval):
+        return None if value.low is None or value.high is None else (value.low + value.high) / 2
+    return value if isinstance(value, (int, float)) and value == value else None
 
 
 def _choices(finding: Finding) -> list[Table]:
