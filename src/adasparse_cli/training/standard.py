@@ -17,12 +17,12 @@ class StandardLoop(Loop):
     def _steps_per_epoch(self) -> int:
         return len(batch_bounds(len(self.train), self.settings.batch_size))
 
-    def _epoch(self, epoch: int) -> list[Tensor]:
+    def epoch_batches(self, epoch: int) -> list[Tensor]:
         permutation = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
         order = torch.from_numpy(permutation).to(self.train.field_ids.device)
         return [order[start:end] for start, end in batch_bounds(len(self.train), self.settings.batch_size)]
 
-    def _add_gradients(self, rows: Tensor) -> Gradients:
+    def add_gradients(self, rows: Tensor) -> Gradients:
         batch = self.train.batch(rows)
         assert batch.labels is not None
         prediction: Prediction = self.model(batch)
