@@ -24,8 +24,9 @@ FLOORS = {
     "catalogue": 5,
     "studies": 6,
     "insights": 7,
-    "api": 8, "commands": 8, "progress": 8, "render": 8,
-    "app": 9,
+    "paper": 8,
+    "api": 9, "commands": 9, "progress": 9, "render": 9,
+    "app": 10,
 }  # fmt: skip
 
 
