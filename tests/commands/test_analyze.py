@@ -261,7 +261,7 @@ def test_differences_without_interval_and_metrics_of_domains_have_two_digits_whe
     marked = [(value, text) for value, text in cells if text.endswith(" *")]
     assert marked
     for value, text in marked:  # the page sorts by the exact value
-        assert text == f"{float(value):.2f} *"
+        assert text.lstrip("+") == f"{float(value):.2f} *"
 
 
 @NEEDS_OPTUNA
