@@ -96,11 +96,11 @@ def overlap(
     verify: Verify = False,
 ) -> None:
     """Which neurons domains share: similar domains against unlike ones, by layer, with a permutation test."""
+    from adasparse_cli.catalogue.verify import verify_opened
     from adasparse_cli.errors import UsageError
     from adasparse_cli.insights.overlap import OverlapJob, run_overlap
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run
-    from adasparse_cli.studies.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
@@ -146,14 +146,13 @@ def exposure(
 ) -> None:
     """Whether domains with few training rows gain as much as those with many, bin by bin, with intervals."""
     from adasparse_cli.insights.exposure import run_exposure
-    from adasparse_cli.studies.subject import find_subject
-    from adasparse_cli.studies.verify import verify_source
+    from adasparse_cli.studies.subject import find_subject, verify_subject
 
     form = chosen_format(as_json, as_csv)
     source = find_subject(what or [], runs=runs, studies=studies, baseline=baseline)
     note(source.line)
     if verify:
-        verify_source(source)
+        verify_subject(source)
     finding, kept = run_exposure(source, bins=bins, logarithmic=log)
     show_finding(finding, form, kept)
 
@@ -182,10 +181,10 @@ def abtest(
 
     On the twin, where true rates are known; on a log with propensities as an off-policy estimate.
     """
+    from adasparse_cli.catalogue.verify import verify_opened
     from adasparse_cli.insights.abtest import AbTestJob, run_abtest
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run
-    from adasparse_cli.studies.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     both = [choose_run(words, runs, studies, unfinished=unfinished) for words in (run_a, run_b)]
@@ -244,8 +243,8 @@ def domains(
     verify: Verify = False,
 ) -> None:
     """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
+    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
-    from adasparse_cli.studies.verify import verify_planned
 
     form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]

@@ -48,7 +48,7 @@ def show_data(
 
     manifest = data_set(data, name)
     if verify:
-        from adasparse_cli.studies.verify import verify_data
+        from adasparse_cli.catalogue.verify import verify_data
 
         verify_data(data / name)
     if with_ceilings:
@@ -70,7 +70,7 @@ def show_data(
 def verify_all(name: DataName, data: DataFolder = Path("data")) -> None:
     """Read every file of a prepared data set and compare its checksum."""
     from adasparse_cli.catalogue.data_list import data_set
-    from adasparse_cli.studies.verify import verify_data
+    from adasparse_cli.catalogue.verify import verify_data
 
     data_set(data, name)
     say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")

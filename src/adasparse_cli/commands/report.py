@@ -45,8 +45,7 @@ def report(
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
     from adasparse_cli.insights.report import PAGE, write_kept, write_report
     from adasparse_cli.runs.output import require_output
-    from adasparse_cli.studies.subject import find_kept, find_subject
-    from adasparse_cli.studies.verify import verify_source
+    from adasparse_cli.studies.subject import find_kept, find_subject, verify_subject
 
     if output is not None:
         require_output(output, overwrite=overwrite, own=PAGE)
@@ -57,6 +56,6 @@ def report(
         source = find_subject(what or [], runs=runs, studies=studies, baseline=baseline)
         note(source.line)
         if verify:
-            verify_source(source)
+            verify_subject(source)
         path = write_report(source, output)
     say(f"report: {path}")

@@ -161,9 +161,9 @@ def _marks(counts: Mapping[str, Mapping[str, Any]]) -> str:
 @app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
 def verify(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
+    from adasparse_cli.catalogue.verify import verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.saved_run import sealed_run
-    from adasparse_cli.studies.verify import verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=True)
     note(chosen.line)

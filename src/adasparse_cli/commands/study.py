@@ -208,15 +208,15 @@ def done(
     Args:
         verify: whether to check every file of its data before, and of its runs after.
     """
+    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.studies.study import run_study
-    from adasparse_cli.studies.subject import subject_of_study
-    from adasparse_cli.studies.verify import verify_planned, verify_source
+    from adasparse_cli.studies.subject import subject_of_study, verify_subject
 
     if verify:
         verify_planned([own for arm in job.arms for own in arm.jobs])
     report = run_study(job, progress, workers=workers, cluster=cluster.value)
     if verify:
-        verify_source(subject_of_study(report))
+        verify_subject(subject_of_study(report))
     return report
 
 

@@ -67,9 +67,9 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
+    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
     from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
-    from adasparse_cli.studies.verify import verify_planned
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adasparse_cli.analysis.verdict import Verdict
+from adasparse_cli.catalogue.verify import verify_planned
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.findings.finding import Finding, Support, Table
 from adasparse_cli.findings.kept import write_finding
@@ -32,8 +33,7 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
 from adasparse_cli.studies.plan import Experiment, StudyJob, plan_experiment, plan_of, plan_study
 from adasparse_cli.studies.study import StudyReport, run_study
-from adasparse_cli.studies.subject import subject_of_study
-from adasparse_cli.studies.verify import verify_planned, verify_source
+from adasparse_cli.studies.subject import subject_of_study, verify_subject
 
 FUSION = ("model=adasparse", "model.mode=fusion")
 OPPONENTS = {
@@ -175,7 +175,7 @@ def run_reproduce(
             verify_planned([own for arm in study.arms for own in arm.jobs])
         report = run_study(study, progress, workers=workers)
         if verify:
-            verify_source(subject_of_study(report))
+            verify_subject(subject_of_study(report))
         return report
 
     main = done(job.main)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from adasparse_cli.catalogue.verify import verify_planned, verify_run
 from adasparse_cli.choices import Metric, Split
 from adasparse_cli.config.grammar import Choice, Interval, search_space
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
@@ -28,7 +29,6 @@ from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
-from adasparse_cli.studies.verify import verify_planned, verify_run
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
 
