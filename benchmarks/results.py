@@ -1,4 +1,4 @@
-"""Makes the tables of docs/results.md: types every study's command, and prints what it says.
+"""Makes the tables of docs/results-earlier.md: types every study's command, and prints what it says.
 
     python benchmarks/results.py FOLDER > tables.md
 
