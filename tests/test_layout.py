@@ -18,7 +18,7 @@ FLOORS = {
     "schema": 0, "files": 0, "findings": 0, "typed": 0,
     "layers": 1, "prep": 1, "batches": 1, "metrics": 1, "config": 1, "page": 1,
     "models": 2, "data_prep": 2,
-    "training": 3, "analysis": 3,
+    "training": 3, "analysis": 3, "serving": 3,
     "jobs": 4,
     "commands": 5, "progress": 5, "render": 5,
     "app": 6,

@@ -20,6 +20,7 @@ from adasparse_cli.commands import (
     data,
     doctor,
     evaluate,
+    export,
     hpo,
     models,
     predict,
@@ -64,6 +65,7 @@ app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("compare", epilog=study.COMPARE_EXAMPLES)(study.compare)
 app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
 app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)

@@ -228,7 +228,7 @@ class AdaSparse(Model):
     def _gated(
         self, v: Tensor, h: Tensor, context: Context, place: int, watched: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        sharpness, threshold = self._sharpness_and_threshold(place)
+        sharpness, threshold = self.sharpness_and_threshold(place)
         scale, window = self.settings.scale, self.settings.threshold.window
         if watched is not None:
             found = weight_factors(v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
@@ -247,7 +247,8 @@ class AdaSparse(Model):
         cross = () if self.cross is None else (self.cross,)
         return self._cost(backbone=(*cross, self.blocks, self.head), domain_multiply_adds=sum(pruners))
 
-    def _sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, float | Tensor]:
+    def sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, float | Tensor]:
+        """α and ε of a gated layer, by its place in `gated_layers`."""
         sharpness = self.sharpness if self.log_sharpness is None else self.log_sharpness[gate_index].exp()
         learnt = self.learnt_threshold
         threshold = float(self.settings.threshold.value) if learnt is None else learnt[gate_index]
