@@ -14,7 +14,7 @@ import torch
 
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import FieldKind, FieldRole
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.schema import Field

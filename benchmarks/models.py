@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
 from adasparse_cli.training.dataset import Rows

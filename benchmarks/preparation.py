@@ -16,7 +16,7 @@ from pathlib import Path
 import common
 import polars as pl
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named
 from adasparse_cli.typed import plain, typed
@@ -26,7 +26,7 @@ PEAK = """
 import json, sys, time
 from pathlib import Path
 import polars as pl
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.typed import plain, typed
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named

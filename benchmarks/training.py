@@ -19,7 +19,7 @@ import common
 import torch
 from public_loop import PublicLoop
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.standard import StandardLoop

@@ -13,19 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.data_prep.iaac_lists import (
+    LISTS,
+    Lists,
+    digest_column,
+    predicted_categories,
+    predicted_properties,
+    properties,
+    wrong_column,
+)
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.prep.distinct import Remembered, numbered_type
-from adasparse_cli.prep.hashing import row_hashes, text_digests
-from adasparse_cli.prep.lines import BOM, Block, Lines, TextFile
+from adasparse_cli.prep.hashing import row_hashes
 from adasparse_cli.prep.parallel import in_order
-from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -38,11 +43,15 @@ from adasparse_cli.prep.recipe import (
     FieldPlan,
     Progress,
     RawData,
-    Reject,
     nearest_names,
 )
+from adasparse_cli.raw.lines import BOM, Block, Lines, TextFile
+from adasparse_cli.raw.raw_files import source_names
+from adasparse_cli.raw.rejected import Reject
 
 LABEL_COLUMN = "is_trade"
+
+
 SCHEMA: dict[str, type[pl.DataType]] = {
     "instance_id": pl.Int64,
     "item_id": pl.Int64,
@@ -72,6 +81,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "shop_score_description": pl.Float64,
     LABEL_COLUMN: pl.Int64,
 }
+
+
 CATEGORICAL = (
     "item_id",
     "item_category_1",
@@ -96,21 +107,24 @@ CATEGORICAL = (
     "predicted_category_rank",
     "shared_property_count",
 )
+
+
 NUMERIC = (
     "shop_review_positive_rate",
     "shop_score_service",
     "shop_score_delivery",
     "shop_score_description",
 )
+
+
 MULTI_VALUED = ("item_property_list", "predicted_categories", "predicted_properties")
+
+
 # The contest's logs are of August and September 2018; a year either way leaves room for a re-dated copy.
 EARLIEST, LATEST = 1483200000, 1577808000
+
+
 UTC_OFFSET_SECONDS = 8 * 3600
-_LISTS = {
-    "item_category_list": r"^([0-9]+(;[0-9]+){0,2}|-1)$",
-    "item_property_list": r"^([0-9]+(;[0-9]+)*|-1)$",
-    "predict_category_property": r"^(-?[0-9]+(:-?[0-9]+(,-?[0-9]+)*)?)(;-?[0-9]+(:-?[0-9]+(,-?[0-9]+)*)?)*;?$",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,9 +181,9 @@ def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
         | dict.fromkeys(MULTI_VALUED, FieldKind.multi_valued)
     )
     parsers = {
-        "item_property_list": _properties,
-        "predicted_categories": _predicted_categories,
-        "predicted_properties": _predicted_properties,
+        "item_property_list": properties,
+        "predicted_categories": predicted_categories,
+        "predicted_properties": predicted_properties,
     }
     aware = settings.domain_aware or settings.domain
     for name in (*settings.domain, *aware):
@@ -190,7 +204,7 @@ def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
 
 
 def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
-    lists = _Lists()
+    lists = Lists()
 
     def frame(index: int, lines: Lines) -> pl.DataFrame | None:
         rows = _parsed(lines, files[index], lists)
@@ -200,7 +214,7 @@ def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
     yield from (found for found in in_order(frame, lines) if found is not None)
 
 
-def _parsed(lines: Lines, file: TextFile, lists: _Lists) -> pl.DataFrame:
+def _parsed(lines: Lines, file: TextFile, lists: Lists) -> pl.DataFrame:
     """A part's rows with typed columns, bad rows rejected."""
     schema = {name: SCHEMA[name] for name in file.columns}
     rows, numbers = _strictly(lines.data, schema), lines.numbers
@@ -212,7 +226,7 @@ def _parsed(lines: Lines, file: TextFile, lists: _Lists) -> pl.DataFrame:
         if rows is None:
             rows, numbers = _cast(block, schema, file)
     typed = rows.with_columns(
-        pl.Series(LINE, numbers, dtype=pl.Int64), *(pl.col(name).cast(lists.types[name]) for name in _LISTS)
+        pl.Series(LINE, numbers, dtype=pl.Int64), *(pl.col(name).cast(lists.types[name]) for name in LISTS)
     )
     return _in_range(typed.with_columns(lists.known(typed)), file)
 
@@ -271,7 +285,7 @@ def _in_range(rows: pl.DataFrame, file: TextFile) -> pl.DataFrame:
     for name, kind in SCHEMA.items():
         if kind is pl.Int64 and name in rows.columns:
             faults.append((name, "is negative", pl.col(name) < -1))
-    faults += [(name, "is no list of its form", pl.col(_wrong(name))) for name in _LISTS]
+    faults += [(name, "is no list of its form", pl.col(wrong_column(name))) for name in LISTS]
     bad = rows.select(bad.alias(str(k)) for k, (_, _, bad) in enumerate(faults))
     if not any(bad.select(pl.all().any()).row(0)):
         return rows
@@ -292,7 +306,7 @@ def _features(rows: pl.DataFrame, *, source: int) -> pl.DataFrame:
     seconds = pl.col("context_timestamp") + UTC_OFFSET_SECONDS
     kept = [name for name in CATEGORICAL if name in SCHEMA]
     hashes = row_hashes(
-        rows.select(_digest(name) if name in _LISTS else name for name in SCHEMA if name in rows.columns)
+        rows.select(digest_column(name) if name in LISTS else name for name in SCHEMA if name in rows.columns)
     )
     return rows.select(
         pl.col(LINE),
@@ -347,62 +361,3 @@ def _first_places(lists: pl.Series, wanted: pl.Series) -> pl.Series:
     found[owners[hits]] = places[hits] + 1  # from the last to the first, so that the first stays
     ranks = pl.Series(found)
     return ranks.set(ranks == 0, None)
-
-
-class _Lists:
-    """What is known of the lists' texts, a struct for each; texts come again in many blocks."""
-
-    def __init__(self) -> None:
-        self.types = {name: numbered_type() for name in _LISTS}
-        self.facts = {name: Remembered(partial(_facts, name)) for name in _LISTS}
-
-    def known(self, rows: pl.DataFrame) -> list[pl.Series]:
-        """Of each row's lists: whether the form is wrong, a hash, and the numbers they hold."""
-        return [column for name, facts in self.facts.items() for column in facts(rows[name]).struct.unnest()]
-
-
-def _facts(name: str, texts: pl.Series) -> pl.Series:
-    """Columns of `_Lists.known`, for distinct texts of one kind of list."""
-    if name == "item_category_list":
-        path = _numbers(texts.str.split(";"))
-        lists, made = [path], {f"item_category_{level}": path.list.get(level, null_on_oob=True) for level in (1, 2)}
-    elif name == "item_property_list":
-        made = {"owned": _properties(texts)}
-        lists = list(made.values())
-    else:
-        made = {"predicted": _predicted_categories(texts), "asked": _predicted_properties(texts)}
-        lists = list(made.values())
-    wrong = ~texts.str.contains(_LISTS[name])
-    for numbers in lists:  # beyond 64 bits
-        wrong |= numbers.list.eval(pl.element().is_null()).list.any()
-    return pl.DataFrame({_wrong(name): wrong, _digest(name): text_digests(texts)} | made).to_struct()
-
-
-def _wrong(name: str) -> str:
-    return f"{name} is wrong"
-
-
-def _digest(name: str) -> str:
-    return f"{name} as a hash"
-
-
-def _numbers(lists: pl.Series) -> pl.Series:
-    """Lists of texts as lists of numbers without the -1 that stands for none; what is no 64-bit number is null."""
-    return lists.list.eval(pl.element().cast(pl.Int64, strict=False)).list.eval(
-        pl.element().filter(pl.element().ne_missing(-1))
-    )
-
-
-def _properties(texts: pl.Series) -> pl.Series:
-    """`p;p;…` as lists of property ids; `-1` is the empty list."""
-    return _numbers(texts.str.split(";"))
-
-
-def _predicted_categories(texts: pl.Series) -> pl.Series:
-    """`cat:prop,prop;cat:-1` as lists of category ids, in the order of the prediction."""
-    return _numbers(texts.str.extract_all(r"(?:^|;)-?[0-9]+").list.eval(pl.element().str.strip_chars_start(";")))
-
-
-def _predicted_properties(texts: pl.Series) -> pl.Series:
-    """`cat:prop,prop;cat:-1` as lists of property ids; `-1` entries say that none is predicted."""
-    return _numbers(texts.str.extract_all(r"[:,]-?[0-9]+").list.eval(pl.element().str.strip_chars_start(":,")))

@@ -30,7 +30,6 @@ from adasparse_cli.data_prep.tabular_times import DERIVED, described, far_reason
 from adasparse_cli.data_prep.tabular_values import Missing
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.hashing import row_hashes
-from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,
@@ -44,10 +43,11 @@ from adasparse_cli.prep.recipe import (
     Finding,
     Progress,
     RawData,
-    Reject,
     domain_field,
     nearest_names,
 )
+from adasparse_cli.raw.raw_files import source_names
+from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
 
 

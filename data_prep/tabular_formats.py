@@ -11,8 +11,8 @@ from typing import Protocol
 import polars as pl
 
 from adasparse_cli.errors import DataError
-from adasparse_cli.prep.raw_files import partition_values
 from adasparse_cli.prep.recipe import INTERNAL
+from adasparse_cli.raw.raw_files import partition_values
 
 SAMPLE_ROWS = 50_000
 # Each column becomes a field with a vocabulary; a wrong separator can make millions.

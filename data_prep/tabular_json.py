@@ -11,9 +11,9 @@ import polars as pl
 
 from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
-from adasparse_cli.prep.lines import TextFile
-from adasparse_cli.prep.recipe import LINE, Reject
-from adasparse_cli.prep.rejected import examples
+from adasparse_cli.prep.recipe import LINE
+from adasparse_cli.raw.lines import TextFile
+from adasparse_cli.raw.rejected import Reject, examples
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
 Row = dict[str, str | None]

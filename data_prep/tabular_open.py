@@ -8,8 +8,8 @@ from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, with_
 from adasparse_cli.data_prep.tabular_json import open_ndjson
 from adasparse_cli.data_prep.tabular_parquet import open_parquet
 from adasparse_cli.data_prep.tabular_text import open_text
-from adasparse_cli.prep.file_kind import TableKind, table_kind
-from adasparse_cli.prep.recipe import Reject
+from adasparse_cli.raw.file_kind import TableKind, table_kind
+from adasparse_cli.raw.rejected import Reject
 
 _OPEN = {TableKind.text: open_text, TableKind.ndjson: open_ndjson, TableKind.parquet: open_parquet}
 

@@ -10,9 +10,10 @@ import polars as pl
 
 from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usable_columns
 from adasparse_cli.errors import UsageError
-from adasparse_cli.prep.file_kind import table_suffix
-from adasparse_cli.prep.lines import OPEN_QUOTE, Block, TextFile
-from adasparse_cli.prep.recipe import LINE, Reject
+from adasparse_cli.prep.recipe import LINE
+from adasparse_cli.raw.file_kind import table_suffix
+from adasparse_cli.raw.lines import Block, TextFile
+from adasparse_cli.raw.rejected import OPEN_QUOTE, Reject
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
 _SEPARATORS = (",", "\t", ";", "|")

@@ -20,9 +20,11 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import Between, TwinProfile, TwinTastes
-from adasparse_cli.data_prep import iaac, twin_ceilings, twin_logit, twin_population
-from adasparse_cli.data_prep import twin_marginals as known
-from adasparse_cli.data_prep.twin_population import Floats, Integers
+from adasparse_cli.data_prep import iaac
+from adasparse_cli.data_prep.twin_world import ceilings as twin_ceilings
+from adasparse_cli.data_prep.twin_world import logit as twin_logit
+from adasparse_cli.data_prep.twin_world import marginals, population
+from adasparse_cli.data_prep.twin_world.population import Floats, Integers
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.prep.recipe import DataSettings, Progress, RawData
@@ -86,7 +88,7 @@ def ceilings(settings: Settings) -> pl.DataFrame:
     """The logits that models could reach which know more and more of the tastes, for each line of the raw text.
 
     Returns:
-        `line`, and a column for each name of `twin_ceilings`. The world is drawn again from its settings.
+        `line`, and a column for each name of `twin_world.ceilings`. The world is drawn again from its settings.
     """
     world = World.drawn(settings)
     source = world.written_rows()
@@ -109,7 +111,7 @@ class World:
     """
 
     settings: Settings
-    profile: known.Profile
+    profile: marginals.Profile
     items: pl.DataFrame
     shops: pl.DataFrame
     users: pl.DataFrame
@@ -129,18 +131,18 @@ class World:
     def drawn(cls, settings: Settings) -> World:
         """Draw a world from the settings' seed."""
         draw = np.random.default_rng([settings.seed, settings.rows])
-        profile = known.ROUND1 if settings.profile is TwinProfile.round1 else known.ROUND2
-        shops, items = twin_population.shops_and_items(draw, settings.rows)
+        profile = marginals.ROUND1 if settings.profile is TwinProfile.round1 else marginals.ROUND2
+        shops, items = population.shops_and_items(draw, settings.rows)
         item = np.repeat(np.arange(items.height), items["rows"].to_numpy())
-        users = twin_population.users(draw, settings.rows, profile)
+        users = population.users(draw, settings.rows, profile)
         user = draw.permutation(np.repeat(np.arange(users.height), users["rows"].to_numpy()))
-        day = twin_population.days(draw, settings.rows, profile)
-        hour = twin_population.hours(draw, day, profile)
+        day = population.days(draw, settings.rows, profile)
+        hour = population.hours(draw, day, profile)
         shop_place = draw.permutation(shops.height)
         order = np.lexsort((draw.random(settings.rows), shop_place[items["shop"].to_numpy()[item]], day))
         item, day, hour = item[order], day[order], hour[order]
-        queries = twin_population.queries(draw, items)
-        query, rank = twin_population.query_of_rows(draw, items["category"].to_numpy()[item], queries)
+        queries = population.queries(draw, items)
+        query, rank = population.query_of_rows(draw, items["category"].to_numpy()[item], queries)
         levels = twin_logit.levels(items, shops, users, item, user, hour, day, rank)
         groups = twin_logit.domain_groups(draw, settings.straying)
         logit, without, tastes = twin_logit.logits(
@@ -159,8 +161,8 @@ class World:
         )
         probability, plain = (1 / (1 + np.exp(-value)) for value in (logit, without))
         seconds = (profile.first_day + day) * 86400 + hour * 3600 + draw.integers(0, 3600, settings.rows)
-        pages = np.append(known.FIRST_PAGE_SHARE, 0.8 ** np.arange(known.PAGES - 1))
-        pages[1:] *= (1 - known.FIRST_PAGE_SHARE) / pages[1:].sum()
+        pages = np.append(marginals.FIRST_PAGE_SHARE, 0.8 ** np.arange(marginals.PAGES - 1))
+        pages[1:] *= (1 - marginals.FIRST_PAGE_SHARE) / pages[1:].sum()
         return cls(
             settings=settings,
             profile=profile,
@@ -172,7 +174,7 @@ class World:
             user=user,
             seconds=seconds - iaac.UTC_OFFSET_SECONDS,
             query=query,
-            page=4001 + twin_population.drawn_from(draw, pages, settings.rows),
+            page=4001 + population.drawn_from(draw, pages, settings.rows),
             label=(draw.random(settings.rows) < probability).astype(np.int64),
             probability=probability,
             without_taste=plain,
@@ -203,7 +205,7 @@ class World:
         """The row that each line repeats: its own, or for an exact duplicate the one before."""
         shop = self.items["shop"].to_numpy()[self.item]
         day = (self.seconds + iaac.UTC_OFFSET_SECONDS) // 86400
-        copies = np.random.default_rng([self.settings.seed, 7]).random(len(shop)) < known.DUPLICATES
+        copies = np.random.default_rng([self.settings.seed, 7]).random(len(shop)) < marginals.DUPLICATES
         copies[1:] &= (shop[1:] == shop[:-1]) & (day[1:] == day[:-1])
         copies[0] = False
         return np.arange(len(shop)) - copies
@@ -243,7 +245,7 @@ class World:
         of_shop = self.shops[of_item["shop"].to_numpy()]
         of_user = self.users[user]
         columns = {
-            "instance_id": twin_population.ids(chosen, salt, 1),
+            "instance_id": population.ids(chosen, salt, 1),
             "item_id": of_item["id"],
             "item_category_list": of_item["category_list"],
             "item_property_list": of_item["property_list"],
@@ -258,7 +260,7 @@ class World:
             "user_age_level": of_user["age"],
             "user_occupation_id": of_user["occupation"],
             "user_star_level": of_user["star"],
-            "context_id": twin_population.ids(chosen, salt, 2),
+            "context_id": population.ids(chosen, salt, 2),
             "context_timestamp": self.seconds[chosen],
             "context_page_id": self.page[chosen],
             "predict_category_property": self.queries["text"][query],

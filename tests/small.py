@@ -25,7 +25,7 @@ from adasparse_cli.choices import (
     SharpnessRule,
     ThresholdRule,
 )
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.layers.context import ContextSettings
 from adasparse_cli.layers.cross import CrossSettings
 from adasparse_cli.layers.embedding import Bags

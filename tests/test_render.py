@@ -16,7 +16,7 @@ from rich.console import Console
 
 from adasparse_cli import render
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import cell
+from adasparse_cli.findings.finding import cell
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import (
     Format,

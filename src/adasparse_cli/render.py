@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import FEW, Finding, Interval, as_csv, cell
+from adasparse_cli.findings.finding import FEW, Finding, Interval, as_csv, cell
 
 # Marks a metric of few positives.
 # What is read by a program or kept in a file is not cut to a screen's width.

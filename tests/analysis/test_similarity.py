@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from adasparse_cli.analysis.mantel import mantel
 from adasparse_cli.analysis.similarity import (
     FEATURE_VALUES,
     LABEL_VALUES,
@@ -20,7 +21,6 @@ from adasparse_cli.analysis.similarity import (
     key_pairs,
     key_similarity,
     label_similarity,
-    mantel,
     planted_similarity,
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adasparse_cli.jobs.run_folder import DONE
+from adasparse_cli.runs.saved_run import DONE
 from tests.commands.typing_in import adasparse
 
 TINY = ("data.rows=12000", "network.hidden=[16,8]", "loop.batch_size=256", "network.embedding_width=4", "loop.epochs=2")

@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adasparse_cli.jobs.run_folder import latest_alike, read_config
+from adasparse_cli.runs.run_folder import latest_alike
+from adasparse_cli.runs.saved_run import read_config
 from tests.commands.typing_in import adasparse
 
 TINY = ("data.rows=3000", "network.hidden=[8]", "loop.batch_size=512", "network.embedding_width=2", "loop.epochs=1")

@@ -14,9 +14,9 @@ import pytest
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import write_sealed
-from adasparse_cli.jobs.chosen import find_run
-from adasparse_cli.jobs.plan import plan_compare, plan_experiment, plan_sweep
-from adasparse_cli.jobs.study import open_study
+from adasparse_cli.runs.chosen import find_run
+from adasparse_cli.studies.plan import plan_compare, plan_experiment, plan_sweep
+from adasparse_cli.studies.study import open_study
 from adasparse_cli.typed import flat, plain
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 

@@ -15,11 +15,12 @@ from rich.console import Console
 
 from adasparse_cli import render
 from adasparse_cli.commands.study import show_study
-from adasparse_cli.jobs.comparison import Arm, compare_arms
-from adasparse_cli.jobs.study import StudyReport
 from adasparse_cli.render import Format
+from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.comparison import compare_arms
+from adasparse_cli.studies.study import StudyReport
 from tests.commands.typing_in import adasparse
-from tests.jobs.test_comparison import run
+from tests.studies.test_comparison import run
 
 NUMBER = 300
 Valid = dict[str, float | None]

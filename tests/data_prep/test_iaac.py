@@ -15,13 +15,13 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import iaac
 from adasparse_cli.errors import AdasparseError, DataError, TooManyRejectedError
-from adasparse_cli.prep.lines import TextFile
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import encode_rows, is_current, open_prepared, read_bags, read_split, verify
 from adasparse_cli.prep.recipe import DataSettings, RawData, Silent
+from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
 

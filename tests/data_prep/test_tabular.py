@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import tabular, tabular_json
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.inspect import inspect

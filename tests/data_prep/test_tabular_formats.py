@@ -19,8 +19,8 @@ from adasparse_cli.data_prep import tabular
 from adasparse_cli.errors import DataError, TooManyRejectedError, UsageError
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import read_split
-from adasparse_cli.prep.raw_files import raw_files
 from adasparse_cli.prep.recipe import RawData, Silent
+from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain
 from tests.data_prep.test_tabular import settings_of

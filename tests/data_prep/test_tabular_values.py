@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from adasparse_cli.choices import Spelling
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep.tabular import Settings
 from adasparse_cli.data_prep.tabular_values import spelled
 from adasparse_cli.prep.prepared import encode_rows, read_domains

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adasparse_cli.config import compose
-from adasparse_cli.data_prep import iaac, twin, twin_logit
+from adasparse_cli.config.compose import compose
+from adasparse_cli.data_prep import iaac, twin
+from adasparse_cli.data_prep.twin_world import logit as twin_logit
 from adasparse_cli.errors import UsageError
 from adasparse_cli.metrics import auc
 from adasparse_cli.prep.prepare import prepare

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,32 +45,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.faults)
-    items.sort(key=_fuzzes)
     if config.getoption("--short"):
         for name in SAMPLED:
             cases = [item for item in items if item.name.partition("[")[0] == name]
             left_out = [case for k, case in enumerate(cases) if k % 4]
             items[:] = [item for item in items if item not in left_out]
             config.hook.pytest_deselected(items=left_out)
-
-
-def _fuzzes(item: pytest.Item) -> bool:
-    return item.path.name == "test_fuzz_readers.py"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fuzzing(
-    request: pytest.FixtureRequest, attacks: Callable[[int, int], int], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    """Fuzzing of the readers, which takes as long as its time says, runs beside the tests that come before its own."""
-    if not any(map(_fuzzes, request.session.items)):
-        yield None
-        return
-    from tests.faults.test_fuzz_readers import Fuzzing
-
-    started = Fuzzing(attacks(3600, 60), tmp_path_factory.mktemp("fuzzing"))
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="session")

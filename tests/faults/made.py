@@ -11,20 +11,20 @@ import numpy as np
 
 from adasparse_cli.choices import Split
 from adasparse_cli.files import file_stem
-from adasparse_cli.jobs.behaviour import curves_finding, whole_domain_table
-from adasparse_cli.jobs.catalogue import extreme_domains
-from adasparse_cli.jobs.comparison import domain_table
-from adasparse_cli.jobs.hpo import Trial, read_trials, write_trials
-from adasparse_cli.jobs.keep import read_finding
-from adasparse_cli.jobs.overlap import similarities
-from adasparse_cli.jobs.reproduction import reproduction
-from adasparse_cli.jobs.run_folder import ENCODER, read_config, read_environment, read_predictions, read_report
-from adasparse_cli.jobs.score import SavedRun, open_run, trained_model, true_metrics
-from adasparse_cli.jobs.source import Source, find_source
-from adasparse_cli.jobs.study import open_study
-from adasparse_cli.jobs.verify import verify_data, verify_run, verify_source
+from adasparse_cli.findings.kept import read_finding
+from adasparse_cli.insights.behaviour import curves_finding, whole_domain_table
+from adasparse_cli.insights.overlap import similarities
+from adasparse_cli.insights.rerun_commands import reproduction
 from adasparse_cli.prep.noticed import read_findings
 from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_domains, read_split
+from adasparse_cli.runs.domain_rows import extreme_domains
+from adasparse_cli.runs.saved_run import ENCODER, read_config, read_environment, read_predictions, read_report
+from adasparse_cli.runs.score import SavedRun, open_run, trained_model, true_metrics
+from adasparse_cli.studies.comparison import domain_table
+from adasparse_cli.studies.hpo import Trial, read_trials, write_trials
+from adasparse_cli.studies.study import open_study
+from adasparse_cli.studies.subject import Subject, find_subject
+from adasparse_cli.studies.verify import verify_data, verify_run, verify_source
 from adasparse_cli.training.dataset import Rows, load_rows
 from tests.commands.typing_in import adasparse
 
@@ -55,7 +55,7 @@ class Made:
         self.manifest = open_prepared(self.data)
         with contextlib.chdir(home):
             self.saved: SavedRun = open_run(self.run, data_root=self.data.parent)
-            self.source: Source = find_source([str(self.study)], runs=home / "runs", studies=home, baseline=None)
+            self.source: Subject = find_subject([str(self.study)], runs=home / "runs", studies=home, baseline=None)
         self.train: Rows = load_rows(self.data, self.manifest, Split.train, device=trained_model(self.saved)[0].device)
 
     def all_files(self) -> list[Path]:

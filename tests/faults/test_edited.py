@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from adasparse_cli.files import checksums, write_json, write_sealed
-from adasparse_cli.jobs.run_folder import finish
+from adasparse_cli.runs.run_folder import finish
 from adasparse_cli.training.checkpoint import _digest
 from tests.commands.typing_in import adasparse
 from tests.faults.made import TINY, Made

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adasparse_cli.errors import IntegrityError
-from adasparse_cli.jobs.verify import verify_data, verify_source
+from adasparse_cli.studies.verify import verify_data, verify_source
 from tests.commands.typing_in import adasparse
 from tests.earlier import data_of_before, run_of_before, study_of_before
 from tests.faults.made import TINY, Made

@@ -33,7 +33,7 @@ import polars as pl
 import pytest
 from backports import zstd
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import iaac, tabular
 from adasparse_cli.errors import AdasparseError, DataError
 from adasparse_cli.prep.prepare import prepare
@@ -288,8 +288,9 @@ class Fuzzing:
         self._reader.join()
 
 
-def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], fuzzing: Fuzzing) -> None:
-    seconds, came = attacks(3600, 60), fuzzing.ended()
+def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], tmp_path: Path) -> None:
+    seconds = attacks(3600, 60)
+    came = Fuzzing(seconds, tmp_path).ended()
     print(f"{came.total()} cases in {seconds} s: {dict(came)}")
     assert came["read"]
     assert came["refused"]

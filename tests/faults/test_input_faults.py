@@ -19,11 +19,11 @@ import polars as pl
 import pytest
 from backports import zstd
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import tabular, tabular_json, tabular_text
-from adasparse_cli.prep import lines
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.raw import lines
 from adasparse_cli.typed import plain, typed
 
 ROWS, PLACES = 31, {"first": 0, "middle": 15, "last": 30}

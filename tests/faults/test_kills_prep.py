@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adasparse_cli.jobs.prepare import existing
+from adasparse_cli.runs.prepare import existing
 from tests.faults.attacked import Server, content, counted, killed, moments, run
 
 TWIN = ("prep", "data=twin", "data.rows=1000")

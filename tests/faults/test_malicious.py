@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adasparse_cli.files import read_sealed, sha256_of, write_sealed
-from adasparse_cli.jobs.run_folder import finish
+from adasparse_cli.runs.run_folder import finish
 from adasparse_cli.training.checkpoint import _digest
 
 ROOT = Path(__file__).parents[2]

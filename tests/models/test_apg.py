@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.context import Context
 from adasparse_cli.models.apg import ApgLayer, ApgSettings

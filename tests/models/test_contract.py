@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Mode, Normalisation
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model, NetworkSettings
 from adasparse_cli.training.standard import StandardLoop

@@ -15,7 +15,7 @@ from typing import Any
 import markupsafe
 import pytest
 
-from adasparse_cli.findings import Figure, Finding, Table, cell
+from adasparse_cli.findings.finding import Figure, Finding, Table, cell
 from adasparse_cli.page.write import Page, embedded, page_text
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

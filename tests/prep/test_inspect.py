@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import tabular
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.recipe import Silent

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adasparse_cli.jobs.prepare import plan_prep, run_prep
 from adasparse_cli.prep import prepare
 from adasparse_cli.prep.key import joined_key, joined_keys, split_key
 from adasparse_cli.prep.prepared import encode_rows
 from adasparse_cli.prep.recipe import with_domain_id
+from adasparse_cli.runs.prepare import plan_prep, run_prep
 from adasparse_cli.schema import Manifest
 
 VALUES = [

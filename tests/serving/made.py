@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from adasparse_cli.choices import FieldKind
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.prep.prepared import open_prepared

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from adasparse_cli.choices import Normalisation
-from adasparse_cli.config import compose
+from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import UsageError
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import score

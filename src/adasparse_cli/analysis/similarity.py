@@ -13,26 +13,18 @@ Source: ours. The test is Mantel's (Cancer Research 1967) on ranks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
+
+
 Integers = NDArray[np.int64]
+
+
 FEATURE_VALUES, LABEL_VALUES, SHRINKAGE = 32, 10, 2.0
-FITTING_ROUNDS = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mantel:
-    """Rank correlation of two matrices over pairs, and the chance of one as high if domains were shuffled."""
-
-    correlation: float
-    p: float
-    permutations: int
 
 
 def key_similarity(keys: Sequence[Sequence[str]]) -> Floats:
@@ -107,93 +99,6 @@ def planted_similarity(first: Integers, second: Integers, second_weight: Floats)
     np.add.at(mixtures, (places, second), second_weight)
     mixtures /= np.linalg.norm(mixtures, axis=1, keepdims=True)
     return np.asarray(mixtures @ mixtures.T)
-
-
-def mantel(
-    one: Floats,
-    other: Floats,
-    *,
-    given: Sequence[Integers] = (),
-    keys: Sequence[Sequence[str]] = (),
-    permutations: int = 999,
-    seed: int = 0,
-) -> Mantel | None:
-    """Whether pairs that are high in one matrix are high in the other; None where one of them does not vary.
-
-    The p is one-sided: (1 + how often a shuffle of the domains gives as high a correlation) / (1 + shuffles).
-
-    Args:
-        given: factors of the pairs, such as `key_pairs`, whose additive effects are taken out of the ranks of both first (the
-            partial test of Smouse, Long and Sokal, Systematic Zoology 1986, with factors instead of its third
-            matrix): whether the two go together beyond what the factors explain.
-        keys: as for `key_similarity`; then each field's values are shuffled instead of the domains. Domains of one key value
-            stay together, as they do in a pruner that has learnt nothing: its embeddings are drawn per value, so its
-            neurons vary in far fewer ways than there are domains, and shuffles of the domains would take that for a
-            relation. A shuffle is judged on the domains that it maps to domains.
-    """
-    number = len(one)
-    pairs = np.triu_indices(number, 1)
-    x, y = _ranks(one, pairs), _ranks(other, pairs)
-    if given:
-        factors = [np.unique(factor[pairs], return_inverse=True)[1] for factor in given]
-        x, y = _without(x, factors, pairs), _without(y, factors, pairs)
-    if len(pairs[0]) < 3 or not x.any() or not y.any():
-        return None
-    found = _correlation(x[pairs], y[pairs])
-    draw = np.random.default_rng(seed)
-    higher = 0
-    for _ in range(permutations):
-        image = _image(keys, draw) if keys else draw.permutation(number)
-        left = np.flatnonzero(image >= 0)
-        some = np.triu_indices(len(left), 1)
-        shuffled = _correlation(x[np.ix_(left, left)][some], y[np.ix_(image[left], image[left])][some])
-        higher += not shuffled < found - 1e-12  # one that cannot be computed counts against the relation
-    return Mantel(correlation=found, p=(1 + higher) / (1 + permutations), permutations=permutations)
-
-
-def _image(keys: Sequence[Sequence[str]], draw: np.random.Generator) -> Integers:
-    """Where each domain goes when the values of each key field are shuffled; −1 where no domain has the new key."""
-    columns = [np.unique(np.asarray(key, dtype=str), return_inverse=True)[1] for key in keys]
-    moved = [draw.permutation(int(column.max()) + 1)[column] for column in columns]
-    places = {key: place for place, key in enumerate(zip(*(column.tolist() for column in columns), strict=True))}
-    return np.array([places.get(key, -1) for key in zip(*(column.tolist() for column in moved), strict=True)])
-
-
-def _correlation(x: Floats, y: Floats) -> float:
-    """Pearson's; NaN where a side does not vary."""
-    x, y = x - x.mean() if len(x) else x, y - y.mean() if len(y) else y
-    scale = np.sqrt((x**2).sum() * (y**2).sum())
-    return float((x * y).sum() / scale) if scale > 0 else float("nan")
-
-
-def _ranks(matrix: Floats, pairs: tuple[Integers, Integers]) -> Floats:
-    """Centred ranks of the pairs in a symmetric matrix with a diagonal of 0; all 0 if no pair differs."""
-    ranks = rankdata(np.round(matrix[pairs], 12))  # what differs by rounding alone is tied
-    centred = np.zeros_like(matrix)
-    centred[pairs] = ranks - ranks.mean()
-    return centred + centred.T
-
-
-def _without(ranks: Floats, factors: Sequence[Integers], pairs: tuple[Integers, Integers]) -> Floats:
-    """Centred ranks less the additive effects of factors; all 0 if nothing is left but rounding.
-
-    Means are taken out factor by factor until none is left, which is the least-squares fit (backfitting).
-    """
-    rest = ranks[pairs]
-    size = max(float(np.abs(rest).max(initial=0.0)), 1.0)
-    counts = [np.bincount(factor) for factor in factors]
-    for _ in range(FITTING_ROUNDS):
-        largest = 0.0
-        for factor, count in zip(factors, counts, strict=True):
-            means = np.bincount(factor, weights=rest) / count
-            rest = rest - means[factor]
-            largest = max(largest, float(np.abs(means).max(initial=0.0)))
-        if largest < 1e-9 * size:
-            break
-    left = np.zeros_like(ranks)
-    if np.abs(rest).max(initial=0.0) > 1e-6 * size:
-        left[pairs] = rest
-    return left + left.T
 
 
 def _top(column: NDArray[np.int32], number: int) -> NDArray[np.int64]:

@@ -93,10 +93,10 @@ def overlap(
 ) -> None:
     """Which neurons domains share: similar domains against unlike ones, by layer, with a permutation test."""
     from adasparse_cli.errors import UsageError
-    from adasparse_cli.jobs.chosen import choose_run
-    from adasparse_cli.jobs.overlap import OverlapJob, run_overlap
-    from adasparse_cli.jobs.score import open_run
-    from adasparse_cli.jobs.verify import verify_opened
+    from adasparse_cli.insights.overlap import OverlapJob, run_overlap
+    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.runs.score import open_run
+    from adasparse_cli.studies.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
@@ -137,12 +137,12 @@ def exposure(
     verify: Verify = False,
 ) -> None:
     """Whether domains with few training rows gain as much as those with many, bin by bin, with intervals."""
-    from adasparse_cli.jobs.exposure import run_exposure
-    from adasparse_cli.jobs.source import find_source
-    from adasparse_cli.jobs.verify import verify_source
+    from adasparse_cli.insights.exposure import run_exposure
+    from adasparse_cli.studies.subject import find_subject
+    from adasparse_cli.studies.verify import verify_source
 
     form = chosen_format(as_json, as_csv)
-    source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+    source = find_subject(what or [], runs=runs, studies=studies, baseline=baseline)
     note(source.line)
     if verify:
         verify_source(source)
@@ -172,10 +172,10 @@ def abtest(
 
     On the twin, where true rates are known; on a log with propensities as an off-policy estimate.
     """
-    from adasparse_cli.jobs.abtest import AbTestJob, run_abtest
-    from adasparse_cli.jobs.chosen import choose_run
-    from adasparse_cli.jobs.score import open_run
-    from adasparse_cli.jobs.verify import verify_opened
+    from adasparse_cli.insights.abtest import AbTestJob, run_abtest
+    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.runs.score import open_run
+    from adasparse_cli.studies.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     both = [choose_run(words, runs, studies, unfinished=unfinished) for words in (run_a, run_b)]
@@ -205,8 +205,8 @@ def sparsity(
 ) -> None:
     """How much may be cut: intervals from almost nothing to most neurons, and where parity with dnn is lost."""
     from adasparse_cli.commands.study import done, show_plan
-    from adasparse_cli.jobs.plan import plan_experiment
-    from adasparse_cli.jobs.sparsity import keep_sparsity
+    from adasparse_cli.insights.sparsity import keep_sparsity
+    from adasparse_cli.studies.plan import plan_experiment
 
     form = chosen_format(as_json, as_csv)
     job = plan_experiment("sparsity", overrides or [], seeds=seeds, config_file=config)
@@ -234,8 +234,8 @@ def domains(
     verify: Verify = False,
 ) -> None:
     """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
-    from adasparse_cli.jobs.ladder import plan_ladder, run_ladder
-    from adasparse_cli.jobs.verify import verify_planned
+    from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
+    from adasparse_cli.studies.verify import verify_planned
 
     form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]

@@ -28,7 +28,7 @@ def show_config(
 ) -> None:
     """Print every key of a command with the value it would have."""
     from adasparse_cli.choices import nearest
-    from adasparse_cli.config import compose
+    from adasparse_cli.config.compose import compose
     from adasparse_cli.typed import to_yaml
 
     words = list(overrides or [])
@@ -49,7 +49,7 @@ def validate(
     file: Annotated[Path, typer.Argument(help="A YAML file of settings for train.")], overrides: Overrides = None
 ) -> None:
     """Check a file of settings: all that is wrong with it is named at once."""
-    from adasparse_cli.jobs.train import plan_train
+    from adasparse_cli.runs.train import plan_train
 
     plan_train(overrides or [], config_file=file)
     say(f"{file} is right")

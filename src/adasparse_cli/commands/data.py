@@ -19,7 +19,7 @@ app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_mark
 @app.command("ls", epilog="Example:\n\n  adasparse data ls")
 def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the prepared data sets."""
-    from adasparse_cli.jobs.catalogue import list_data
+    from adasparse_cli.runs.data_list import list_data
 
     rows = list_data(data)
     if rows or as_json or as_csv:
@@ -42,9 +42,9 @@ def show_data(
     ] = False,
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
-    from adasparse_cli.jobs.catalogue import data_set, field_rows, largest_domains
-    from adasparse_cli.jobs.prepare import PrepReport
-    from adasparse_cli.jobs.verify import verify_data
+    from adasparse_cli.runs.data_list import data_set, field_rows, largest_domains
+    from adasparse_cli.runs.prepare import PrepReport
+    from adasparse_cli.studies.verify import verify_data
 
     manifest = data_set(data, name)
     if verify:
@@ -69,15 +69,15 @@ def verify_all(
     name: Annotated[str, typer.Argument(help="Name of a prepared data set.")], data: DataFolder = Path("data")
 ) -> None:
     """Read every file of a prepared data set and compare its checksum."""
-    from adasparse_cli.jobs.catalogue import data_set
-    from adasparse_cli.jobs.verify import verify_data
+    from adasparse_cli.runs.data_list import data_set
+    from adasparse_cli.studies.verify import verify_data
 
     data_set(data, name)
     say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")
 
 
 def _show_ceilings(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
-    from adasparse_cli.jobs.ceilings import ceilings
+    from adasparse_cli.analysis.ceilings import ceilings
 
     rows = ceilings(folder, manifest)
     if as_json:

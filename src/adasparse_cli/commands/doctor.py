@@ -16,7 +16,7 @@ Example:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check versions, memory, disk, device and speed; exit 5 where something is not right."""
-    from adasparse_cli.jobs.doctor import examine
+    from adasparse_cli.training.doctor import examine
 
     checks = examine()
     show(checks, form=chosen_format(as_json, False), columns=("check", "found", "right"))

@@ -56,9 +56,9 @@ def export(
         _check(check, as_json=as_json)
         return
     assert run is not None
-    from adasparse_cli.jobs.chosen import choose_run
-    from adasparse_cli.jobs.export import artefact_name, run_export
-    from adasparse_cli.jobs.score import open_run
+    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.runs.export import artefact_name, run_export
+    from adasparse_cli.runs.score import open_run
 
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)

@@ -33,7 +33,7 @@ def hpo(
     as_csv: AsCsv = False,
 ) -> None:
     """Search settings by their validation metric, with Optuna; the same words go on with a search that was stopped."""
-    from adasparse_cli.jobs.hpo import plan_search, run_search
+    from adasparse_cli.studies.hpo import plan_search, run_search
 
     form = chosen_format(as_json, as_csv)
     job = plan_search(overrides or [], trials=trials, seeds=seeds, metric=metric, config_file=config)

@@ -21,7 +21,7 @@ def ls(
     as_csv: AsCsv = False,
 ) -> None:
     """List the models: what each is, its settings, and what it weighs."""
-    from adasparse_cli.jobs.catalogue import list_models, shape_of
+    from adasparse_cli.runs.model_list import list_models, shape_of
 
     rows = list_models(None if on is None else shape_of(data, on))
     where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"

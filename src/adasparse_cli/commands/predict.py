@@ -39,11 +39,11 @@ def predict(
     A domain is written as its values joined by `/`; `/` and `\\` in a value are written behind a `\\`, a missing value as
     `missing`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
     """
-    from adasparse_cli.jobs.chosen import choose_run
-    from adasparse_cli.jobs.output import predictions_name
-    from adasparse_cli.jobs.score import open_run, run_predict
-    from adasparse_cli.jobs.verify import verify_run
-    from adasparse_cli.prep.raw_files import raw_files
+    from adasparse_cli.raw.raw_files import raw_files
+    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.runs.output import predictions_name
+    from adasparse_cli.runs.score import open_run, run_predict
+    from adasparse_cli.studies.verify import verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)

@@ -13,9 +13,9 @@ from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import Format, chosen_format, note, say, share, show, show_json
 
 if TYPE_CHECKING:
-    from adasparse_cli.jobs.prepare import PrepReport
     from adasparse_cli.prep.inspect import Inspection
     from adasparse_cli.prep.recipe import Finding
+    from adasparse_cli.runs.prepare import PrepReport
 
 EXAMPLES = """
 Examples:
@@ -47,7 +47,7 @@ def prep(
 ) -> None:
     """Prepare a data set: raw files are checked, split, encoded and written with a manifest."""
     from adasparse_cli.errors import DataError
-    from adasparse_cli.jobs.prepare import plan_prep, run_inspect, run_prep
+    from adasparse_cli.runs.prepare import plan_prep, run_inspect, run_prep
 
     job = plan_prep(overrides or [], config_file=config)
     form = chosen_format(as_json, False)
@@ -66,8 +66,8 @@ def prep(
 def show_prepared(report: PrepReport, form: Format) -> None:
     """What prepared data hold."""
     from adasparse_cli.errors import DataError
-    from adasparse_cli.jobs.prepare import require_learnable, words_for
     from adasparse_cli.prep.noticed import read_findings, split_days, split_rule
+    from adasparse_cli.runs.prepare import require_learnable, words_for
 
     manifest, findings = report.manifest, read_findings(report.folder, report.manifest)
     if form is Format.json:

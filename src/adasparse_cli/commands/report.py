@@ -40,10 +40,10 @@ def report(
     verify: Verify = False,
 ) -> None:
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
-    from adasparse_cli.jobs.output import require_output
-    from adasparse_cli.jobs.report import PAGE, write_kept, write_report
-    from adasparse_cli.jobs.source import find_kept, find_source
-    from adasparse_cli.jobs.verify import verify_source
+    from adasparse_cli.insights.report import PAGE, write_kept, write_report
+    from adasparse_cli.runs.output import require_output
+    from adasparse_cli.studies.subject import find_kept, find_subject
+    from adasparse_cli.studies.verify import verify_source
 
     if output is not None:
         require_output(output, overwrite=overwrite, own=PAGE)
@@ -51,7 +51,7 @@ def report(
     if kept is not None:
         path = write_kept(kept, output)
     else:
-        source = find_source(what or [], runs=runs, studies=studies, baseline=baseline)
+        source = find_subject(what or [], runs=runs, studies=studies, baseline=baseline)
         note(source.line)
         if verify:
             verify_source(source)

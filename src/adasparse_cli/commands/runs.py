@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
-from adasparse_cli.findings import estimate
+from adasparse_cli.findings.finding import estimate
 from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
@@ -19,7 +19,7 @@ app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, r
 @app.command("ls", epilog="Example:\n\n  adasparse runs ls --csv > runs.csv")
 def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List all runs, the newest last."""
-    from adasparse_cli.jobs.catalogue import list_runs
+    from adasparse_cli.runs.run_list import list_runs
 
     rows = list_runs(runs)
     form = chosen_format(as_json, as_csv)
@@ -46,8 +46,8 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
 def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Print a run's report as JSON."""
-    from adasparse_cli.jobs.chosen import choose_run
-    from adasparse_cli.jobs.run_folder import read_report
+    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.runs.saved_run import read_report
 
     chosen = choose_run(run, runs, studies)
     note(chosen.line)
@@ -57,9 +57,9 @@ def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder =
 @app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
 def verify(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
-    from adasparse_cli.jobs.chosen import choose_run
-    from adasparse_cli.jobs.run_folder import sealed_run
-    from adasparse_cli.jobs.verify import verify_run
+    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.runs.saved_run import sealed_run
+    from adasparse_cli.studies.verify import verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=True)
     note(chosen.line)
@@ -80,8 +80,8 @@ def rm(
 
     A run that is being trained is not removed, nor a folder that holds files which are not a run's.
     """
-    from adasparse_cli.jobs.chosen import find_run
-    from adasparse_cli.jobs.removal import remove_run, require_removable, warnings_of
+    from adasparse_cli.runs.chosen import find_run
+    from adasparse_cli.runs.removal import remove_run, require_removable, warnings_of
 
     folder = find_run(run, runs, studies)
     require_removable(folder, runs)

@@ -21,15 +21,15 @@ from adasparse_cli.commands.arguments import (
     Worlds,
 )
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings import cell, estimate
+from adasparse_cli.findings.finding import cell, estimate
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import Format, chosen_format, note, remark, say, show, show_json
 
 if TYPE_CHECKING:
-    from adasparse_cli.jobs.comparison import Comparison
-    from adasparse_cli.jobs.plan import StudyJob
-    from adasparse_cli.jobs.study import StudyReport
     from adasparse_cli.prep.recipe import Progress
+    from adasparse_cli.studies.comparison import Comparison
+    from adasparse_cli.studies.plan import StudyJob
+    from adasparse_cli.studies.study import StudyReport
 
 COMPARE_EXAMPLES = """
 Examples:
@@ -98,8 +98,8 @@ def compare(
     verify: Verify = False,
 ) -> None:
     """Train models with the same seeds on the same data, and say which differences are real."""
-    from adasparse_cli.jobs.plan import plan_compare, plan_experiment
-    from adasparse_cli.jobs.worlds import worlds_of
+    from adasparse_cli.studies.plan import plan_compare, plan_experiment
+    from adasparse_cli.studies.worlds import worlds_of
 
     words = overrides or []
     if experiment is None:
@@ -139,8 +139,8 @@ def ablate(
     verify: Verify = False,
 ) -> None:
     """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
-    from adasparse_cli.jobs.plan import plan_experiment
-    from adasparse_cli.jobs.worlds import worlds_of
+    from adasparse_cli.studies.plan import plan_experiment
+    from adasparse_cli.studies.worlds import worlds_of
 
     name = "parts" if parts else "ablation"
     words = overrides or []
@@ -163,8 +163,8 @@ def sweep(
     verify: Verify = False,
 ) -> None:
     """Train every combination of the values given, and compare them with the first."""
-    from adasparse_cli.jobs.plan import plan_sweep
-    from adasparse_cli.jobs.worlds import worlds_of
+    from adasparse_cli.studies.plan import plan_sweep
+    from adasparse_cli.studies.worlds import worlds_of
 
     job = plan_sweep(overrides or [], seeds=seeds, config_file=config, worlds=worlds_of(worlds))
     form = chosen_format(as_json, as_csv, form)
@@ -199,15 +199,15 @@ def done(
     Args:
         verify: whether to check every file of its data before, and of its runs after.
     """
-    from adasparse_cli.jobs.source import source_of_study
-    from adasparse_cli.jobs.study import run_study
-    from adasparse_cli.jobs.verify import verify_planned, verify_source
+    from adasparse_cli.studies.study import run_study
+    from adasparse_cli.studies.subject import subject_of_study
+    from adasparse_cli.studies.verify import verify_planned, verify_source
 
     if verify:
         verify_planned([own for arm in job.arms for own in arm.jobs])
     report = run_study(job, progress, workers=workers, cluster=cluster.value)
     if verify:
-        verify_source(source_of_study(report))
+        verify_source(subject_of_study(report))
     return report
 
 
@@ -240,7 +240,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
 
 def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]], form: Format) -> None:
     """A table for each metric whose differences can be had, a sentence for each whose cannot, and what is real."""
-    from adasparse_cli.jobs.differences import by_world
+    from adasparse_cli.insights.differences import by_world
 
     base = comparison.baseline
     others = [row for row in table if row["arm"] != base]
@@ -278,7 +278,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
 
 def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     """What a study would do, and how long it would take."""
-    from adasparse_cli.jobs.plan import plan_of
+    from adasparse_cli.studies.plan import plan_of
 
     runs = plan_of(job)
     rows = [
@@ -306,7 +306,7 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
 
 
 def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
-    from adasparse_cli.jobs.differences import spread
+    from adasparse_cli.insights.differences import spread
 
     valid, test = comparison.counts("valid"), comparison.counts("test")
     return {
@@ -322,7 +322,7 @@ def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
 
 
 def _against(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    from adasparse_cli.jobs.differences import difference_row
+    from adasparse_cli.insights.differences import difference_row
 
     shown = difference_row(row, metric)
     shown.pop("weighted by rows, %", None)  # the page has it; a terminal is narrow

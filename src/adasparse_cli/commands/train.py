@@ -11,7 +11,7 @@ import typer
 
 from adasparse_cli.choices import Mode
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify
-from adasparse_cli.findings import FEW, estimate, few_caption, is_few
+from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import (
     Format,
@@ -57,9 +57,9 @@ def train(
     verify: Verify = False,
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
-    from adasparse_cli.config import with_flags
-    from adasparse_cli.jobs.train import model_flags, plan_seeds, run_train
-    from adasparse_cli.jobs.verify import verify_planned
+    from adasparse_cli.config.grammar import with_flags
+    from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
+    from adasparse_cli.studies.verify import verify_planned
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -117,7 +117,7 @@ def _warn_of_leak(report: Mapping[str, Any]) -> None:
 
 def _counterpart(report: Mapping[str, Any]) -> str:
     """What to type for a run to compare this one with: the plain network, or AdaSparse, trained alike."""
-    from adasparse_cli.config import settings_words
+    from adasparse_cli.config.as_words import settings_words
 
     baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
     standard = {**report["settings"], "loop": {**report["settings"]["loop"], "name": "standard"}}
@@ -182,7 +182,7 @@ def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_domains(folder: Path, domain: Sequence[str]) -> None:
-    from adasparse_cli.jobs.catalogue import extreme_domains
+    from adasparse_cli.runs.domain_rows import extreme_domains
 
     rows = extreme_domains(folder, SHOWN_DOMAINS)
     if rows:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from adasparse_cli import __version__
-from adasparse_cli.findings import Figure, Finding, Table, cell
+from adasparse_cli.findings.finding import Figure, Finding, Table, cell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,18 +25,10 @@ from adasparse_cli.prep.noticed import (
     day_counts,
     split_rule,
 )
-from adasparse_cli.prep.recipe import (
-    LABEL,
-    DataSettings,
-    FieldPlan,
-    Finding,
-    Progress,
-    Reject,
-    recipe_named,
-    with_domain_id,
-)
+from adasparse_cli.prep.recipe import LABEL, DataSettings, FieldPlan, Finding, Progress, recipe_named, with_domain_id
 from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import build_vocabulary
+from adasparse_cli.raw.rejected import Reject
 
 VALUE = "__value"
 SHOWN_REJECTS = 10

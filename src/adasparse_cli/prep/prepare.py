@@ -33,21 +33,20 @@ from adasparse_cli.prep.noticed import (
 )
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
-from adasparse_cli.prep.raw_files import source_names
 from adasparse_cli.prep.recipe import (
     DataSettings,
     FieldPlan,
     Progress,
     RawData,
-    Reject,
     nearest_names,
     recipe_named,
     with_domain_id,
 )
-from adasparse_cli.prep.rejected import advice, examples
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table
+from adasparse_cli.raw.raw_files import source_names
+from adasparse_cli.raw.rejected import Reject, advice, examples
 from adasparse_cli.schema import ENCODING_VERSION, FORMAT_VERSION, Field, Manifest, Source, SplitCounts
 
 LARGE_ROWS = 2_000_000

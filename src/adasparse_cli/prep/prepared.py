@@ -19,15 +19,9 @@ from adasparse_cli.prep.encode import Encoder, key_columns
 from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.prep.recipe import (
-    DataSettings,
-    Reject,
-    nearest_names,
-    recipe_named,
-    settings_as_today,
-    with_domain_id,
-)
+from adasparse_cli.prep.recipe import DataSettings, nearest_names, recipe_named, settings_as_today, with_domain_id
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
+from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import FORMAT_VERSION, UNSEALED_VERSION, Manifest, Source
 from adasparse_cli.typed import require_types
 

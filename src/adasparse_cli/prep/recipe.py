@@ -25,6 +25,7 @@ from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.prep.foreign import import_recipe
 from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
 
 # Columns of a frame that are no features. `label` is absent or null in unlabelled files.
@@ -119,20 +120,6 @@ class FieldPlan:
     role: FieldRole
     kind: FieldKind
     parse: Callable[[pl.Series], pl.Series] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reject:
-    """A rejected row. `line` counts from 1, the header included; `value` is cut at 80 characters.
-
-    `source` is what `source_names` calls the file among those that are read together.
-    """
-
-    source: str
-    line: int
-    column: str
-    value: str
-    reason: str
 
 
 @dataclass(frozen=True)

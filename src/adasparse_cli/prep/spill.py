@@ -18,17 +18,8 @@ from adasparse_cli.errors import DataError
 from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import mixed
-from adasparse_cli.prep.recipe import (
-    DAY,
-    LABEL,
-    ROW_HASH,
-    SOURCE,
-    DataSettings,
-    FieldPlan,
-    Progress,
-    RawData,
-)
-from adasparse_cli.prep.rejected import advice, examples
+from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, SOURCE, DataSettings, FieldPlan, Progress, RawData
+from adasparse_cli.raw.rejected import advice, examples
 
 SPLIT, PLACE = "__split", "__place"
 HASHES_AT_ONCE = 1_000_000

@@ -1,0 +1,133 @@
+"""Words and files of settings, laid over the packaged values: a plain tree of values. `typed.py` says what they become."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adasparse_cli.config.explain import explained
+from adasparse_cli.config.grammar import leaves, opened, opened_section, require_readable, spelled
+from adasparse_cli.config.packaged import choices_in, composing
+from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import read_small_text
+from adasparse_cli.typed import from_yaml
+
+# Values in a file of settings; Hydra reads about 200 in a second.
+MOST_KEYS = 2000
+
+
+def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = None) -> dict[str, Any]:
+    """The values of a command, as plain dicts and lists.
+
+    Precedence: packaged YAML < `config_file` < `overrides`.
+
+    Args:
+        root: name of a root file in conf/, such as `train`.
+        overrides: words in Hydra's grammar, `key=value`.
+        config_file: a YAML file of values in the shape of the root; `data: NAME` and its like choose from a group.
+
+    Raises:
+        UsageError: a word cannot be read, a key or a choice is unknown, a value refers to something else (`${…}`).
+    """
+    from_file = _file_overrides(config_file) if config_file else []
+    words = [*from_file, *overrides]
+    require_readable(words)
+    try:
+        with composing():
+            words_of_hydra = [*map(opened_section, from_file), *map(opened, overrides)]
+            tree = hydra_compose(root, overrides=words_of_hydra)
+            return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explained(error, root, words) from None
+
+
+def explicit_keys(overrides: Sequence[str], *, config_file: Path | None = None) -> set[str]:
+    """The keys that a person named, such as `data.split`; choosing from a group (`data=twin`) names none below it."""
+    words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
+    return {str(word.key_or_group) for word in OverridesParser.create().parse_overrides(words)}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChoice:
+    """Which data overrides choose: the name after `data=`, the one after `data.name=`, and the folder of prepared data."""
+
+    group: str | None
+    name: str | None
+    root: Path
+
+
+def data_choice(overrides: Sequence[str], *, config_file: Path | None = None) -> DataChoice:
+    """What a file and overrides say of the data to use, before anything is composed.
+
+    Raises:
+        UsageError: an override cannot be read.
+    """
+    words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
+    require_readable(words)
+    values = {own.key_or_group: own.value() for own in OverridesParser.create().parse_overrides(words)}
+    group, name = (None if values.get(key) is None else str(values[key]) for key in ("data", "data.name"))
+    return DataChoice(group, name, Path(str(values.get("paths.data") or packaged(())["paths"]["data"])))
+
+
+@functools.cache
+def packaged(words: tuple[str, ...]) -> dict[str, Any]:
+    return compose("train", words)
+
+
+def _file_overrides(path: Path) -> list[str]:
+    """A YAML file's values as overrides, so that it composes like words do."""
+    try:
+        values = from_yaml(read_small_text(path))
+    except FileNotFoundError:
+        raise UsageError(f"--config {path}: there is no such file", hint="give a path to a YAML file") from None
+    except IntegrityError as error:
+        raise UsageError(f"--config {error.message}", hint="give a path to a YAML file of settings") from None
+    except ValueError as error:
+        raise UsageError(
+            f"--config {path} cannot be used: {error}".replace("\n", " "), hint="its form is that of conf/train.yaml"
+        ) from None
+    groups, keys = [], []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            chosen = (
+                _packaged_data(value) if name == "data" else value.get("name") if name in ("model", "loop") else None
+            )
+            if chosen is not None and (name == "data" or chosen in choices_in(name)):
+                groups.append(f"{name}={chosen}")
+            keys += [f"{name}.{key}={spelled(item)}" for key, item in leaves(value)]
+        else:
+            (groups if name in ("model", "loop", "data", "network") else keys).append(f"{name}={spelled(value)}")
+    if len(keys) > MOST_KEYS:
+        raise UsageError(
+            f"--config {path} has {len(keys):,} values, at most {MOST_KEYS:,} are read",
+            hint="name only what differs from adasparse config show",
+        )
+    return [*groups, *keys]
+
+
+def _packaged_data(section: Mapping[str, Any]) -> str | None:
+    """Which of conf/data a file's section starts from; None where it does not say."""
+    name, recipe = section.get("name"), section.get("recipe")
+    if recipe is None:
+        return name if name in choices_in("data") else None
+    start = data_start(str(name), str(recipe))
+    # a part of what someone else's recipe needs is laid over what is chosen already
+    return None if start == "common" and not {"name", "domain"} <= section.keys() else start
+
+
+def data_start(name: str, recipe: str) -> str:
+    """The data set of conf/data that settings start from: of the same name and recipe, of the recipe alone, or `common`."""
+    offered = choices_in("data")
+    if name in offered and compose("prep", [f"data={name}"])["data"]["recipe"] == recipe:
+        return name
+    return recipe if recipe in offered else "common"

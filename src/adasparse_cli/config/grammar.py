@@ -1,0 +1,217 @@
+"""Settings as words, `key=value` in Hydra's grammar: read, checked, spelled and counted out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString
+from hydra.errors import HydraException
+
+from adasparse_cli.errors import UsageError
+from adasparse_cli.typed import DEEPEST
+
+
+def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> list[str]:
+    """Overrides with typed flags spelled into them: `--mode fusion` is `model.mode=fusion`.
+
+    Choices of a group (`model=dnn`) go before keys below them.
+
+    Raises:
+        UsageError: a flag and a word name the same key with different values.
+    """
+    words = list(overrides)
+    named = {key: value for key, _, value in (word.partition("=") for word in words)}
+    for key, value in flags.items():
+        if value is None:
+            continue
+        if key in named and named[key] != value:
+            raise UsageError(f"{key} is given twice: {named[key]} and {value}", hint="keep one of the two")
+        if key not in named:
+            words.append(f"{key}={value}")
+    return sorted(words, key=lambda word: "." in word.partition("=")[0])
+
+
+def expanded(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Words in Hydra's sweep grammar (`key=a,b`, `key=range(1,4)`) as those of one value, and every combination of the others.
+
+    Raises:
+        UsageError: a word cannot be read.
+    """
+    common, several = [], []
+    for word in words:
+        override = _parsed(word, "a grid is written key=a,b,c or key=range(0,4)")
+        if override.is_interval_sweep():
+            raise UsageError(f"{word!r}: a grid has no intervals", hint="name the values, or use adasparse hpo")
+        if override.is_sweep_override():
+            several.append([f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()])
+        else:
+            common.append(word)
+    return common, [list(chosen) for chosen in itertools.product(*several)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of some values, as words."""
+
+    values: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A number from `low` to `high`; on a logarithmic scale where they are far apart."""
+
+    low: float
+    high: float
+    whole: bool
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether equal ratios are as likely as one another."""
+        return self.low > 0 and self.high / self.low >= 10
+
+
+def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | Interval]]:
+    """Words of one value, and what the keys of the others may be: `key=a,b`, `key=interval(0.1,1)`, `key=range(1,9)`.
+
+    Raises:
+        UsageError: a word cannot be read, or an interval is empty.
+    """
+    common: list[str] = []
+    space: dict[str, Choice | Interval] = {}
+    for word in words:
+        override = _parsed(word, "a search is written key=a,b,c, key=interval(0.1,1) or key=range(1,9)")
+        if not override.is_sweep_override():
+            common.append(word)
+            continue
+        key, value = override.key_or_group, override.value()
+        if isinstance(value, IntervalSweep):
+            low, high = value.start, value.end
+            if low is None or high is None or not low < high:
+                raise UsageError(f"{word!r}: the interval is empty", hint=f"such as {key}=interval(0.1,1)")
+            space[key] = Interval(float(low), float(high), isinstance(low, int) and isinstance(high, int))
+        else:
+            space[key] = Choice(tuple(override.sweep_string_iterator()))
+    return common, space
+
+
+def _parsed(word: str, hint: str) -> Override:
+    try:
+        if _depth(word) > DEEPEST:  # the parser would take seconds to find that it cannot
+            raise RecursionError
+        parsed: Override = OverridesParser.create().parse_override(word)
+    except (HydraException, RecursionError):
+        raise UsageError(f"{shown(word)} cannot be read", hint=hint) from None
+    if not parsed.key_or_group:
+        raise UsageError(f"{word!r} names no key", hint=hint)
+    return parsed
+
+
+def word(key: str, value: Any) -> str:
+    """A setting as it is typed, before a shell's own quotes."""
+    return f"{key}={spelled(value)}"
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if (
+            isinstance(value, dict)
+            and value
+            and all(re.fullmatch(r"[A-Za-z_]\w*", str(name), re.ASCII) for name in value)
+        ):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def spelled(value: Any) -> str:
+    """A value in the grammar of overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(spelled(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_spelled_key(key)}:{spelled(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str):
+        bare = re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII)
+        if bare and value.lower() not in ("null", "true", "false", "nan", "inf"):
+            return value
+        # backslashes count as such unless a quote follows them
+        quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + (found[2] and '\\"'), value)
+        return f'"{quoted}"'
+    return str(value)
+
+
+def _spelled_key(key: str) -> str:
+    """A key of a mapping; the grammar knows no quotes there."""
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", str(key))
+
+
+def require_readable(words: Sequence[str]) -> None:
+    for word in words:
+        override = _parsed(
+            word,
+            "words are key=value, such as loop.batch_size=2048; quote values with spaces, commas, = or brackets, such as "
+            "'raw=\"day=1/a.csv\"'",
+        )
+        _require_plain(override, word)
+        if override.is_sweep_override():
+            hint = "one run takes one value; a list is written [a,b]"
+            raise UsageError(f"{word!r} names several values", hint=hint)
+        if override.is_delete() or override.is_add() or override.is_force_add():
+            raise UsageError(f"{word!r}: keys can be set, not added or taken away", hint="write key=value")
+
+
+def _require_plain(override: Override, word: str) -> None:
+    """Settings are values: none refers to another place, and none speaks to Hydra itself, which can import modules."""
+    key = str(override.key_or_group)
+    if key.split(".")[0].split("/")[0] == "hydra" or override.package is not None:
+        raise UsageError(f"{shown(word)}: this is not a setting", hint="adasparse config show prints all keys")
+    for text in _texts(override.value()):
+        if "${" in text:
+            raise UsageError(
+                f"{shown(word)}: ${{…}} is not resolved: what it reads would be saved with the run, may be secret, "
+                "and differs elsewhere",
+                hint="write the value itself",
+            )
+        if "\0" in text:
+            raise UsageError(f"{shown(word)} holds a NUL character", hint="write the value without it")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in the value of an override."""
+    if isinstance(value, QuotedString):
+        yield value.text
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for item in [*value, *value.values()] if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+    elif isinstance(value, ChoiceSweep):
+        yield from _texts(list(value.list))
+
+
+def opened(word: str) -> str:
+    """A mapping such as `data.roles={user: ignored}` may bring new keys; `typed` checks them."""
+    override = OverridesParser.create().parse_override(word)
+    return f"++{word}" if isinstance(override.value(), dict) else word
+
+
+def opened_section(word: str) -> str:
+    """A file's mappings were taken apart into keys, some of which the packaged values may lack; see `opened`."""
+    return f"++{word}" if re.match(r"(data|model|loop|network)\.", word) else word
+
+
+def _depth(word: str) -> int:
+    """How deep brackets are nested in a word, those in quotes included."""
+    return max(itertools.accumulate((sign in "[{(") - (sign in ")}]") for sign in word), default=0)
+
+
+def shown(word: str) -> str:
+    return repr(word if len(word) <= 200 else f"{word[:200]}…")

@@ -1,0 +1,246 @@
+"""The paper's claims in its order, each as a question, the study that answers it, and the verdict of its evidence.
+
+Profiles say on which data and with how many seeds. Studies share their runs: what one has trained, another finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adasparse_cli.analysis.verdict import Verdict
+from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.findings.finding import Finding, Table
+from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.insights.claims import (
+    Claim,
+    domain,
+    little_exposure,
+    moderate_sparsity,
+    modes,
+    negative_control,
+    number_of_domains,
+    online,
+    opponents,
+    shared_neurons,
+)
+from adasparse_cli.insights.report import write_findings
+from adasparse_cli.insights.sparsity import sparsity_finding
+from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
+from adasparse_cli.studies.plan import Experiment, StudyJob, plan_experiment, plan_of, plan_study
+from adasparse_cli.studies.study import StudyReport, run_study
+
+FUSION = ("model=adasparse", "model.mode=fusion")
+OPPONENTS = {
+    "maml": ("model=dnn", "loop=maml"),
+    "star": ("model=star",),
+    "apg": ("model=apg",),
+    "dcnv2": ("model=dcnv2",),
+}
+MODES = {
+    "dnn": ("model=dnn",),
+    "scaling": ("model=adasparse", "model.mode=scaling"),
+    "binarization": ("model=adasparse", "model.mode=binarization"),
+    "fusion": FUSION,
+    "placebo": (*FUSION, "loop.placebo=true"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """How large the studies are.
+
+    Args:
+        data: words that choose the data, unless a person names others. seeds: of every arm.
+        minimum_rows: test rows that a domain must have to be compared with others by its neurons.
+        note: what a reader must know of the profile.
+    """
+
+    data: tuple[str, ...]
+    seeds: int
+    minimum_rows: int
+    note: str
+
+
+PROFILES = {
+    "quick": Profile(
+        data=("data=twin",),
+        seeds=3,
+        minimum_rows=50,
+        note="Profile quick: 200,000 rows of the twin with some 2,700 positives to learn from, too few for much of the planted "
+        "structure. A verdict here is of so small a log; `adasparse reproduce --profile full` asks again of 3 million rows.",
+    ),
+    "full": Profile(
+        data=("data=twin-3m",), seeds=5, minimum_rows=200, note="Profile full: 3 million rows, five seeds."
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceJob:
+    """All studies, planned.
+
+    Args:
+        control: at heterogeneity 0; None where the data are not a synthetic twin.
+    """
+
+    profile: Profile
+    name: str
+    main: StudyJob
+    sparsity: StudyJob
+    control: StudyJob | None
+    words: tuple[str, ...]
+    folder: Path
+
+    @property
+    def note(self) -> str:
+        """What a reader must know: of the profile as it is, or of what was asked for in its place."""
+        seeds = len(self.main.seeds)
+        if self.words == self.profile.data and seeds == self.profile.seeds:
+            return self.profile.note
+        return f"Profile {self.name}, with {' '.join(self.words)} and {seeds} seed{'s' * (seeds != 1)}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceReport:
+    """The claims, and the page that shows them."""
+
+    claims: Sequence[Claim]
+    findings: Sequence[Finding]
+    folder: Path
+    page: Path
+
+
+def plan_reproduce(profile: str, words: Sequence[str], *, seeds: int | None = None) -> ReproduceJob:
+    """Plan the studies.
+
+    Raises:
+        UsageError: there is no such profile, or a word cannot be used.
+    """
+    if profile not in PROFILES:
+        raise UsageError(f"there is no profile {profile!r}", hint=f"there are {', '.join(PROFILES)}")
+    chosen = PROFILES[profile]
+    named = any(word.startswith(("data=", "data.name=")) for word in words)
+    asked = tuple(words) if named else (*chosen.data, *words)
+    number = seeds or chosen.seeds
+
+    def study(kind: str, arms: Mapping[str, tuple[str, ...]], own: Sequence[str]) -> StudyJob:
+        experiment = Experiment(title=kind, question="", baseline="dnn", seeds=number, arms=arms)
+        return plan_study(kind, experiment, [*asked, *own], seeds=number)
+
+    main = study("reproduce", {**MODES, **OPPONENTS}, ())
+    settings = main.arms[0].jobs[0].data.settings
+    control = None
+    if settings.recipe == "twin" and getattr(settings, "heterogeneity", 0.0) > 0:
+        own = (f"data.name={settings.name}-control", "data.heterogeneity=0")
+        control = study("reproduce-control", {arm: MODES[arm] for arm in ("dnn", "fusion", "placebo")}, own)
+    return ReproduceJob(
+        profile=chosen,
+        name=profile,
+        main=main,
+        sparsity=plan_experiment("sparsity", asked, seeds=number),
+        control=control,
+        words=asked,
+        folder=main.folder,
+    )
+
+
+def planned_studies(job: ReproduceJob) -> list[tuple[str, int, float | None]]:
+    """Each study: its name, runs that are to be done, and seconds they will take (None if nobody knows)."""
+    rows = []
+    for study in (job.main, job.sparsity, *([job.control] if job.control else [])):
+        left = [run for run in plan_of(study) if run.state != "done"]
+        seconds = [run.seconds for run in left if run.seconds is not None]
+        rows.append((study.title, len(left), sum(seconds) if len(seconds) == len(left) else None))
+    return rows
+
+
+def run_reproduce(job: ReproduceJob, progress: Progress | None = None, *, workers: int = 1) -> ReproduceReport:
+    """Train what is missing, judge every claim, and write the page."""
+    progress = progress or Silent()
+    main = run_study(job.main, progress, workers=workers)
+    require_runs(main)
+    sparse = run_study(job.sparsity, progress, workers=workers)
+    control = None if job.control is None else run_study(job.control, progress, workers=workers)
+    ladder = plan_ladder([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
+    ladder_finding, _ = run_ladder(ladder, progress, workers=workers)
+    progress.start("judging claims", None, "claims")
+    claims = [
+        modes(main.comparison),
+        opponents(main.comparison, list(OPPONENTS)),
+        domain(main.comparison),
+        negative_control(control),
+        number_of_domains(ladder),
+        shared_neurons(main, control, minimum_rows=job.profile.minimum_rows),
+        little_exposure(main.comparison),
+        moderate_sparsity(sparse),
+        online(main),
+    ]
+    findings = [_overview(job, claims), *map(_of_claim, claims), sparsity_finding(sparse), ladder_finding]
+    for finding in findings[: len(claims) + 1]:
+        write_finding(finding, job.folder)
+    data = main.comparison.data
+    page = write_findings(
+        findings,
+        title=f"The paper's claims, on {data['name']}",
+        lead=job.note,
+        facts={
+            "data": data["name"],
+            "fingerprint": data["fingerprint"][:12],
+            "seeds": ", ".join(map(str, job.main.seeds)),
+        },
+        path=job.folder / "reproduce.html",
+    )
+    return ReproduceReport(claims=claims, findings=findings, folder=job.folder, page=page)
+
+
+def _of_claim(claim: Claim) -> Finding:
+    word = "not asked on these data" if claim.verdict is None else claim.verdict.value
+    return Finding(
+        name=f"claim-{claim.name}",
+        title=f"{claim.name.replace('-', ' ').capitalize()}: {word}",
+        question=claim.says,
+        answers=claim.remarks,
+        tables=[Table(name="evidence", title="Evidence", rows=claim.rows)],
+    )
+
+
+def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
+    rows = [
+        {
+            "claim": claim.name.replace("-", " "),
+            "verdict": "not asked" if claim.verdict is None else claim.verdict.value,
+            "what is claimed": claim.says,
+        }
+        for claim in claims
+    ]
+    counted = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
+    answer = ", ".join(f"{number} {verdict.value}" for verdict, number in counted.items() if number)
+    return Finding(
+        name="claims",
+        title="Claims and verdicts",
+        question="What of the paper can be seen here?",
+        answers=(f"Of {len(claims)} claims: {answer}.", job.note),
+        tables=[Table(name="claims", title="Verdicts", rows=rows)],
+        notes=(
+            "Holds: the difference is real after Holm's correction. Does not hold: the interval leaves no room for a difference "
+            "that matters (0.001 in GAUC), or a real one on the other side. Undecided: the study was too small to tell.",
+            "A claim of several parts holds if all parts do, and does not if one does not.",
+        ),
+    )
+
+
+def require_runs(report: StudyReport) -> None:
+    """Refuse to judge where nothing is there.
+
+    Raises:
+        DataError: an arm that every claim needs has no runs.
+    """
+    missing = [arm.name for arm in report.comparison.arms if arm.name in ("dnn", "fusion") and not arm.whole]
+    if missing:
+        raise DataError(
+            f"{missing[0]} has no result: {'; '.join(report.failed.values())}",
+            hint="mend what failed, then type the same command",
+        )

@@ -1,0 +1,320 @@
+"""Raw text as blocks of whole, well-formed lines, whatever it is packed in.
+
+A CSV reader may fill or cut ragged rows in silence, so fields can be counted here, on the raw bytes, before
+anything is parsed; and each line keeps its number, so that a fault can be named by its place.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from adasparse_cli.errors import DataError
+from adasparse_cli.raw.file_kind import damaged, require_utf8
+from adasparse_cli.raw.packing import DamagedError, Unpacked
+from adasparse_cli.raw.rejected import NOT_UTF8, Reject
+
+# Below the size from which each block would be mapped, and its pages zeroed, anew.
+BLOCK_BYTES = 16 << 20
+BOM = codecs.BOM_UTF8
+# A longer line is rejected: a file without line breaks must not be read into memory as one.
+LONGEST_LINE = 8 << 20
+# A quote that is still open after so many lines is taken for a fault of its own line.
+LONGEST_RECORD = 1000
+# the limit of Python's csv module is for all readers of the process; ours is the one for lines
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows, each ended by one newline, which is at `ends`, and the line in its file at which each begins (the header is line 1)."""
+
+    data: bytes
+    numbers: np.ndarray
+    ends: np.ndarray
+
+    def texts(self) -> Iterator[str]:
+        """The rows as texts, without the newline at the end."""
+        start = 0
+        for end in self.ends.tolist():
+            yield self.data[start:end].decode("utf-8")
+            start = end + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Raw lines as they stand in the file, the last one ended by a newline, and the number of each.
+
+    Args:
+        ends: where the newlines are that end rows, if rows may have newlines inside and were found already; `numbers` are
+            then those of the rows' first lines. None if each line is a row.
+    """
+
+    data: bytes
+    numbers: np.ndarray
+    ends: np.ndarray | None = None
+
+
+@dataclass
+class TextFile:
+    """A text file with a header line, plain or packed.
+
+    Args:
+        path: where it is.
+        separator: one byte between fields; None where lines are no fields (NDJSON).
+        rejects: rejected rows are added here.
+        quoted: whether fields may be in double quotes; blocks that hold one are then left for the
+            caller to count, row by row.
+        quoted_newlines: whether fields in double quotes may hold line breaks.
+        name: what the file is called in rejects; its own name if empty.
+    """
+
+    path: Path
+    separator: bytes | None
+    rejects: list[Reject]
+    quoted: bool = False
+    quoted_newlines: bool = False
+    name: str = ""
+    header: bytes = b""
+    consumed: int = 0
+    _counted: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.path.name
+        header = self._read_header()
+        if self.separator is not None:
+            self.header = header
+            self._counted = len(self.columns) - 1
+
+    @property
+    def columns(self) -> list[str]:
+        """The header's names."""
+        assert self.separator is not None
+        text, separator = self.header.decode("utf-8", "replace"), self.separator.decode()
+        if not self.quoted:
+            return [name.strip() for name in text.split(separator)]
+        try:
+            return [name.strip() for name in next(csv.reader([text], delimiter=separator, strict=True))]
+        except csv.Error:
+            raise DataError(
+                f"{self.path}:1: the header has a quote that does not close, or closes too early",
+                hint="correct the first line; names of columns cannot hold line breaks",
+            ) from None
+
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+        """The rows after the header, in order; bad ones are rejected, blank ones left out."""
+        parts = self.parts(block_bytes)
+        for lines in self._joined(parts) if self.quoted_newlines else parts:
+            block = self.checked(lines)
+            if len(block.numbers):
+                yield block
+
+    def parts(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
+        """The whole file in order, in parts of about so many bytes that `checked` can be asked about side by side."""
+        line = 1
+        with Unpacked(self.path) as file:
+            while data := self._read(file, block_bytes + _to_line_end(file, block_bytes), line):
+                too_long = b""
+                if not data.endswith(b"\n"):
+                    rest = self._read(file, LONGEST_LINE + 1, line, to_line_end=True)
+                    if len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+                        whole = data.rfind(b"\n") + 1
+                        data, too_long = data[:whole], (data[whole:] + rest)[:400]
+                    else:
+                        data += rest if rest.endswith(b"\n") else rest + b"\n"
+                if line == 1:
+                    data = data.removeprefix(BOM)
+                self.consumed = file.position
+                # several times as fast as bytes.count where hits are many
+                count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
+                if data:
+                    yield Lines(data, np.arange(line, line + count))
+                line += count
+                if too_long:
+                    self.reject(line, "", too_long.decode("utf-8", "replace"), _too_long())
+                    while rest := self._read(file, LONGEST_LINE, line, to_line_end=True):
+                        if rest.endswith(b"\n"):
+                            break
+                    line += 1
+            self.consumed = file.position
+
+    def reject(self, line: int, column: str, value: str, reason: str) -> None:
+        """Reject a row."""
+        self.rejects.append(Reject(source=self.name, line=line, column=column, value=value[:80], reason=reason))
+
+    def checked(self, lines: Lines) -> Block:
+        """Take out what is no row. May be called from several threads at once."""
+        data, numbers = lines.data, lines.numbers
+        if lines.ends is None and b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        codes = np.frombuffer(data, dtype=np.uint8)
+        ends = np.flatnonzero(codes == 10) if lines.ends is None else lines.ends
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        keep = ends > starts
+
+        def drop(rows: np.ndarray, reason: str) -> None:
+            for k in rows[keep[rows]].tolist():
+                keep[k] = False
+                start = int(starts[k])
+                text = data[start : min(int(ends[k]), start + 400)].decode("utf-8", "replace")
+                self.reject(int(numbers[k]), "", text, reason)
+
+        def rows_with(byte: int) -> np.ndarray:
+            return np.unique(np.searchsorted(ends, np.flatnonzero(codes == byte)))
+
+        drop(np.flatnonzero(ends - starts > LONGEST_LINE), _too_long())
+        if b"\r" in data:
+            rows = rows_with(13)
+            if self.quoted_newlines:
+                rows = np.setdiff1d(rows, rows_with(34))
+            drop(rows, "has a carriage return that ends no line")
+        if self.separator is not None:
+            if numbers[0] == 1:
+                keep[0] = False
+            drop(self._headers(data, starts, ends, keep), "repeats the header")
+            if not (self.quoted and b'"' in data):
+                counts = _separators(codes, self.separator[0], ends)
+                for count in np.unique(counts[keep & (counts != self._counted)]).tolist():
+                    drop(np.flatnonzero(counts == count), self._ragged(count))
+        if b"\0" in data:
+            drop(rows_with(0), "holds a NUL byte")
+        if not data.isascii():
+            if BOM in data:
+                marked = [k for k in np.flatnonzero(keep).tolist() if data.startswith(BOM, starts[k], ends[k])]
+                drop(np.array(marked, dtype=np.int64), "begins with a byte order mark")
+            if not _is_utf8(data):
+                wrong = [k for k in np.flatnonzero(keep).tolist() if not _is_utf8(data[starts[k] : ends[k]])]
+                drop(np.array(wrong, dtype=np.int64), NOT_UTF8)
+        if keep.all():
+            return Block(data, numbers, ends)
+        kept = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
+        numbers, ends = numbers[keep], np.cumsum((ends - starts + 1)[keep]) - 1
+        if self.quoted and len(numbers) and b'"' in data and b'"' not in kept:
+            # the rows with quotes are gone, so nobody else counts the others
+            return self.checked(Lines(kept, numbers, ends))
+        return Block(kept, numbers, ends)
+
+    def _headers(self, data: bytes, starts: np.ndarray, ends: np.ndarray, keep: np.ndarray) -> np.ndarray:
+        """The rows that are the header once more."""
+        codes = np.frombuffer(data, dtype=np.uint8)
+        alike = keep & (ends - starts == len(self.header))
+        alike[alike] = codes[starts[alike]] == self.header[0]
+        found = [k for k in np.flatnonzero(alike).tolist() if data[starts[k] : ends[k]] == self.header]
+        return np.array(found, dtype=np.int64)
+
+    def _ragged(self, separators: int) -> str:
+        many = "too many" if separators > self._counted else "too few"
+        return f"{many} columns: {separators + 1} where the header has {self._counted + 1}"
+
+    def _joined(self, parts: Iterator[Lines]) -> Iterator[Lines]:
+        """The same lines, with those of one record as one row; a record that goes on in the next part goes there."""
+        waiting = Lines(b"", np.zeros(0, dtype=np.int64))
+        part = next(parts, None)
+        while part is not None:
+            upcoming = next(parts, None)
+            data = waiting.data + part.data.replace(b"\r\n", b"\n")
+            numbers = np.concatenate([waiting.numbers, part.numbers])
+            ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10)
+            inside, whole = self._inside_records(data, ends, last=upcoming is None)
+            last = int(ends[whole - 1]) + 1 if whole else 0
+            waiting = Lines(data[last:], numbers[whole:])
+            if whole:
+                closing = ~inside[:whole]
+                opening = np.concatenate([[True], closing[:-1]])
+                yield Lines(data[:last], numbers[:whole][opening], ends[:whole][closing])
+            part = upcoming
+
+    def _inside_records(self, data: bytes, ends: np.ndarray, *, last: bool) -> tuple[np.ndarray, int]:
+        """For each line, whether its row goes on in the next one; and how many lines make whole rows.
+
+        A line with an odd number of quotes opens a record, and the next such line closes it, if together they are a row;
+        else the quote is a fault of its line alone.
+        """
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        odd = np.flatnonzero(_separators(np.frombuffer(data, dtype=np.uint8), 34, ends) % 2).tolist()
+        inside, k = np.zeros(len(ends), dtype=bool), 0
+        while k < len(odd):
+            first = odd[k]
+            if self._fields(data[starts[first] : ends[first]]) is None:
+                if k + 1 == len(odd):
+                    if not last and len(ends) - first < LONGEST_RECORD and len(data) - starts[first] < LONGEST_LINE:
+                        return inside, first
+                else:
+                    closing = odd[k + 1]
+                    near = closing - first < LONGEST_RECORD and ends[closing] - starts[first] < LONGEST_LINE
+                    if near and self._fields(data[starts[first] : ends[closing]]) == self._counted + 1:
+                        inside[first:closing] = True
+                        k += 1
+            k += 1
+        return inside, len(ends)
+
+    def _fields(self, row: bytes) -> int | None:
+        """How many fields a row has; None if a quote is not closed."""
+        assert self.separator is not None
+        try:
+            text = row.decode("utf-8", "replace")
+            return len(next(csv.reader([text], delimiter=self.separator.decode(), strict=True)))
+        except csv.Error:
+            return None
+
+    def _read_header(self) -> bytes:
+        with Unpacked(self.path) as file:
+            head = self._read(file, 1 << 16, 1)
+            if head and b"\n" not in head:
+                head += self._read(file, LONGEST_LINE, 1, to_line_end=True)
+        if not head:
+            raise DataError(f"{self.path} is empty", hint="the file was not copied completely; get it again")
+        require_utf8(self.path, head, header=self.separator is not None)
+        line = head.removeprefix(BOM).partition(b"\n")[0].removesuffix(b"\r")
+        if self.separator is None:
+            return line
+        if b"\r" in line:
+            raise DataError(
+                f"{self.path}:1: lines end with a carriage return alone, as on old Macs",
+                hint=f"tr '\\r' '\\n' < {self.path.name} > NEW converts it",
+            )
+        if len(head) > LONGEST_LINE and b"\n" not in head:
+            raise DataError(
+                f"{self.path}:1: the header {_too_long()}", hint="the file has no line breaks; get it again"
+            )
+        if not line.strip():
+            raise DataError(f"{self.path}:1: there is no header line", hint="the first line must name the columns")
+        return line
+
+    def _read(self, file: Unpacked, size: int, line: int, *, to_line_end: bool = False) -> bytes:
+        try:
+            return file.readline(size) if to_line_end else file.read(size)
+        except DamagedError as error:
+            raise damaged(self.path, line, error) from None
+
+
+def _too_long() -> str:
+    return f"is longer than {LONGEST_LINE:,} bytes"
+
+
+def _to_line_end(file: Unpacked, ahead: int) -> int:
+    """How far the first line end lies behind the next `ahead` bytes, so that they need not be copied together; 0 if unknown."""
+    content = file.content
+    if file.packing is not None or not isinstance(content, io.BufferedReader):
+        return 0
+    return os.pread(content.fileno(), 1 << 16, content.tell() + ahead).find(b"\n") + 1
+
+
+def _separators(codes: np.ndarray, separator: int, ends: np.ndarray) -> np.ndarray:
+    """How many separators stand in each line."""
+    return np.diff(np.searchsorted(np.flatnonzero(codes == separator), ends), prepend=0)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,142 @@
+"""What the JSON files of runs and studies hold, so that a value of another type is named where it is read.
+
+No key is required here: earlier versions lack some, and those who read a key know what its absence means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+Numbers = Mapping[str, float | None]
+
+
+class Counts(TypedDict, total=False):
+    """Rows of a split."""
+
+    rows: int
+    positives: int | None
+
+
+class DataOfRun(TypedDict, total=False):
+    """The data that a run was trained on."""
+
+    name: str
+    words: str
+    fingerprint: str
+    label: str
+    domain: Sequence[str]
+    num_domains: int
+    splits: Mapping[str, Counts]
+
+
+class Named(TypedDict, total=False):
+    """A section of settings that has a name."""
+
+    name: str
+
+
+class SettingsOfRun(TypedDict, total=False):
+    """Sections of a run's settings."""
+
+    model: Named
+    network: Mapping[str, Any]
+    loop: Named
+
+
+class Sparsity(TypedDict, total=False):
+    """Shares of pruned neurons by layer."""
+
+    layers: Sequence[str]
+    widths: Sequence[Sequence[int]]
+    interval: Sequence[float] | None
+    at_end: Sequence[float] | None
+    valid: Sequence[float]
+    test: Sequence[float]
+
+
+class Report(TypedDict, total=False):
+    """report.json."""
+
+    run: str
+    data: DataOfRun
+    model: str
+    mode: str | None
+    seed: int
+    settings: SettingsOfRun
+    cost: Mapping[str, int]
+    steps: int
+    best_step: int
+    stopped_early: bool
+    metrics: Mapping[str, Numbers]
+    sparsity: Sparsity | None
+    context_shares: Mapping[str, float] | None
+    timings: Numbers
+
+
+class Line(TypedDict, total=False):
+    """A line of metrics.jsonl."""
+
+    kind: str
+    step: int
+    best: bool
+    loss: float
+    penalty: float
+    learning_rate: float
+    sparsity: Sequence[float] | None
+    auc: float | None
+    log_loss: float | None
+    gauc_domain: float | None
+    gauc_domain_unweighted: float | None
+    gauc_user: float | None
+    calibration: float | None
+    calibration_error: float | None
+
+
+class Sitting(TypedDict, total=False):
+    """What one sitting of a run depended on."""
+
+    started: str
+    command: str
+    device: str
+    threads: int
+    host: Mapping[str, Any]
+    versions: Mapping[str, str]
+    git_commit: str | None
+    git_changed: bool | None
+
+
+class Environment(TypedDict, total=False):
+    """environment.json."""
+
+    config_sha256: str
+    data_fingerprint: str
+    sittings: Sequence[Sitting]
+
+
+class Done(TypedDict):
+    """DONE."""
+
+    files: Mapping[str, str]
+
+
+class ArmOfStudy(TypedDict, total=False):
+    """An arm and its runs."""
+
+    name: str
+    words: Sequence[str]
+    runs: Mapping[str, str | None]
+
+
+class Study(TypedDict, total=False):
+    """study.json."""
+
+    name: str
+    title: str
+    question: str
+    baseline: str
+    data: Mapping[str, str]
+    worlds: Mapping[str, Mapping[str, str]]
+    arms: Sequence[ArmOfStudy]
+    failed: Mapping[str, str]
+    files: Mapping[str, str]

@@ -1,0 +1,346 @@
+"""Raw files to prepared data. `prep` makes and replaces them; every other command uses what is there, or refuses.
+
+A data name belongs to the recipe and the settings that made it. Runs depend on prepared data, so only `adasparse prep`
+replaces them, and it asks for `--replace` where runs depend on them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.choices import Split
+from adasparse_cli.config.as_words import data_words
+from adasparse_cli.config.compose import compose, data_choice, data_start, explicit_keys
+from adasparse_cli.config.grammar import word
+from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.files import only_owner
+from adasparse_cli.prep.inspect import Inspection, inspect
+from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
+from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
+from adasparse_cli.prep.prepared import as_today, changed_sources, is_current, open_prepared
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, nearest_names, recipe_named
+from adasparse_cli.raw.raw_files import raw_files
+from adasparse_cli.runs.run_folder import runs_on
+from adasparse_cli.schema import Manifest
+from adasparse_cli.typed import plain, typed
+
+# What chooses a data set; every other key below `data` is a setting of it.
+_DATA_KEYS = {"data", "data.name"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepJob:
+    """What to prepare.
+
+    Args:
+        settings: of the recipe.
+        raw: files to read; empty for a recipe that writes its own.
+        folder: where the prepared data go.
+        raw_named: whether a person named `raw`; else the paths come from the manifest of the prepared data.
+        runs: folder of the runs that may depend on the data.
+    """
+
+    settings: DataSettings
+    raw: tuple[Path, ...]
+    folder: Path
+    raw_named: bool = True
+    runs: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepReport:
+    """What was prepared. `fresh` is False where the data stood there already, unchanged."""
+
+    folder: Path
+    manifest: Manifest
+    fresh: bool
+    elapsed_seconds: float
+
+
+def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
+    """A job from settings of the command line."""
+    tree = compose("prep", overrides, config_file=config_file)
+    return _job(tree, tree["data"], raw_files(tree["raw"]))
+
+
+def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
+    """The data that another command needs.
+
+    Prepared data keep the settings they were prepared with: after `prep data=iaac data.split=random`, `train data=iaac`
+    trains on the random split. A setting that is named with another value is refused by `ensure_prepared`.
+
+    Raises:
+        UsageError: the data are not prepared, and their settings or raw files are not known.
+    """
+    values, raw = dict(tree["data"]), raw_files(tree["raw"])
+    folder = Path(tree["paths"]["data"]) / str(values["name"])
+    named = explicit_keys(overrides, config_file=config_file)
+    manifest = existing(folder)
+    if manifest is not None:
+        _require_recipe(folder, manifest, str(values["recipe"]))
+        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in named}
+        # relative paths are files that the recipe wrote itself
+        raw = raw or tuple(Path(source.path) for source in manifest.sources if Path(source.path).is_absolute())
+    elif not raw and "???" in values.values():
+        raise UsageError(f"{folder} is not prepared", hint=_prepared_beside(folder))
+    elif named & _DATA_KEYS == {"data.name"} and not any(key.startswith("data.") for key in named - _DATA_KEYS):
+        # a name alone is that of data which should be there; a misspelt one must not become a synthetic data set
+        raise UsageError(
+            f"{folder} is not prepared",
+            hint=f"{_prepared_beside(folder)}; data=twin data.name={folder.name} makes a synthetic data set of that name",
+        )
+    return _job(tree, values, raw, raw_named="raw" in named and bool(tree["raw"]))
+
+
+def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) -> list[str]:
+    """Overrides in which the name of prepared data stands for them: `data=clicks` and `data.name=clicks` both choose the
+    data that `prep` made under that name, with the recipe of their manifest.
+    """
+    chosen = data_choice(overrides, config_file=config_file)
+    name = chosen.name or chosen.group
+    if name is None or chosen.group in choices_in("data"):
+        return list(overrides)
+    manifest = existing(chosen.root / name)
+    if manifest is None:
+        if chosen.group is not None and chosen.name is None:
+            raise UsageError(
+                f"data={name}: no data set of this name is prepared in {chosen.root} or packaged",
+                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(choices_in('data'))}",
+            )
+        return list(overrides)
+    others = [own for own in overrides if own.partition("=")[0] not in ("data", "data.name")]
+    return [*_words_of(name, manifest.recipe), *others]
+
+
+def ensure_prepared(job: PrepJob, progress: Progress | None = None) -> PrepReport:
+    """The prepared data of a job, which are prepared only where there are none of that name. Never replaces any.
+
+    Complete data are read without a lock and without writing beside them, so they may lie in a read-only folder.
+
+    Raises:
+        UsageError: the data were prepared with another recipe, other settings, or other raw files.
+        DataError: they are to be prepared, and the raw files cannot be used.
+        BusyError: another process prepares them.
+    """
+    progress = progress or Silent()
+    manifest = existing(job.folder)
+    if manifest is None:
+        return run_prep(job, progress)
+    _require_recipe(job.folder, manifest, job.settings.recipe)
+    asked, made = plain(job.settings), as_today(manifest)
+    for key, value in asked.items():
+        if value != made.get(key):
+            raise UsageError(
+                f"{job.folder} was prepared with {word(f'data.{key}', made.get(key))}, "
+                f"and this command asks for {word(f'data.{key}', value)}",
+                hint="data.name=NAME keeps both; adasparse prep with the same settings and --replace replaces the data",
+            )
+    if job.raw_named and job.raw and (differs := _another_source(manifest, job.raw)):
+        raise UsageError(
+            f"{job.folder} was not prepared from {differs}",
+            hint="leave raw= out to use the prepared data; adasparse prep with --replace prepares them anew",
+        )
+    for path in changed_sources(manifest, job.raw):
+        if job.raw_named:
+            raise UsageError(
+                f"{path} has changed since {job.folder} was prepared from it",
+                hint="leave raw= out to use the prepared data; adasparse prep with --replace prepares them anew",
+            )
+        progress.note(f"{path} has changed since {job.folder} was prepared from it; the prepared data are used")
+    return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+
+
+def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = False) -> PrepReport:
+    """Prepare the data unless they are there already, made from the same files with the same settings.
+
+    Args:
+        replace: whether data that runs depend on may be replaced.
+
+    Raises:
+        DataError: the raw files cannot be used.
+        UsageError: the data's folder holds other things, or one of the raw files, or data that runs depend on.
+        BusyError: another process prepares the same data.
+    """
+    progress, started = progress or Silent(), time.monotonic()
+    values = plain(job.settings)
+    if (manifest := existing(job.folder)) is not None and is_current(manifest, values, job.raw):
+        return _up_to_date(job, manifest)
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    recover(job.folder)  # takes the lock itself
+    with only_owner(owner_folder(job.folder)):
+        # another process may have prepared them in the meantime
+        manifest = existing(job.folder)
+        if manifest is not None and is_current(manifest, values, job.raw):
+            return _up_to_date(job, manifest)
+        _require_sources(job)
+        _require_place(job, ours=manifest is not None)
+        if manifest is not None:
+            stale = [] if job.runs is None else runs_on(job.runs, manifest)
+            if stale and not replace:
+                _refuse_to_replace(job, manifest, values, stale)
+            progress.note(f"{job.folder} was prepared from other files or settings: it is replaced")
+            if stale:
+                progress.note(f"stale from now on, since they were trained on the replaced data: {_listed(stale)}")
+        manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
+        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+    return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
+
+
+def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
+    """Look at the raw files and write nothing that stays."""
+    _require_sources(job)
+    return inspect(job.settings, job.raw, progress or Silent())
+
+
+def require_learnable(manifest: Manifest) -> None:
+    """Both classes must be in the train split.
+
+    Raises:
+        DataError: there is nothing to be learnt.
+    """
+    counts = manifest.splits[Split.train]
+    if not counts.rows or not counts.positives or counts.positives == counts.rows:
+        raise DataError(
+            f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
+            hint="nothing can be learnt from one class; use more data or another data.split",
+        )
+
+
+def _require_sources(job: PrepJob) -> None:
+    missing = [str(path) for path in job.raw if not path.exists()]
+    if missing:
+        raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
+    require_files(job.raw)
+
+
+def require_files(paths: Sequence[Path]) -> None:
+    """Refuse devices, pipes and folders: their content has no end, never comes, or is none.
+
+    Raises:
+        DataError: a path is not a file.
+    """
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is not a regular file", hint="name files; pipes and devices are not read")
+
+
+def _up_to_date(job: PrepJob, manifest: Manifest) -> PrepReport:
+    with contextlib.suppress(OSError):  # of no use any more; a folder that cannot be written to keeps it
+        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+    return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+
+
+def _refuse_to_replace(job: PrepJob, manifest: Manifest, values: Mapping[str, Any], stale: Sequence[Path]) -> None:
+    made = as_today(manifest)
+    differing = [key for key, value in values.items() if value != made.get(key)]
+    what = (
+        f"{word(f'data.{differing[0]}', made.get(differing[0]))}, not {word(f'data.{differing[0]}', values[differing[0]])}"
+        if differing
+        else f"{_another_source(manifest, job.raw) or 'raw files'} as it was before"
+    )
+    raise UsageError(
+        f"{job.folder} was prepared with {what}; replacing it makes {len(stale)} "
+        f"run{'s' * (len(stale) != 1)} stale: {_listed(stale)}",
+        hint="add --replace to replace the data all the same, or data.name=NAME to keep both",
+    )
+
+
+def _listed(runs: Sequence[Path], most: int = 5) -> str:
+    more = f" and {len(runs) - most} more" if len(runs) > most else ""
+    return ", ".join(map(str, runs[:most])) + more
+
+
+def _another_source(manifest: Manifest, raw: Sequence[Path]) -> Path | None:
+    """The first of these files that the data were not made from, or were not made from as it is now."""
+    known = [source.path for source in manifest.sources]
+    if [str(path.resolve()) for path in raw] == known:
+        return None
+    return next((path for path in raw if str(path.resolve()) not in known), raw[0] if raw else None)
+
+
+def _require_recipe(folder: Path, manifest: Manifest, recipe: str) -> None:
+    if manifest.recipe != recipe:
+        raise UsageError(
+            f"{folder} was prepared with the recipe {manifest.recipe}, and this command asks for the recipe {recipe}",
+            hint=f"{shlex.join(_shortest(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
+        )
+
+
+def _prepared_beside(folder: Path) -> str:
+    there = sorted(path.parent.name for path in folder.parent.glob(f"[!.]*/{MANIFEST}"))
+    if not there:
+        return "adasparse prep data=tabular raw=FILE … prepares a table"
+    return f"prepared are {nearest_names(folder.name, there)}"
+
+
+def _require_place(job: PrepJob, *, ours: bool) -> None:
+    """The data's folder is replaced whole, so nothing else may stand in it."""
+    inside = [path for path in job.raw if path.resolve().is_relative_to(job.folder.resolve())]
+    if inside:
+        raise UsageError(
+            f"{inside[0]} lies in {job.folder}, the folder that the prepared data replace",
+            hint="move the file elsewhere, or give the data another name with data.name=…",
+        )
+    if not ours and job.folder.exists() and (not job.folder.is_dir() or any(job.folder.iterdir())):
+        raise UsageError(
+            f"{job.folder} is there, and holds no prepared data",
+            hint="give the data another name with data.name=…, or move away what stands there",
+        )
+
+
+def words_for(manifest: Manifest) -> str:
+    """What to type to name these data in another command, where they lie prepared: they keep their settings."""
+    return shlex.join(_shortest(manifest.name, manifest.recipe))
+
+
+def _shortest(name: str, recipe: str) -> list[str]:
+    """`data=NAME`, which chooses prepared data unless a packaged data set has this name."""
+    return _words_of(name, recipe) if name in choices_in("data") else [word("data", name)]
+
+
+def _words_of(name: str, recipe: str) -> list[str]:
+    """What chooses data of a name and a recipe, whether or not they are prepared."""
+    start = data_start(name, recipe)
+    return [
+        f"data={start}",
+        *([word("data.recipe", recipe)] if start == "common" else []),
+        *([word("data.name", name)] if start != name else []),
+    ]
+
+
+def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -> str | None:
+    """What to type after `adasparse prep` to prepare the same data where they are not; None where words cannot say it.
+
+    Args:
+        values: settings of the recipe. raw: files to read. root: the folder of prepared data.
+    """
+    words = data_words(values)
+    if words is None:
+        return None
+    if raw:
+        words.append(word("raw", list(raw) if len(raw) > 1 else raw[0]))
+    if root != compose("prep", [])["paths"]["data"]:
+        words.append(word("paths.data", root))
+    return shlex.join(words)
+
+
+def existing(folder: Path) -> Manifest | None:
+    """The manifest of a folder, or None where there are no complete data."""
+    recover(folder)
+    return open_prepared(folder) if (folder / MANIFEST).exists() else None
+
+
+def _job(
+    tree: Mapping[str, Any], values: Mapping[str, Any], raw: tuple[Path, ...], *, raw_named: bool = True
+) -> PrepJob:
+    recipe = recipe_named(str(values["recipe"]))
+    settings: DataSettings = typed(values, recipe.Settings, "data")
+    folder = Path(tree["paths"]["data"]) / settings.name
+    return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))

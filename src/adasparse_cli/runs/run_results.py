@@ -1,0 +1,83 @@
+"""What a run writes beside its report: its log, the scores of the test rows, and a table of its domains."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.files import (
+    write_atomically,
+    write_text,
+)
+from adasparse_cli.findings.cells import marked_texts
+from adasparse_cli.metrics import per_domain
+from adasparse_cli.models.base import Model
+from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.runs.saved_run import (
+    PREDICTIONS,
+)
+from adasparse_cli.schema import Manifest
+from adasparse_cli.training.dataset import Rows
+from adasparse_cli.training.evaluate import Scores, sparsity_by_domain
+
+log = logging.getLogger("adasparse_cli")
+
+
+log.propagate = False
+
+
+@contextlib.contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Keep the run's log lines in its train.log."""
+    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        log.error("%s: %s", type(error).__name__, error)
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
+    frame = prediction_frame(rows, scores)
+    write_atomically(folder / PREDICTIONS, lambda path: frame.write_parquet(path))
+
+
+def prediction_frame(rows: Rows, scores: Scores) -> pl.DataFrame:
+    """One line per scored row: where it stood, its domain and label, the logit and the probability."""
+    columns: dict[str, Any] = {"source": rows.sources, "line": rows.lines, "domain": rows.domains}
+    if rows.users is not None:
+        columns["user"] = rows.users
+    if rows.labels is not None:
+        columns["label"] = rows.labels.cpu().numpy().astype(np.int8)
+    return pl.DataFrame({**columns, "logit": scores.logits, "probability": scores.probabilities})
+
+
+def write_domains(
+    folder: Path, data_folder: Path, manifest: Manifest, model: Model, rows: Rows, scores: Scores
+) -> None:
+    """domains.csv: what each domain is, how much it had to learn from, and how well it is served."""
+    assert rows.labels is not None
+    number = manifest.num_all_domains
+    found = per_domain(rows.labels.cpu().numpy(), scores.logits, rows.domains, number)
+    sparsity = sparsity_by_domain(scores, rows, num_domains=number)
+    table = read_domains(data_folder, manifest)
+    table = table.with_columns(
+        pl.Series(f"test_{name}", values) for name, values in found.items() if f"test_{name}" not in table.columns
+    )
+    if sparsity is not None:
+        table = table.with_columns(
+            pl.Series(f"sparsity_{layer.replace(' ', '_')}", sparsity[:, k])
+            for k, layer in enumerate(model.gated_layers)
+        )
+    write_text(folder / "domains.csv", marked_texts(table.fill_nan(None)).write_csv())

@@ -1,0 +1,342 @@
+"""One model trained on prepared data: `plan_train` reads words, `run_train` does it and says what was found."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adasparse_cli.choices import Between, Split
+from adasparse_cli.config.compose import compose
+from adasparse_cli.errors import AdasparseError, DiskFullError, IntegrityError, InterruptedRun, NumericError, UsageError
+from adasparse_cli.files import (
+    disk_is_full,
+    no_room,
+    only_owner,
+    remove_stray_temporaries,
+    write_json,
+)
+from adasparse_cli.models import MODELS
+from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.prep.prepared import copy_encoder, verify
+from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.runs.prepare import (
+    PrepJob,
+    PrepReport,
+    ensure_prepared,
+    plan_data,
+    require_learnable,
+    with_prepared,
+    words_for,
+)
+from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
+from adasparse_cli.runs.run_results import log, logged, write_domains, write_predictions
+from adasparse_cli.runs.saved_run import (
+    DONE,
+    ENCODER,
+    FAILED,
+    PLACEBO,
+    REPORT,
+    REPORT_VERSION,
+    Failure,
+    failure_of,
+    read_report,
+)
+from adasparse_cli.runs.tracking import SafeTracker, Tracker, TrackingSettings
+from adasparse_cli.training.dataset import load_rows, load_shape
+from adasparse_cli.training.evaluate import context_shares, metrics_of
+from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
+from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
+from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.typed import flat, plain, typed
+
+# Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
+FEW_STEPS = 32
+
+
+SEEDS, THREADS = Between(0, 10**9), Between(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """A run to be made.
+
+    Args:
+        data: what to train on; prepared first where it is not.
+        config: the whole resolved configuration, as plain values.
+        label: the model's name, with its mode where it has one; it says so if the run is a control arm.
+    """
+
+    data: PrepJob
+    network: NetworkSettings
+    model: Any
+    loop: LoopSettings
+    tracking: TrackingSettings
+    seed: int
+    device: str
+    threads: int | None
+    runs: Path
+    config: Mapping[str, Any]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainReport:
+    """What a run found. `report` is the content of its report.json; `fresh` is False where the run stood there done."""
+
+    folder: Path
+    report: Mapping[str, Any]
+    fresh: bool
+
+
+def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
+    """A job from words of the command line.
+
+    Raises:
+        UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
+    """
+    overrides = with_prepared(overrides, config_file=config_file)
+    tree = compose("train", overrides, config_file=config_file)
+    data = plan_data(tree, overrides, config_file=config_file)
+    return job_of({**tree, "data": plain(data.settings)}, data)
+
+
+def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
+    """The same job with `seeds` seeds, from its own on."""
+    first = plan_train(words, config_file=config_file)
+    return [
+        replace(first, seed=seed, config={**first.config, "seed": seed})
+        for seed in range(first.seed, first.seed + seeds)
+    ]
+
+
+def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
+    """A job from a resolved configuration, such as a run's own config.yaml."""
+    name = str(tree["model"].get("name"))
+    if name not in MODELS:
+        raise UsageError(f"model.name={name} is no model", hint=f"the models are {', '.join(sorted(MODELS))}")
+    loop_name = str(tree["loop"].get("name"))
+    if loop_name not in LOOPS:
+        raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
+    for key, limit in (("seed", SEEDS), ("threads", THREADS)):
+        value = tree[key]
+        if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
+            raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
+    model = typed(tree["model"], MODELS[name].Settings, "model")
+    mode = getattr(model, "mode", None)
+    label = name if mode is None else f"{name}-{mode}"
+    if loop_name != "standard":
+        label = loop_name if name == "dnn" else f"{loop_name}-{label}"
+    loop = typed(tree["loop"], LOOPS[loop_name].Settings, "loop")
+    return TrainJob(
+        data=data,
+        network=typed(tree["network"], NetworkSettings, "network"),
+        model=model,
+        loop=loop,
+        tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
+        seed=tree["seed"],
+        device=str(tree["device"]),
+        threads=tree["threads"],
+        runs=Path(tree["paths"]["runs"]),
+        config=tree,
+        label=label + PLACEBO * loop.placebo,
+    )
+
+
+def model_flags(name: str | None) -> dict[str, str | None]:
+    """What `--model NAME` sets: a loop's name stands for that loop around the plain network."""
+    return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
+
+
+def run_train(
+    job: TrainJob, progress: Progress | None = None, *, resume: bool = False, prepared: PrepReport | None = None
+) -> TrainReport:
+    """Train, keep the best weights, evaluate them, and write the run's folder.
+
+    Args:
+        resume: continue the newest run of the same settings on the same data; one that is done is
+            returned as it is. Where there is none, a new one starts.
+        prepared: the job's data, where they are known to be prepared.
+
+    Raises:
+        BusyError: another process trains this run.
+        AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
+    """
+    progress = progress or Silent()
+    prepared = prepared or ensure_prepared(job.data, progress)
+    manifest = prepared.manifest
+    require_learnable(manifest)
+    parent = job.runs / manifest.name / job.label
+    device, threads = chosen_device(job.device), set_threads(job.threads)
+    sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    with contextlib.ExitStack() as owned:
+        # who looks for a run of these settings must find this one from the moment on at which it is begun
+        with only_owner(job.runs, wait=True):
+            folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
+            if folder is not None and (folder / DONE).exists():
+                return TrainReport(folder=folder, report=read_report(folder), fresh=False)
+            if folder is None:
+                if resume:
+                    progress.note("no unfinished run of these settings: starting a new one")
+                folder = new_run(parent, job.config, seed=job.seed, sitting=sitting)
+                owned.enter_context(only_owner(folder))
+            else:
+                owned.enter_context(only_owner(folder))
+                _require_resumable(folder)
+                if changes := add_sitting(folder, sitting):
+                    progress.note(f"resuming under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
+        owned.enter_context(logged(folder))
+        report: dict[str, Any] | None = None
+        tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
+        try:
+            report = _train(job, prepared, folder, progress, tracker, device)
+        except (InterruptedRun, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if disk_is_full(error):  # the run continues once there is room
+                full = isinstance(error, DiskFullError)
+                raise error if full else no_room(Path(getattr(error, "filename", None) or folder)) from None
+            message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):  # a full disk takes no word of it either; the run stays unfinished
+                again, damaged = isinstance(error, NumericError), isinstance(error, IntegrityError)
+                fail(folder, Failure(message=message, fails_again=again, damaged=damaged))
+            raise
+        finally:
+            tracker.close(report)
+        finish(folder)
+    return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def _require_resumable(folder: Path) -> None:
+    """Take up a run that was interrupted or failed, unless it would fail again."""
+    failure = failure_of(folder)
+    if failure is not None and failure.fails_again:
+        raise NumericError(
+            f"{folder} failed, and the same settings fail again: {failure.message}",
+            hint=f"change a setting, such as loop.learning_rate; adasparse runs rm {folder.name} lets it be trained anew",
+        )
+    (folder / FAILED).unlink(missing_ok=True)
+    remove_stray_temporaries(folder)
+
+
+def finished_run(job: TrainJob, prepared: PrepReport) -> Path | None:
+    """The finished run of this job on these data, if there is one."""
+    parent = job.runs / prepared.manifest.name / job.label
+    folder = latest_alike(parent, job.config, prepared.manifest.fingerprint)
+    return folder if folder is not None and (folder / DONE).exists() else None
+
+
+def build_model(job: TrainJob, shape: DataShape) -> Model:
+    """The job's model with its initial weights, which depend on the seed and the base rate alone."""
+    torch.manual_seed(job.seed)
+    model_class: Any = MODELS[job.model.name]
+    model: Model = model_class(job.model, job.network, shape)
+    if shape.base_rate is not None:
+        model.start_at(shape.base_rate)
+    return model
+
+
+def _train(
+    job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker, device: torch.device
+) -> dict[str, Any]:
+    manifest, data_folder = prepared.manifest, prepared.folder
+    if not prepared.fresh:
+        verify(data_folder, manifest)
+    keep_large_blocks()
+    copy_encoder(data_folder, manifest, folder / ENCODER)
+    train = load_rows(data_folder, manifest, Split.train, device=device)
+    valid = load_rows(data_folder, manifest, Split.valid, device=device)
+    shape = load_shape(data_folder, manifest)
+    with torch.device("meta"):
+        cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
+    model = build_model(job, shape).to(device)
+    progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
+
+    loop = LOOPS[job.loop.name](
+        model=model,
+        train=train,
+        valid=valid,
+        num_domains=manifest.num_all_domains,
+        settings=job.loop,
+        seed=job.seed,
+        folder=folder,
+        on_step=lambda rows, figures: progress.advance(rows, figures),
+        on_line=tracker.line,
+    )
+    steps = loop.length.scheduled_steps
+    if model.sparsity_interval is not None and steps < FEW_STEPS:
+        progress.note(
+            f"warning: this log is small for pruners: their sharpness and regulariser reach their end within {steps} "
+            f"steps. With fewer than some {FEW_STEPS} AdaSparse was worse than the DNN: compare with --model dnn, or take a "
+            "smaller loop.batch_size"
+        )
+    loop.resume()
+    if loop.state.step:
+        progress.note(f"going on from step {loop.state.step} of {loop.total_steps} in {folder}")
+    progress.start(f"training {job.label}", loop.rows_to_go(), "rows")
+    log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
+    result = loop.run()
+    log.info("stopped at step %d, best at step %d", result.steps, result.best_step)
+
+    progress.start("evaluating", None, "rows")
+    metrics: dict[str, Any] = {}
+    sparsity: dict[str, Any] = {}
+    for split in (Split.valid, Split.test):
+        if manifest.splits.get(split) is None or manifest.splits[split].rows == 0:
+            continue
+        rows = valid if split is Split.valid else load_rows(data_folder, manifest, split, device=device)
+        # the loop's valid rows are the control arm's already; scoring needs the same view of every split
+        rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
+        scores = loop.scores(rows)
+        metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()
+        if scores.pruned is not None:
+            sparsity[split] = scores.sparsity()
+        if split is Split.test:
+            write_predictions(folder, rows, scores)
+            write_domains(folder, data_folder, manifest, model, rows, scores)
+
+    report = {
+        "report_version": REPORT_VERSION,
+        "run": str(Path(*folder.parts[-3:])),
+        "data": {
+            "name": manifest.name,
+            "words": words_for(manifest),
+            "fingerprint": manifest.fingerprint,
+            "label": manifest.label,
+            "domain": list(manifest.domain),
+            "num_domains": manifest.num_domains,
+            "splits": {name: asdict(counts) for name, counts in manifest.splits.items()},
+        },
+        "model": job.model.name,
+        "mode": getattr(job.model, "mode", None),
+        "seed": job.seed,
+        "settings": {
+            name: plain(part) for name, part in (("model", job.model), ("network", job.network), ("loop", job.loop))
+        },
+        "cost": asdict(model.cost()),
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "stopped_early": result.stopped_early,
+        "metrics": metrics,
+        "context_shares": context_shares(model, loop.valid),
+        "sparsity": {
+            "layers": list(model.gated_layers),
+            "widths": [list(widths) for widths in model.gated_widths],
+            "interval": list(model.sparsity_interval) if model.sparsity_interval else None,
+            "at_end": loop.state.last_sparsity,
+            **sparsity,
+        }
+        if model.gated_layers
+        else None,
+        "timings": {
+            "elapsed_seconds": round(result.elapsed_seconds, 3),
+            "rows_per_second": None if result.rows_per_second is None else round(result.rows_per_second, 1),
+        },
+    }
+    write_json(folder / REPORT, report)
+    return report

@@ -1,0 +1,301 @@
+"""What finished runs say when they are put side by side: one table, and which of its differences are real."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adasparse_cli.analysis.statistics import (
+    Difference,
+    Gaps,
+    TestRows,
+    Uplift,
+    difference_of,
+    gaps,
+    relative_improvement,
+    together,
+    uplift,
+)
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.findings.finding import few_caption
+from adasparse_cli.findings.wording import counted, mean_or_none, none_if_nan
+from adasparse_cli.metrics import grouped_auc, log_loss
+from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.runs.domain_rows import read_domain_rows
+from adasparse_cli.runs.saved_run import (
+    DOMAINS,
+    PREDICTIONS,
+    REPORT,
+    anew,
+    read_predictions,
+    read_report,
+    run_file,
+)
+from adasparse_cli.studies.arms import Arm, require_same_data
+
+COMPARED = ("gauc_domain", "auc", "log_loss")
+
+
+KEY = ("source", "line", "domain", "label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Arms with the same seeds on the same test rows, against one of them.
+
+    Args:
+        reports: by arm, the reports of its runs, in the order of the seeds.
+        rows: the test rows; None where a run has none, and over several worlds.
+        logits: by arm that is whole, one array per seed; empty over several worlds.
+        differences: by metric and arm. uplifts: by arm.
+        gaps: by metric and arm, what the differences are computed from.
+        worlds: by world, the comparison within it; empty where there is one world.
+    """
+
+    arms: Sequence[Arm]
+    baseline: str
+    seeds: Sequence[int]
+    cluster: str
+    reports: Mapping[str, Sequence[Mapping[str, Any]]]
+    rows: TestRows | None
+    logits: Mapping[str, Sequence[np.ndarray]]
+    differences: Mapping[str, Mapping[str, Difference]]
+    uplifts: Mapping[str, Uplift | None]
+    gaps: Mapping[str, Mapping[str, Gaps]] = field(default_factory=dict)
+    worlds: Mapping[int, Comparison] = field(default_factory=dict)
+
+    @property
+    def has_test_rows(self) -> bool:
+        """Whether there are test rows to judge arms on, in every world."""
+        return all(own.rows is not None for own in self.worlds.values() or [self])
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What the arms were trained on, as their reports say."""
+        return next(dict(found[0]["data"]) for found in self.reports.values() if found)
+
+    @property
+    def caption(self) -> str:
+        """Data, test rows and seeds in a line; over several worlds of each."""
+        if self.worlds:
+            return "; ".join(f"world {world}: {own.caption}" for world, own in self.worlds.items())
+        rows = self.rows
+        number = "no test rows" if rows is None else counted(len(rows.labels), "test row")
+        clusters = "" if rows is None else f", {counted(len(np.unique(rows.clusters)), self.cluster)}"
+        seeds = "seed " if len(self.seeds) == 1 else "seeds "
+        few = few_caption({split: found for split in ("valid", "test") if (found := self.counts(split))})
+        return (
+            f"{self.data['name']}, data {self.data['fingerprint'][:12]}, {number}{clusters}, "
+            f"{seeds}{', '.join(map(str, self.seeds))}{'; ' if few else ''}{few}"
+        )
+
+    def counts(self, split: str) -> Mapping[str, Any]:
+        """Rows and positives of a split; over several worlds those of the world with the fewest rows of one class."""
+
+        def rarer(counts: Mapping[str, Any]) -> int:
+            positives = int(counts.get("positives") or 0)
+            return min(positives, int(counts.get("rows") or 0) - positives)
+
+        return min((own.data["splits"].get(split) or {} for own in self.worlds.values() or [self]), key=rarer)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row per arm, plain values; a figure that cannot be had is None."""
+        base = self._mean(self.baseline, "auc", "test")
+        return [self._row(arm.name, base) for arm in self.arms]
+
+    def why_no_interval(self, metric: str) -> str:
+        """Why a difference has none: one seed, one cluster of test rows, or one that alone counts for the metric."""
+        if self.worlds:
+            return next(own.why_no_interval(metric) for own in self.worlds.values())
+        if len(self.seeds) == 1:
+            return "one seed does not tell how far results vary by chance; --seeds 3 does"
+        assert self.rows is not None
+        if len(np.unique(self.rows.clusters)) == 1:
+            return f"all test rows are of one {self.cluster}"
+        if metric == "gauc_domain":
+            return f"one {self.cluster} alone has rows in domains of both classes"
+        return f"one {self.cluster} alone has rows of the rarer class"
+
+    def pruning(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """The arms whose networks are pruned, with what their reports say of it, one per seed."""
+        found = {
+            arm: [one["sparsity"] for one in reports if one.get("sparsity")] for arm, reports in self.reports.items()
+        }
+        return {arm: own for arm, own in found.items() if own and (own[0]["interval"] or any(own[0].get("test", ())))}
+
+    def sparsity(self) -> list[dict[str, Any]]:
+        """One row per pruned arm and layer: the share of neurons cut, mean and range over seeds."""
+        rows = []
+        for arm, found in self.pruning().items():
+            asked = found[0]["interval"]
+            for k, layer in enumerate(found[0]["layers"]):
+                kept = [100 * float(one["test"][k]) for one in found]
+                ended = [100 * float(one["at_end"][k]) for one in found if one["at_end"]]
+                rows.append(
+                    {
+                        "arm": arm,
+                        "layer": layer,
+                        "interval asked for": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
+                        "at the end of training, %": float(np.mean(ended)) if ended else None,
+                        "over seeds": f"{min(ended):.1f} – {max(ended):.1f}" if ended else None,
+                        "of kept weights on test rows, %": float(np.mean(kept)),
+                        "over seeds ": f"{min(kept):.1f} – {max(kept):.1f}",
+                    }
+                )
+        return rows
+
+    def _row(self, arm: str, base_auc: float | None) -> dict[str, Any]:
+        row: dict[str, Any] = {"arm": arm, "worlds": len(self.worlds) or 1}
+        row["seeds"] = min(len(own.reports[arm]) for own in self.worlds.values() or [self])
+        for metric in COMPARED:
+            row[metric] = self._mean(arm, metric, "test")
+            held = [value for value in self._values(arm, metric, "test") if value is not None]
+            row[f"{metric}_sd"] = float(np.std(held, ddof=1)) if row[metric] is not None and len(held) > 1 else None
+            # what a choice between arms may rest on: the test rows are for judging it
+            row[f"valid_{metric}"] = self._mean(arm, metric, "valid")
+            found = self.differences[metric].get(arm)
+            for name in ("difference", "low", "high", "p", "p_holm", "joint_low", "joint_high", "detectable"):
+                row[f"{metric}_{name}"] = None if found is None else none_if_nan(getattr(found, name))
+            for world, own in self.worlds.items():
+                within = own.differences[metric].get(arm)
+                row[f"{metric}_difference_world_{world}"] = None if within is None else none_if_nan(within.difference)
+            row[f"{metric}_real"] = None if found is None or row[f"{metric}_p_holm"] is None else found.is_real
+        better = self.uplifts.get(arm)
+        row["uplift_domains"] = None if better is None else better.domains
+        row["uplift_rows"] = None if better is None else better.rows
+        row["uplift_ties"] = None if better is None else better.ties
+        both = base_auc is not None and row["auc"] is not None and arm != self.baseline
+        row["relative_improvement"] = relative_improvement(row["auc"], base_auc or 0.0) if both else None
+        cost = self.reports[arm][0]["cost"] if self.reports[arm] else None
+        row["multiply_adds"] = None if cost is None else cost["backbone_multiply_adds"] + cost["domain_multiply_adds"]
+        row["parameters"] = None if cost is None else cost["backbone_parameters"] + cost["domain_parameters"]
+        row["seconds"] = mean_or_none([report["timings"]["elapsed_seconds"] for report in self.reports[arm]])
+        return row
+
+    def _values(self, arm: str, metric: str, split: str) -> list[float | None]:
+        return [report["metrics"].get(split, {}).get(metric) for report in self.reports[arm]]
+
+    def _mean(self, arm: str, metric: str, split: str) -> float | None:
+        return mean_or_none(self._values(arm, metric, split))
+
+
+def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain") -> Comparison:
+    """Put arms side by side.
+
+    Args:
+        cluster: `domain` or `user`, what the intervals' clusters of test rows are.
+
+    Raises:
+        UsageError: the baseline is none of the arms.
+        DataError: no run is there, arms are of different data, or the data know no users where users were asked for.
+        IntegrityError: predictions are not of the same rows.
+    """
+    if baseline not in [arm.name for arm in arms]:
+        raise UsageError(
+            f"the baseline {baseline!r} is none of the arms", hint=f"they are {', '.join(a.name for a in arms)}"
+        )
+    reports = {arm.name: [read_report(folder) for folder in arm.folders.values()] for arm in arms}
+    if not any(reports.values()):
+        raise DataError("no run is done", hint="run the study once more; what failed is named while it runs")
+    require_same_data(reports)
+    of_runs = {
+        folder: report for arm in arms for folder, report in zip(arm.folders.values(), reports[arm.name], strict=True)
+    }
+    rows, logits = _predictions([arm for arm in arms if arm.whole], of_runs, cluster)
+    judged = rows is not None and baseline in logits
+    found = {
+        metric: gaps(metric, rows, logits, baseline=baseline) if judged and rows is not None else {}
+        for metric in COMPARED
+    }
+    uplifts = {
+        name: uplift(rows, own, logits[baseline])
+        for name, own in logits.items()
+        if judged and rows is not None and name != baseline
+    }
+    return Comparison(
+        arms=arms,
+        baseline=baseline,
+        seeds=[int(seed) for seed in arms[0].runs],
+        cluster=cluster,
+        reports=reports,
+        rows=rows,
+        logits=logits,
+        differences={
+            metric: together({arm: difference_of(gap) for arm, gap in own.items()}) for metric, own in found.items()
+        },
+        uplifts=uplifts,
+        gaps=found,
+    )
+
+
+def domain_table(comparison: Comparison) -> pl.DataFrame:
+    """All domains: id, key, training rows, test rows and positives, by arm the mean AUC over seeds and the sparsity."""
+    folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
+    first = next((runs[0] for runs in folders.values() if runs), None)
+    assert first is not None
+    table = read_domain_rows(run_file(first, DOMAINS))
+    keys = table.columns[1 : table.columns.index("train_rows")]
+    name = joined_keys([pl.col(key) for key in keys])
+    table = table.select("domain", name.alias("name"), "train_rows", "test_rows", "test_positives")
+    rows = comparison.rows
+    if rows is None:
+        return table
+    for arm, seeds in comparison.logits.items():
+        auc = np.mean([grouped_auc(rows.labels, logits, rows.domains, table.height).auc for logits in seeds], axis=0)
+        table = table.with_columns(pl.Series(f"AUC {arm}", auc).fill_nan(None))
+    return table
+
+
+def _require_scored(folder: Path, found: float | None, reported: float | None) -> None:
+    """Predictions and report of a run must be of the same weights."""
+    if found is None or reported is None or not math.isclose(found, reported, rel_tol=1e-6):
+        raise IntegrityError(
+            f"{folder / PREDICTIONS} has a log loss of {found}, {REPORT} says {reported}",
+            hint=f"one of the two was replaced; {anew(folder)}",
+        )
+
+
+def _clusters(ids: np.ndarray) -> np.ndarray:
+    """The rows' clusters; a row without a user has one of its own."""
+    own = np.arange(len(ids)) + ids.max(initial=0) + 1
+    return np.where(ids < 0, own, ids)
+
+
+def _predictions(
+    arms: Sequence[Arm], reports: Mapping[Path, Mapping[str, Any]], cluster: str
+) -> tuple[TestRows | None, dict[str, list[np.ndarray]]]:
+    """The test rows, and the logits of each arm and seed, once it is certain that they are of the same rows."""
+    test: TestRows | None = None
+    key: pl.DataFrame | None = None
+    logits: dict[str, list[np.ndarray]] = {}
+    for arm in arms:
+        logits[arm.name] = []
+        for folder in arm.folders.values():
+            report = reports[folder]
+            if not report["data"]["splits"].get("test", {}).get("rows"):
+                return None, {}
+            path, frame = folder / PREDICTIONS, read_predictions(folder)
+            if key is None or test is None:
+                if cluster not in frame.columns:
+                    raise DataError(f"the test rows name no {cluster}", hint="use --cluster domain")
+                key = frame.select(KEY)
+                test = TestRows(
+                    labels=frame["label"].to_numpy(),
+                    domains=frame["domain"].to_numpy().astype(np.int64),
+                    clusters=_clusters(frame[cluster].to_numpy().astype(np.int64)),
+                )
+            elif not frame.select(KEY).equals(key):
+                raise IntegrityError(
+                    f"{path} scores other rows, or the same rows under other labels or domains",
+                    hint=f"the file is damaged or was replaced; {anew(folder)}",
+                )
+            own = frame["logit"].to_numpy()
+            _require_scored(folder, log_loss(test.labels, own), report["metrics"].get("test", {}).get("log_loss"))
+            logits[arm.name].append(own)
+    return test, logits

@@ -1,0 +1,245 @@
+"""A search over settings by their validation metric: Optuna proposes, runs answer.
+
+A trial is a set of values; its value is the mean over seeds of a metric of the valid split, never of the test split. Trials
+that have ended are in a file in the study's folder. Each proposal depends on the trials before it and on the seed alone, so
+a search that was stopped resumes with the same settings. Runs are shared with every other command: nothing is trained twice.
+
+trials.json    settings and value of each trial, with a checksum; written after each trial
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.choices import Metric
+from adasparse_cli.config.grammar import Choice, Interval, search_space
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.files import only_owner, read_sealed, write_sealed
+from adasparse_cli.findings.finding import Finding, Table
+from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.findings.wording import mean_or_none
+from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.runs.prepare import ensure_prepared
+from adasparse_cli.runs.saved_run import read_report
+from adasparse_cli.runs.train import finished_run, plan_seeds
+from adasparse_cli.studies.workers import NamedRun, train_all
+
+TRIALS = "trials.json"
+TRIALS_VERSION = 1
+# Earlier versions kept trials here, without a checksum.
+_DATABASE = "trials.db"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchJob:
+    """A search to be done, or gone on with.
+
+    Args:
+        words: that hold for every trial. space: key → what it may be. trials: how many in all.
+        metric: of the valid split, that is to be made best.
+    """
+
+    words: tuple[str, ...]
+    space: Mapping[str, Choice | Interval]
+    trials: int
+    seeds: int
+    metric: Metric
+    folder: Path
+    config_file: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Settings that were tried, and what came of them.
+
+    Args:
+        value: mean over seeds of the metric; None where a run failed or the metric is not available.
+    """
+
+    settings: Mapping[str, Any]
+    value: float | None
+
+
+def plan_search(
+    words: Sequence[str], *, trials: int, seeds: int, metric: Metric, config_file: Path | None = None
+) -> SearchJob:
+    """A search from words in Hydra's sweep grammar.
+
+    Raises:
+        UsageError: no setting is left open, or a word cannot be used.
+    """
+    common, space = search_space(words)
+    if not space:
+        raise UsageError(
+            "no setting is left open",
+            hint="such as: adasparse hpo 'loop.learning_rate=interval(0.0005,0.005)' model=star",
+        )
+    of_data = next((key for key in space if key == "raw" or key.split(".")[0] == "data"), None)
+    if of_data is not None:
+        raise UsageError(
+            f"{of_data} has several values, and a search is made on one data set",
+            hint="search once for each data set; adasparse analyze domains compares definitions of a domain",
+        )
+    common = common if any(word.startswith("threads=") for word in common) else [*common, "threads=1"]
+    first = plan_seeds(
+        [*common, *(f"{key}={_first(kind)}" for key, kind in space.items())], seeds, config_file=config_file
+    )[0]
+    told = json.dumps([sorted(common), {key: repr(kind) for key, kind in space.items()}, seeds, metric.value])
+    name = f"hpo-{first.data.settings.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return SearchJob(
+        words=tuple(common),
+        space=space,
+        trials=trials,
+        seeds=seeds,
+        metric=metric,
+        folder=Path(first.config["paths"]["studies"]) / name,
+        config_file=config_file,
+    )
+
+
+def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
+    """Go on until there are as many trials as were asked for.
+
+    Raises:
+        UsageError: Optuna is not installed.
+        InterruptedRun: stopped; the trial under way resumes next time.
+        DataError: no trial has a result.
+        IntegrityError: the file of trials is damaged.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError(
+            "adasparse hpo needs the package optuna, which is not installed",
+            hint="python -m pip install 'adasparse-cli[hpo]'; adasparse sweep needs nothing more",
+        ) from None
+    progress = progress or Silent()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with only_owner(job.folder):
+        trials = read_trials(job.folder)
+        if not trials and (earlier := job.folder / _DATABASE).exists():
+            progress.note(
+                f"{earlier} of an earlier version is not read: its trials are proposed again, and their finished runs are used"
+            )
+        distributions = {key: _distribution(optuna, kind) for key, kind in job.space.items()}
+        study = optuna.create_study(direction="minimize" if job.metric is Metric.log_loss else "maximize")
+        for ended in trials:
+            study.add_trial(_known(optuna, ended, distributions, job.folder))
+        while len(trials) < job.trials:
+            study.sampler = optuna.samplers.TPESampler(seed=len(trials), n_startup_trials=max(4, len(job.space) * 2))
+            trial = study.ask(distributions)
+            value = _worth(job, trial.params, len(trials), progress, workers)
+            study.tell(trial, value, state=_state(optuna, value))
+            trials.append(Trial(settings=trial.params, value=value))
+            write_trials(job.folder, trials)
+        finding = _finding(job, study, optuna)
+        return finding, write_finding(finding, job.folder)
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """The trials of a search that have ended, in their order.
+
+    Raises:
+        IntegrityError: the file is damaged.
+    """
+    path = folder / TRIALS
+    if not path.exists():
+        return []
+    try:
+        found = read_sealed(path, "trials_version", unsealed=None)
+        if found["trials_version"] != TRIALS_VERSION:
+            raise _damaged(f"{path} is of format {found['trials_version']}, this version reads {TRIALS_VERSION}")
+        return [
+            Trial(settings=dict(one["settings"]), value=None if one["value"] is None else float(one["value"]))
+            for one in found["trials"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(f"{path} is damaged: {error!r:.200}") from None
+    except IntegrityError as error:
+        raise _damaged(error.message) from None
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """Write the trials that have ended."""
+    write_sealed(folder / TRIALS, {"trials_version": TRIALS_VERSION, "trials": [asdict(one) for one in trials]})
+
+
+def _damaged(message: str) -> IntegrityError:
+    return IntegrityError(
+        message, hint="remove it and run the same command again: its trials are proposed again, their runs are used"
+    )
+
+
+def _known(optuna: Any, ended: Trial, distributions: Mapping[str, Any], folder: Path) -> Any:
+    """A trial that has ended, for Optuna."""
+    try:
+        return optuna.trial.create_trial(
+            state=_state(optuna, ended.value),
+            value=ended.value,
+            params=dict(ended.settings),
+            distributions=dict(distributions),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(f"{folder / TRIALS} is damaged: {error!r:.200}") from None
+
+
+def _state(optuna: Any, value: float | None) -> Any:
+    return optuna.trial.TrialState.PRUNED if value is None else optuna.trial.TrialState.COMPLETE
+
+
+def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Progress, workers: int) -> float | None:
+    """The validation metric of a set of values, mean over seeds; None where a run failed."""
+    words = [f"{key}={value}" for key, value in values.items()]
+    groups = [word for word in words if "." not in word.partition("=")[0]]
+    keys = [word for word in words if word not in groups]
+    jobs = plan_seeds([*groups, *job.words, *keys], job.seeds, config_file=job.config_file)
+    prepared = ensure_prepared(jobs[0].data, progress)
+    runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
+    left = [run for run in runs if finished_run(run.job, prepared) is None]
+    train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}")
+    done = [finished_run(own, prepared) for own in jobs]
+    return mean_or_none([None if run is None else read_report(run)["metrics"]["valid"][job.metric] for run in done])
+
+
+def _finding(job: SearchJob, study: Any, optuna: Any) -> Finding:
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state is optuna.trial.TrialState.COMPLETE]
+    if not trials:
+        raise DataError(
+            f"no trial has a valid {job.metric}",
+            hint="the runs failed as printed above, or the metric is not available on the valid split; "
+            "--metric log_loss is always available",
+        )
+    sign = 1 if job.metric is Metric.log_loss else -1
+    ordered = sorted(trials, key=lambda trial: (sign * trial.value, trial.number))
+    name = f"valid {job.metric}"
+    rows = [{"trial": trial.number, name: float(trial.value), **trial.params} for trial in ordered]
+    best = " ".join(f"{key}={value}" for key, value in ordered[0].params.items())
+    return Finding(
+        name="hpo",
+        title="Search over settings",
+        question=f"Which values of {', '.join(job.space)} are best by {name}?",
+        answers=(
+            f"Best of {len(trials)} trials: {best} ({ordered[0].value:.4f}).",
+            f"To judge it on the test split: `adasparse train {' '.join(job.words)} {best} --seeds 5`",
+        ),
+        tables=(Table(name="trials", title="Trials, the best first", rows=rows),),
+        notes=(f"Mean over {job.seeds} seed{'s' * (job.seeds > 1)}; the test split was not looked at.",),
+    )
+
+
+def _distribution(optuna: Any, kind: Choice | Interval) -> Any:
+    if isinstance(kind, Choice):
+        return optuna.distributions.CategoricalDistribution(kind.values)
+    if kind.whole:
+        return optuna.distributions.IntDistribution(int(kind.low), int(kind.high), log=kind.logarithmic)
+    return optuna.distributions.FloatDistribution(kind.low, kind.high, log=kind.logarithmic)
+
+
+def _first(kind: Choice | Interval) -> str:
+    return str(kind.values[0]) if isinstance(kind, Choice) else str(int(kind.low) if kind.whole else kind.low)

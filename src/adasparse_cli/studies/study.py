@@ -1,0 +1,267 @@
+"""A study: many runs as one object, resumable, compared with the right statistics.
+
+What it needs and finds done (by itself or by `train`) is taken as it stands, what was interrupted goes on, what is
+missing is trained; nothing is trained twice.
+
+study.json    what is compared, where its runs lie, and the checksum of the table; written when the study starts and ends
+table.json    the table of `Comparison.table`
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
+from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
+from adasparse_cli.runs import json_types
+from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
+from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, require_learnable
+from adasparse_cli.runs.saved_run import DONE
+from adasparse_cli.runs.train import TrainJob, finished_run
+from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.compared_worlds import compare_worlds
+from adasparse_cli.studies.comparison import Comparison, compare_arms
+from adasparse_cli.studies.plan import StudyJob
+from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.typed import require_types
+
+# Studies of the version before have no checksums; everything else is the same.
+STUDY_VERSION = 3
+TABLE = "table.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyReport:
+    """What a study found; `failed` names runs that ended without a result, with why."""
+
+    folder: Path
+    title: str
+    question: str
+    comparison: Comparison
+    failed: Mapping[str, str]
+
+
+def run_study(
+    job: StudyJob, progress: Progress | None = None, *, workers: int = 1, cluster: str = "domain"
+) -> StudyReport:
+    """Do what is missing, then compare.
+
+    Args:
+        workers: runs at a time. cluster: `domain` or `user`, what the intervals' clusters are.
+
+    Raises:
+        InterruptedRun: stopped; what was begun is saved.
+        DataError: no arm has a result.
+        BusyError: another process works on this study.
+    """
+    progress = progress or Silent()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with only_owner(job.folder):
+        if (job.folder / STUDY).exists():
+            read_study(job.folder)
+        prepared: dict[Path, PrepReport] = {}
+        for own in job.arms[0].jobs:
+            if own.data.folder not in prepared:
+                prepared[own.data.folder] = ensure_prepared(own.data, progress)
+                require_learnable(prepared[own.data.folder].manifest)
+        _write(job, prepared, {})
+        # all arms of one seed before the next, so that a study stopped early can already be compared
+        turns = zip(*([(arm.name, own) for own in arm.jobs] for arm in job.arms), strict=True)
+        runs = [
+            NamedRun(name=f"{name}, {_named(job, own)}", job=own, prepared=prepared[own.data.folder])
+            for turn in turns
+            for name, own in turn
+            if finished_run(own, prepared[own.data.folder]) is None
+        ]
+        failed = train_all(runs, progress, workers=workers, what=job.title)
+        _write(job, prepared, failed)
+        arms = _arms(job, prepared)
+        if failed and not any(arm.folders for arm in arms):
+            name, reason = next(iter(failed.items()))
+            raise DataError(f"no run could be trained; {name}: {reason}", hint=f"the reason is the run's: {job.folder}")
+        comparison = _compared(arms, job.worlds, baseline=job.baseline, cluster=cluster)
+        write_json(job.folder / TABLE, comparison.table())
+        _write(job, prepared, failed, checksums(job.folder, [job.folder / TABLE]))
+    return StudyReport(folder=job.folder, title=job.title, question=job.question, comparison=comparison, failed=failed)
+
+
+def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "domain") -> StudyReport:
+    """A study as it stands, with the runs that are done.
+
+    Args:
+        baseline: another one than the study's own.
+
+    Raises:
+        UsageError: the baseline is none of its arms.
+        IntegrityError: study.json is of another version, it or the table is damaged, or a run it names is gone.
+        DataError: no run is done.
+    """
+    found = read_study(folder)
+    arms = []
+    try:
+        table = SealedFolder(
+            folder=folder,
+            files=found.get("files", {}),
+            changed="was changed after the study ended",
+            hint="run the study once more: it writes the table anew",
+        )
+        table.verify()
+        for arm in found["arms"]:
+            runs = {name: None if run is None else folder / run for name, run in arm["runs"].items()}
+            arms.append(Arm(name=arm["name"], runs=runs))
+        for arm in arms:
+            for run in arm.folders.values():
+                if not (run / DONE).exists():
+                    raise IntegrityError(
+                        f"{folder / STUDY} names {run}, which is no finished run (any more)",
+                        hint="run the study once more: what is missing is trained again",
+                    )
+        worlds = [int(world) for world in found.get("worlds", {})]
+        comparison = _compared(arms, worlds, baseline=baseline or found["baseline"], cluster=cluster)
+        return StudyReport(
+            folder=folder,
+            title=found["title"],
+            question=found["question"],
+            comparison=comparison,
+            failed=found["failed"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise IntegrityError(
+            f"{folder / STUDY} is damaged: {error!r:.200}", hint="run the study once more: its runs are found again"
+        ) from None
+
+
+def find_study(words: str, root: Path) -> Path:
+    """A study by its folder, by `latest`, or by a part of its name that only it has.
+
+    Raises:
+        UsageError: no study, or several.
+    """
+    given = Path(words)
+    if (given / STUDY).exists():
+        return given
+    studies = sorted((path.parent for path in root.glob(f"*/{STUDY}")), key=lambda path: (path / STUDY).stat().st_mtime)
+    if not studies:
+        raise UsageError(f"there are no studies in {root}", hint="adasparse ablate makes one")
+    if words == "latest":
+        return studies[-1]
+    found = [study for study in studies if words in study.name]
+    if len(found) == 1:
+        return found[0]
+    names = nearest_names(words, [study.name for study in studies])
+    what = f"{len(found)} studies match {words!r}" if found else f"no study matches {words!r}"
+    raise UsageError(what, hint=f"there are {names}")
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """What study.json holds.
+
+    Raises:
+        IntegrityError: it is of another version, missing or damaged.
+    """
+    path = folder / STUDY
+    try:
+        values = read_sealed(path, "study_version", unsealed=UNSEALED_STUDY_VERSION)
+    except IntegrityError as error:
+        raise IntegrityError(
+            error.message, hint=f"remove {path} and run the study once more: its runs are found again"
+        ) from None
+    found = values.get("study_version")
+    if found not in (STUDY_VERSION, UNSEALED_STUDY_VERSION):
+        raise IntegrityError(
+            f"{path} is of study format {found}, this version reads {STUDY_VERSION}",
+            hint="move the folder away; runs that are done are found again by their settings",
+        )
+    require_types(
+        values, json_types.Study, path, hint=f"remove {path} and run the study once more: its runs are found again"
+    )
+    return values
+
+
+def _arms(job: StudyJob, prepared: Mapping[Path, PrepReport]) -> list[Arm]:
+    """The arms with their runs by the names of `study.json`: SEED, or WORLD/SEED in a study of several worlds."""
+    return [
+        Arm(
+            name=arm.name,
+            runs={
+                f"{job.world_of(own)}/{own.seed}" if job.worlds else str(own.seed): finished_run(
+                    own, prepared[own.data.folder]
+                )
+                for own in arm.jobs
+            },
+        )
+        for arm in job.arms
+    ]
+
+
+def _compared(arms: Sequence[Arm], worlds: Sequence[int], *, baseline: str, cluster: str) -> Comparison:
+    """Arms whose runs have the names of `study.json`, compared within each world."""
+
+    def within(world: int | None) -> list[Arm]:
+        start = "" if world is None else f"{world}/"
+        return [
+            Arm(
+                name=arm.name,
+                runs={
+                    int(str(name).removeprefix(start)): run
+                    for name, run in arm.runs.items()
+                    if str(name).startswith(start)
+                },
+            )
+            for arm in arms
+        ]
+
+    if not worlds:
+        return compare_arms(within(None), baseline=baseline, cluster=cluster)
+    return compare_worlds({world: within(world) for world in worlds}, baseline=baseline, cluster=cluster)
+
+
+def _named(job: StudyJob, own: TrainJob) -> str:
+    return (f"world {job.world_of(own)}, " if job.worlds else "") + f"seed {own.seed}"
+
+
+def _write(
+    job: StudyJob,
+    prepared: Mapping[Path, PrepReport],
+    failed: Mapping[str, str],
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """study.json; runs are named by their path from the study's folder, so that both can be moved together."""
+
+    def placed(run: Path | None) -> str | None:
+        return None if run is None else os.path.relpath(run.resolve(), job.folder.resolve())
+
+    def data_of(own: TrainJob) -> dict[str, str]:
+        manifest = prepared[own.data.folder].manifest
+        return {"name": manifest.name, "fingerprint": manifest.fingerprint}
+
+    words = {arm.name: list(arm.words) for arm in job.arms}
+    jobs = job.arms[0].jobs
+    arms: list[dict[str, Any]] = [
+        {
+            "name": arm.name,
+            "words": words[arm.name],
+            "runs": {name: placed(run) for name, run in arm.runs.items()},
+        }
+        for arm in _arms(job, prepared)
+    ]
+    write_sealed(
+        job.folder / STUDY,
+        {
+            "study_version": STUDY_VERSION,
+            "name": job.name,
+            "title": job.title,
+            "question": job.question,
+            "baseline": job.baseline,
+            "data": data_of(jobs[0]),
+            **({"worlds": {str(job.world_of(own)): data_of(own) for own in jobs}} if job.worlds else {}),
+            "arms": arms,
+            "failed": dict(failed),
+            "files": dict(files or {}),
+        },
+    )
