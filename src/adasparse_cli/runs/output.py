@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.runs.chosen import STUDY
-from adasparse_cli.runs.saved_run import CONFIG
 
-# What marks a folder of ours, whose files are read back.
+# What marks a folder of ours, whose files are read back. The names are written out: importing them would load torch.
 _OURS = {
-    (CONFIG, "environment.json"): "a run",
+    ("config.yaml", "environment.json"): "a run",
     ("manifest.json", "domains.parquet"): "prepared data",
-    (STUDY,): "a study",
+    ("study.json",): "a study",
+    ("adasparse.json",): "an exported model",
 }
 _ENDINGS = re.compile(r"(\.(csv|tsv|txt|parquet|json|jsonl|ndjson))?(\.(gz|zip|zst|bz2|xz))?", re.IGNORECASE)
 

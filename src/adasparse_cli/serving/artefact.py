@@ -178,7 +178,8 @@ class Tensors:
         from safetensors import SafetensorError, safe_open
 
         try:
-            self._file: Any = safe_open(path, framework="np")
+            opened: Any = safe_open
+            self._file = opened(path, framework="np")
         except (SafetensorError, ValueError, TypeError) as error:
             raise IntegrityError(f"{path} is not a file of tensors: {error}", hint=_HINT) from None
         self._names: dict[str, list[str]] = {}

@@ -69,7 +69,7 @@ class SubNetwork:
             for part in parts:
                 step = part(step)
             crossed = x * step + crossed
-        return crossed @ cross.head
+        return np.asarray(crossed @ cross.head)
 
     def multiply_adds(self) -> int:
         """Of one row's matrix products."""

@@ -114,7 +114,7 @@ class Table:
         if full.any():
             sums = np.add.reduceat(self.weight.take(bags.values + first, axis=0), starts[:-1][full], axis=0)
             pooled[full] = sums / lengths[full, None] if self.pooling is Pooling.mean else sums
-        return pooled.take(bags.of_row, axis=0)
+        return np.take(pooled, bags.of_row, axis=0)
 
 
 class Network:
@@ -192,9 +192,9 @@ class Network:
             if layer not in self.pruners:
                 return h
             if contexts is None:
-                return h * known[layer]
+                return np.asarray(h * known[layer])
             pruner = self.pruners[layer]
-            return h * pruner.factors(pruner.of_rows(h, contexts)).astype(np.float32)
+            return np.asarray(h * pruner.factors(pruner.of_rows(h, contexts)).astype(np.float32))
 
         h = np.concatenate([gated(0, self.agnostic(rows)), self.aware(rows)], axis=1)
         crossed = h

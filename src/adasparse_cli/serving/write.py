@@ -236,6 +236,7 @@ def _index(
             ],
             "outputs": [{"name": "logit", "type": "float32"}, {"name": "probability", "type": "float64"}],
         },
+        "unseen": dict(manifest.unseen),
         "input": tables.rules,
         "fields": fields,
         "domain": {
@@ -359,4 +360,6 @@ def _save(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def _save_file(tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    mode = path.stat().st_mode
     save_file(dict(tensors), path)
+    path.chmod(mode)  # it writes files that nobody else may read
