@@ -48,8 +48,8 @@ def draw_rows(tables: Tables, domains: Sequence[int], *, seed: int = 0) -> Drawn
     for field in tables.manifest.fields:
         if field.name in tables.manifest.domain:
             values = tables.keys[field.name].gather(chosen).to_list()
-            strangers = range(len(domains), count, 2) if field.name == tables.manifest.domain[0] else ()
-            for place in strangers:
+            parts = tables.manifest.domain
+            for place in range(len(domains) + 2 * parts.index(field.name), count, 2 * len(parts)):
                 values[place] = _unseen(tables, field)
         elif field.name == tables.combination:
             continue
