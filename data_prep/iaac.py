@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import FieldKind, FieldRole
+from adasparse_cli.choices import FieldKind, FieldRole, nearest_names
 from adasparse_cli.data_prep.iaac_lists import (
     LISTS,
     Lists,
@@ -43,15 +43,12 @@ from adasparse_cli.prep.recipe import (
     FieldPlan,
     Progress,
     RawData,
-    nearest_names,
 )
 from adasparse_cli.raw.lines import BOM, Block, Lines, TextFile
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject
 
 LABEL_COLUMN = "is_trade"
-
-
 SCHEMA: dict[str, type[pl.DataType]] = {
     "instance_id": pl.Int64,
     "item_id": pl.Int64,
@@ -81,8 +78,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "shop_score_description": pl.Float64,
     LABEL_COLUMN: pl.Int64,
 }
-
-
 CATEGORICAL = (
     "item_id",
     "item_category_1",
@@ -107,23 +102,15 @@ CATEGORICAL = (
     "predicted_category_rank",
     "shared_property_count",
 )
-
-
 NUMERIC = (
     "shop_review_positive_rate",
     "shop_score_service",
     "shop_score_delivery",
     "shop_score_description",
 )
-
-
 MULTI_VALUED = ("item_property_list", "predicted_categories", "predicted_properties")
-
-
 # The contest's logs are of August and September 2018; a year either way leaves room for a re-dated copy.
 EARLIEST, LATEST = 1483200000, 1577808000
-
-
 UTC_OFFSET_SECONDS = 8 * 3600
 
 
@@ -140,6 +127,21 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
             hint="adasparse prep data=iaac raw=round1_ijcai_18_train_20180301.zip; the contest gives the file out",
         )
     return raw
+
+
+def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
+    """A frame with the contest's columns as a raw file, in `folder`; its first row is line 2.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    missing = [name for name in list(SCHEMA)[:-1] if name not in frame.columns]
+    if missing:
+        raise DataError(f"the frame lacks the column {missing[0]}", hint=f"it needs {', '.join(list(SCHEMA)[:-1])}")
+    path = folder / "rows.txt"
+    columns = [name for name in SCHEMA if name in frame.columns]
+    frame.select(columns).write_csv(path, separator=" ", quote_style="never", null_value="-1")
+    return path
 
 
 def read(settings: DataSettings, sources: list[Path]) -> RawData:

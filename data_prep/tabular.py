@@ -21,7 +21,7 @@ from typing import Annotated
 
 import polars as pl
 
-from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit
+from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit, nearest_names
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
 from adasparse_cli.data_prep.tabular_formats import Table
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
@@ -44,7 +44,6 @@ from adasparse_cli.prep.recipe import (
     Progress,
     RawData,
     domain_field,
-    nearest_names,
 )
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject
@@ -146,6 +145,13 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
     if not raw:
         raise UsageError("no raw files are named", hint="adasparse prep data=tabular raw=FILE data.label=COLUMN …")
     return raw
+
+
+def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
+    """A frame as a raw file of this recipe, in `folder`; its first row is line 2."""
+    path = folder / "rows.parquet"
+    frame.write_parquet(path)
+    return path
 
 
 def read(settings: Settings, sources: list[Path]) -> RawData:

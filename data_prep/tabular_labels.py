@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from adasparse_cli.choices import Spelling
-from adasparse_cli.config.grammar import word
+from adasparse_cli.config.spelling import word
 from adasparse_cli.data_prep.tabular_values import spelled
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import Finding

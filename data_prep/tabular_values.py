@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from adasparse_cli.choices import Spelling
-from adasparse_cli.config.grammar import word
+from adasparse_cli.config.spelling import word
 from adasparse_cli.prep.recipe import Finding
 
 _WHOLE = r"^([+-]?\d+)\.0+$"

@@ -84,6 +84,11 @@ def read(settings: DataSettings, sources: list[Path]) -> RawData:
     return iaac.read(settings, sources)
 
 
+def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
+    """The same as for the real files."""
+    return iaac.as_raw(frame, folder)
+
+
 def ceilings(settings: Settings) -> pl.DataFrame:
     """The logits that models could reach which know more and more of the tastes, for each line of the raw text.
 

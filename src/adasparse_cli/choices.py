@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -269,3 +269,8 @@ def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | Non
     """The known word most like `word`, if one is at least so much alike (0 to 1)."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)
     return found[0] if found else None
+
+
+def nearest_names(word: str, known: Sequence[str]) -> str:
+    """The known names most like `word`, the nearest first, or the first few where none is alike."""
+    return ", ".join(difflib.get_close_matches(word, known, n=2, cutoff=0.5) or list(known)[:8])

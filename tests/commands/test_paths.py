@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.commands.typing_in import adasparse
-from tests.prep.test_packing import PACK
+from tests.raw.test_packing import PACK
 
 TINY = ("--model", "dnn", "network.hidden=[4]", "network.embedding_width=2", "loop.max_steps=2")
 WORDS = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")

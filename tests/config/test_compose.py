@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 from adasparse_cli.choices import Between
 from adasparse_cli.config.compose import compose, explicit_keys
 from adasparse_cli.config.grammar import with_flags
+from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import packaged_section
 from adasparse_cli.errors import UsageError
 from adasparse_cli.runs.train import plan_train
 from adasparse_cli.typed import from_yaml, plain, to_yaml, typed, without_passwords
@@ -203,3 +205,15 @@ def test_flags_become_words_and_must_agree_with_them() -> None:
     assert with_flags(["model.mode=fusion"], {"model.mode": "fusion"}) == ["model.mode=fusion"]
     with pytest.raises(UsageError, match="given twice"):
         with_flags(["model.mode=scaling"], {"model.mode": "fusion"})
+
+
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group in ("data", "network", "model", "loop") for name in choices_in(group)]
+)
+def test_sections_read_without_hydra_are_those_that_hydra_composes(group: str, name: str) -> None:
+    assert packaged_section(group, name) == compose("train", [f"{group}={name}"])[group]
+
+
+@pytest.mark.parametrize("name", ["none-such", "", "../model/dnn", "a/b"])
+def test_a_section_that_is_not_there_is_none(name: str) -> None:
+    assert packaged_section("model", name) is None

@@ -17,9 +17,10 @@ from adasparse_cli.data_prep import iaac, twin
 from adasparse_cli.data_prep.twin_world import logit as twin_logit
 from adasparse_cli.errors import UsageError
 from adasparse_cli.metrics import auc
+from adasparse_cli.prep.earlier_data import settings_as_today
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import read_split
-from adasparse_cli.prep.recipe import Silent, settings_as_today
+from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.typed import plain, typed
 
 ROWS = 60_000
@@ -202,9 +203,9 @@ def test_every_known_figure_of_iaac_is_met_within_its_tolerance_at_its_own_size(
 
 def test_round_2_has_its_own_days_and_rates() -> None:
     world = twin.World.drawn(settings_of("data.profile=round2"))
-    day = (world.seconds + 8 * 3600) // 86400 - twin.known.ROUND2.first_day
+    day = (world.seconds + 8 * 3600) // 86400 - twin.marginals.ROUND2.first_day
     assert len(np.unique(day)) == 8
     hours = (world.seconds + 8 * 3600) % 86400 // 3600
     assert hours[day == 7].max() == 11
-    for k, rate in enumerate(twin.known.ROUND2.day_rates or ()):
+    for k, rate in enumerate(twin.marginals.ROUND2.day_rates or ()):
         assert world.probability[day == k].mean() == pytest.approx(rate, rel=0.15)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adasparse_cli.config.compose import compose
-from adasparse_cli.data_prep import twin, twin_logit
+from adasparse_cli.data_prep import twin
+from adasparse_cli.data_prep.twin_world import logit as twin_logit
 from adasparse_cli.typed import typed
 
 NAMES = ("shared", "additive", "pairs", "full")

@@ -16,9 +16,10 @@ from adasparse_cli.insights.behaviour import curves_finding, whole_domain_table
 from adasparse_cli.insights.overlap import similarities
 from adasparse_cli.insights.rerun_commands import reproduction
 from adasparse_cli.prep.noticed import read_findings
-from adasparse_cli.prep.prepared import encode_rows, open_prepared, read_bags, read_domains, read_split
-from adasparse_cli.runs.domain_rows import extreme_domains
-from adasparse_cli.runs.saved_run import ENCODER, read_config, read_environment, read_predictions, read_report
+from adasparse_cli.prep.prepared import encode_rows, read_bags, read_domains, read_split
+from adasparse_cli.prep.prepared_files import open_prepared
+from adasparse_cli.runs.run_tables import extreme_domains, read_predictions
+from adasparse_cli.runs.saved_run import ENCODER, read_config, read_environment, read_report
 from adasparse_cli.runs.score import SavedRun, open_run, trained_model, true_metrics
 from adasparse_cli.studies.comparison import domain_table
 from adasparse_cli.studies.hpo import Trial, read_trials, write_trials

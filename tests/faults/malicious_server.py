@@ -17,7 +17,15 @@ from typing import Any
 
 from adasparse_cli.app import main
 
-LOADED = ("jobs.train", "jobs.study", "jobs.report", "jobs.source", "jobs.score", "data_prep.tabular", "data_prep.twin")
+LOADED = (
+    "runs.train",
+    "studies.study",
+    "insights.report",
+    "studies.subject",
+    "runs.score",
+    "data_prep.tabular",
+    "data_prep.twin",
+)
 # What a copy may need beyond what the loaded process has mapped.
 MEMORY_BYTES, FILE_BYTES = 3 << 30, 512 << 20
 NEVER = (

@@ -14,11 +14,11 @@ from adasparse_cli.app import main
 from tests.faults.crash import install
 
 LOADED = (
-    "jobs.prepare",
-    "jobs.train",
-    "jobs.study",
-    "jobs.report",
-    "jobs.source",
+    "runs.prepare",
+    "runs.train",
+    "studies.study",
+    "insights.report",
+    "studies.subject",
     "data_prep.tabular",
     "data_prep.twin",
 )

@@ -10,7 +10,7 @@ import pytest
 
 from adasparse_cli.errors import BusyError, IntegrityError, NumericError, ResourceError
 from adasparse_cli.files import only_owner, remove_stray_temporaries, write_text
-from adasparse_cli.runs import run_folder
+from adasparse_cli.runs import run_folder, saved_run
 from adasparse_cli.runs import train as train_module
 from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, FAILED, failure_of, read_environment
@@ -122,7 +122,7 @@ def test_a_run_can_be_recognised_before_anything_slow_is_done(tmp_path: Path, mo
         run_train(job, resume=True)
     assert seen == [1]
     (run,) = runs_in(tmp_path)
-    config = run_folder.read_config(run)
+    config = saved_run.read_config(run)
     assert latest_alike(run.parent, config, read_environment(run)["data_fingerprint"]) is None  # it has no checkpoint
 
 

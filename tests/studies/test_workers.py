@@ -19,7 +19,7 @@ from adasparse_cli.choices import Split
 from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.studies import workers
-from adasparse_cli.studies.workers import NamedRun, tell
+from adasparse_cli.studies.worker import NamedRun, tell
 from adasparse_cli.training.signals import StopWish
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 from tests.small import loop_settings
@@ -34,18 +34,18 @@ def test_a_run_whose_parent_has_died_is_not_failed_by_having_nobody_to_tell() ->
         tell(mouth, 6)
 
 
-class Ended:
-    """A run whose process ends, with `code`, just as a signal arrives."""
+class EndedWorker:
+    """A process whose run ends, well or not, just as a signal arrives."""
 
-    rows, full = 0, None
+    full = None
 
-    def __init__(self, run: NamedRun, code: int = 0) -> None:
-        self.run, self.process, self._code = run, self, code
+    def __init__(self, run: NamedRun, done: bool) -> None:
+        self.run, self.done = run, done
 
     @property
-    def exitcode(self) -> int:
+    def ended(self) -> bool:
         os.kill(os.getpid(), signal.SIGTERM)
-        return self._code
+        return True
 
     def sources(self) -> list[int]:
         return []
@@ -53,8 +53,11 @@ class Ended:
     def news(self) -> int:
         return 0
 
-    def close(self) -> int:
+    def close_run(self) -> int:
         return 0
+
+    def dismiss(self) -> None:
+        pass
 
     def why(self) -> str:
         return "because"
@@ -67,11 +70,13 @@ def run() -> NamedRun:
     return NamedRun(name="the run", job=job, prepared=prepared)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("code", "said"), [(0, "stopped when all runs were done"), (1, "1 of 1 runs are still to be")])
+@pytest.mark.parametrize(
+    ("done", "said"), [(True, "stopped when all runs were done"), (False, "1 of 1 runs are still to be")]
+)
 def test_a_signal_as_the_last_run_ends_stops_the_study(
-    run: NamedRun, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+    run: NamedRun, monkeypatch: pytest.MonkeyPatch, done: bool, said: str
 ) -> None:
-    monkeypatch.setattr(workers, "_Process", lambda own: Ended(own, code))
+    monkeypatch.setattr(workers, "_start", lambda idle, own: EndedWorker(own, done))
     with pytest.raises(InterruptedRun, match=said) as caught:
         workers.train_all([run], Silent(), workers=1, what="study")
     assert caught.value.exit_code == 143
@@ -128,3 +133,34 @@ def test_an_interrupt_while_runs_load_shows_no_traceback(tmp_path: Path) -> None
     assert command.returncode == 130, err
     assert "Traceback" not in out + err, err
     assert "2 of 2 runs are still to be done" in err
+
+
+SMALL = ("data=twin", "data.rows=2000", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")
+
+
+def test_a_process_stays_for_the_next_run_which_is_as_if_it_were_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: the second run, trained by a command of its own."""
+    started: list[workers._Worker] = []
+    begin = workers._Worker.__init__
+
+    def count(worker: workers._Worker) -> None:
+        started.append(worker)
+        begin(worker)
+
+    monkeypatch.setattr(workers._Worker, "__init__", count)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    for folder in (together, alone):
+        folder.mkdir()
+    adasparse(together, "sweep", "model=dnn,star", *SMALL)
+    assert len(started) == 1
+    adasparse(alone, "train", "model=star", *SMALL, apart=True)
+    found = [next(folder.glob("runs/*/star/*/predictions.parquet")).read_bytes() for folder in (together, alone)]
+    assert found[0] == found[1]
+
+
+def test_after_a_failure_a_new_process_goes_on(tmp_path: Path) -> None:
+    done = adasparse(tmp_path, "sweep", "loop.learning_rate=0.001,1e30,0.002", *SMALL, code=1)
+    assert done.stderr.count(" failed: ") == 1
+    assert len(list(tmp_path.glob("runs/*/*/*/DONE"))) == 2

@@ -11,8 +11,6 @@ from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
 FITTING_ROUNDS = 1000
 
 

@@ -19,11 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 Floats = NDArray[np.float64]
-
-
 Integers = NDArray[np.int64]
-
-
 FEATURE_VALUES, LABEL_VALUES, SHRINKAGE = 32, 10, 2.0
 
 

@@ -44,10 +44,11 @@ def show_data(
     """Show the splits, fields and largest domains of a prepared data set."""
     from adasparse_cli.runs.data_list import data_set, field_rows, largest_domains
     from adasparse_cli.runs.prepare import PrepReport
-    from adasparse_cli.studies.verify import verify_data
 
     manifest = data_set(data, name)
     if verify:
+        from adasparse_cli.studies.verify import verify_data
+
         verify_data(data / name)
     if with_ceilings:
         _show_ceilings(data / name, manifest, as_json=as_json)

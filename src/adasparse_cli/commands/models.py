@@ -21,9 +21,9 @@ def ls(
     as_csv: AsCsv = False,
 ) -> None:
     """List the models: what each is, its settings, and what it weighs."""
-    from adasparse_cli.runs.model_list import list_models, shape_of
+    from adasparse_cli.runs.model_list import cache_folder, listed_models
 
-    rows = list_models(None if on is None else shape_of(data, on))
+    rows = listed_models(data, on, cache_folder())
     where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
     caption = f"packaged settings, on {where}; embeddings are the same for all"
     show(rows, form=chosen_format(as_json, as_csv), caption=caption)

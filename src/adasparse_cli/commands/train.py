@@ -117,7 +117,7 @@ def _warn_of_leak(report: Mapping[str, Any]) -> None:
 
 def _counterpart(report: Mapping[str, Any]) -> str:
     """What to type for a run to compare this one with: the plain network, or AdaSparse, trained alike."""
-    from adasparse_cli.config.as_words import settings_words
+    from adasparse_cli.config.settings_words import settings_words
 
     baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
     standard = {**report["settings"], "loop": {**report["settings"]["loop"], "name": "standard"}}
@@ -182,7 +182,7 @@ def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_domains(folder: Path, domain: Sequence[str]) -> None:
-    from adasparse_cli.runs.domain_rows import extreme_domains
+    from adasparse_cli.runs.run_tables import extreme_domains
 
     rows = extreme_domains(folder, SHOWN_DOMAINS)
     if rows:

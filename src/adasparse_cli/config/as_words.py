@@ -1,12 +1,12 @@
-"""Values back to the words that make them."""
+"""The words that choose prepared data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from adasparse_cli.config.compose import compose, data_start, packaged
-from adasparse_cli.config.grammar import leaves, spelled, word
+from adasparse_cli.config.compose import compose, data_start
+from adasparse_cli.config.spelling import spelled
 from adasparse_cli.errors import UsageError
 
 
@@ -20,22 +20,3 @@ def data_words(values: Mapping[str, Any]) -> list[str] | None:
         return words if compose("prep", words)["data"] == dict(values) else None
     except UsageError:
         return None
-
-
-def settings_words(settings: Mapping[str, Any], sections: Sequence[str] = ("network", "model", "loop")) -> list[str]:
-    """The words that turn the packaged settings of a run's model and loop into its own.
-
-    Args:
-        settings: the sections `network`, `model` and `loop`.
-        sections: those to speak of.
-
-    Raises:
-        UsageError: the settings are none, or of a model or loop that is not known.
-    """
-    held = {name: section for name, section in settings.items() if isinstance(section, dict) and section}
-    names = {name: held.get(name, {}).get("name") for name in ("model", "loop")}
-    if not {*sections} <= held.keys() or not all(isinstance(name, str) for name in names.values()):
-        raise UsageError("these are no settings of a run", hint="adasparse config show train prints such")
-    defaults = dict(leaves(packaged(tuple(f"{group}={name}" for group, name in names.items()))))
-    own = leaves({name: held[name] for name in sections})
-    return [word(key, value) for key, value in own if key in defaults and defaults[key] != value]

@@ -15,7 +15,7 @@ from adasparse_cli.findings.figures import hover, places, series
 from adasparse_cli.findings.finding import Figure, Finding, Table
 from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.runs import json_types
-from adasparse_cli.runs.domain_rows import read_domain_rows
+from adasparse_cli.runs.run_tables import read_domain_rows
 from adasparse_cli.runs.saved_run import DOMAINS, METRICS, anew, has_file, run_file
 from adasparse_cli.studies.arms import differing_settings
 from adasparse_cli.studies.comparison import Comparison, domain_table

@@ -13,7 +13,7 @@ from adasparse_cli.choices import FieldKind, Split, SplitRule
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import data_file
+from adasparse_cli.prep.prepared_files import data_file
 from adasparse_cli.prep.recipe import DAY, LABEL, Finding
 from adasparse_cli.prep.spill import Spill
 from adasparse_cli.prep.vocabulary import Vocabulary

@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from adasparse_cli.choices import FieldKind, FieldRole, Split
+from adasparse_cli.choices import FieldKind, FieldRole, Split, nearest_names
 from adasparse_cli.errors import DataError, DiskFullError, TooManyRejectedError, UsageError
 from adasparse_cli.files import checksums, disk_is_full, file_stem, no_room, sha256_of, write_sealed
 from adasparse_cli.prep.encode import Encoder, domain_table, key_columns
@@ -33,15 +33,7 @@ from adasparse_cli.prep.noticed import (
 )
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
-from adasparse_cli.prep.recipe import (
-    DataSettings,
-    FieldPlan,
-    Progress,
-    RawData,
-    nearest_names,
-    recipe_named,
-    with_domain_id,
-)
+from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, recipe_named, with_domain_id
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
 from adasparse_cli.prep.writer import PartWriter, write_table

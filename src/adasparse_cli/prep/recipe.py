@@ -7,17 +7,18 @@ A recipe is a module with
     Settings                                  a `DataSettings`: the `data` section of the configuration
     sources(settings, raw, folder, progress)  -> list[Path]: usually `raw` itself; a generator writes files
     read(settings, sources)                   -> RawData: looks at headers only; rows come from its iterator
+    as_raw(frame, folder)                     -> Path: a frame as a raw file, its first row on line 2; without it, the
+                                              Python API scores files only
 
 No module of `src/` imports a recipe by name; `recipe_named` finds it.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import polars as pl
 
@@ -83,24 +84,6 @@ class DataSettings:
     def as_prepared(self, fields: Sequence[Field]) -> DataSettings:
         """The settings to read a new file with, once the fields are known: nothing is inferred anew."""
         return self
-
-
-# Settings that a recipe got after data had been prepared with it, with the value that was in force before.
-ADDED_LATER: dict[str, dict[str, Any]] = {
-    "tabular": {
-        "positive": [],
-        "timestamp_unit": "s_or_ms",
-        "derived": None,
-        "spelling": "as_written",
-        "quoted_newlines": False,
-    },
-    "twin": {"straying": 0.25, "second_group": 0.2, "tastes": "joint"},
-}
-
-
-def settings_as_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings of a recipe, with those that it did not have when they were saved."""
-    return {**ADDED_LATER.get(str(values.get("recipe")), {}), **values}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,11 +201,6 @@ def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | Non
     """Which of the fields of prepared data is the domain itself: the domain-aware one that is not among those `aware`."""
     found = [field.name for field in prepared if field.role is FieldRole.domain_aware and field.name not in aware]
     return found[0] if found else None
-
-
-def nearest_names(word: str, known: Sequence[str]) -> str:
-    """The known names most like `word`, the nearest first, or the first few where none is alike."""
-    return ", ".join(difflib.get_close_matches(word, known, n=2, cutoff=0.5) or list(known)[:8])
 
 
 def recipe_named(name: str) -> ModuleType:

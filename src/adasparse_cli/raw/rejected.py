@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 OPEN_QUOTE = "has a quote that does not close on its line"
 NOT_UTF8 = "is not UTF-8"
-
-
 _ADVICE = {
     OPEN_QUOTE: "data.quoted_newlines=true reads line breaks in quotes",
     NOT_UTF8: "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW converts a file in Windows-1252 or Latin-1",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.config.as_words import settings_words
+from adasparse_cli.config.settings_words import settings_words
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_sealed
 from adasparse_cli.runs.saved_run import CONFIG, DONE, FAILED, failure_of, read_config, read_environment

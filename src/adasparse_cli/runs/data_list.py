@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from adasparse_cli.choices import nearest_names
 from adasparse_cli.errors import AdasparseError, UsageError
 from adasparse_cli.prep.place import prepared_folders
-from adasparse_cli.prep.prepared import open_prepared, read_domains
-from adasparse_cli.prep.recipe import nearest_names
+from adasparse_cli.prep.prepared_files import open_prepared
 from adasparse_cli.schema import Manifest
 
 
@@ -64,6 +64,8 @@ def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
 
 def largest_domains(folder: Path, manifest: Manifest, number: int) -> list[dict[str, Any]]:
     """The domains with most training rows."""
+    from adasparse_cli.prep.prepared import read_domains  # loads polars, which lists of data do without
+
     return read_domains(folder, manifest).head(number).to_dicts()
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adasparse_cli.models import MODELS
-from adasparse_cli.prep.recipe import settings_as_today as data_as_today
+from adasparse_cli.prep.earlier_data import settings_as_today as data_as_today
 
 # What was always so before it became a setting.
 _LOOP = {"matmul_precision": "highest", "max_epochs": 10, "context_learning_rate": None, "row_steps": "all"}
@@ -37,5 +36,7 @@ def trained_otherwise(settings: Mapping[str, Any]) -> bool:
     network, model = settings.get("network"), settings.get("model")
     if not isinstance(network, dict) or not isinstance(model, dict) or "context" in network:
         return False
+    from adasparse_cli.models import MODELS  # loads torch, which lists of runs do without
+
     kind = MODELS.get(str(model.get("name")))
     return kind is not None and kind.reads_context

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.choices import Split
+from adasparse_cli.choices import Split, nearest_names
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.compose import compose, data_choice, data_start, explicit_keys
-from adasparse_cli.config.grammar import word
 from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
-from adasparse_cli.prep.prepared import as_today, changed_sources, is_current, open_prepared
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, nearest_names, recipe_named
+from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
 from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest

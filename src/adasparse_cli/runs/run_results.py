@@ -19,16 +19,13 @@ from adasparse_cli.findings.cells import marked_texts
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models.base import Model
 from adasparse_cli.prep.prepared import read_domains
-from adasparse_cli.runs.saved_run import (
-    PREDICTIONS,
-)
+from adasparse_cli.runs.saved_run import PREDICTIONS
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, sparsity_by_domain
 
 log = logging.getLogger("adasparse_cli")
-
-
+log.setLevel(logging.INFO)
 log.propagate = False
 
 

@@ -18,37 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from adasparse_cli.errors import IntegrityError
-from adasparse_cli.files import (
-    SealedFolder,
-    read_json,
-    read_sealed,
-    read_small_text,
-    sha256_of,
-)
+from adasparse_cli.files import SealedFolder, read_json, read_sealed, read_small_text, sha256_of
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.earlier_runs import settings_as_today
 from adasparse_cli.typed import from_yaml, require_types
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
-
-
 ENVIRONMENT, ENCODER, METRICS, DOMAINS = "environment.json", "encoder", "metrics.jsonl", "domains.csv"
-
-
 # Reports of version 1 are the same; their runs have no checksums.
 REPORT_VERSION, UNSEALED_VERSION = 2, 1
-
-
 ENVIRONMENT_VERSION, DONE_VERSION = 2, 1
-
-
 # Names below a run's folder that DONE does not cover.
 NOT_SEALED = (DONE, FAILED, "findings", "report.html")
-
-
 # How the name of a control arm ends.
 PLACEBO = "-placebo"
 
@@ -218,19 +200,6 @@ def _checked_config(folder: Path) -> Path:
         if expected is not None and sha256_of(path) != expected:
             raise IntegrityError(f"{path} was changed after the run started: its checksum differs", hint=anew(folder))
     return path
-
-
-def read_predictions(folder: Path) -> pl.DataFrame:
-    """The scores of a run's test split: source, line, label, domain, logit, probability, and the user where there is one.
-
-    Raises:
-        IntegrityError: the file is missing or damaged.
-    """
-    path = run_file(folder, PREDICTIONS)
-    try:
-        return pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError):
-        raise IntegrityError(f"{path} is damaged", hint=anew(folder)) from None
 
 
 def anew(folder: Path) -> str:

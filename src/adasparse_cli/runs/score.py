@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +19,8 @@ from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.prep.foreign import RefusedModuleError
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.prep.prepared import (
-    as_today,
-    domain_names,
-    encode_rows,
-    open_prepared,
-    read_bags,
-    read_domains,
-    read_split,
-    truth_file,
-)
+from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
+from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file
 from adasparse_cli.prep.recipe import Progress, Silent, recipe_named
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples
@@ -198,13 +190,27 @@ def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[st
     return found.to_json()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """New rows with their scores.
+
+    Args:
+        table: source, line, domain by name, label where there is one, logit, probability; a line per row that can be read.
+        rejects: rows set aside. unseen_domain_rows, unseen: as in `PredictReport`.
+    """
+
+    table: pl.DataFrame
+    rejects: Sequence[Reject]
+    unseen_domain_rows: int
+    unseen: Mapping[str, float]
+
+
 def run_predict(
     run: SavedRun, raw: Sequence[Path], output: Path, progress: Progress | None = None, *, overwrite: bool = False
 ) -> PredictReport:
-    """Score new files, labelled or not, and write one line per row: where it stood, its domain, its probability.
+    """Score new files and write one line per row: where it stood, its domain, its probability.
 
-    Values that training did not see get id 0, as they do in preparation; rows that cannot be read are
-    set aside and counted. The output is CSV, or Parquet where its name says so.
+    The output is CSV, or Parquet where its name says so.
 
     Args:
         overwrite: whether an output that exists may be replaced.
@@ -213,50 +219,83 @@ def run_predict(
         UsageError: the output cannot be written there, or something would be lost.
         DataError: a file cannot be read, or holds no row.
     """
-    progress = progress or Silent()
     require_files(raw)
     _require_table(output)
     require_output(output, inputs=raw, overwrite=overwrite)
+    scored = score_files(run, raw, progress)
+    if output.suffix == ".parquet":
+        write_atomically(output, lambda path: scored.table.write_parquet(path))
+    else:
+        write_atomically(output, lambda path: marked_texts(scored.table).write_csv(path))
+    return PredictReport(
+        output=output,
+        rows=scored.table.height,
+        rejects=scored.rejects,
+        unseen_domain_rows=scored.unseen_domain_rows,
+        unseen=scored.unseen,
+    )
+
+
+def score_files(run: SavedRun, raw: Sequence[Path], progress: Progress | None = None) -> Scored:
+    """Score new files, labelled or not.
+
+    Values that training did not see get id 0, as they do in preparation; rows that cannot be read are
+    set aside and counted.
+
+    Raises:
+        DataError: a file cannot be read, or holds no row.
+    """
+    progress = progress or Silent()
     set_threads(run.job.threads)
     model, shape = trained_model(run)
-    stored = {name: read_bags(run.encoder, run.manifest, name) for name in shape.bags}
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
     singles = [field.name for field in run.manifest.fields if field.kind is not FieldKind.multi_valued]
     unknown = dict.fromkeys(singles, 0)
     progress.start("scoring", None, "rows")
-    for encoded in encode_rows(run.encoder, run.manifest, run.job.data.settings, raw):
+    for encoded in new_rows(run, model, shape, raw):
         rejects += encoded.rejects
-        if encoded.frame.height == 0:
+        if encoded.rows is None:
             continue
-        rows = rows_of([encoded.frame], run.manifest.fields, rows=encoded.frame.height, device=model.device)
-        rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
-        model.set_bags({name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()})
-        scores = _scores(run, model, rows)
+        scores = _scores(run, model, encoded.rows)
         for name in singles:
             unknown[name] += int((encoded.frame[name] == 0).sum())
-        frames.append(prediction_frame(rows, scores))
-        progress.advance(len(rows))
+        frames.append(prediction_frame(encoded.rows, scores))
+        progress.advance(len(encoded.rows))
     if not frames:
         why = f"; {len(rejects):,} were rejected: {examples(rejects)}" if rejects else ""
         raise DataError(f"no row could be read{why}", hint="a new file must be written as the prepared ones were")
     # a block has labels where all of its rows have one
     table = pl.concat(frames, how="diagonal")
     unseen = int((table["domain"] >= run.manifest.num_domains).sum())
-    table = _told(table, run, raw)
-    if output.suffix == ".parquet":
-        write_atomically(output, lambda path: table.write_parquet(path))
-    else:
-        write_atomically(output, lambda path: marked_texts(table).write_csv(path))
     shares = {name: count / table.height for name, count in unknown.items()}
     notable = {name: share for name, share in shares.items() if share > run.manifest.unseen.get(name, 0.0) + NOTABLE}
-    return PredictReport(
-        output=output, rows=table.height, rejects=tuple(rejects), unseen_domain_rows=unseen, unseen=notable
-    )
+    return Scored(table=named_rows(table, run, raw), rejects=tuple(rejects), unseen_domain_rows=unseen, unseen=notable)
 
 
-def _told(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
-    """Predictions with files and domains by name; a domain that nobody has seen has none."""
+@dataclass(frozen=True, kw_only=True)
+class NewRows:
+    """A block of new rows, ready for the model: its bags are in the model's tables. `rows` is None where none can be read."""
+
+    frame: pl.DataFrame
+    rows: Rows | None
+    rejects: Sequence[Reject]
+
+
+def new_rows(run: SavedRun, model: Model, shape: DataShape, raw: Sequence[Path]) -> Iterator[NewRows]:
+    """New files, block by block, as the run's model reads them."""
+    stored = {name: read_bags(run.encoder, run.manifest, name) for name in shape.bags}
+    for encoded in encode_rows(run.encoder, run.manifest, run.job.data.settings, raw):
+        rows = None
+        if encoded.frame.height:
+            rows = rows_of([encoded.frame], run.manifest.fields, rows=encoded.frame.height, device=model.device)
+            rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows
+            model.set_bags({name: bags_of(pl.concat([stored[name], new])) for name, new in encoded.new_bags.items()})
+        yield NewRows(frame=encoded.frame, rows=rows, rejects=encoded.rejects)
+
+
+def named_rows(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
+    """Rows with files and domains by name; a domain that nobody has seen has none."""
     names = domain_names(read_domains(run.encoder, run.manifest), run.manifest.domain)
     files = pl.Series(source_names(raw))
     known = table["domain"].set(table["domain"] >= len(names), None)

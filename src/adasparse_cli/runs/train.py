@@ -22,7 +22,7 @@ from adasparse_cli.files import (
 )
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared import copy_encoder, verify
+from adasparse_cli.prep.prepared_files import copy_encoder, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import (
     PrepJob,
@@ -57,8 +57,6 @@ from adasparse_cli.typed import flat, plain, typed
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
 FEW_STEPS = 32
-
-
 SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.runs.saved_run import (
-    PLACEBO,
-    read_report,
-)
+from adasparse_cli.runs.saved_run import PLACEBO, read_report
 from adasparse_cli.typed import flat
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, compare
-from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole
+from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole, nearest_names
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, shortened
@@ -27,13 +27,16 @@ from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import none_if_nan
-from adasparse_cli.prep.prepared import changed_sources, read_domains
-from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
+from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.prep.prepared_files import changed_sources
+from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
-from adasparse_cli.runs.saved_run import read_predictions, read_report
+from adasparse_cli.runs.run_tables import read_predictions
+from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
-from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.workers import train_all
 
 BASELINE = "dnn"
 # Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.

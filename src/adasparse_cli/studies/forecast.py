@@ -8,7 +8,7 @@ import time
 import torch
 
 from adasparse_cli.choices import Split
-from adasparse_cli.runs.model_list import EXAMPLE
+from adasparse_cli.runs.model_list import example
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.saved_run import DONE, read_report
 from adasparse_cli.runs.train import TrainJob, build_model
@@ -35,7 +35,7 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
         rows = job.data.settings.rows * TRAIN_SHARE
     else:
         return None
-    shape = EXAMPLE if manifest is None else load_shape(job.data.folder, manifest)
+    shape = example() if manifest is None else load_shape(job.data.folder, manifest)
     with torch.device("meta"):
         cost = build_model(job, shape).cost()
     # forward, and twice as much backward, each multiply-add two operations

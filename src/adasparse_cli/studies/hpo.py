@@ -27,7 +27,8 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import ensure_prepared
 from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import finished_run, plan_seeds
-from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.workers import train_all
 
 TRIALS = "trials.json"
 TRIALS_VERSION = 1

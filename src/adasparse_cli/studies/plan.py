@@ -5,6 +5,7 @@ The same words make the same study, down to its name.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -13,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from adasparse_cli.choices import Between, nearest
+from adasparse_cli.choices import Between, nearest, nearest_names
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.grammar import expanded
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.errors import UsageError
 from adasparse_cli.models import MODELS
-from adasparse_cli.prep.recipe import nearest_names
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.run_folder import latest_alike, same_run
 from adasparse_cli.runs.saved_run import DONE
@@ -248,11 +248,13 @@ def plan_of(job: StudyJob) -> list[PlannedRun]:
     """What the study would do, and how long each run would take."""
     rows = []
     for arm in job.arms:
+        # runs of an arm that differ in their seed alone take equally long
+        forecast = functools.cache(lambda folder, arm=arm: expected_seconds(_first_on(arm, folder)) or (None, False))
         for own in arm.jobs:
             manifest = existing(own.data.folder)
             folder = None if manifest is None else latest_alike(_parent(own), own.config, manifest.fingerprint)
             state = "missing" if folder is None else "done" if (folder / DONE).exists() else "unfinished"
-            seconds, known = (0.0, True) if state == "done" else expected_seconds(own) or (None, False)
+            seconds, known = (0.0, True) if state == "done" else forecast(own.data.folder)
             rows.append(
                 PlannedRun(
                     arm=arm.name,
@@ -264,6 +266,10 @@ def plan_of(job: StudyJob) -> list[PlannedRun]:
                 )
             )
     return rows
+
+
+def _first_on(arm: PlannedArm, folder: Path) -> TrainJob:
+    return next(own for own in arm.jobs if own.data.folder == folder)
 
 
 def _spelled(flags: Mapping[str, str | None]) -> tuple[str, ...]:

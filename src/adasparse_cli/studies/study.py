@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adasparse_cli.choices import nearest_names
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
-from adasparse_cli.prep.recipe import Progress, Silent, nearest_names
+from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, require_learnable
@@ -27,7 +28,8 @@ from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.compared_worlds import compare_worlds
 from adasparse_cli.studies.comparison import Comparison, compare_arms
 from adasparse_cli.studies.plan import StudyJob
-from adasparse_cli.studies.workers import NamedRun, train_all
+from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.workers import train_all
 from adasparse_cli.typed import require_types
 
 # Studies of the version before have no checksums; everything else is the same.

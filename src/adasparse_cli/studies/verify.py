@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adasparse_cli.findings.kept import kept_findings, verify_finding
-from adasparse_cli.prep.prepared import open_prepared, verify
+from adasparse_cli.prep.prepared_files import open_prepared, verify
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.saved_run import read_config, sealed_run
 from adasparse_cli.runs.score import SavedRun

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adasparse_cli.config.as_words import data_words
-from adasparse_cli.config.grammar import word
+from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import UsageError
 from adasparse_cli.prep.recipe import DataSettings
 from adasparse_cli.runs.train import TrainJob, plan_seeds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,13 @@ def chosen_device(name: str) -> torch.device:
 
 def set_threads(threads: int | None) -> int:
     """Use `threads` cores for arithmetic (None: all that torch finds) and say how many."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    found = _cores_found()  # before it is changed: a later run may ask for all
+    torch.set_num_threads(threads or found)
+    return torch.get_num_threads()
+
+
+@functools.cache
+def _cores_found() -> int:
     return torch.get_num_threads()
 
 

@@ -1,4 +1,4 @@
-"""A run's domains.csv: read back as it was written, and its best and worst domains."""
+"""The tables of a run: its domains, the best and worst of them, and the scores of its test rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings.cells import unmarked_texts
 from adasparse_cli.findings.finding import ENOUGH_POSITIVES
 from adasparse_cli.prep.key import joined_keys
-from adasparse_cli.runs.saved_run import DOMAINS, has_file, run_file
+from adasparse_cli.runs.saved_run import DOMAINS, PREDICTIONS, anew, has_file, run_file
 
 
 def read_domain_rows(path: Path) -> pl.DataFrame:
@@ -47,3 +48,16 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
         pl.col("test_calibration").alias("calibration"),
     )
     return shown.to_dicts()
+
+
+def read_predictions(folder: Path) -> pl.DataFrame:
+    """The scores of a run's test split: source, line, label, domain, logit, probability, and the user where there is one.
+
+    Raises:
+        IntegrityError: the file is missing or damaged.
+    """
+    path = run_file(folder, PREDICTIONS)
+    try:
+        return pl.read_parquet(path, glob=False)
+    except (OSError, pl.exceptions.PolarsError):
+        raise IntegrityError(f"{path} is damaged", hint=anew(folder)) from None

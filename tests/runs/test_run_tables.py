@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adasparse_cli.runs.domain_rows import extreme_domains, read_domain_rows
+from adasparse_cli.runs.run_tables import extreme_domains, read_domain_rows
 from adasparse_cli.studies.comparison import _clusters
 
 

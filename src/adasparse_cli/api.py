@@ -1,0 +1,299 @@
+"""The Python interface: what the commands do, as functions that return frames and objects.
+
+    import adasparse_cli as ada
+
+    run = ada.train("data=twin", mode="fusion")
+    run.metrics["test"]["gauc_domain"]
+    ada.load_run("latest").predict(frame)
+
+Settings are the words of the command line, `"loop.batch_size=2048"`, or a mapping, `{"loop.batch_size": 2048}`. Nothing is
+printed; `progress=True` shows bars on stderr. A user's error is an `adasparse_cli.errors.AdasparseError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adasparse_cli.config.grammar import with_flags
+from adasparse_cli.config.spelling import word
+from adasparse_cli.prep.prepared import read_domains, read_split
+from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.runs.chosen import choose_run
+from adasparse_cli.runs.data_list import data_set
+from adasparse_cli.runs.data_list import list_data as data_rows
+from adasparse_cli.runs.loaded_run import Run
+from adasparse_cli.runs.model_list import cache_folder, listed_models
+from adasparse_cli.runs.prepare import plan_prep, run_prep
+from adasparse_cli.runs.run_list import list_runs as run_rows
+from adasparse_cli.runs.train import model_flags, plan_train, run_train
+from adasparse_cli.schema import Manifest
+from adasparse_cli.studies.comparison import Comparison, domain_table
+from adasparse_cli.studies.plan import StudyJob, plan_compare, plan_experiment, plan_sweep
+from adasparse_cli.studies.study import StudyReport, find_study, run_study
+from adasparse_cli.studies.study import open_study as study_in
+
+__all__ = [
+    "PreparedData",
+    "Run",
+    "Study",
+    "compare",
+    "list_data",
+    "list_models",
+    "list_runs",
+    "load_data",
+    "load_run",
+    "load_study",
+    "prepare",
+    "sweep",
+    "train",
+]
+Settings = Mapping[str, Any]
+AnyPath = str | PathLike[str]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A prepared data set.
+
+    Args:
+        folder: where it is. manifest: its splits, fields, sources and fingerprint.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """What `data=NAME` calls it."""
+        return self.manifest.name
+
+    @property
+    def domains(self) -> pl.DataFrame:
+        """One row per domain: its key, and its rows and positives by split."""
+        return read_domains(self.folder, self.manifest)
+
+    def split(self, name: str) -> pl.DataFrame:
+        """The encoded rows of `train`, `valid` or `test`: an id per field, `__domain`, `__label`, where the row stood."""
+        from adasparse_cli.choices import Split
+
+        return read_split(self.folder, self.manifest, Split(name))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms that were trained with the same seeds on the same data, and compared.
+
+    Args:
+        folder: of the study. failed: runs without a result, by name, with the reason.
+        comparison: reports, test rows and logits of each arm, and the differences to the baseline.
+    """
+
+    folder: Path
+    question: str
+    comparison: Comparison
+    failed: Mapping[str, str]
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per arm: the mean of each metric over seeds, its standard deviation, and its difference to the baseline.
+
+        `…_low` and `…_high` bound the difference with 95 % confidence, `…_p_holm` is corrected for the number of arms,
+        `…_real` says whether it is below 0.05, `…_detectable` is the difference found with a chance of 80 %.
+        """
+        return pl.DataFrame(self.comparison.table(), infer_schema_length=None)
+
+    @property
+    def domains(self) -> pl.DataFrame:
+        """One row per domain: its training and test rows, and each arm's AUC. Not for studies over several worlds."""
+        return domain_table(self.comparison)
+
+
+def prepare(
+    *words: str,
+    settings: Settings | None = None,
+    config_file: AnyPath | None = None,
+    replace: bool = False,
+    progress: bool = False,
+) -> PreparedData:
+    """Prepare a data set from raw files, as `adasparse prep`.
+
+    Args:
+        words: such as `"data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[site]"`.
+        replace: whether prepared data that runs depend on may be replaced.
+
+    Raises:
+        UsageError, DataError, ResourceError: as the command; each names what is wrong and what to do.
+    """
+    job = plan_prep(_words(words, settings), config_file=_path(config_file))
+    with _shown(progress) as display:
+        report = run_prep(job, display, replace=replace)
+    return PreparedData(report.folder, report.manifest)
+
+
+def train(
+    *words: str,
+    settings: Settings | None = None,
+    mode: str | None = None,
+    model: str | None = None,
+    config_file: AnyPath | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> Run:
+    """Train one model, as `adasparse train`; its data are prepared first where they are not.
+
+    Args:
+        words: such as `"data=twin", "loop.batch_size=2048", "seed=1"`.
+        resume: whether to continue the newest run of these settings; a finished one is loaded.
+
+    Raises:
+        AdasparseError: as the command.
+    """
+    flags = {**model_flags(model), "model.mode": mode}
+    job = plan_train(with_flags(_words(words, settings), flags), config_file=_path(config_file))
+    with _shown(progress) as display:
+        report = run_train(job, display, resume=resume)
+    studies = Path(str(job.config["paths"]["studies"]))
+    chosen = choose_run(str(report.folder), job.runs, studies)
+    return Run(chosen, data_root=job.data.folder.parent)
+
+
+def load_run(
+    name: AnyPath = "latest",
+    *,
+    runs: AnyPath = "runs",
+    studies: AnyPath = "studies",
+    data: AnyPath = "data",
+    unfinished: bool = False,
+) -> Run:
+    """A finished run: its folder, a part of its path that only it has, `STUDY/ARM`, or `latest`.
+
+    Args:
+        unfinished: whether a run that is not finished may be loaded, with its best weights so far.
+
+    Raises:
+        UsageError: no run, or several.
+    """
+    return Run(choose_run(str(name), Path(runs), Path(studies), unfinished=unfinished), data_root=Path(data))
+
+
+def load_data(name: str, *, data: AnyPath = "data") -> PreparedData:
+    """A prepared data set by its name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return PreparedData(Path(data) / name, data_set(Path(data), name))
+
+
+def load_study(name: AnyPath = "latest", *, studies: AnyPath = "studies", baseline: str | None = None) -> Study:
+    """A study by its folder, a part of its name, or `latest`, with the runs that are done.
+
+    Raises:
+        UsageError: no study, or several.
+    """
+    return _study(study_in(find_study(str(name), Path(studies)), baseline=baseline))
+
+
+def list_runs(folder: AnyPath = "runs") -> pl.DataFrame:
+    """All runs, the oldest first, with their state, settings and metrics."""
+    return pl.DataFrame(run_rows(Path(folder)), infer_schema_length=None)
+
+
+def list_data(folder: AnyPath = "data") -> pl.DataFrame:
+    """All prepared data sets."""
+    return pl.DataFrame(data_rows(Path(folder)), infer_schema_length=None)
+
+
+def list_models(on: str | None = None, *, data: AnyPath = "data") -> pl.DataFrame:
+    """The models that can be trained, with their settings, parameters and multiply-adds per row.
+
+    Args:
+        on: a prepared data set to weigh them on; without it, 21 made-up fields.
+    """
+    return pl.DataFrame(listed_models(Path(data), on, cache_folder()), infer_schema_length=None)
+
+
+def compare(
+    *words: str,
+    settings: Settings | None = None,
+    models: Sequence[str] = (),
+    experiment: str | None = None,
+    baseline: str | None = None,
+    seeds: int | None = None,
+    worlds: Sequence[int] = (),
+    workers: int = 1,
+    cluster: str = "domain",
+    config_file: AnyPath | None = None,
+    progress: bool = False,
+) -> Study:
+    """Train models with the same seeds on the same data and compare them, as `adasparse compare`.
+
+    What was trained before is used again; the same call continues an interrupted study. Runs are processes of their own,
+    so a script calls this below `if __name__ == "__main__":`.
+
+    Args:
+        models: names; all models without any. experiment: a named study instead, such as `ablation`.
+        seeds: seeds of every arm; 3, or what the experiment says. workers: runs at a time.
+        cluster: `domain` or `user`, what test rows are resampled by.
+
+    Raises:
+        AdasparseError: as the command.
+    """
+    own, file = _words(words, settings), _path(config_file)
+    job = (
+        plan_compare(list(models), own, seeds=seeds or 3, baseline=baseline, config_file=file, worlds=tuple(worlds))
+        if experiment is None
+        else plan_experiment(experiment, own, seeds=seeds, baseline=baseline, config_file=file, worlds=tuple(worlds))
+    )
+    return _done(job, workers=workers, cluster=cluster, progress=progress)
+
+
+def sweep(
+    *words: str,
+    settings: Settings | None = None,
+    seeds: int = 1,
+    workers: int = 1,
+    config_file: AnyPath | None = None,
+    progress: bool = False,
+) -> Study:
+    """Train every combination of values, `"loop.learning_rate=0.001,0.002"`, as `adasparse sweep`."""
+    job = plan_sweep(_words(words, settings), seeds=seeds, config_file=_path(config_file))
+    return _done(job, workers=workers, cluster="domain", progress=progress)
+
+
+def _done(job: StudyJob, *, workers: int, cluster: str, progress: bool) -> Study:
+    with _shown(progress) as display:
+        return _study(run_study(job, display, workers=workers, cluster=cluster))
+
+
+def _study(report: StudyReport) -> Study:
+    return Study(report.folder, report.question, report.comparison, report.failed)
+
+
+def _words(words: Sequence[str], settings: Settings | None) -> list[str]:
+    """A list is spelled [a,b], so a mapping never asks for a grid by accident."""
+    return [
+        *words,
+        *(word(key, list(value) if isinstance(value, tuple) else value) for key, value in (settings or {}).items()),
+    ]
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+@contextlib.contextmanager
+def _shown(progress: bool) -> Iterator[Progress]:
+    if not progress:
+        yield Silent()
+        return
+    with ProgressDisplay() as display:
+        yield display

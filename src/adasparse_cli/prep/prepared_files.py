@@ -1,0 +1,146 @@
+"""The files of prepared data: the manifest, checksums, whether they are what is asked for. Nothing here reads a table."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.errors import IntegrityError
+from adasparse_cli.files import SealedFolder, read_sealed, sha256_of, sync_folder, write_atomically
+from adasparse_cli.prep.earlier_data import settings_as_today
+from adasparse_cli.prep.place import MANIFEST
+from adasparse_cli.schema import FORMAT_VERSION, UNSEALED_VERSION, Manifest, Source
+from adasparse_cli.typed import require_types
+
+DOMAINS = "domains.parquet"
+
+
+def open_prepared(folder: Path) -> Manifest:
+    """The manifest of prepared data.
+
+    Raises:
+        IntegrityError: it is absent, damaged, or of another format version.
+    """
+    path = folder / MANIFEST
+    try:
+        values = read_sealed(path, "format_version", unsealed=UNSEALED_VERSION)
+    except IntegrityError as error:
+        raise IntegrityError(
+            error.message, hint=f"restore it from a copy, or remove {folder} and prepare the data anew"
+        ) from None
+    version = values.get("format_version")
+    if version not in (FORMAT_VERSION, UNSEALED_VERSION):
+        raise IntegrityError(
+            f"{folder} is of data format {version}, this version reads {FORMAT_VERSION}",
+            hint="prepare the data anew with adasparse prep",
+        )
+    require_types(values, Manifest, path, hint="prepare the data anew")
+    try:
+        return Manifest.from_json(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
+
+
+def verify(folder: Path, manifest: Manifest, *, afresh: bool = False) -> int:
+    """Check the bytes of every file, those of raw files that the recipe wrote included.
+
+    Args:
+        afresh: also read large files that were checked before and have not changed since, see `SealedFolder.paths`.
+
+    Returns:
+        The number of files, `manifest.json` included.
+
+    Raises:
+        IntegrityError: a file is missing or differs.
+    """
+    # a source with a relative path is a file that the recipe wrote; it may be removed, since nothing reads it again
+    written = [one for one in manifest.sources if not Path(one.path).is_absolute()]
+    raw = {one.path: one.sha256 for one in written if (folder / one.path).exists()}
+    known = sealed_files(folder, manifest, {**manifest.files, **raw})
+    known.paths(list(known.files), afresh=afresh)
+    return len(known.files) + 1
+
+
+def data_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """The path of a file of prepared data after its bytes are checked.
+
+    Raises:
+        IntegrityError: it is missing, differs, or is none of the data's.
+    """
+    return sealed_files(folder, manifest, manifest.files).path(name)
+
+
+def truth_file(folder: Path, manifest: Manifest, name: str) -> Path | None:
+    """A file of `truth/`, such as `rows.parquet`, checked as `data_file` does; None where the data are not synthetic."""
+    name = f"truth/{name}"
+    return data_file(folder, manifest, name) if name in manifest.files else None
+
+
+def encoder_files(manifest: Manifest) -> list[str]:
+    """The files that turn raw values into ids, by their path in the data's folder: vocabularies, bags, domains."""
+    return [name for name in manifest.files if name == DOMAINS or name.startswith(("vocabularies/", "bags/"))]
+
+
+def copy_encoder(folder: Path, manifest: Manifest, target: Path) -> None:
+    """Give `target` what is needed to encode new rows as these data were encoded, so that a run outlives its data.
+
+    Files are linked where the file system can, so that a hundred runs do not take a hundred times the room: prepared
+    files are never changed in place. `target/manifest.json` is written last.
+    """
+    for name in [*encoder_files(manifest), MANIFEST]:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            path.hardlink_to(folder / name)
+        except OSError:  # another file system, or one without links
+            write_atomically(path, partial(shutil.copyfile, folder / name))
+    sync_folder(target)
+
+
+def as_today(manifest: Manifest) -> dict[str, Any]:
+    """The settings that the data were prepared with, with those that came later."""
+    return settings_as_today(manifest.settings)
+
+
+def is_current(manifest: Manifest, values: Mapping[str, Any], raw: Sequence[Path]) -> bool:
+    """Whether the data were made with these settings from these files as they are now.
+
+    Files that are not named (`raw` empty) are not asked about.
+    """
+    if as_today(manifest) != dict(values):
+        return False
+    if raw and [str(path.resolve()) for path in raw] != [source.path for source in manifest.sources]:
+        return False
+    return not changed_sources(manifest, raw)
+
+
+def changed_sources(manifest: Manifest, raw: Sequence[Path]) -> list[Path]:
+    """Those of these files that are not as they were when the data were prepared from them.
+
+    A file of the same size and time of change counts as the same; else its bytes are compared. A file that is gone has
+    not changed: the data outlive the files they were made from.
+    """
+    known = {source.path: source for source in manifest.sources}
+    return [path for path in raw if (source := known.get(str(path.resolve()))) and _has_changed(path, source)]
+
+
+def _has_changed(path: Path, source: Source) -> bool:
+    if not path.exists():
+        return False
+    status = path.stat()
+    if (status.st_size, status.st_mtime_ns) == (source.bytes, source.modified_ns):
+        return False
+    return status.st_size != source.bytes or sha256_of(path) != source.sha256
+
+
+def sealed_files(folder: Path, manifest: Manifest, files: Mapping[str, str]) -> SealedFolder:
+    return SealedFolder(
+        folder=folder,
+        files=files,
+        changed="differs from what was written",
+        hint=f"restore it from a copy, or remove {folder} and prepare the data anew: adasparse prep data={manifest.name}",
+    )

@@ -1,0 +1,206 @@
+"""A finished run as an object: its settings, metrics and domains, its model, and scores for new rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import polars as pl
+
+from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.models.adasparse import AdaSparse
+from adasparse_cli.models.base import DataShape, Model
+from adasparse_cli.prep.recipe import recipe_named
+from adasparse_cli.raw.raw_files import raw_files
+from adasparse_cli.runs.chosen import ChosenRun
+from adasparse_cli.runs.prepare import require_files
+from adasparse_cli.runs.run_tables import read_domain_rows, read_predictions
+from adasparse_cli.runs.saved_run import DOMAINS, read_report, run_file
+from adasparse_cli.runs.score import SavedRun, Scored, named_rows, new_rows, open_run, score_files, trained_model
+
+
+class Columns(Protocol):
+    """A frame of any library whose columns can be had as lists, such as one of pandas."""
+
+    columns: Any
+
+    def __getitem__(self, name: Any) -> Any: ...
+
+
+Rows: TypeAlias = "pl.DataFrame | Columns | str | PathLike[str] | Sequence[str | PathLike[str]]"
+# In a raw file the header is line 1, and the first row line 2.
+_FIRST_LINE = 2
+
+
+class Run:
+    """A finished run.
+
+    Args:
+        chosen: the run's folder, and what must be known of it before its results are used.
+        data_root: the folder of prepared data; only MAML's adaptation before a test, and `evaluate`, read it.
+    """
+
+    def __init__(self, chosen: ChosenRun, *, data_root: Path) -> None:
+        self._chosen, self._data_root = chosen, data_root
+
+    def __repr__(self) -> str:
+        return f"<{self._chosen.line}>"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self._chosen.folder
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The settings that differ from the packaged ones, as `key=value`."""
+        return self._chosen.settings or ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the results must know, such as that this is a control arm."""
+        return self._chosen.remarks
+
+    @cached_property
+    def report(self) -> Mapping[str, Any]:
+        """report.json: settings, data, cost, timings, metrics, sparsity."""
+        return read_report(self.folder)
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
+        """By split (`valid`, `test`), the metrics: `auc`, `gauc_domain`, `log_loss` and the others."""
+        return dict(self.report["metrics"])
+
+    @cached_property
+    def domains(self) -> pl.DataFrame:
+        """One row per domain: its key, rows, metrics on the test split, and the sparsity of each layer."""
+        return read_domain_rows(run_file(self.folder, DOMAINS))
+
+    @cached_property
+    def predictions(self) -> pl.DataFrame:
+        """The scores of the test split: source, line, domain, label, logit, probability."""
+        return read_predictions(self.folder)
+
+    @cached_property
+    def _saved(self) -> SavedRun:
+        return open_run(self.folder, data_root=self._data_root)
+
+    @cached_property
+    def _loaded(self) -> tuple[Model, DataShape]:
+        return trained_model(self._saved)
+
+    @property
+    def model(self) -> Model:
+        """The model with its best weights, a `torch.nn.Module` in evaluation."""
+        return self._loaded[0]
+
+    def predict(self, rows: Rows) -> pl.DataFrame:
+        """Scores of new rows, labelled or not.
+
+        Args:
+            rows: a polars or pandas frame with the columns of the run's raw data, in any order; or raw files: a path,
+                a pattern, a folder, or several of these.
+
+        Returns:
+            `domain`, `logit` and `probability` (0–1), for a frame one row for each of its rows, in their order, and null
+            where a row cannot be read; for files also `source` and `line`, and only rows that can be read.
+
+        Raises:
+            DataError: a column is missing, or no row can be read.
+        """
+        frame = _as_frame(rows)
+        if frame is None:
+            return self._scored(_paths(rows)).table
+        if frame.height == 0:
+            empty = {"domain": pl.String, "logit": pl.Float64, "probability": pl.Float64}
+            return pl.DataFrame(schema=empty)
+        with tempfile.TemporaryDirectory() as folder:
+            return _in_order(self._scored([self._as_raw(frame, Path(folder))]).table, frame.height)
+
+    def factors(self, rows: Rows) -> pl.DataFrame:
+        """The weight factors π of each gated layer for new rows.
+
+        π = β·σ(α·v) in the mode scaling, 1[|σ(α·v)| > ε] in binarization, their product in fusion; a neuron whose factor
+        is 0 is pruned.
+
+        Args:
+            rows: as in `predict`.
+
+        Returns:
+            A line for each row that can be read and each gated layer: `source`, `line`, `domain`, `layer`, `factors` (a
+            list with a number per neuron of the layer) and `sparsity`, the share (0–1) of zeros.
+
+        Raises:
+            UsageError: the run's model has no weight factors.
+            DataError: as in `predict`.
+        """
+        model, shape = self._loaded
+        if not isinstance(model, AdaSparse):
+            raise UsageError(
+                f"{self.report['model']} has no weight factors", hint="load a run of adasparse: load_run('adasparse')"
+            )
+        frame = _as_frame(rows)
+        with tempfile.TemporaryDirectory() as folder:
+            raw = _paths(rows) if frame is None else [self._as_raw(frame, Path(folder))]
+            require_files(raw)
+            parts = []
+            for block in new_rows(self._saved, model, shape, raw):
+                if block.rows is None:
+                    continue
+                batch = block.rows.batch(slice(0, len(block.rows)))
+                place = pl.DataFrame(
+                    {"source": block.rows.sources, "line": block.rows.lines, "domain": block.rows.domains}
+                )
+                for layer, own in zip(model.gated_layers, model.factors(batch), strict=True):
+                    values = own.cpu().numpy()
+                    parts.append(
+                        place.with_columns(
+                            pl.lit(layer).alias("layer"),
+                            pl.Series("factors", values.tolist(), dtype=pl.List(pl.Float64)),
+                            pl.Series("sparsity", (values == 0).mean(axis=1)),
+                        )
+                    )
+            if not parts:
+                raise DataError("no row could be read", hint="the rows must have the columns of the run's raw data")
+            return named_rows(pl.concat(parts), self._saved, raw).sort("source", "line", maintain_order=True)
+
+    def _scored(self, raw: Sequence[Path]) -> Scored:
+        require_files(raw)
+        return score_files(self._saved, raw)
+
+    def _as_raw(self, frame: pl.DataFrame, folder: Path) -> Path:
+        """A frame as a raw file of the run's recipe, so that rows of a frame and of a file are read alike."""
+        recipe = recipe_named(self._saved.manifest.recipe)
+        if not hasattr(recipe, "as_raw"):
+            raise UsageError(
+                f"the recipe {self._saved.manifest.recipe} reads files only", hint="give the path of a raw file"
+            )
+        path: Path = recipe.as_raw(frame, folder)
+        return path
+
+
+def _as_frame(rows: Any) -> pl.DataFrame | None:
+    """A frame of any kind as one of polars; None for paths."""
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):
+        # column by column: polars' own conversion needs a further package for texts
+        columns = {str(name): pl.Series(rows[name].tolist(), strict=False) for name in rows.columns}
+        return pl.DataFrame(columns).fill_nan(None)
+    return None
+
+
+def _paths(rows: Any) -> list[Path]:
+    given: Iterable[Any] = [rows] if isinstance(rows, (str, PathLike)) else rows
+    return list(raw_files([Path(one) for one in given]))
+
+
+def _in_order(table: pl.DataFrame, height: int) -> pl.DataFrame:
+    """One row for each row of a frame; a row that was set aside has no score."""
+    lines = pl.DataFrame({"line": pl.int_range(_FIRST_LINE, _FIRST_LINE + height, dtype=pl.Int64, eager=True)})
+    scores = table.select(pl.col("line").cast(pl.Int64), "domain", "logit", "probability")
+    return lines.join(scores, on="line", how="left", maintain_order="left").drop("line")

@@ -1,0 +1,141 @@
+"""A process that trains runs, one after the other: what it does, and what it tells the process that started it.
+
+Starting up, which loads torch, takes longer than a short run, so a process stays for the next run when one is done. After a
+failure it ends: a new process has nothing left of what went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from adasparse_cli.choices import Split
+from adasparse_cli.errors import AdasparseError, BusyError, DiskFullError, InterruptedRun
+from adasparse_cli.files import disk_is_full, no_room
+from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.runs.prepare import PrepReport
+from adasparse_cli.runs.train import TrainJob, run_train
+
+TOLD_SECONDS = 0.5
+BUSY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedRun:
+    """A run of a study: how it is called, what to train, on which prepared data."""
+
+    name: str
+    job: TrainJob
+    prepared: PrepReport
+
+
+@dataclass(frozen=True)
+class RunDone:
+    """What is told when a run has its result; the process waits for the next one."""
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """What a run tells of a full disk."""
+
+    message: str
+    hint: str
+    needed: int
+
+
+def expected_rows(run: NamedRun) -> int:
+    """Training rows that a run is expected to pass."""
+    rows = run.prepared.manifest.splits[Split.train].rows * run.job.loop.likely_epochs
+    limit = run.job.loop.max_steps
+    return round(rows if limit is None else min(rows, limit * run.job.loop.batch_size))
+
+
+def serve(connection: Connection) -> None:
+    """Train the runs that come, until None or nothing more comes.
+
+    Tells the rows done (int), why a run fails (str or `NoRoom`, then the process ends) and that a run is done.
+    """
+    # Ctrl-C in the terminal is for the parent, which asks its children to save
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        while (run := connection.recv()) is not None:
+            _train(run, connection)
+            gc.collect()
+            tell(connection, RunDone())
+
+
+def tell(connection: Connection, news: int | str | NoRoom | RunDone) -> None:
+    """Tell the parent. If it has died, that is no fault of the run, which is about to be asked to save and end."""
+    with contextlib.suppress(OSError):
+        connection.send(news)
+
+
+class _Told(Silent):
+    """Progress that is told to the parent now and then; only the rows trained on count."""
+
+    def __init__(self, expected: int, connection: Connection) -> None:
+        self._expected, self._connection = expected, connection
+        self._rows, self._spoke, self._training = 0, 0.0, False
+
+    def start(self, what: str, total: int | None, unit: str) -> None:
+        self._training = what.startswith("training")
+        if self._training and total is not None:
+            self._rows = max(self._expected - total, 0)  # done before, in a run that goes on
+
+    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        if not self._training:
+            return
+        self._rows += amount
+        now = time.monotonic()
+        if now - self._spoke > TOLD_SECONDS:
+            self._spoke = now
+            tell(self._connection, self._rows)
+
+
+def _train(run: NamedRun, connection: Connection) -> None:
+    try:
+        _train_when_free(run, _Told(expected_rows(run), connection))
+    except InterruptedRun as stopped:
+        raise SystemExit(stopped.exit_code) from None
+    except KeyboardInterrupt:  # a second SIGTERM
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except Exception as error:
+        if disk_is_full(error):
+            where = Path(getattr(error, "filename", None) or run.job.runs)
+            full = error if isinstance(error, DiskFullError) else no_room(where)
+            tell(connection, NoRoom(full.message, full.hint, full.needed))
+            raise SystemExit(full.exit_code) from None
+        if isinstance(error, AdasparseError):
+            tell(connection, error.message)
+            raise SystemExit(error.exit_code) from None
+        tell(connection, f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from None
+
+
+def _train_when_free(run: NamedRun, progress: Progress) -> None:
+    while True:
+        try:
+            run_train(run.job, progress, resume=True, prepared=run.prepared)
+        except BusyError:  # another study trains the same; its result will be ours
+            time.sleep(BUSY_SECONDS)
+        else:
+            return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
