@@ -21,6 +21,8 @@ Examples:
 
   adasparse export --check model
 
+  adasparse export latest --onnx
+
   adasparse export latest --domains top:20 --domains 'DE/mobile'
 """
 # Domains in the table that is shown.
@@ -38,6 +40,9 @@ def export(
             "--domains", help="Whose sub-networks to write: all, top:N, or a key; may be given several times."
         ),
     ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also write model.onnx: raw values in, probability out (extra `export`).")
+    ] = False,
     check: Annotated[
         Path | None,
         typer.Option("--check", help="Check an exported folder: its files, and its golden rows by every engine."),
@@ -64,7 +69,7 @@ def export(
     note(chosen.line)
     saved = open_run(chosen.folder, data_root=data)
     started = time.monotonic()
-    report = run_export(saved, output or artefact_name(saved), domains=domains, overwrite=overwrite)
+    report = run_export(saved, output or artefact_name(saved), domains=domains, graph=onnx, overwrite=overwrite)
     seconds = time.monotonic() - started
     if as_json:
         show_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from adasparse_cli.errors import UsageError
@@ -23,12 +24,13 @@ def artefact_name(run: SavedRun) -> Path:
 
 
 def run_export(
-    run: SavedRun, target: Path, *, domains: Sequence[str] | None = None, overwrite: bool = False
+    run: SavedRun, target: Path, *, domains: Sequence[str] | None = None, graph: bool = False, overwrite: bool = False
 ) -> ExportReport:
     """Write the artefact of a run.
 
     Args:
         domains: whose sub-networks to write: `all`, `top:N` or keys; None for all where the model has any.
+        graph: whether to write `model.onnx` too.
         overwrite: whether an artefact that exists may be replaced.
 
     Raises:
@@ -36,6 +38,8 @@ def run_export(
         IntegrityError: a part of the run is missing or damaged, or a sub-network differs from the model.
     """
     _require_one_model(run)
+    if graph and find_spec("onnx") is None:
+        raise UsageError("--onnx needs the package onnx", hint="pip install 'adasparse-cli[export]'")
     _require_target(target, overwrite=overwrite)
     model, _ = trained_model(run)
     checkpoint = read_json(run_file(run.folder, f"{BEST}/{INDEX}"))
@@ -50,6 +54,7 @@ def run_export(
         ),
         target,
         domains,
+        graph=graph,
     )
 
 

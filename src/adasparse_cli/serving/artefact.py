@@ -5,6 +5,7 @@ weights.safetensors     the uncut weights, embedding tables included
 domains.safetensors     sub-networks of conditions, where the model has them
 vocabularies/*.json     values of ids 1, 2, … of each field, or the lower edges of its buckets
 domains.json            the domains: key and training rows
+model.onnx              the uncut model from raw values to probability, where it was asked for
 golden.jsonl            rows of raw values with the logit that the trained model gives them
 """
 
@@ -30,7 +31,7 @@ from adasparse_cli.serving.network import Network, shape_from
 from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary, rules_of
 
 FORMAT_VERSION = 1
-INDEX, WEIGHTS, SUB_NETWORKS = "adasparse.json", "weights.safetensors", "domains.safetensors"
+INDEX, WEIGHTS, SUB_NETWORKS, MODEL = "adasparse.json", "weights.safetensors", "domains.safetensors", "model.onnx"
 DOMAINS, GOLDEN, VOCABULARIES = "domains.json", "golden.jsonl", "vocabularies"
 FACTORS = "factors"  # tensor of all conditions' weight factors in domains.safetensors
 ENGINES = ("torch", "numpy", "onnx")

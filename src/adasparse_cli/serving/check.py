@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adasparse_cli.errors import IntegrityError
+from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.serving.artefact import ENGINES, GOLDEN, Artefact, open_artefact
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.network import sigmoid
@@ -112,4 +112,12 @@ def _numpy(artefact: Artefact) -> Engine:
     return artefact.numpy_engine()
 
 
-_ENGINES: dict[str, Callable[[Artefact], Engine]] = {"torch": _torch, "numpy": _numpy}
+def _onnx(artefact: Artefact) -> Engine:
+    if find_spec("onnxruntime") is None:
+        raise UsageError("the engine onnx needs the package onnxruntime", hint="pip install 'adasparse-cli[export]'")
+    from adasparse_cli.serving.onnx_engine import onnx_engine  # loads ONNX Runtime
+
+    return onnx_engine(artefact)
+
+
+_ENGINES: dict[str, Callable[[Artefact], Engine]] = {"torch": _torch, "numpy": _numpy, "onnx": _onnx}

@@ -73,7 +73,7 @@ class RowEncoder:
         self.combination, self.domain = combination, tuple(domain)
         self.inputs = tuple(field.name for field in fields if field.name != combination)
         self.keys = [tuple(key) for key in keys]
-        self._combinations = {tuple(key): place for place, key in enumerate(combinations, start=1)}
+        self.combinations = {tuple(key): place for place, key in enumerate(combinations, start=1)}
         self._domains = {key: place for place, key in enumerate(self.keys)}
 
     @property
@@ -134,7 +134,7 @@ class RowEncoder:
             key = tuple(self.vocabularies[name].value_of(raw) for name, raw in zip(self.domain, values, strict=True))
         except WrongValueError:  # is among the faults already
             return len(self.keys), 0
-        return self._domains.get(key, len(self.keys)), self._combinations.get(key, 0)
+        return self._domains.get(key, len(self.keys)), self.combinations.get(key, 0)
 
 
 def _hashable(values: Sequence[Any]) -> bool:

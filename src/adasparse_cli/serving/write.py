@@ -7,44 +7,37 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
-from adasparse_cli.choices import FieldKind, FieldRole
-from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.choices import FieldKind
+from adasparse_cli.errors import UsageError
 from adasparse_cli.files import checksums, sync_folder, write_atomically, write_json, write_sealed, write_text
-from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.models.base import Model
 from adasparse_cli.schema import Manifest
 from adasparse_cli.serving.artefact import (
     DOMAINS,
-    FACTORS,
     FORMAT_VERSION,
     GOLDEN,
     INDEX,
-    SUB_NETWORKS,
+    MODEL,
     WEIGHTS,
+    Artefact,
     vocabulary_file,
 )
-from adasparse_cli.serving.cut import kept_neurons, sub_network, why_not_cut
+from adasparse_cli.serving.cut import why_not_cut
 from adasparse_cli.serving.describe import shape_of, shape_to_json
-from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.golden import DrawnRows, draw_rows
 from adasparse_cli.serving.keys import joined_key
-from adasparse_cli.serving.network import Network, sigmoid
+from adasparse_cli.serving.network import Network, Weights
+from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.torch_engine import TorchEngine
-from adasparse_cli.serving.values import Bags
 from adasparse_cli.serving.vocabularies import Tables
+from adasparse_cli.serving.write_cuts import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, save_tensors, write_sub_networks
 
-# The largest difference of logits and probabilities that is rounding: of logits relative to those above 1.
-LOGIT_TOLERANCE, PROBABILITY_TOLERANCE = 1e-5, 1e-6
-# Rows of random values on which each sub-network is compared with the model.
-PARITY_ROWS = 16
 # Golden rows are of so many domains at most.
 GOLDEN_DOMAINS = 1000
 # A sub-network that saves less than this is no faster than a DNN by much.
@@ -118,11 +111,14 @@ def chosen_domains(tables: Tables, words: Sequence[str]) -> list[int]:
     return sorted({names[word] for word in words})
 
 
-def write_artefact(source: ExportSource, target: Path, words: Sequence[str] | None) -> ExportReport:
+def write_artefact(
+    source: ExportSource, target: Path, words: Sequence[str] | None, *, graph: bool = False
+) -> ExportReport:
     """Write the folder; it appears whole or not at all.
 
     Args:
         words: of `--domains`; None for all where the model has sub-networks, else for none.
+        graph: whether to write `model.onnx` too.
 
     Raises:
         UsageError: sub-networks are asked for by name, and the model has none; or a domain is unknown.
@@ -141,7 +137,7 @@ def write_artefact(source: ExportSource, target: Path, words: Sequence[str] | No
     shutil.rmtree(starting, ignore_errors=True)
     try:
         starting.mkdir(parents=True)
-        report = _write(source, tables, starting, domains, refused, named=words is not None)
+        report = _write(source, tables, starting, domains, refused, named=words is not None, graph=graph)
         if target.exists():
             shutil.rmtree(target)
         starting.rename(target)
@@ -153,11 +149,18 @@ def write_artefact(source: ExportSource, target: Path, words: Sequence[str] | No
 
 
 def _write(
-    source: ExportSource, tables: Tables, folder: Path, domains: Sequence[int], refused: str | None, *, named: bool
+    source: ExportSource,
+    tables: Tables,
+    folder: Path,
+    domains: Sequence[int],
+    refused: str | None,
+    *,
+    named: bool,
+    graph: bool,
 ) -> ExportReport:
     shape, manifest = shape_of(source.model), source.manifest
     weights = {name: value.detach().cpu().numpy() for name, value in source.model.state_dict().items()}
-    _save(folder / WEIGHTS, {name: np.ascontiguousarray(value) for name, value in weights.items()})
+    save_tensors(folder / WEIGHTS, {name: np.ascontiguousarray(value) for name, value in weights.items()})
     for field in manifest.fields:
         path = folder / vocabulary_file(field.name)
         path.parent.mkdir(exist_ok=True)
@@ -171,7 +174,7 @@ def _write(
         network = Network(shape, manifest.fields, weights)
     if network is not None and refused is None:
         if (conditions := tables.conditions()) is not None:
-            cuts = _write_sub_networks(network, engine, folder, tables, conditions, domains)
+            cuts = write_sub_networks(network, engine, folder, tables, conditions, domains)
         elif named:
             raise UsageError(
                 "--domains: a domain does not tell its sub-network, since data.domain_aware names fields that are "
@@ -181,8 +184,9 @@ def _write(
     drawn = draw_rows(tables, domains[:GOLDEN_DOMAINS])
     _write_golden(folder / GOLDEN, drawn, engine)
     index = _index(source, tables, network, refused, cuts)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    write_sealed(folder / INDEX, {**index, "files": checksums(folder, files)})
+    if graph:
+        index |= _write_graph(source, index, network, weights, folder)
+    write_sealed(folder / INDEX, {**index, "files": _sums(folder)})
     return ExportReport(
         folder=folder,
         domains=cuts,
@@ -192,6 +196,37 @@ def _write(
         engines=index["engines"],
         bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     )
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return checksums(folder, [path for path in folder.rglob("*") if path.is_file()])
+
+
+def _write_graph(
+    source: ExportSource, index: Mapping[str, Any], network: Network | None, weights: Weights, folder: Path
+) -> dict[str, Any]:
+    """Write `model.onnx`; the parts of the index that say so.
+
+    Raises:
+        UsageError: the model has no graph.
+    """
+    from adasparse_cli.serving import onnx_graph  # needs the package onnx
+
+    encoder = Artefact(folder, {**index, "files": _sums(folder)}).encoder
+    reason = onnx_graph.why_no_graph(network, encoder, source.label)
+    if reason is not None or network is None:
+        raise UsageError(f"--onnx: {reason}", hint="export it without --onnx")
+    graph = onnx_graph.model_graph(network, encoder, weights).SerializeToString()
+    write_atomically(folder / MODEL, lambda path: _write_bytes(path, graph), size=len(graph))
+    described = {
+        "opset": onnx_graph.OPSET,
+        "missing": {"integer": MISSING_INTEGER, "text": MISSING_TEXT, "number": "NaN"},
+    }
+    return {"engines": {**index["engines"], "onnx": None}, "onnx": described}
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def _index(
@@ -259,93 +294,6 @@ def _index(
     return found
 
 
-def _write_sub_networks(
-    network: Network,
-    engine: TorchEngine,
-    folder: Path,
-    tables: Tables,
-    conditions: Mapping[str, Sequence[int]],
-    domains: Sequence[int],
-) -> list[dict[str, Any]]:
-    """Cut out the sub-network of each domain and compare it with the model; domains of equal ids share one."""
-    aware = [field.name for field in tables.manifest.fields if field.role is FieldRole.domain_aware]
-    keys = [tuple(int(conditions[name][domain]) for name in aware) for domain in domains]
-    distinct = list(dict.fromkeys(keys))
-    rows = _rows_of_conditions(tables, network, distinct)
-    model = engine.model
-    assert isinstance(model, AdaSparse)
-    # the factors are torch's own, so that a neuron at the threshold is kept or pruned as the model has it
-    first = rows.take(np.arange(0, len(rows), PARITY_ROWS))
-    factors = [part.cpu().numpy() for part in model.factors(engine.batch(first))]
-    margins = network.margin(first)
-    expected = engine.logits(rows)
-    tensors: dict[str, np.ndarray] = {FACTORS: np.concatenate(factors, axis=1)}
-    found: dict[tuple[int, ...], dict[str, Any]] = {}
-    uncut = network.multiply_adds()
-    for place, key in enumerate(distinct):
-        own = slice(place * PARITY_ROWS, (place + 1) * PARITY_ROWS)
-        part = [one[place : place + 1] for one in factors]
-        cut = sub_network(network, first.take(slice(place, place + 1)), part)
-        logits = cut.logits(network.agnostic(rows.take(own)))
-        parity = _require_equal(expected[own], logits, name=joined_key(tables.keys.row(domains[keys.index(key)])))
-        tensors |= {f"{place}.{name}": value for name, value in cut.to_tensors().items()}
-        found[key] = {
-            "sub_network": place,
-            "kept": kept_neurons(part),
-            "multiply_adds": cut.multiply_adds(),
-            "ratio": round(uncut / max(1, cut.multiply_adds()), 3),
-            "parity": parity,
-            "margin": float(margins[place]),
-        }
-    _save(folder / SUB_NETWORKS, tensors)
-    return [
-        {
-            "domain": joined_key(tables.keys.row(domain)),
-            "train_rows": tables.train_rows[domain],
-            "key": list(key),
-            **found[key],
-        }
-        for domain, key in zip(domains, keys, strict=True)
-    ]
-
-
-def _require_equal(expected: np.ndarray, found: np.ndarray, *, name: str) -> float:
-    """The largest difference of logits.
-
-    Raises:
-        IntegrityError: it is more than rounding.
-    """
-    difference = np.abs(expected.astype(np.float64) - found)
-    of_chance = np.abs(sigmoid(expected.astype(np.float64)) - sigmoid(found.astype(np.float64)))
-    if (difference > LOGIT_TOLERANCE * np.maximum(1.0, np.abs(expected))).any() or (
-        of_chance > PROBABILITY_TOLERANCE
-    ).any():
-        raise IntegrityError(
-            f"the sub-network of {name} differs from the model by {difference.max():.1e} in the logit",
-            hint="this is a fault of adasparse; nothing was exported",
-        )
-    return float(difference.max())
-
-
-def _rows_of_conditions(tables: Tables, network: Network, keys: Sequence[Sequence[int]]) -> EncodedRows:
-    """PARITY_ROWS rows of random ids of each condition."""
-    draw = np.random.default_rng(1)
-    count = len(keys) * PARITY_ROWS
-    fields = tables.manifest.fields
-    ids = np.stack([draw.integers(0, max(1, field.size), count) for field in fields], axis=1).astype(np.int32)
-    bags = {}
-    for place, field in enumerate(fields):
-        if field.kind is FieldKind.multi_valued:
-            lengths = [0, *draw.integers(1, 9, 31)]
-            starts = np.cumsum([0, *lengths])
-            values = draw.integers(0, max(1, field.size), starts[-1])
-            ids[:, place] = draw.integers(0, len(lengths), count)
-            bags[field.name] = Bags(values, starts, ids[:, place])
-    aware = [place for place, _ in network.aware_fields]
-    ids[:, aware] = np.repeat(np.array(keys, dtype=np.int32), PARITY_ROWS, axis=0)
-    return EncodedRows(ids=ids, bags=bags, domains=np.zeros(count, dtype=np.int64))
-
-
 def _write_golden(path: Path, drawn: DrawnRows, engine: TorchEngine) -> None:
     logits = engine.logits(drawn.encoded)
     lines = (
@@ -353,13 +301,3 @@ def _write_golden(path: Path, drawn: DrawnRows, engine: TorchEngine) -> None:
         for place, logit in enumerate(logits)
     )
     write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _save(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    write_atomically(path, partial(_save_file, tensors))
-
-
-def _save_file(tensors: Mapping[str, np.ndarray], path: Path) -> None:
-    mode = path.stat().st_mode
-    save_file(dict(tensors), path)
-    path.chmod(mode)  # it writes files that nobody else may read
