@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SMALL_GROUP = 8
 # From so many on, it is worth cutting one out that is not there.
 CUT_FROM = 64
 # Rows of one pass: their embeddings and layers stay in the processor's cache.
-PASS_ROWS = 2048
+PASS_ROWS = 1024
 CACHE_BYTES = 256 << 20
 # Weight factors of so many conditions are remembered.
 CACHED_FACTORS = 4096
@@ -58,29 +59,36 @@ class NumpyEngine:
 
     def logits(self, rows: EncodedRows) -> np.ndarray:
         """float32, one per row, whatever else is scored with it."""
-        found = np.empty(len(rows), dtype=np.float32)
+        if not len(rows):
+            return np.zeros(0, dtype=np.float32)
         if not self.cuts:
-            for part in _passes(len(rows)):
-                found[part] = self.network.logits(rows.take(part))
-            return found
+            return _in_passes(rows, self.network.logits)
         order, bounds = self._groups(rows)
+        if len(bounds) <= 2:
+            return self._of_one(rows)
+        ordered = rows.take(order)
+        found = np.empty(len(rows), dtype=np.float32)
         small: list[np.ndarray] = []
-        alone = len(bounds) == 2
-        for start, end in itertools.pairwise(bounds):
-            group = order[start:end]
-            key = self.key_of(rows, int(group[0]))
-            size = end - start
-            own = self._own(key, rows.take(group[:1]), size) if alone or size >= SMALL_GROUP else None
+        for start, end in itertools.pairwise(bounds.tolist()):
+            own = self._own(ordered, start, end - start) if end - start >= SMALL_GROUP else None
             if own is None:
-                small.append(group)
-                continue
-            for part in _passes(size):
-                found[group[part]] = own.logits(self.network.agnostic(rows.take(group[part])))
+                small.append(np.arange(start, end))
+            else:
+                found[start:end] = _in_passes(ordered.take(slice(start, end)), partial(self._by_sub_network, own))
         if small:
             places = np.concatenate(small)
-            for part in _passes(len(places)):
-                found[places[part]] = self._uncut(rows.take(places[part]))
-        return found
+            found[places] = _in_passes(ordered.take(places), self._uncut)
+        logits = np.empty_like(found)
+        logits[order] = found
+        return logits
+
+    def _of_one(self, rows: EncodedRows) -> np.ndarray:
+        """Rows of one condition."""
+        own = self._own(rows, 0, len(rows))
+        return _in_passes(rows, self._uncut if own is None else partial(self._by_sub_network, own))
+
+    def _by_sub_network(self, own: SubNetwork, rows: EncodedRows) -> np.ndarray:
+        return own.logits(self.network.agnostic(rows))
 
     def probabilities(self, rows: EncodedRows) -> np.ndarray:
         """float64, one per row."""
@@ -88,8 +96,7 @@ class NumpyEngine:
 
     def sub_network(self, condition: EncodedRows) -> SubNetwork:
         """The sub-network of a row's condition: the stored one, one of the cache, or one that is cut out now."""
-        key = self.key_of(condition, 0)
-        found = self._own(key, condition, CUT_FROM)
+        found = self._own(condition, 0, CUT_FROM)
         assert found is not None
         return found
 
@@ -107,8 +114,8 @@ class NumpyEngine:
 
     def _groups(self, rows: EncodedRows) -> tuple[np.ndarray, np.ndarray]:
         """The rows by condition, and where each condition begins."""
-        if len(rows) <= 1:
-            return np.arange(len(rows)), np.array([0, len(rows)][: len(rows) + 1])
+        if len(rows) == 1:
+            return np.zeros(1, dtype=np.int64), np.array([0, 1])
         own = rows.ids[:, self._aware]
         numbers = (
             own @ self._radix if self._radix is not None else np.unique(own, axis=0, return_inverse=True)[1].ravel()
@@ -117,15 +124,21 @@ class NumpyEngine:
         steps = np.flatnonzero(np.diff(numbers[order])) + 1
         return order, np.concatenate([[0], steps, [len(rows)]])
 
-    def _own(self, key: Key, condition: EncodedRows, rows: int) -> SubNetwork | None:
+    def _own(self, rows: EncodedRows, row: int, count: int) -> SubNetwork | None:
+        """The sub-network of a row's condition, of which there are `count` rows; None where it is not worth cutting out."""
+        key = self.key_of(rows, row)
         found = self._cut.get(key)
         if found is not None:
             self._cut.move_to_end(key)
             return found
         read = self._stored.get(key)
-        if read is None and rows < CUT_FROM:
+        if read is None and count < CUT_FROM:
             return None
-        found = sub_network(self.network, condition, self._factors_of(key, condition)) if read is None else read()
+        if read is None:
+            condition = rows.take(slice(row, row + 1))
+            found = sub_network(self.network, condition, self._factors_of(key, condition))
+        else:
+            found = read()
         self._cut[key] = found
         self._cut_bytes += found.nbytes
         while self._cut_bytes > CACHE_BYTES and len(self._cut) > 1:
@@ -154,5 +167,8 @@ class NumpyEngine:
         return self.network.logits(rows, by_gate)
 
 
-def _passes(rows: int) -> list[slice]:
-    return [slice(start, min(start + PASS_ROWS, rows)) for start in range(0, rows, PASS_ROWS)]
+def _in_passes(rows: EncodedRows, score: Callable[[EncodedRows], np.ndarray]) -> np.ndarray:
+    if len(rows) <= PASS_ROWS:
+        return score(rows)
+    parts = (rows.take(slice(start, start + PASS_ROWS)) for start in range(0, len(rows), PASS_ROWS))
+    return np.concatenate([score(part) for part in parts])

@@ -92,6 +92,10 @@ class Table:
         multi = [k for k in range(len(fields)) if k not in single]
         self.multi = [(fields[k][1].name, int(starts[k])) for k in multi]
         self.width = weight.shape[1] * len(fields)
+        # all fields are looked up at once; what that finds for multi-valued ones is written over
+        self._columns = np.concatenate([self.columns, np.zeros(len(multi), dtype=np.int64)])
+        self._offsets = np.concatenate([self.offsets, np.zeros(len(multi), dtype=np.int64)])
+        self._kept = np.array([1] * len(single) + [0] * len(multi), dtype=np.int32)
 
     def part(self, fields: Sequence[tuple[int, Field]], first: int) -> Table:
         """The same table for a run of its fields, whose ids start at row `first`."""
@@ -100,21 +104,52 @@ class Table:
 
     def __call__(self, rows: EncodedRows) -> np.ndarray:
         """rows × width."""
-        ids = rows.ids if len(self.columns) == rows.ids.shape[1] else rows.ids[:, self.columns]
-        singles = self.weight.take(ids + self.offsets, axis=0).reshape(len(rows), -1)
-        if not self.multi:
-            return singles
-        return np.concatenate([singles, *(self._pooled(rows.bags[name], first) for name, first in self.multi)], axis=1)
+        if not len(self._columns):
+            return np.zeros((len(rows), 0), dtype=self.weight.dtype)
+        places = (
+            rows.ids.take(self._columns, axis=1) * self._kept if self.multi else rows.ids.take(self._columns, axis=1)
+        )
+        found = self.weight.take(places + self._offsets, axis=0)
+        for place, (name, first) in enumerate(self.multi, start=len(self.columns)):
+            found[:, place] = self._pooled(rows.bags[name], first)
+        return np.asarray(found.reshape(len(rows), -1))
 
     def _pooled(self, bags: Bags, first: int) -> np.ndarray:
-        starts = bags.starts
-        lengths = np.diff(starts)
-        pooled = np.zeros((len(lengths), self.weight.shape[1]), dtype=self.weight.dtype)
+        """One embedding per row; each bag is pooled once, or each row's where there are fewer rows than bags."""
+        if len(bags.of_row) == 1:
+            start, end = bags.starts[bags.of_row[0] : bags.of_row[0] + 2].tolist()
+            found = self.weight.take(bags.values[start:end] + first, axis=0)
+            pool = found.mean if self.pooling is Pooling.mean and end > start else found.sum
+            return np.asarray(pool(axis=0, keepdims=True))
+        if len(bags.of_row) < len(bags.starts):
+            return self._sums(*_flat(bags, bags.of_row), first)
+        lengths = np.diff(bags.starts)
+        return np.take(self._sums(bags.values, bags.starts[:-1], lengths, first), bags.of_row, axis=0)
+
+    def _sums(self, values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, first: int) -> np.ndarray:
+        """Bag k pools `values[starts[k]:starts[k] + lengths[k]]`; bags follow one another."""
+        pooled: np.ndarray = np.zeros((len(lengths), self.weight.shape[1]), dtype=self.weight.dtype)
         full = lengths > 0
-        if full.any():
-            sums = np.add.reduceat(self.weight.take(bags.values + first, axis=0), starts[:-1][full], axis=0)
-            pooled[full] = sums / lengths[full, None] if self.pooling is Pooling.mean else sums
-        return np.take(pooled, bags.of_row, axis=0)
+        if not len(values):
+            return pooled
+        found = self.weight.take(values + first, axis=0)
+        if full.all():
+            np.add.reduceat(found, starts, axis=0, out=pooled)
+        else:
+            pooled[full] = np.add.reduceat(found, starts[full], axis=0)
+        if self.pooling is Pooling.mean:
+            pooled /= np.maximum(lengths, 1).astype(np.float32)[:, None]
+        return pooled
+
+
+def _flat(bags: Bags, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values of chosen bags one after the other, where each begins, and its length."""
+    first = bags.starts[chosen]
+    lengths = bags.starts[chosen + 1] - first
+    ends = lengths.cumsum()
+    starts = ends - lengths
+    places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(first - starts, lengths)
+    return bags.values[places], starts, lengths
 
 
 class Network:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import FieldKind
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import write_atomically
@@ -80,6 +81,7 @@ def predict_files(
         raise UsageError(f"--engine {engine} is unknown", hint=f"one of: {', '.join(ENGINES)}")
     if output.suffix not in (".csv", ".parquet") or output.is_dir():
         raise UsageError(f"{output} is no name of a .csv or .parquet file", hint="such as --output scores.parquet")
+    keep_large_blocks()
     started = time.perf_counter()
     scorer = _Scorer(artefact, engine_named(artefact, engine or usual_engine(artefact)), progress)
     progress.start("scoring", None, "rows")
