@@ -278,6 +278,14 @@ def test_wrong_words_are_explained(home: Path) -> None:
     assert "is missing" in adasparse(home, "export", "--check", "data", code=4).stderr
 
 
+def test_the_graph_is_one_more_engine(home: Path, expected: list[float]) -> None:
+    adasparse(home, "export", "latest", "-o", "graph", "--onnx")
+    found = {one["engine"]: one for one in json.loads(adasparse(home, "export", "--check", "graph", "--json").stdout)}
+    assert found["onnx"]["rows"] == found["torch"]["rows"]
+    adasparse(home, "predict", "graph", "new.csv", "-o", "by-onnx.csv", "--engine", "onnx")
+    assert logits(home / "by-onnx.csv") == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_control_arm_is_refused(home: Path) -> None:
     adasparse(home, "train", "data=shop", "loop.epochs=1", "loop.placebo=true", *TINY)
     run = next((home / "runs/shop/adasparse-fusion-placebo").glob("*-s0"))

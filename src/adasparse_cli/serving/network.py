@@ -71,7 +71,7 @@ class Affine:
     bias: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        found: np.ndarray = x @ self.weight
+        found: np.ndarray = np.dot(x, self.weight)  # has less to set up than the operator
         found += self.bias
         return found
 
