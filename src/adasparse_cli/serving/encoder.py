@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,27 +115,21 @@ class RowEncoder:
         return EncodedRows(ids=ids, bags=bags, domains=domains), faults
 
     def _of_domains(self, columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """The number of each row's domain, and the id of its combination."""
-        memory: dict[tuple[Any, ...], tuple[int, int]] = {}
-        domains, combinations = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int32)
-        raw = zip(*(columns[name] for name in self.domain), strict=True)
-        for place, values in enumerate(raw):
-            key = tuple((type(value), value) for value in values) if _hashable(values) else None
-            found = None if key is None else memory.get(key)
-            if found is None:
-                found = self._of_key(values)
-                if key is not None:
-                    memory[key] = found
-            domains[place], combinations[place] = found
-        return domains, combinations
+        """The number of each row's domain, and the id of its combination; each distinct key is looked up once."""
+        raw = [columns[name] for name in self.domain]
+        keys: list[Hashable]
+        if all(set(map(type, column)) <= {str, int, type(None)} for column in raw):
+            keys = list(zip(*raw, strict=True))
+            known: dict[Hashable, tuple[int, int]] = {key: self._of_key(key) for key in set(keys)}
+        else:  # values that cannot be hashed, or that are equal to one of another type
+            keys = list(range(rows))
+            known = {place: self._of_key(values) for place, values in enumerate(zip(*raw, strict=True))}
+        found = np.array([known[key] for key in keys], dtype=np.int64).reshape(rows, 2)
+        return found[:, 0], found[:, 1].astype(np.int32)
 
-    def _of_key(self, values: Sequence[Any]) -> tuple[int, int]:
+    def _of_key(self, values: Any) -> tuple[int, int]:
         try:
             key = tuple(self.vocabularies[name].value_of(raw) for name, raw in zip(self.domain, values, strict=True))
         except WrongValueError:  # is among the faults already
             return len(self.keys), 0
         return self._domains.get(key, len(self.keys)), self.combinations.get(key, 0)
-
-
-def _hashable(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, (str, int, float, type(None))) for value in values)

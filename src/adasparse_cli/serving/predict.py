@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from adasparse_cli.allocator import keep_large_blocks
-from adasparse_cli.choices import FieldKind
+from adasparse_cli.choices import FieldKind, nearest_names
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.finding import marked
@@ -200,9 +200,25 @@ def raw_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Reject])
         for file in plain:
             yield from file.blocks()
         return
+    _require_inputs(artefact, files[0], columns[0])
     from adasparse_cli.serving.recipe_rows import recipe_blocks  # loads polars
 
     yield from recipe_blocks(artefact, files, rejects)
+
+
+def _require_inputs(artefact: Artefact, path: Path, columns: Collection[str]) -> None:
+    """Refuse a table of input fields that lacks some, where the recipe reads another format: it would name columns of that.
+
+    Raises:
+        DataError: most fields are there, but not all.
+    """
+    inputs = artefact.encoder.inputs
+    lacking = [name for name in inputs if name not in columns]
+    if artefact.index["data"]["recipe"] != "tabular" and 0 < len(lacking) < len(inputs) / 2:
+        raise DataError(
+            f"{path}: lacks the column {lacking[0]}, an input of {artefact.folder}",
+            hint=f"did you mean {nearest_names(lacking[0], sorted(columns))}? the inputs are {', '.join(inputs)}",
+        )
 
 
 def _write_csv(path: Path, first: _Part, others: Iterator[_Part]) -> None:
