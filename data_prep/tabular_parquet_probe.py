@@ -86,7 +86,7 @@ def check_described(path: Path) -> None:
         UnreadableError: it failed there.
         ResourceError: the child cannot be started.
     """
-    _probe(os.getpid()).ask({"path": str(path)})
+    probe_of(os.getpid()).ask({"path": str(path)})
 
 
 def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_separator: str) -> None:
@@ -103,7 +103,7 @@ def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_s
         "rows": rows,
         "list_separator": list_separator,
     }
-    probe = _probe(os.getpid())
+    probe = probe_of(os.getpid())
     try:
         probe.ask(asked)
     except ProbeDiedError:
@@ -119,7 +119,7 @@ class _Probe:
     """The child of one process. It is started when it is needed and ends when it was idle for a while."""
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen[str] | None = None
+        self.child: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
     def ask(self, asked: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class _Probe:
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         """What the child answers; None if it ended."""
         try:
-            child = self._child = self._child or _started()
+            child = self.child = self.child or _started()
             assert child.stdin
             assert child.stdout
             with contextlib.suppress(BrokenPipeError):  # it has ended: the answer is empty
@@ -152,9 +152,9 @@ class _Probe:
         return json.loads(line) if line.endswith("\n") else None
 
     def _end(self, *, kill: bool = False) -> int:
-        if self._child is None:
+        if self.child is None:
             return 0
-        child, self._child = self._child, None
+        child, self.child = self.child, None
         if kill:
             child.kill()
         code = child.wait()
@@ -169,7 +169,7 @@ class _Probe:
 
 
 @cache
-def _probe(process: int) -> _Probe:
+def probe_of(process: int) -> _Probe:
     """The probe of a process; a copy made by fork gets one of its own."""
     probe = _Probe()
     atexit.register(lambda: probe.close() if process == os.getpid() else None)

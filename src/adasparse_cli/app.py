@@ -33,9 +33,10 @@ from adasparse_cli.commands import (
     train,
 )
 from adasparse_cli.commands.streams import prepare_streams
-from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError
+from adasparse_cli.config.private import with_private_folder
+from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError, UsageError
 from adasparse_cli.files import disk_is_full, no_room
-from adasparse_cli.prep.foreign import Rule, rule_of_modules
+from adasparse_cli.foreign import Rule, rule_of_modules
 from adasparse_cli.render import complain, note, show
 
 EXAMPLES = """
@@ -101,6 +102,12 @@ def _options(
             help="Refuse settings, data and runs that name a recipe module which is not part of adasparse; importing one runs its code.",
         ),
     ] = False,
+    config_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--config-dir", metavar="DIR", help="Read settings from DIR/data, DIR/model, DIR/experiment … as well."
+        ),
+    ] = None,
 ) -> None:
     """Options of every command."""
 
@@ -111,7 +118,6 @@ def main() -> None:
     debug = "--debug" in words
     rule = Rule(allowed="--no-modules" not in words, tell=note)
     # the flags may stand anywhere: who meets a fault adds one at the end
-    sys.argv[1:] = [word for word in words if word not in ("--debug", "--no-modules")]
     # no process that a command starts looks for modules in the current folder, which may hold anyone's files
     os.environ["PYTHONSAFEPATH"] = "1"
     prepare_streams()
@@ -120,7 +126,8 @@ def main() -> None:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         try:
-            with rule_of_modules(rule), _ended_by_signals():
+            own, sys.argv[1:] = _config_dir([word for word in words if word not in ("--debug", "--no-modules")])
+            with rule_of_modules(rule), with_private_folder(own), _ended_by_signals():
                 app(standalone_mode=True)
         finally:
             sys.stdout.flush()
@@ -156,6 +163,21 @@ def main() -> None:
             raise
         complain(f"{type(error).__name__}: {error}", "this is a fault of adasparse; --debug shows where it happened")
         _leave(1)
+
+
+def _config_dir(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder after `--config-dir`, and the other words; the last one counts."""
+    folder, others = None, []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name != "--config-dir":
+            others.append(word)
+        elif (value := value if equals else next(rest, "")) == "":
+            raise UsageError("--config-dir names no folder", hint="such as --config-dir my_settings")
+        else:
+            folder = Path(value)
+    return folder, others
 
 
 @contextlib.contextmanager

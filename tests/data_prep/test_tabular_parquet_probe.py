@@ -67,7 +67,7 @@ def test_a_time_that_has_no_text_is_refused_without_a_panic(tmp_path: Path, capf
 def test_a_child_that_ended_is_replaced(path: Path, how: signal.Signals) -> None:
     """SIGALRM is how it ends when it was idle; the memory may run out for another reason."""
     probe.check_described(path)
-    child = probe._probe(os.getpid())._child
+    child = probe.probe_of(os.getpid()).child
     assert child
     os.kill(child.pid, how)
     probe.check_part(path, ["y"], 0, 10, "|")
@@ -77,7 +77,7 @@ def test_a_child_that_ended_is_replaced(path: Path, how: signal.Signals) -> None
 def test_an_interrupt_leaves_no_answer_behind(path: Path) -> None:
     """The answer to the question that was interrupted is not taken for that of the next one."""
     probe.check_described(path)
-    child = probe._probe(os.getpid())._child
+    child = probe.probe_of(os.getpid()).child
     assert child
     os.kill(child.pid, signal.SIGSTOP)
 
@@ -96,7 +96,7 @@ def test_an_interrupt_leaves_no_answer_behind(path: Path) -> None:
 
 
 def test_a_child_that_cannot_start_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe._probe(os.getpid()).close()
+    probe.probe_of(os.getpid()).close()
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ResourceError, match="did not start"):
         read(path)

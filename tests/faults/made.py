@@ -115,7 +115,7 @@ class Made:
         if re.match(r"data/(train|valid|test|unlabelled)/part-\d+\.parquet$", kind):
             return [lambda: read_split(data, manifest, Split(path.parent.name))]
         if re.match(r"data/(vocabularies|bags)/", kind):
-            return [lambda: list(encode_rows(data, manifest, self.saved.job.data.settings, [self._raw()]))]
+            return [lambda: list(encode_rows(data, manifest, self.saved.job.data.settings, [self.raw()]))]
         if kind.startswith("runs/encoder/"):
             return [self._predicting] if run == self.run else [lambda: verify_run(run)]
         if kind.startswith("data/raw/"):
@@ -137,10 +137,10 @@ class Made:
         """What `predict` reads of the run: its model, and how new rows are encoded."""
         settings = self.saved.job.data.settings
         trained_model(self.saved)
-        return list(encode_rows(self.run / ENCODER, self.manifest, settings, [self._raw()]))
+        return list(encode_rows(self.run / ENCODER, self.manifest, settings, [self.raw()]))
 
     def _first(self) -> Path:
         return next(run for arm in self.source.comparison.arms for run in arm.folders.values())
 
-    def _raw(self) -> Path:
+    def raw(self) -> Path:
         return next(path for path in self.files if self.data / "raw" in path.parents)

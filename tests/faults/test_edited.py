@@ -18,7 +18,7 @@ import pytest
 
 from adasparse_cli.files import checksums, write_json, write_sealed
 from adasparse_cli.runs.run_folder import finish
-from adasparse_cli.training.checkpoint import _digest
+from adasparse_cli.training.checkpoint import tensors_digest
 from tests.commands.typing_in import adasparse
 from tests.faults.made import TINY, Made
 
@@ -74,7 +74,7 @@ def write(path: Path, made: Made, values: Any) -> None:
     if path.name == "metrics.jsonl":
         path.write_text("".join(json.dumps(line) + "\n" for line in values))
     elif path.name == "checkpoint.json":
-        write_json(path, {**values, "index_sha256": _digest(values)} if isinstance(values, dict) else values)
+        write_json(path, {**values, "index_sha256": tensors_digest(values)} if isinstance(values, dict) else values)
     elif path.name in ("report.json", "table.json", "findings.json"):
         write_json(path, values)
     else:
@@ -127,7 +127,7 @@ def test_a_value_of_another_type_is_named_or_not_needed(
     )
     whole = read(path)
     found = list(places(whole))
-    named = {"RUN": str(made.run), "STUDY": str(made.study), "RAW": str(made._raw()), "OUT": str(tmp_path / "out.csv")}
+    named = {"RUN": str(made.run), "STUDY": str(made.study), "RAW": str(made.raw()), "OUT": str(tmp_path / "out.csv")}
     for _ in range(attacks(40, 1)):
         place = draw.choice(found)
         other = draw.choice([one for one in OTHERS if kind_of(one) != kind_of(at(whole, place))])

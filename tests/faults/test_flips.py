@@ -96,7 +96,7 @@ COMMANDS = {
 
 def test_commands_end_with_exit_4_and_show_nothing(made: Made, attacks: Callable[[int, int], int]) -> None:
     draw = random.Random(15)
-    places = {"RUN": str(made.run), "STUDY": str(made.study), "RAW": str(made._raw())}
+    places = {"RUN": str(made.run), "STUDY": str(made.study), "RAW": str(made.raw())}
     for kind in draw.sample(sorted(COMMANDS), attacks(len(COMMANDS), 5)):
         path = draw.choice(
             [p for p in made.files if made.kind(p) == kind and (kind[:4] != "runs" or made.run in p.parents)]

@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 
 from adasparse_cli.files import read_sealed, sha256_of, write_sealed
 from adasparse_cli.runs.run_folder import finish
-from adasparse_cli.training.checkpoint import _digest
+from adasparse_cli.training.checkpoint import tensors_digest
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 10
@@ -267,7 +267,7 @@ def _index(folder: Path, **changes: Any) -> None:
     index = json.loads((folder / "checkpoint.json").read_text())
     index.pop("index_sha256")
     index |= changes
-    (folder / "checkpoint.json").write_text(json.dumps({**index, "index_sha256": _digest(index)}))
+    (folder / "checkpoint.json").write_text(json.dumps({**index, "index_sha256": tensors_digest(index)}))
 
 
 class _Payload:

@@ -18,7 +18,7 @@ from adasparse_cli.findings.figures import LONGEST_LABEL, hover, label, places
 from adasparse_cli.findings.finding import Figure, Finding
 from adasparse_cli.findings.kept import FINDINGS
 from adasparse_cli.insights import report
-from adasparse_cli.insights.behaviour import _evened
+from adasparse_cli.insights.behaviour import evened
 from adasparse_cli.insights.differences import forest, said_of, verdict
 from adasparse_cli.insights.report import findings_of, write_kept, write_report
 from adasparse_cli.studies.arms import Arm
@@ -276,8 +276,8 @@ def test_raw_files_that_nobody_knows_any_more_are_asked_for(tmp_path: Path) -> N
 
 
 def test_a_short_stretch_of_the_loss_is_joined_to_the_one_before() -> None:
-    assert _evened([10, 20, 30, 31, 41, 51], [1.0, 2.0, 3.0, 14.0, 4.0, 5.0]) == (
+    assert evened([10, 20, 30, 31, 41, 51], [1.0, 2.0, 3.0, 14.0, 4.0, 5.0]) == (
         [10, 20, 31, 41, 51],
         [1.0, 2.0, 4.0, 4.0, 5.0],
     )
-    assert _evened([], []) == ([], [])
+    assert evened([], []) == ([], [])

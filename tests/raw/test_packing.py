@@ -97,7 +97,7 @@ def test_xz_that_asks_for_gigabytes_is_refused(tmp_path: Path) -> None:
     packed = bytearray(lzma.compress(TEXT, filters=filters, check=lzma.CHECK_NONE))
     path.write_bytes(packed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adasparse_cli.raw.packing._XZ_MEMORY", 32 << 20)
+        patch.setattr("adasparse_cli.raw.packing.XZ_MEMORY", 32 << 20)
         with pytest.raises(DataError, match="damaged or cut off"):
             TextFile(path, b",", [])
 

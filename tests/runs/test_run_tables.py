@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.runs.run_tables import extreme_domains, read_domain_rows
-from adasparse_cli.studies.comparison import _clusters
+from adasparse_cli.studies.comparison import row_clusters
 
 
 def test_keys_of_domains_are_text_whatever_they_look_like(tmp_path: Path) -> None:
@@ -25,6 +25,6 @@ def test_keys_of_domains_are_text_whatever_they_look_like(tmp_path: Path) -> Non
 
 
 def test_rows_without_a_user_are_resampled_one_by_one() -> None:
-    found = _clusters(np.array([3, -1, 0, -1, 3]))
+    found = row_clusters(np.array([3, -1, 0, -1, 3]))
     assert len(np.unique(found)) == 4
     assert found[[0, 2, 4]].tolist() == [3, 0, 3]

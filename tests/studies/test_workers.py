@@ -87,7 +87,7 @@ def answered() -> None:
     raise InterruptedRun("", hint="")
 
 
-@pytest.mark.parametrize("context", [workers._Stop, StopWish])
+@pytest.mark.parametrize("context", [workers.StopOfStudy, StopWish])
 def test_a_signal_that_nobody_has_answered_is_passed_on(context: type[Any]) -> None:
     """It came after the last look: else the next run, or the next trial of a search, would start."""
     seen: list[int] = []
@@ -142,14 +142,14 @@ def test_a_process_stays_for_the_next_run_which_is_as_if_it_were_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Truth: the second run, trained by a command of its own."""
-    started: list[workers._Worker] = []
-    begin = workers._Worker.__init__
+    started: list[workers.Worker] = []
+    begin = workers.Worker.__init__
 
-    def count(worker: workers._Worker) -> None:
+    def count(worker: workers.Worker) -> None:
         started.append(worker)
         begin(worker)
 
-    monkeypatch.setattr(workers._Worker, "__init__", count)
+    monkeypatch.setattr(workers.Worker, "__init__", count)
     together, alone = tmp_path / "together", tmp_path / "alone"
     for folder in (together, alone):
         folder.mkdir()

@@ -62,7 +62,7 @@ def test_a_gradient_that_is_infinite_or_whose_square_is_ends_the_run(
 ) -> None:
     """With an infinite second moment a weight is finite and never moves again."""
     loop = loop_in(tmp_path, "dnn", max_steps=30)
-    add = loop._add_gradients
+    add = loop.add_gradients
 
     def spoilt(rows: torch.Tensor) -> Gradients:
         result = add(rows)
@@ -72,7 +72,7 @@ def test_a_gradient_that_is_infinite_or_whose_square_is_ends_the_run(
             gradient[0, 0] = value
         return result
 
-    monkeypatch.setattr(loop, "_add_gradients", spoilt)
+    monkeypatch.setattr(loop, "add_gradients", spoilt)
     with pytest.raises(NumericError, match=found):
         loop.run()
 

@@ -65,12 +65,12 @@ def test_gradients_equal_a_plain_computation_by_finite_differences(
     loop.model.double()
     loop.model.schedule(0.7)
     loop.train = train = replace(loop.train, labels=loop.train.labels.double())
-    rows = loop._epoch(0)[0]
-    others, tasks = loop._tasks(rows)
+    rows = loop.epoch_batches(0)[0]
+    others, tasks = loop.tasks_of(rows)
     assert len(tasks) == 3
     assert sorted([*others.tolist(), *(row for _, query in tasks for row in query.tolist())]) == sorted(rows.tolist())
     rate, steps = loop.own_settings.inner_learning_rate, loop.own_settings.inner_steps
-    dense = {key: part.detach().clone() for key, part in loop._dense.items()}
+    dense = {key: part.detach().clone() for key, part in loop.dense.items()}
 
     def inner(weights: dict[str, Any], chosen: torch.Tensor) -> list[dict[str, torch.Tensor]]:
         moves = []
@@ -91,7 +91,7 @@ def test_gradients_equal_a_plain_computation_by_finite_differences(
             total += len(query) / len(rows) * plain_loss(loop.model, adapted, train, query).item()
         return total
 
-    found = loop._add_gradients(rows)
+    found = loop.add_gradients(rows)
     assert (found.loss + found.penalty).item() == pytest.approx(outer(dense), rel=1e-9)
     if name == "adasparse":  # its straight-through gradient is no derivative of its loss
         assert found.penalty.item() > 0
@@ -103,7 +103,7 @@ def test_gradients_equal_a_plain_computation_by_finite_differences(
             weights[key][place] += step
             moved.append(outer(weights))
         numeric = (moved[0] - moved[1]) / 2e-5
-        assert loop._dense[key].grad[place].item() == pytest.approx(numeric, rel=1e-4, abs=1e-8), key
+        assert loop.dense[key].grad[place].item() == pytest.approx(numeric, rel=1e-4, abs=1e-8), key
 
 
 @pytest.mark.parametrize("name", ["dnn", "adasparse", "star"])
@@ -127,8 +127,8 @@ def test_supports_are_a_domains_other_training_rows(tmp_path: Path) -> None:
     loop = loop_in(tmp_path)
     for step in range(10):
         loop.state.step = step
-        rows = loop._epoch(0)[step]
-        for support, query in loop._tasks(rows)[1]:
+        rows = loop.epoch_batches(0)[step]
+        for support, query in loop.tasks_of(rows)[1]:
             assert len(support) == 12
             (domain,) = torch.unique(loop.train.domain_ids[query]).tolist()
             assert torch.unique(loop.train.domain_ids[support]).tolist() == [domain]
@@ -139,12 +139,12 @@ def test_supports_are_a_domains_other_training_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["dnn", "star"])
 def test_statistics_move_once_a_step_by_rows_that_are_no_tasks(tmp_path: Path, name: str) -> None:
     loop = loop_in(tmp_path, name, network={"normalisation": Normalisation.batch})
-    rows = loop._epoch(0)[0]
-    others, _ = loop._tasks(rows)
+    rows = loop.epoch_batches(0)[0]
+    others, _ = loop.tasks_of(rows)
     alone = loop_in(tmp_path / "alone", name, network={"normalisation": Normalisation.batch}).model
     alone.train()(loop.train.batch(others))
     loop.model.train()
-    loop._add_gradients(rows)
+    loop.add_gradients(rows)
     expected = dict(alone.named_buffers())
     moved = {key: value for key, value in loop.model.named_buffers() if "running" in key or key.startswith("norm.")}
     assert moved
@@ -158,9 +158,9 @@ def test_a_lone_row_beside_the_tasks_is_no_obstacle_to_batch_normalisation(tmp_p
     loop = loop_in(tmp_path, rows=few, network={"normalisation": Normalisation.batch}, tasks_per_step=6)
     own = torch.from_numpy(np.flatnonzero(few.domains < 5))[:20]
     lone = torch.from_numpy(np.flatnonzero(few.domains == 5))[:1]
-    loop._adapting[5] = False
+    loop.adapting[5] = False
     loop.model.train()
-    found = loop._add_gradients(torch.cat([own, lone]))
+    found = loop.add_gradients(torch.cat([own, lone]))
     assert torch.isfinite(found.loss)
 
 
@@ -179,7 +179,7 @@ def test_a_step_takes_no_domain_for_a_task_that_may_not_adapt(tmp_path: Path) ->
     large = set(np.flatnonzero(np.bincount(loop.train.domains) >= 90))
     assert 0 < len(large) < 6
     rows = torch.arange(200)
-    tasks = {int(loop.train.domain_ids[query[0]]) for _, query in loop._tasks(rows)[1]}
+    tasks = {int(loop.train.domain_ids[query[0]]) for _, query in loop.tasks_of(rows)[1]}
     assert tasks == large
 
 
@@ -199,7 +199,7 @@ def test_adapting_before_a_test_scores_each_domain_with_its_own_weights_and_leav
     plain = score(loop.model, loop.valid, batch_size=64).logits
     assert not np.allclose(found.logits, plain)
     loop.model.eval()
-    dense = {name: part.detach().clone().requires_grad_() for name, part in loop._dense.items()}
+    dense = {name: part.detach().clone().requires_grad_() for name, part in loop.dense.items()}
     known = np.flatnonzero(loop.train.domains == 3)
     support = torch.from_numpy(np.random.default_rng(3).permutation(known)[:support_rows])
     gradients = torch.autograd.grad(plain_loss(loop.model, dense, loop.train, support), list(dense.values()))

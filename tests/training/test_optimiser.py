@@ -151,7 +151,7 @@ def test_long_rows_are_updated_in_place_as_short_ones_are(double: bool) -> None:
         )
         one.steps += 1
         with torch.no_grad():
-            one._update_gathered(rows, g, 0.01)
+            one.update_gathered(rows, g, 0.01)
         two.step(0.01)
         assert in_place.grad is None
     torch.testing.assert_close(in_place, gathered)

@@ -69,7 +69,7 @@ def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> 
     loop = loop_in(tmp_path)
     seen: list[list[int]] = [[], []]
     per_epoch = loop.steps_per_epoch
-    for step, chosen in loop._batches():
+    for step, chosen in loop.batches():
         seen[step // per_epoch] += chosen.tolist()
         loop.state.step = step + 1
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(500))

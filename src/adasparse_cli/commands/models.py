@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder
-from adasparse_cli.render import chosen_format, show
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Overrides
+from adasparse_cli.render import chosen_format, say, show
 
 app = typer.Typer(help="What can be trained.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,3 +27,39 @@ def ls(
     where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
     caption = f"packaged settings, on {where}; embeddings are the same for all"
     show(rows, form=chosen_format(as_json, as_csv), caption=caption)
+
+
+@app.command(
+    "check",
+    epilog="Examples:\n\n  adasparse models check my_package.my_model:MyModel\n\n  adasparse models check apg model.version=v1",
+)
+def check(
+    model: Annotated[str, typer.Argument(help="A model: its name, or my_package.my_model:MyModel.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Check that a model does what every model must; with one that does not, say what is broken and leave with exit code 1."""
+    from adasparse_cli.testing.check import check_model
+
+    results = check_model([f"model={model}", *(overrides or [])])
+    rows = [{"check": one.check, "holds": one.broken is None, "what is broken": one.broken or ""} for one in results]
+    show(rows, form=chosen_format(as_json, as_csv), title=f"The contract of models: {model}")
+    if any(one.broken for one in results):
+        raise typer.Exit(1)
+
+
+@app.command("new", epilog="Example:\n\n  adasparse models new my_model")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the module, such as my_model.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where to write.")] = Path(),
+) -> None:
+    """Write a small model of your own to start from: its page, its values and its test."""
+    from adasparse_cli.testing.start import class_name, start_model
+
+    for path in start_model(name, folder):
+        say(f"wrote {path}")
+    model = f"{name}:{class_name(name)}"
+    say("The current folder is not searched for modules: set PYTHONPATH, or make the files a package and install it.")
+    say(f"next: PYTHONPATH={folder} adasparse models check {model}")
+    say(f"      PYTHONPATH={folder} adasparse train --model {model}")

@@ -18,10 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adasparse_cli.config.explain import explained
 from adasparse_cli.config.grammar import opened, opened_section, require_readable
+from adasparse_cli.config.own_models import register_own_models
 from adasparse_cli.config.packaged import choices_in, composing
+from adasparse_cli.config.private import private_folder
 from adasparse_cli.config.spelling import leaves, spelled
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_small_text
+from adasparse_cli.foreign import foreign_model
 from adasparse_cli.typed import from_yaml
 
 # Values in a file of settings; Hydra reads about 200 in a second.
@@ -44,15 +47,22 @@ def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = N
     from_file = _file_overrides(config_file) if config_file else []
     words = [*from_file, *overrides]
     require_readable(words)
+    own = register_own_models(words, choices_in("model"))
     try:
-        return copy.deepcopy(_composed(root, (*map(opened_section, from_file), *map(opened, overrides))))
+        return copy.deepcopy(
+            _composed(root, (*map(opened_section, from_file), *map(opened, overrides)), private_folder(), own)
+        )
     except (HydraException, OmegaConfBaseException) as error:
         raise explained(error, root, words) from None
 
 
 @functools.lru_cache(maxsize=256)
-def _composed(root: str, words: tuple[str, ...]) -> dict[str, Any]:
-    """What Hydra makes of words; it takes a tenth of a second, and the plan of a study asks for the same words often."""
+def _composed(root: str, words: tuple[str, ...], folder: Path | None, own: str) -> dict[str, Any]:
+    """What Hydra makes of words; it takes a tenth of a second, and the plan of a study asks for the same words often.
+
+    Args:
+        folder, own: what the result depends on beside the words.
+    """
     with composing():
         tree = hydra_compose(root, overrides=list(words))
         return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
@@ -109,7 +119,7 @@ def _file_overrides(path: Path) -> list[str]:
             chosen = (
                 _packaged_data(value) if name == "data" else value.get("name") if name in ("model", "loop") else None
             )
-            if chosen is not None and (name == "data" or chosen in choices_in(name)):
+            if chosen is not None and (name == "data" or chosen in choices_in(name) or _is_own_model(name, chosen)):
                 groups.append(f"{name}={chosen}")
             keys += [f"{name}.{key}={spelled(item)}" for key, item in leaves(value)]
         else:
@@ -120,6 +130,10 @@ def _file_overrides(path: Path) -> list[str]:
             hint="name only what differs from adasparse config show",
         )
     return [*groups, *keys]
+
+
+def _is_own_model(group: str, name: Any) -> bool:
+    return group == "model" and foreign_model(str(name)) is not None
 
 
 def _packaged_data(section: Mapping[str, Any]) -> str | None:

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 from hydra import initialize_config_module
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf.basecontainer import BaseContainer
 
+from adasparse_cli.config.private import private_folder
+
 PACKAGE = "adasparse_cli.conf"
+
+
+class _PrivateFolder(SearchPathPlugin):
+    """Lets Hydra look into a person's own folder after the packaged one."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        folder = private_folder()
+        if folder is not None:
+            search_path.append("adasparse", f"file://{folder}")
+
+
+Plugins.instance().register(_PrivateFolder)
 
 
 @contextlib.contextmanager
@@ -29,8 +48,13 @@ def composing() -> Iterator[None]:
         GlobalHydra.instance().clear()
 
 
-def choices_in(group: str) -> list[str]:
-    """The names that a group of conf/ offers, such as the data sets of `data`."""
+@functools.cache
+def _choices(group: str, folder: Path | None) -> tuple[str, ...]:
     with composing():
         loader = GlobalHydra.instance().config_loader()
-        return sorted(name for name in loader.get_group_options(group) if name != "common")
+        return tuple(sorted(name for name in loader.get_group_options(group) if name != "common"))
+
+
+def choices_in(group: str) -> list[str]:
+    """The names that a group of conf/ offers, such as the data sets of `data`."""
+    return list(_choices(group, private_folder()))

@@ -36,7 +36,7 @@ def curves_finding(comparison: Comparison) -> Finding | None:
         for kind, name, traces in (("train", "loss", losses), ("valid", "auc", aucs)):
             steps, values = _mean_over_seeds(runs, kind, name)
             if kind == "train":
-                steps, values = _evened(steps, values)
+                steps, values = evened(steps, values)
             if steps:
                 traces.append(series(k, arm.name, steps, values))
     figures = [
@@ -92,7 +92,7 @@ def _mean_over_seeds(
     return steps, [float(np.mean([own[step] for own in found])) for step in steps]
 
 
-def _evened(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
+def evened(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
     """Means over the steps since the last point, with short stretches joined to the one before.
 
     A line is logged before each validation too; the mean of the few steps up to it scatters by chance.

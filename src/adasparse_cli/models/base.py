@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction
 from adasparse_cli.choices import Activation, Between, Normalisation, Pooling
@@ -137,6 +138,13 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> Prediction:
         """Score the rows."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What training minimises beside the penalty: the mean cross-entropy, -y·log p - (1-y)·log(1-p), p = σ(logit).
+
+        A model may define another one: a number, the mean over the rows.
+        """
+        return functional.binary_cross_entropy_with_logits(logits, labels)
 
     @abstractmethod
     def cost(self) -> Cost:

@@ -24,7 +24,7 @@ import polars as pl
 
 from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, PlainName, SplitRule
 from adasparse_cli.errors import UsageError
-from adasparse_cli.prep.foreign import import_recipe
+from adasparse_cli.foreign import import_recipe
 from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field

@@ -33,7 +33,7 @@ _UNREADABLE = {
 }
 _CHUNK = 1 << 18
 # Far above what any preset of xz needs (65 MiB); a header may claim gigabytes.
-_XZ_MEMORY = 512 << 20
+XZ_MEMORY = 512 << 20
 
 
 class DamagedError(Exception):
@@ -125,7 +125,7 @@ class Unpacked:
             return _buffered(self._raw, bz2.BZ2Decompressor)
         if magic.startswith(_XZ):
             self.packing = "xz"
-            return _buffered(self._raw, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY))
+            return _buffered(self._raw, lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY))
         if magic.startswith(_ZSTD) or (magic[1:4] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F):
             self.packing = "zstd"
             return _buffered(self._raw, _zstd_decoder())

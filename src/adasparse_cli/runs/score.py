@@ -15,9 +15,9 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.cells import marked_texts
+from adasparse_cli.foreign import RefusedModuleError
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
-from adasparse_cli.prep.foreign import RefusedModuleError
 from adasparse_cli.prep.place import MANIFEST
 from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
 from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file

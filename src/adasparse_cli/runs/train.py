@@ -23,6 +23,7 @@ from adasparse_cli.files import (
 )
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.models.named import label_of, model_named
 from adasparse_cli.prep.prepared_files import copy_encoder, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import (
@@ -117,8 +118,7 @@ def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = N
 def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     """A job from a resolved configuration, such as a run's own config.yaml."""
     name = str(tree["model"].get("name"))
-    if name not in MODELS:
-        raise UsageError(f"model.name={name} is no model", hint=f"the models are {', '.join(sorted(MODELS))}")
+    model_class = model_named(name)
     loop_name = str(tree["loop"].get("name"))
     if loop_name not in LOOPS:
         raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
@@ -126,9 +126,10 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         value = tree[key]
         if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
             raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
-    model = typed(tree["model"], MODELS[name].Settings, "model")
+    model = typed(tree["model"], model_class.Settings, "model")
     mode = getattr(model, "mode", None)
-    label = name if mode is None else f"{name}-{mode}"
+    shown = label_of(name)
+    label = shown if mode is None else f"{shown}-{mode}"
     if loop_name != "standard":
         label = loop_name if name == "dnn" else f"{loop_name}-{label}"
     loop = typed(tree["loop"], LOOPS[loop_name].Settings, "loop")
@@ -233,7 +234,7 @@ def finished_run(job: TrainJob, prepared: PrepReport) -> Path | None:
 def build_model(job: TrainJob, shape: DataShape) -> Model:
     """The job's model with its initial weights, which depend on the seed and the base rate alone."""
     torch.manual_seed(job.seed)
-    model_class: Any = MODELS[job.model.name]
+    model_class: Any = model_named(job.model.name)
     model: Model = model_class(job.model, job.network, shape)
     if shape.base_rate is not None:
         model.start_at(shape.base_rate)

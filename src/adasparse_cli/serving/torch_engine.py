@@ -11,8 +11,8 @@ import torch
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.layers.embedding import Bags
-from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.models.named import model_named
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.artefact import WEIGHTS, Artefact
 from adasparse_cli.serving.encoder import EncodedRows
@@ -67,15 +67,14 @@ class TorchEngine:
 def torch_engine(artefact: Artefact) -> TorchEngine:
     """The artefact's model, built anew."""
     index = artefact.index
-    name = index["model"]["name"]
-    settings = typed(index["model"], MODELS[name].Settings, "model")
+    kind: Any = model_named(index["model"]["name"])
+    settings = typed(index["model"], kind.Settings, "model")
     network = typed(index["settings"]["network"], NetworkSettings, "network")
     empty = Bags(values=torch.zeros(0, dtype=torch.long), starts=torch.zeros(2, dtype=torch.long))
     multi = [field.name for field in artefact.fields if field.kind is FieldKind.multi_valued]
     shape = DataShape(
         fields=artefact.fields, bags=dict.fromkeys(multi, empty), num_domains=int(index["domain"]["num_domains"])
     )
-    kind: Any = MODELS[name]
     with torch.random.fork_rng(devices=[]):
         model: Model = kind(settings, network, shape)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in artefact.tensors(WEIGHTS).all().items()})

@@ -251,7 +251,7 @@ def _require_scored(folder: Path, found: float | None, reported: float | None) -
         )
 
 
-def _clusters(ids: np.ndarray) -> np.ndarray:
+def row_clusters(ids: np.ndarray) -> np.ndarray:
     """The rows' clusters; a row without a user has one of its own."""
     own = np.arange(len(ids)) + ids.max(initial=0) + 1
     return np.where(ids < 0, own, ids)
@@ -278,7 +278,7 @@ def _predictions(
                 test = TestRows(
                     labels=frame["label"].to_numpy(),
                     domains=frame["domain"].to_numpy().astype(np.int64),
-                    clusters=_clusters(frame[cluster].to_numpy().astype(np.int64)),
+                    clusters=row_clusters(frame[cluster].to_numpy().astype(np.int64)),
                 )
             elif not frame.select(KEY).equals(key):
                 raise IntegrityError(

@@ -19,7 +19,9 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.config.grammar import expanded
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.errors import UsageError
+from adasparse_cli.foreign import foreign_model
 from adasparse_cli.models import MODELS
+from adasparse_cli.models.named import model_named
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.run_folder import latest_alike, same_run
 from adasparse_cli.runs.saved_run import DONE
@@ -116,7 +118,7 @@ def plan_compare(
     """
     known = sorted({*MODELS, *LOOPS} - {"standard"})
     for name in models:
-        if name not in known:
+        if name not in known and foreign_model(name) is None:
             close = nearest(name, known)
             hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
             raise UsageError(f"there is no model {name!r}", hint=hint)
@@ -288,7 +290,7 @@ def _model_of(words: Sequence[str], config_file: Path | None) -> str:
 
 def _has(model: str, word: str) -> bool:
     """Whether the model has the setting that a word below `model.` names."""
-    return _key(word).split(".")[1] in MODELS[model].Settings.__dataclass_fields__
+    return _key(word).split(".")[1] in model_named(model).Settings.__dataclass_fields__
 
 
 def _require_once(words: Sequence[str], common: Sequence[str], grid: Sequence[Sequence[str]]) -> None:
@@ -307,7 +309,11 @@ def _require_of_use(word: str, arms: Mapping[str, Sequence[str]], models: Mappin
     able = [name for name in arms if _has(models[name], word)]
     if not able:
         known = sorted(
-            {f"model.{field}" for model in models.values() for field in MODELS[model].Settings.__dataclass_fields__}
+            {
+                f"model.{field}"
+                for model in models.values()
+                for field in model_named(model).Settings.__dataclass_fields__
+            }
         )
         close = nearest(key, known)
         raise UsageError(

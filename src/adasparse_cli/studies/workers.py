@@ -33,12 +33,12 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
         return {}
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
     waiting, done = list(runs), 0
-    idle: list[_Worker] = []
-    running: list[_Worker] = []
+    idle: list[Worker] = []
+    running: list[Worker] = []
     failed: dict[str, str] = {}
     full: DiskFullError | None = None
     try:
-        with _Stop() as stop:
+        with StopOfStudy() as stop:
             while running or (waiting and full is None):
                 while waiting and len(running) < workers and stop.number is None and full is None:
                     running.append(_start(idle, waiting.pop(0)))
@@ -74,18 +74,18 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
     return failed
 
 
-def _start(idle: list[_Worker], run: NamedRun) -> _Worker:
+def _start(idle: list[Worker], run: NamedRun) -> Worker:
     """A process for a run: one that has done another, or a new one."""
     while idle:
         worker = idle.pop()
         if worker.give(run):
             return worker
-    worker = _Worker()
+    worker = Worker()
     worker.give(run)
     return worker
 
 
-class _Worker:
+class Worker:
     """A process that trains runs, the run that it has, and what it tells of it."""
 
     run: NamedRun
@@ -172,7 +172,7 @@ class _Worker:
         return f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
 
 
-class _Stop:
+class StopOfStudy:
     """Remembers SIGINT or SIGTERM, so that runs can be asked to save.
 
     A signal that came after the last run had ended is passed on to the handler from before.
@@ -180,7 +180,7 @@ class _Stop:
 
     number: int | None = None
 
-    def __enter__(self) -> _Stop:
+    def __enter__(self) -> StopOfStudy:
         def wish(number: int, frame: FrameType | None) -> None:
             self.number = number
 

@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
     except SafetensorError as error:  # what the system says of the disk, in other words
         raise ResourceError(f"{path} could not be written: {error}", hint="free some room on the disk") from None
     index = {"format_version": FORMAT_VERSION, "tensors": path.name, "sha256": sha256_of(path), "state": dict(state)}
-    write_json(folder / INDEX, {**index, "index_sha256": _digest(index)})
+    write_json(folder / INDEX, {**index, "index_sha256": tensors_digest(index)})
     remove_other_tensors(folder)
 
 
@@ -66,7 +66,10 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # a name with a folder in it would read files of others
         path = folder / PurePath(name).name
         intact = (
-            _digest(index) == expected and path.name == name and path.exists() and sha256_of(path) == index["sha256"]
+            tensors_digest(index) == expected
+            and path.name == name
+            and path.exists()
+            and sha256_of(path) == index["sha256"]
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         known, intact = True, False
@@ -116,5 +119,5 @@ def load_weights(model: Model, tensors: Mapping[str, Tensor], *, where: Path) ->
     model.load_state_dict(weights)
 
 
-def _digest(index: Mapping[str, Any]) -> str:
+def tensors_digest(index: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()

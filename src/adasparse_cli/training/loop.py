@@ -75,9 +75,9 @@ class Loop(ABC):
             self.train = self.train.with_another_rows_domain(self.seed)
             self.valid = self.valid.with_another_rows_domain(self.seed)
         tables = self.model.row_tables()
-        self._dense = {name: part for name, part in self.model.named_parameters() if name not in tables}
+        self.dense = {name: part for name, part in self.model.named_parameters() if name not in tables}
         self._adam = torch.optim.Adam(
-            self._dense.values(), lr=settings.learning_rate, betas=betas, eps=settings.eps, fused=True
+            self.dense.values(), lr=settings.learning_rate, betas=betas, eps=settings.eps, fused=True
         )
         self._table_adams = {
             name: TouchedRowsAdam(table, betas=betas, eps=settings.eps, own_steps=settings.row_steps is RowSteps.own)
@@ -106,11 +106,11 @@ class Loop(ABC):
         """Steps of an epoch, the same for each."""
 
     @abstractmethod
-    def _epoch(self, epoch: int) -> list[Tensor]:
+    def epoch_batches(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch; they depend on seed and epoch alone."""
 
     @abstractmethod
-    def _add_gradients(self, rows: Tensor) -> Gradients:
+    def add_gradients(self, rows: Tensor) -> Gradients:
         """Add the gradients of these rows of `train` to the parameters."""
 
     def scores(self, rows: Rows) -> Scores:
@@ -136,7 +136,7 @@ class Loop(ABC):
             adam.load_state(_below(f"table.{name}:", tensors))
         moments = {
             index: _below(f"dense.{index}.", tensors)
-            for index in range(len(self._dense))
+            for index in range(len(self.dense))
             if f"dense.{index}.step" in tensors
         }
         self._adam.load_state_dict({"state": moments, "param_groups": self._adam.state_dict()["param_groups"]})
@@ -196,7 +196,7 @@ class Loop(ABC):
             Rows seen, and seconds spent in steps.
         """
         stepping_seconds, rows_seen = 0.0, 0
-        for step, rows in self._batches():
+        for step, rows in self.batches():
             started = time.monotonic()
             self._step(step, rows)
             self.state.step = step + 1
@@ -266,20 +266,20 @@ class Loop(ABC):
             return None
         return round((self.total_steps - self.state.step) * len(self.train) / self.steps_per_epoch)
 
-    def _batches(self) -> Iterator[tuple[int, Tensor]]:
+    def batches(self) -> Iterator[tuple[int, Tensor]]:
         """Steps still to be done, each with its rows."""
         epoch, batches = -1, []
         while self.state.step < self.total_steps and not self.state.stopped_early:
             step = self.state.step
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                batches = self._epoch(epoch)
+                batches = self.epoch_batches(epoch)
             yield step, batches[step % self.steps_per_epoch]
 
     def _step(self, step: int, rows: Tensor) -> None:
         self.model.schedule(self.length.progress(step))
         with matmul_precision(self.settings.matmul_precision):
-            found = self._add_gradients(rows)
+            found = self.add_gradients(rows)
         self._losses.look(found.loss + found.penalty, rows)
         share = self.length.learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
@@ -358,7 +358,7 @@ class Loop(ABC):
         tensors = dict(self.model.state_dict())
         for name, adam in self._table_adams.items():
             tensors |= _named(f"the optimiser's state of {name}: ", adam.state())
-        for name, part in self._dense.items():
+        for name, part in self.dense.items():
             tensors |= _named(f"the optimiser's state of {name}: ", self._adam.state[part])
         found = first_not_finite(tensors)
         if found is not None:

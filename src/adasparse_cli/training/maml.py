@@ -33,7 +33,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction
 from adasparse_cli.choices import Between
@@ -86,7 +85,7 @@ class MamlLoop(StandardLoop):
         # on the CPU, so that choosing tasks waits for no device
         self._domains = self.train.domain_ids.cpu().numpy()
         self._labels = self.train.labels.cpu().numpy()
-        self._adapting = adapting_domains(self.train, self.own_settings.minimum_rows)
+        self.adapting = adapting_domains(self.train, self.own_settings.minimum_rows)
         self._rows_of = dict(_rows_by_domain(self.train))
         self._statistics = self.model.moving_statistics()
 
@@ -96,10 +95,10 @@ class MamlLoop(StandardLoop):
         assert isinstance(self.settings, MamlSettings)
         return self.settings
 
-    def _add_gradients(self, rows: Tensor) -> Gradients:
+    def add_gradients(self, rows: Tensor) -> Gradients:
         nothing = torch.zeros((), device=rows.device)
         sums = _Sums(len(rows), nothing, nothing)
-        others, tasks = self._tasks(rows)
+        others, tasks = self.tasks_of(rows)
         if len(others):
             # first, since their pass moves the statistics that tasks are normalised by
             with _resting(self._statistics if len(others) < 2 else ()):
@@ -108,7 +107,7 @@ class MamlLoop(StandardLoop):
             for support, query in tasks:
                 adapted = adapt(
                     self.model,
-                    self._dense,
+                    self.dense,
                     self.train.batch(support),
                     self.own_settings,
                     through=self.own_settings.second_order,
@@ -116,12 +115,12 @@ class MamlLoop(StandardLoop):
                 self._add(self.train.batch(query), adapted, sums)
         return Gradients(sums.loss, sums.penalty, sums.pruned)
 
-    def _tasks(self, rows: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def tasks_of(self, rows: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """The rows that are trained on as they are, and support and query of each task."""
         draw = np.random.default_rng([self.seed, self.state.step, 1])
         batch = rows.cpu().numpy()
         domains, place, counts = np.unique(self._domains[batch], return_inverse=True, return_counts=True)
-        able = np.flatnonzero(self._adapting[domains])
+        able = np.flatnonzero(self.adapting[domains])
         number = min(self.own_settings.tasks_per_step, len(able))
         chosen = draw.choice(able, number, replace=False, p=counts[able] / counts[able].sum()) if number else able
         tasks = []
@@ -233,10 +232,10 @@ def adapt(
 
 
 def loss_of(model: Model, weights: Mapping[str, Tensor], batch: Batch) -> tuple[Prediction, Tensor]:
-    """The model's prediction and mean cross-entropy with some of its weights put in the place of its own."""
+    """The model's prediction and mean loss with some of its weights put in the place of its own."""
     prediction: Prediction = functional_call(model, dict(weights), (batch,))
     assert batch.labels is not None
-    return prediction, functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels)
+    return prediction, model.loss(prediction.logits, batch.labels)
 
 
 def _rows_by_domain(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -75,7 +74,7 @@ def _peak(model: Model, rows: Rows, number: int, *, training: bool) -> int:
         stack.enter_context(torch.set_grad_enabled(training))
         prediction = model(batch)
         if training and batch.labels is not None:
-            loss = functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels)
+            loss = model.loss(prediction.logits, batch.labels)
             torch.autograd.backward(loss + prediction.penalty)
     model.zero_grad(set_to_none=True)
     return int(alive.peak)

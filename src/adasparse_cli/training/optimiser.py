@@ -62,17 +62,17 @@ class TouchedRowsAdam:
         self.weight.grad = None
         if not gradient.is_sparse:
             used = gradient.ne(0).any(dim=1).nonzero().flatten()
-            self._update_gathered(used, gradient.index_select(0, used), learning_rate)
+            self.update_gathered(used, gradient.index_select(0, used), learning_rate)
             return
         ids, values = gradient._indices()[0], gradient._values()
         if values[:1].numel() < _LONG_ROW:
-            self._update_gathered(*summed_by_row(ids, values), learning_rate)
+            self.update_gathered(*summed_by_row(ids, values), learning_rate)
         else:
             # autograd drops the mark that a gradient holds each row once, and long rows are dear to sum again
             once = bool((ids[1:] > ids[:-1]).all())
             self._update_in_place(*((ids, values) if once else summed_by_row(ids, values)), learning_rate)
 
-    def _update_gathered(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
+    def update_gathered(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
         """Many short rows: take them out, update them together, put them back."""
         beta1, beta2 = self.betas
         m = self.first_moment.index_select(0, rows).lerp_(g, 1 - beta1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from adasparse_cli.batches import Prediction
 from adasparse_cli.training.loop import Loop
@@ -13,21 +12,21 @@ from adasparse_cli.training.state import Gradients
 
 
 class StandardLoop(Loop):
-    """Minimises the mean cross-entropy of a batch plus the model's penalty."""
+    """Minimises the mean loss of a batch (cross-entropy, unless the model has its own) plus the model's penalty."""
 
     def _steps_per_epoch(self) -> int:
         return len(batch_bounds(len(self.train), self.settings.batch_size))
 
-    def _epoch(self, epoch: int) -> list[Tensor]:
+    def epoch_batches(self, epoch: int) -> list[Tensor]:
         permutation = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
         order = torch.from_numpy(permutation).to(self.train.field_ids.device)
         return [order[start:end] for start, end in batch_bounds(len(self.train), self.settings.batch_size)]
 
-    def _add_gradients(self, rows: Tensor) -> Gradients:
+    def add_gradients(self, rows: Tensor) -> Gradients:
         batch = self.train.batch(rows)
         assert batch.labels is not None
         prediction: Prediction = self.model(batch)
-        loss = functional.binary_cross_entropy_with_logits(prediction.logits, batch.labels)
+        loss = self.model.loss(prediction.logits, batch.labels)
         torch.autograd.backward(loss + prediction.penalty)
         pruned = None if prediction.pruned is None else prediction.pruned.mean(0)
         return Gradients(loss.detach(), prediction.penalty.detach(), pruned)

@@ -1,0 +1,57 @@
+"""Models that are not part of the package as choices of `model=`: their values stand in a YAML file beside their module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.files import read_small_text
+from adasparse_cli.foreign import foreign_model, import_model
+from adasparse_cli.typed import from_yaml
+
+
+def register_own_models(words: Iterable[str], packaged: Iterable[str]) -> str:
+    """Make each model that `model=NAME` names, and that is not packaged, a choice of Hydra's.
+
+    Returns:
+        Their values, as a text that differs where they differ.
+
+    Raises:
+        UsageError: its module cannot be imported, or has no values beside it.
+    """
+    found = {}
+    chosen = [word for word in words if word.startswith("model=")]
+    for override in OverridesParser.create().parse_overrides(chosen):
+        name = override.value()
+        if isinstance(name, str) and name not in packaged and foreign_model(name) is not None:
+            found[name] = own_model_values(name)
+            ConfigStore.instance().store(group="model", name=name, node=found[name])
+    return repr(found)
+
+
+def own_model_values(name: str) -> dict[str, Any]:
+    """The values of a model that is not packaged, from the YAML file of its module's name beside the module.
+
+    Raises:
+        UsageError: there is no such file, or it holds no settings.
+    """
+    foreign = foreign_model(name)
+    assert foreign is not None
+    module = import_model(name, foreign)
+    path = Path(module.__file__ or foreign.module).with_suffix(".yaml")
+    try:
+        values = from_yaml(read_small_text(path))
+    except FileNotFoundError:
+        raise UsageError(
+            f"model={name}: there is no {path}, which must hold the model's values",
+            hint="adasparse models new NAME writes a model to start from",
+        ) from None
+    except (IntegrityError, ValueError) as error:
+        said = getattr(error, "message", str(error))
+        raise UsageError(f"model={name}: {path} cannot be used: {said}", hint="it holds key: value lines") from None
+    return {**values, "name": name}

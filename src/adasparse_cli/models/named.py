@@ -1,0 +1,46 @@
+"""The class of a model by its name: one of `MODELS`, or one that is not part of the package."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from adasparse_cli.choices import nearest
+from adasparse_cli.errors import UsageError
+from adasparse_cli.foreign import foreign_model, import_model
+from adasparse_cli.models import MODELS
+from adasparse_cli.models.base import Model
+
+FORM = "such as star, or my_package.my_model:MyModel for one of your own"
+
+
+def model_named(name: str) -> type[Model]:
+    """The class that `model=NAME` means.
+
+    Raises:
+        UsageError: there is none, or what is there is no model.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    foreign = foreign_model(name)
+    if foreign is None:
+        close = nearest(name, MODELS)
+        lead = f"did you mean {close}? " if close else ""
+        raise UsageError(f"model.name={name} is no model", hint=f"{lead}the models are {', '.join(sorted(MODELS))}")
+    found = getattr(import_model(name, foreign), foreign.attribute, None)
+    if not isinstance(found, type) or not issubclass(found, Model):
+        raise UsageError(
+            f"model={name}: {foreign.attribute} of {foreign.module} is no class derived from adasparse_cli.models.base.Model",
+            hint=FORM,
+        )
+    settings = getattr(found, "Settings", None)
+    if not dataclasses.is_dataclass(settings) or "name" not in settings.__dataclass_fields__:
+        raise UsageError(
+            f"model={name}: the class has no Settings, a dataclass with a field `name`",
+            hint="adasparse models new NAME writes a model to start from",
+        )
+    return found
+
+
+def label_of(name: str) -> str:
+    """A model's name in paths and tables."""
+    return name.replace(":", ".")

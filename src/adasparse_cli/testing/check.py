@@ -1,0 +1,73 @@
+"""The contract of models, checked for a model by its name."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adasparse_cli.choices import Normalisation
+from adasparse_cli.config.compose import compose
+from adasparse_cli.models.base import Model, NetworkSettings
+from adasparse_cli.models.named import model_named
+from adasparse_cli.testing.contract import CHECKS, OF_PACKAGED, BrokenContractError, Make
+from adasparse_cli.testing.sample import SHAPE
+from adasparse_cli.typed import typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """A check, and what is broken; None where it holds."""
+
+    check: str
+    broken: str | None
+
+
+def maker(words: Sequence[str], check: str) -> Make:
+    """Builds the model that words choose for a check, on made-up fields, always with the same weights.
+
+    Most checks take a small network, hidden [16, 8] and embeddings of sd 0.5; those of `OF_PACKAGED` the packaged one.
+
+    Raises:
+        UsageError: the words choose no model.
+    """
+    tree = compose("train", words)
+    model_class: Any = model_named(str(tree["model"]["name"]))
+    settings = typed(tree["model"], model_class.Settings, "model")
+    context = {**tree["network"]["context"], "width": 4, "std": 0.5}
+    small = {"hidden": [16, 8], "embedding_width": 4, "embedding_std": 0.5, "context": context}
+    packaged = check in OF_PACKAGED
+    network = tree["network"] if packaged else {**tree["network"], **small}
+
+    def make(normalisation: Normalisation) -> Model:
+        torch.manual_seed(1)
+        own = typed(
+            network if packaged else {**network, "normalisation": str(normalisation)}, NetworkSettings, "network"
+        )
+        model: Model = model_class(settings, own, SHAPE)
+        model.schedule(0.5)
+        return model
+
+    return make
+
+
+def check_model(words: Sequence[str]) -> list[CheckResult]:
+    """Every check of the contract, for the model that words such as `model=my_package.my_model:MyModel` choose.
+
+    A check that fails stops no other.
+    """
+    return [CheckResult(check=name, broken=_broken(name, maker(words, name))) for name in CHECKS]
+
+
+def _broken(name: str, make: Make) -> str | None:
+    try:
+        CHECKS[name](make)
+    except BrokenContractError as broken:
+        return str(broken)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    return None

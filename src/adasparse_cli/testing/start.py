@@ -1,0 +1,42 @@
+"""The files that a new model starts from: its page, its values, its test."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from adasparse_cli.errors import UsageError
+from adasparse_cli.files import write_text
+
+_FILES = {"model.py.txt": "{module}.py", "model.yaml.txt": "{module}.yaml", "test_model.py.txt": "test_{module}.py"}
+
+
+def start_model(module: str, folder: Path) -> list[Path]:
+    """Write a small working model named `module` into `folder`: the plain network and a bias for each domain.
+
+    Returns:
+        The files, in the order in which they are to be read.
+
+    Raises:
+        UsageError: the name is no lower-case identifier, there is no such folder, or a file is there already.
+    """
+    if not (module.isidentifier() and module.isascii() and module == module.lower()) or module.startswith("_"):
+        raise UsageError(
+            f"{module[:80]!r} cannot be the name of a module",
+            hint="use lower-case letters, digits and _, such as my_model",
+        )
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint=f"mkdir -p {folder}")
+    targets = {source: folder / name.format(module=module) for source, name in _FILES.items()}
+    for path in targets.values():
+        if path.exists():
+            raise UsageError(f"{path} is there already", hint="choose another name, or another --folder")
+    for source, path in targets.items():
+        text = (files("adasparse_cli.testing") / "template" / source).read_text(encoding="utf-8")
+        write_text(path, text.replace("MODULE", module).replace("CLASS", class_name(module)))
+    return list(targets.values())
+
+
+def class_name(module: str) -> str:
+    """The class of a module: `MyModel` for `my_model`."""
+    return "".join(part.capitalize() for part in module.split("_"))
