@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.runs.chosen import STUDY
+from adasparse_cli.runs.saved_run import CONFIG
+from adasparse_cli.serving.artefact import INDEX
 
-# What marks a folder of ours, whose files are read back. The names are written out: importing them would load torch.
+# What marks a folder of ours, whose files are read back.
 _OURS = {
-    ("config.yaml", "environment.json"): "a run",
+    (CONFIG, "environment.json"): "a run",
     ("manifest.json", "domains.parquet"): "prepared data",
-    ("study.json",): "a study",
-    ("adasparse.json",): "an exported model",
+    (STUDY,): "a study",
+    (INDEX,): "an exported model",
 }
 _ENDINGS = re.compile(r"(\.(csv|tsv|txt|parquet|json|jsonl|ndjson))?(\.(gz|zip|zst|bz2|xz))?", re.IGNORECASE)
 

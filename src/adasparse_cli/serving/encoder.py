@@ -74,6 +74,7 @@ class RowEncoder:
         self.inputs = tuple(field.name for field in fields if field.name != combination)
         self.keys = [tuple(key) for key in keys]
         self.combinations = {tuple(key): place for place, key in enumerate(combinations, start=1)}
+        self._names: dict[int, str] = {}
         self._domains = {key: place for place, key in enumerate(self.keys)}
 
     @property
@@ -83,7 +84,11 @@ class RowEncoder:
 
     def name_of(self, domain: int) -> str | None:
         """A domain's name: its key as one text; None for one that nobody knows."""
-        return joined_key(self.keys[domain]) if domain < len(self.keys) else None
+        if domain >= len(self.keys):
+            return None
+        if domain not in self._names:
+            self._names[domain] = joined_key(self.keys[domain])
+        return self._names[domain]
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> tuple[EncodedRows, list[Fault]]:
         """Ids of all rows, and what is wrong with some: the ids of those rows mean nothing.

@@ -23,6 +23,8 @@ _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _EITHER = re.compile(r"[+-]?\d+(\.0)?")
 _BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+# Types of which no value equals one of another type, as 1, 1.0 and True do.
+_PLAIN = {str, int, type(None)}
 # Raw values that a vocabulary remembers beside its own.
 REMEMBERED = 100_000
 
@@ -167,7 +169,7 @@ class Vocabulary:
 
     def ids(self, column: Sequence[Any], faults: dict[int, str]) -> np.ndarray:
         """int32, one per raw value; `faults` receives a reason by the place of each value that the field cannot have."""
-        if set(map(type, column)) <= {str, int, type(None)}:
+        if set(map(type, column)) <= _PLAIN:
             memory = self._memory
             try:
                 return np.fromiter(map(memory.__getitem__, column), np.int32, len(column))
@@ -187,18 +189,29 @@ class Vocabulary:
     def bags(self, column: Sequence[Any], faults: dict[int, str]) -> Bags:
         """The bag of each raw list, or of each text whose values the list separator parts."""
         numbers: dict[tuple[int, ...], int] = {(): 0}
-        seen: dict[Any, int] = {}
+        texts: dict[str, int] = {}
 
         def number(raw: Any) -> int:
-            key = tuple(map(_typed, raw)) if isinstance(raw, (list, tuple)) else (_typed(raw),)
-            if key not in seen:
-                ids = tuple(self.id_of(item) for item in self._items(raw))
-                seen[key] = numbers.setdefault(ids, len(numbers))
-            return seen[key]
+            if type(raw) is str:
+                if raw not in texts:
+                    texts[raw] = numbers.setdefault(tuple(map(self._remembered, self._items(raw))), len(numbers))
+                return texts[raw]
+            plain = type(raw) is list and set(map(type, raw)) <= _PLAIN
+            ids = map(self._remembered if plain else self.id_of, self._items(raw))
+            return numbers.setdefault(tuple(ids), len(numbers))
 
         of_row = _one_by_one(column, number, faults)
         starts = np.cumsum([0, *map(len, numbers)])
         return Bags(np.array([one for ids in numbers for one in ids], dtype=np.int64), starts, of_row)
+
+    def _remembered(self, raw: Any) -> int:
+        """`id_of`, for values of which none is equal to one of another type."""
+        found = self._memory.get(raw)
+        if found is None:
+            found = self.id_of(raw)
+            if len(self._memory) < REMEMBERED + len(self.known):
+                self._memory[raw] = found
+        return found
 
     def _items(self, raw: Any) -> Iterable[Any]:
         if raw is None:
@@ -247,16 +260,17 @@ class Buckets:
             number = self.rules.number_of(raw)
             return math.nan if number is None else number
 
-        numbers = _one_by_one(column, as_number, faults, np.float64)
+        numbers: np.ndarray | None = None
+        if set(map(type, column)) <= {float, type(None)}:  # the usual ones at once
+            numbers = np.array(column, dtype=np.float64)
+            missing = np.array([raw is None for raw in column], dtype=bool)
+            numbers = numbers if np.isfinite(numbers[~missing]).all() else None
+        if numbers is None:
+            numbers = _one_by_one(column, as_number, faults, np.float64)
         if len(self.lower) == 0:
             return np.full(len(column), self.missing, dtype=np.int32)
         found = np.maximum(np.searchsorted(self.lower, numbers, side="right"), 1).astype(np.int32)
         return np.where(np.isnan(numbers), np.int32(self.missing), found)
-
-
-def _typed(raw: Any) -> tuple[type, Any]:
-    """A key that tells 1, True and 1.0 apart, and takes what cannot be hashed."""
-    return type(raw), raw if isinstance(raw, (str, int, float, type(None))) else repr(raw)
 
 
 def _one_by_one(
