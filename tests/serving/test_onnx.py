@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.serving.artefact import MODEL, open_artefact
+from adasparse_cli.serving.artefact import MODEL, PACKED, open_artefact
 from adasparse_cli.serving.check import engine_named, golden_rows, run_check
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.write import write_artefact
@@ -42,7 +42,9 @@ def test_every_form_gives_the_golden_scores_from_raw_values(data: Path, tmp_path
     _, source = made.random_model(data, *{**FORMS, **UNCUT}[form])
     write_artefact(source, tmp_path / "model", None, graph=True)
     checked = {one.engine: one for one in run_check(tmp_path / "model")}
-    assert all(one.skipped is None and one.rows > 64 for one in checked.values())
+    assert {"torch", "numpy", "onnx"} <= checked.keys()
+    assert all(one.skipped is None and one.rows > 12 for one in checked.values())
+    assert ("onnx, domains.onnx" in checked) == (form in FORMS and "dcnv2" not in form)
     artefact = open_artefact(tmp_path / "model")
     columns, expected = golden_rows(artefact)
     session: Any = onnxruntime.InferenceSession(str(artefact.path(MODEL)))
@@ -65,6 +67,25 @@ def test_the_graph_holds_no_loops_and_says_its_inputs(data: Path, tmp_path: Path
     index = json.loads((tmp_path / "model/adasparse.json").read_text())
     assert index["onnx"]["missing"] == {"integer": MISSING_INTEGER, "text": MISSING_TEXT, "number": "NaN"}
     assert "model.onnx" in index["files"]
+
+
+@pytest.mark.parametrize("form", ["fusion", "scaling", "one layer"])
+def test_the_packed_graph_scores_each_domain_by_its_number(data: Path, tmp_path: Path, form: str) -> None:
+    _, source = made.random_model(data, *FORMS[form])
+    write_artefact(source, tmp_path / "model", None, graph=True)
+    artefact = open_artefact(tmp_path / "model")
+    columns, expected = golden_rows(artefact)
+    rows, _ = artefact.encoder.encode(columns)
+    numbers = {one["domain"]: one["sub_network"] for one in artefact.index["sub_networks"]["domains"]}
+    session: Any = onnxruntime.InferenceSession(str(artefact.path(PACKED)))
+    inputs = inputs_of(columns)
+    assert {one.name for one in session.get_inputs()} == {"domain", "item", "price", "tags"}
+    for name, number in numbers.items():
+        own = [place for place, domain in enumerate(rows.domains) if artefact.encoder.name_of(int(domain)) == name]
+        assert own
+        part = {key: inputs[key][own] for key in ("item", "price", "tags")}
+        found = session.run(["logit"], {**part, "domain": np.array([number])})[0]
+        np.testing.assert_allclose(found, expected[own], rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_without_a_graph_is_refused_with_its_reason(data: Path, tmp_path: Path) -> None:

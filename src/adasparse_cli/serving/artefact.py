@@ -6,6 +6,7 @@ domains.safetensors     sub-networks of conditions, where the model has them
 vocabularies/*.json     values of ids 1, 2, … of each field, or the lower edges of its buckets
 domains.json            the domains: key and training rows
 model.onnx              the uncut model from raw values to probability, where it was asked for
+domains.onnx            the sub-networks, one of which the input `domain` chooses, where it was asked for
 golden.jsonl            rows of raw values with the logit that the trained model gives them
 """
 
@@ -32,6 +33,7 @@ from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary, rules_o
 
 FORMAT_VERSION = 1
 INDEX, WEIGHTS, SUB_NETWORKS, MODEL = "adasparse.json", "weights.safetensors", "domains.safetensors", "model.onnx"
+PACKED = "domains.onnx"
 DOMAINS, GOLDEN, VOCABULARIES = "domains.json", "golden.jsonl", "vocabularies"
 FACTORS = "factors"  # tensor of all conditions' weight factors in domains.safetensors
 ENGINES = ("torch", "numpy", "onnx")
@@ -163,6 +165,13 @@ class Artefact:
         }
         known = {key: [part[place : place + 1] for part in factors] for place, key in enumerate(keys)}
         return NumpyEngine(network, stored, known)
+
+    def sub_networks(self) -> list[SubNetwork]:
+        """All exported sub-networks, in the order of their numbers."""
+        if SUB_NETWORKS not in self.index["files"]:
+            return []
+        tensors = self.tensors(SUB_NETWORKS)
+        return [self._sub_network(tensors, place) for place in range(len(self.index["sub_networks"]["conditions"]))]
 
     def _sub_network(self, tensors: Tensors, place: int) -> SubNetwork:
         return SubNetwork.from_tensors(tensors.below(f"{place}."), self.network.shape)

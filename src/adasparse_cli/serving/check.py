@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from adasparse_cli.errors import IntegrityError, UsageError
-from adasparse_cli.serving.artefact import ENGINES, GOLDEN, Artefact, open_artefact
+from adasparse_cli.serving.artefact import ENGINES, GOLDEN, PACKED, Artefact, condition_key, open_artefact
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.network import sigmoid
 
@@ -74,7 +74,10 @@ def run_check(folder: Path) -> Sequence[CheckedEngine]:
         raise IntegrityError(
             f"{folder / GOLDEN}: {faults[0].column} {faults[0].reason}", hint="export the run anew with this version"
         )
-    return [_checked(artefact, name, rows, expected) for name in ENGINES]
+    found = [_checked(artefact, name, rows, expected) for name in ENGINES]
+    if PACKED in artefact.index["files"] and find_spec(NEEDS["onnx"]) is not None:
+        found.append(_checked_packed(artefact, rows, expected))
+    return found
 
 
 def _checked(artefact: Artefact, name: str, rows: EncodedRows, expected: np.ndarray) -> CheckedEngine:
@@ -83,22 +86,59 @@ def _checked(artefact: Artefact, name: str, rows: EncodedRows, expected: np.ndar
         reason = f"{NEEDS[name]} is not installed"
     if reason is not None:
         return CheckedEngine(engine=name, rows=0, logit=0.0, probability=0.0, skipped=reason)
-    found = engine_named(artefact, name).logits(rows).astype(np.float64)
+    return _compared(artefact, name, engine_named(artefact, name).logits(rows), expected, np.arange(len(expected)))
+
+
+def _checked_packed(artefact: Artefact, rows: EncodedRows, expected: np.ndarray) -> CheckedEngine:
+    """`domains.onnx` on the golden rows of conditions that it holds."""
+    from adasparse_cli.serving.onnx_engine import PackedEngine  # loads ONNX Runtime
+
+    engine = PackedEngine(str(artefact.path(PACKED)), artefact.encoder)
+    numpy_engine = artefact.numpy_engine()
+    conditions = artefact.index["sub_networks"]["conditions"]
+    numbers = {condition_key(one["key"]): number for number, one in enumerate(conditions)}
+    places: dict[int, list[int]] = {}
+    for place in range(len(rows)):
+        number = numbers.get(numpy_engine.key_of(rows, place))
+        if number is not None:
+            places.setdefault(number, []).append(place)
+    found, lines = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
+    for number, own in places.items():
+        found.append(engine.logits_of(number, rows.take(np.array(own))))
+        lines.append(np.array(own))
+    line = np.concatenate(lines)
+    return _compared(artefact, engine.name, np.concatenate(found), expected[line], line)
+
+
+def _compared(
+    artefact: Artefact, name: str, logits: np.ndarray, expected: np.ndarray, lines: np.ndarray
+) -> CheckedEngine:
+    """Scores against golden ones.
+
+    Args:
+        lines: place of each among the golden rows.
+
+    Raises:
+        IntegrityError: they differ by more than rounding.
+    """
+    found = logits.astype(np.float64)
     difference = np.abs(found - expected)
     of_chance = np.abs(sigmoid(found) - sigmoid(expected))
     tolerance: Mapping[str, float] = artefact.index["tolerance"]
-    wrong = ~(difference <= tolerance["logit"] * np.maximum(1.0, np.abs(expected))) | ~(
-        of_chance <= tolerance["probability"]
-    )
+    allowed = tolerance["logit"] * np.maximum(1.0, np.abs(expected))
+    wrong = ~(difference <= allowed) | ~(of_chance <= tolerance["probability"])
     if wrong.any():
         place = int(np.flatnonzero(wrong)[0])
         raise IntegrityError(
             f"{artefact.folder}: engine {name} differs on {int(wrong.sum())} of {len(expected)} golden rows; "
-            f"line {place + 1} of {GOLDEN} has the logit {expected[place]:.6f}, the engine gives {found[place]:.6f}",
+            f"line {lines[place] + 1} of {GOLDEN} has the logit {expected[place]:.6f}, the engine gives {found[place]:.6f}",
             hint="do not use this folder here; export the run anew with this version of adasparse",
         )
     return CheckedEngine(
-        engine=name, rows=len(expected), logit=float(difference.max()), probability=float(of_chance.max())
+        engine=name,
+        rows=len(expected),
+        logit=float(difference.max(initial=0.0)),
+        probability=float(of_chance.max(initial=0.0)),
     )
 
 

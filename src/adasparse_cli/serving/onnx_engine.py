@@ -10,7 +10,7 @@ import onnxruntime
 from adasparse_cli.choices import FieldKind
 from adasparse_cli.serving.artefact import MODEL, Artefact
 from adasparse_cli.serving.encoder import EncodedRows, RowEncoder
-from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
+from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT, NUMBER
 from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary
 
 PASS_ROWS = 4096
@@ -58,6 +58,19 @@ class OnnxEngine:
                 found[field.name] = values[np.where(inside, ids, len(values) - 1)]
             else:
                 found[field.name] = values[rows.ids[:, place]]
+        return found
+
+
+class PackedEngine(OnnxEngine):
+    """`domains.onnx`: rows of one exported condition at a time."""
+
+    name = "onnx, domains.onnx"
+
+    def logits_of(self, number: int, rows: EncodedRows) -> np.ndarray:
+        """float32, one per row of the condition that has this number."""
+        taken = {one.name for one in self._session.get_inputs()}
+        inputs = {name: values for name, values in self.inputs(rows).items() if name in taken}
+        found: np.ndarray = self._session.run(["logit"], {**inputs, NUMBER: np.array([number], dtype=np.int64)})[0]
         return found
 
 

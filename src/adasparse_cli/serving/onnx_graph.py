@@ -55,19 +55,26 @@ class Graph:
 def model_graph(network: Network, encoder: RowEncoder, weights: Weights) -> onnx.ModelProto:
     """The graph of a network and of its vocabularies."""
     graph = Graph()
-    ids, bags, inputs = _ids(graph, encoder)
+    ids, bags, inputs = field_ids(graph, encoder, network.fields)
     agnostic = [one for one in network.fields if one.role is not FieldRole.domain_aware]
     aware = [one for one in network.fields if one.role is FieldRole.domain_aware]
-    table = _Table(graph, weights["embedding.weight"], network.fields, network.shape.pooling)
+    table = Table(graph, weights["embedding.weight"], network.fields, network.shape.pooling)
     x, own = table.embed(agnostic, ids, bags), table.embed(aware, ids, bags)
     context = None
     if network.shape.gates:
         context = _context(graph, network, weights, aware, ids, bags)
     logit = graph.add("Squeeze", _network(graph, network, x, own, context, weights), graph.constant([1], np.int64))
+    return finished(graph, logit, inputs)
+
+
+def finished(graph: Graph, logit: str, inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    """The model of a graph, with the outputs logit and probability."""
     graph.nodes.append(helper.make_node("Identity", [logit], ["logit"]))
     graph.nodes.append(helper.make_node("Sigmoid", ["logit"], ["probability"]))
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in ("logit", "probability")]
-    made = helper.make_graph(graph.nodes, "adasparse", inputs, outputs, initializer=list(graph.constants.values()))
+    made = helper.make_graph(
+        graph.nodes, "adasparse", list(inputs), outputs, initializer=list(graph.constants.values())
+    )
     model = helper.make_model(
         made,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
@@ -89,7 +96,9 @@ def why_no_graph(network: Network | None, encoder: RowEncoder, label: str) -> st
     return None
 
 
-def _ids(graph: Graph, encoder: RowEncoder) -> tuple[dict[str, str], dict[str, str], list[onnx.ValueInfoProto]]:
+def field_ids(
+    graph: Graph, encoder: RowEncoder, fields: Sequence[Field]
+) -> tuple[dict[str, str], dict[str, str], list[onnx.ValueInfoProto]]:
     """Ids [rows] of each single-valued field, ids [rows, values] of each multi-valued one with −1 for no value, inputs."""
     ids: dict[str, str] = {}
     bags: dict[str, str] = {}
@@ -99,7 +108,7 @@ def _ids(graph: Graph, encoder: RowEncoder) -> tuple[dict[str, str], dict[str, s
         ValueType.text: TensorProto.STRING,
         ValueType.number: TensorProto.DOUBLE,
     }
-    for one in encoder.fields:
+    for one in fields:
         if one.name == encoder.combination:
             continue
         vocabulary = encoder.vocabularies[one.name]
@@ -112,8 +121,8 @@ def _ids(graph: Graph, encoder: RowEncoder) -> tuple[dict[str, str], dict[str, s
             bags[one.name] = _encoded(graph, one.name, vocabulary, missing=-1)
         else:
             ids[one.name] = _encoded(graph, one.name, vocabulary, missing=vocabulary.known.get(None, 0))
-    if encoder.combination is not None:
-        ids[encoder.combination] = _combined(graph, encoder, ids)
+    if encoder.combination in [one.name for one in fields]:
+        ids[str(encoder.combination)] = _combined(graph, encoder, ids)
     return ids, bags, inputs
 
 
@@ -186,7 +195,7 @@ def _combination_keys(encoder: RowEncoder) -> dict[int, int] | None:
     return found
 
 
-class _Table:
+class Table:
     """A table of embeddings; its last row is zeros, for no value."""
 
     def __init__(self, graph: Graph, weight: np.ndarray, fields: Sequence[Field], pooling: Pooling) -> None:
@@ -230,7 +239,7 @@ def _context(
     ids: Mapping[str, str],
     bags: Mapping[str, str],
 ) -> str:
-    table = _Table(graph, weights["context.table.weight"], aware, network.shape.pooling)
+    table = Table(graph, weights["context.table.weight"], aware, network.shape.pooling)
     values = table.embed(aware, ids, bags)
     if network.shape.context_normalised:
         width = len(aware) * table.width
@@ -266,7 +275,7 @@ def _network(graph: Graph, network: Network, x: str, own: str, context: str | No
             name = f"blocks.{layer}.after.0"
             scale, shift = (graph.constant(weights[f"{name}.{part}"]) for part in ("weight", "bias"))
             h = graph.add("LayerNormalization", h, scale, shift, axis=1, epsilon=EPS)
-        h = gated(layer + 1, _activated(graph, shape.activation, h))
+        h = gated(layer + 1, activated(graph, shape.activation, h))
     if not network.blocks:
         h = first
     return graph.affine(graph.add("Concat", crossed, h, axis=1) if network.cross else h, network.head)
@@ -296,7 +305,8 @@ def _gated(graph: Graph, network: Network, layer: int, h: str, context: str, wei
     return graph.add("Mul", h, step if shape.mode is Mode.binarization else graph.add("Mul", out, step))
 
 
-def _activated(graph: Graph, activation: Activation, h: str) -> str:
+def activated(graph: Graph, activation: Activation, h: str) -> str:
+    """The activation of a hidden layer."""
     if activation is Activation.leaky_relu:
         return graph.add("LeakyRelu", h, alpha=0.01)
     if activation is Activation.silu:

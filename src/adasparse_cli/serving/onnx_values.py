@@ -1,4 +1,4 @@
-"""What stands for a missing value in a graph's inputs, where JSON has null."""
+"""Names and values of the graphs' inputs."""
 
 from __future__ import annotations
 
@@ -6,3 +6,5 @@ from __future__ import annotations
 MISSING_INTEGER = -(2**63)
 # Of an input of texts; fills up lists too. A value of a field is never empty.
 MISSING_TEXT = ""
+# The input of `domains.onnx` that chooses a sub-network.
+NUMBER = "domain"

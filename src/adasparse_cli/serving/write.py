@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from adasparse_cli.serving.artefact import (
     GOLDEN,
     INDEX,
     MODEL,
+    PACKED,
     WEIGHTS,
     Artefact,
     vocabulary_file,
@@ -205,27 +207,35 @@ def _sums(folder: Path) -> dict[str, str]:
 def _write_graph(
     source: ExportSource, index: Mapping[str, Any], network: Network | None, weights: Weights, folder: Path
 ) -> dict[str, Any]:
-    """Write `model.onnx`; the parts of the index that say so.
+    """Write `model.onnx`, and `domains.onnx` where it can be; the parts of the index that say so.
 
     Raises:
         UsageError: the model has no graph.
     """
-    from adasparse_cli.serving import onnx_graph  # needs the package onnx
+    from adasparse_cli.serving import onnx_graph, onnx_packed  # need the package onnx
 
-    encoder = Artefact(folder, {**index, "files": _sums(folder)}).encoder
+    artefact = Artefact(folder, {**index, "files": _sums(folder)})
+    encoder = artefact.encoder
     reason = onnx_graph.why_no_graph(network, encoder, source.label)
     if reason is not None or network is None:
         raise UsageError(f"--onnx: {reason}", hint="export it without --onnx")
-    graph = onnx_graph.model_graph(network, encoder, weights).SerializeToString()
-    write_atomically(folder / MODEL, lambda path: _write_bytes(path, graph), size=len(graph))
+    written = {MODEL: onnx_graph.model_graph(network, encoder, weights)}
+    cuts = artefact.sub_networks()
+    why = onnx_packed.why_not_packed(network, encoder, cuts)
+    if why is None:
+        written[PACKED] = onnx_packed.packed_graph(network, encoder, weights, cuts)
+    for name, model in written.items():
+        content = model.SerializeToString()
+        write_atomically(folder / name, partial(_write_bytes, content), size=len(content))
     described = {
         "opset": onnx_graph.OPSET,
+        "domains": why,
         "missing": {"integer": MISSING_INTEGER, "text": MISSING_TEXT, "number": "NaN"},
     }
     return {"engines": {**index["engines"], "onnx": None}, "onnx": described}
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
+def _write_bytes(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
