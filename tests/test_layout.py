@@ -23,8 +23,9 @@ FLOORS = {
     "runs": 4, "testing": 4,
     "studies": 5,
     "insights": 6,
-    "api": 7, "commands": 7, "progress": 7, "render": 7,
-    "app": 8,
+    "paper": 7,
+    "api": 8, "commands": 8, "progress": 8, "render": 8,
+    "app": 9,
 }  # fmt: skip
 
 

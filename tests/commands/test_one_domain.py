@@ -63,7 +63,7 @@ def test_exposure_says_what_it_takes(home: tuple[str, Path], more: tuple[str, ..
     done = adasparse(folder, "analyze", "exposure", *runs(folder), *more)
     assert explained(done)
     if kind == "one":
-        assert "it takes two bins to compare" in done.stdout
+        assert "a comparison needs two bins" in done.stdout
     if kind == "of-one-class":
         assert "no test domain has both classes" in done.stdout
 

@@ -12,7 +12,8 @@ import numpy as np
 from adasparse_cli.choices import Split
 from adasparse_cli.files import file_stem
 from adasparse_cli.findings.kept import read_finding
-from adasparse_cli.insights.behaviour import curves_finding, whole_domain_table
+from adasparse_cli.insights.behaviour import curves_finding
+from adasparse_cli.insights.domains import whole_domain_table
 from adasparse_cli.insights.overlap import similarities
 from adasparse_cli.insights.rerun_commands import reproduction
 from adasparse_cli.prep.noticed import read_findings

@@ -24,7 +24,9 @@ rows = st.lists(st.fixed_dictionaries({"arm": names, "gain": st.none() | finite,
 
 @given(rows)
 def test_a_finding_is_read_back_as_it_was(held: list[dict[str, Any]]) -> None:
-    finding = Finding(name="f", title="F", question="?", tables=(Table(name="t", title="T", rows=held),))
+    finding = Finding(
+        name="f", title="F", question="?", tables=(Table(name="t", title="T", rows=held, gains=("gain",), faint=(0,)),)
+    )
     assert Finding.from_json(json.loads(json.dumps(finding.to_json(), allow_nan=False))).tables == finding.tables
 
 

@@ -54,25 +54,25 @@ def finding(
 
 def test_each_arm_gets_an_answer() -> None:
     (answer,) = finding(8).answers
-    assert answer.startswith("star: the gain in the sparsest bin d")
+    assert answer.startswith("No significant difference between the gains in the sparsest and the densest bin: star (")
 
 
 @pytest.mark.parametrize(("first", "second", "shown"), [(0.7, 0.6, "star"), (0.6, 0.7, "apg"), (None, 0.1, "apg")])
 def test_the_arm_that_one_would_choose_is_shown_first(first: float | None, second: float, shown: str) -> None:
-    valid = {"dnn": 0.9, "star": first, "apg": second}
+    valid = {"dnn": 0.9, "star": first, "apg": second, "epnet": 0.05}
     (figure,) = finding(8, valid=valid).figures
     assert [trace["name"] for trace in figure.traces if trace["visible"] is True] == [shown]
-    assert {trace["name"] for trace in figure.traces} == {"star", "apg"}
+    assert {trace["name"] for trace in figure.traces} == {"star", "apg", "epnet"}
 
 
 def test_one_domain_is_told_to_be_too_few() -> None:
-    assert finding(1).answers == ["No answer can be had: there is one test domain, and it takes two bins to compare."]
+    assert finding(1).answers == ["Not available: there is one test domain, and a comparison needs two bins."]
 
 
 def test_domains_that_are_all_of_one_class_are_told_to_be() -> None:
     labels = np.repeat([0.0, 1.0, 0.0, 1.0], ROWS_OF_EACH)
     assert finding(4, labels=labels).answers == [
-        "No answer can be had: no test domain has both classes, so there is no GAUC by domain."
+        "Not available: no test domain has both classes, so there is no GAUC by domain."
     ]
 
 
@@ -81,7 +81,7 @@ def test_the_bin_that_has_no_domain_of_both_classes_is_the_one_that_is_named(pla
     labels = np.tile([0.0, 1.0], ROWS_OF_EACH)
     labels[place * ROWS_OF_EACH : (place + 1) * ROWS_OF_EACH] = 0.0
     assert finding(2, labels=labels).answers == [
-        f"star: no domain of the {name} bin has both classes, so nothing can be said of it."
+        f"Not available for star: no domain of the {name} bin has both classes."
     ]
 
 

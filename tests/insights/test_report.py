@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import shlex
@@ -14,13 +15,16 @@ import pytest
 
 from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import AdasparseError, IntegrityError, ResourceError, UsageError
+from adasparse_cli.findings.card import ArmOutcome, Outcome
 from adasparse_cli.findings.figures import LONGEST_LABEL, hover, label, places
-from adasparse_cli.findings.finding import Figure, Finding
+from adasparse_cli.findings.finding import Figure, Finding, Interval, Style
 from adasparse_cli.findings.kept import FINDINGS
 from adasparse_cli.insights import report
 from adasparse_cli.insights.behaviour import evened
-from adasparse_cli.insights.differences import forest, said_of, verdict
+from adasparse_cli.insights.card import card_of, headline
+from adasparse_cli.insights.differences import forest, verdict
 from adasparse_cli.insights.report import findings_of, write_kept, write_report
+from adasparse_cli.insights.rerun_commands import typed_path
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.comparison import compare_arms
 from adasparse_cli.studies.subject import Subject
@@ -86,43 +90,56 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(value))
 
 
-def test_one_seed_gives_a_page_with_marks_without_bars_and_says_why(tmp_path: Path) -> None:
+def test_one_seed_gives_no_verdict_no_forest_plot_and_the_reason(tmp_path: Path) -> None:
     found = source(tmp_path, 1)
     page = write_report(found).read_text(encoding="utf-8")
-    assert "and nothing is claimed: one seed does not tell how far results vary by chance" in page
-    forest = figure(verdict(found), "differences")
-    assert "error_x" not in forest.traces[0]
-    assert forest.traces[0]["x"][0] is not None
-    assert "interval" not in forest.title
-    assert "A mark without a bar has no interval" in forest.summary
+    assert "No verdict: one seed does not tell how far results vary by chance" in page
+    assert verdict(found).figures == []
+    assert [one.outcome for one in card_of(found).arms] == [Outcome.unknown]
+    assert card_of(found).arms[0].difference is not None
 
 
-def row(arm: str, difference: float | None, low: float | None, seeds: int = 2) -> dict[str, Any]:
-    high = None if low is None or difference is None else 2 * difference - low
-    found = {"difference": difference, "low": low, "high": high, "real": None if low is None else low > 0}
-    return {"arm": arm, "seeds": seeds, **{f"gauc_domain_{name}": value for name, value in found.items()}}
+def arm(name: str, difference: float, low: float | None, outcome: Outcome = Outcome.undecided) -> ArmOutcome:
+    high = None if low is None else 2 * difference - low
+    return ArmOutcome(
+        arm=name, style=Style.of(1), outcome=outcome, difference=difference, interval=Interval(low, high), detectable=None
+    )  # fmt: skip
 
 
-def test_only_the_arm_without_an_interval_lacks_its_bar() -> None:
-    plot = forest([row("a", 0.02, 0.01), row("b", 0.03, None)], "dnn")
-    assert plot.traces[0]["x"] == [0.03, 0.02]
-    assert plot.traces[0]["error_x"]["array"] == [None, pytest.approx(0.01)]
-    assert plot.traces[0]["error_x"]["arrayminus"] == [None, pytest.approx(0.01)]
-    assert plot.traces[0]["marker"]["symbol"] == ["circle-open", "circle"]
-    assert plot.title.endswith("where they are known")
+def test_an_arm_without_an_interval_has_no_place_in_the_forest_plot_and_is_named() -> None:
+    plot = forest([arm("a", 0.02, 0.01, Outcome.better), arm("b", 0.03, None), arm("c", -0.01, -0.03)], "dnn")
+    assert plot is not None
+    assert [trace["name"] for trace in plot.traces] == ["c", "a"]
+    c, a = plot.traces
+    assert [*a["error_x"]["array"], *a["error_x"]["arrayminus"]] == pytest.approx([0.01, 0.01])
+    assert [*c["error_x"]["array"], *c["error_x"]["arrayminus"]] == pytest.approx([0.02, 0.02])
+    assert [trace["marker"]["symbol"].endswith("-open") for trace in plot.traces] == [True, False]
+    assert [one["text"] for one in plot.layout["annotations"]] == ["c -0.0100, undecided", "a +0.0200, better"]
+    (band,) = plot.layout["shapes"]
+    assert (band["x0"], band["x1"]) == (-0.001, 0.001)
+    assert "not shown: b." in plot.summary
+    assert forest([arm("b", 0.03, None)], "dnn") is None
+
+
+BETTER, WORSE, UNDECIDED, UNKNOWN = Outcome.better, Outcome.worse, Outcome.undecided, Outcome.unknown
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("outcomes", "said"),
     [
-        ([row("a", 0.02, None)], "No interval for a, and nothing is claimed: why."),
-        ([row("a", 0.02, None), row("b", 0.02, None)], "No interval for a, b, and nothing is claimed: why."),
-        ([row("a", None, None)], "no domain has test rows of both classes"),
+        ([UNKNOWN], "No verdict: why."),
+        ([UNDECIDED], "Undecided: a does not differ significantly from dnn."),
+        ([UNDECIDED, UNKNOWN], "Undecided: none of the 2 arms differs significantly from dnn."),
+        ([BETTER, UNDECIDED], "a (+0.0100) is better than dnn."),
+        ([BETTER, BETTER], "b (+0.0200) and a (+0.0100) are better than dnn."),
+        ([WORSE, BETTER, BETTER], "c (+0.0300) and b (+0.0200) are better than dnn; a (+0.0100) is worse than dnn."),
+        ([BETTER] * 4 + [UNDECIDED], "4 of 5 arms are better than dnn, d by the most (+0.0400)."),
+        ([Outcome.equal], "No arm differs from dnn by more than 0.001."),
     ],
 )
-def test_why_there_is_no_interval_is_said(rows: list[dict[str, Any]], said: str) -> None:
-    (line,) = said_of(rows, "dnn", why_no_interval="why")
-    assert said in line
+def test_the_headline_is_the_answer(outcomes: Sequence[Outcome], said: str) -> None:
+    arms = [arm(name, 0.01 * (k + 1), 0.0, own) for k, (name, own) in enumerate(zip("abcde", outcomes, strict=False))]
+    assert headline(arms, "dnn", why_no_interval="why") == said
 
 
 def test_a_metric_without_a_difference_leaves_out_its_plot_but_not_the_other_tables(tmp_path: Path) -> None:
@@ -149,7 +166,8 @@ def test_runs_without_test_rows_have_a_page(tmp_path: Path) -> None:
 
     rewritten(folder / "report.json", without_test)
     names = [finding.name for finding in findings_of(opened(tmp_path, {"dnn": {0: folder}}))]
-    assert names == ["verdict", "curves", "settings", "reproduction"]
+    assert names == ["metrics", "curves", "settings", "reproduction"]
+    assert "valid rows" in card_of(opened(tmp_path, {"dnn": {0: folder}})).headline
 
 
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
@@ -187,22 +205,72 @@ def test_a_last_line_torn_by_a_power_cut_is_no_line(tmp_path: Path, torn: bytes)
     assert figure(part(found, "curves"), "loss").traces[1]["x"] == [1, 2]
 
 
-def test_equal_shares_are_shown_on_a_scale_from_0_to_1(tmp_path: Path) -> None:
-    trace = figure(part(source(tmp_path), "sparsity"), "by-domain").traces[0]
-    assert (trace["zmin"], trace["zmax"]) == (0.0, 1.0)
-    assert trace["z"] == [[0.0]] * 6
+def test_nothing_pruned_is_a_sentence_and_no_figure(tmp_path: Path) -> None:
+    found = source(tmp_path)
+    for path in tmp_path.glob("*/report.json"):
+        rewritten(path, lambda value: value["sparsity"].update(test=[0.0]))
+    finding = part(opened(tmp_path, {arm.name: arm.runs for arm in found.comparison.arms}), "sparsity")  # type: ignore[misc]
+    assert finding.answers == ["Nothing is pruned in dnn and other."]
+    assert finding.figures == []
 
 
-def test_domains_with_long_or_strange_names_stay_apart_and_readable(tmp_path: Path) -> None:
-    """Plotly decodes &lt;, &gt; and &amp; alone; two names that are shortened to the same text are two places."""
-    heat = figure(part(source(tmp_path), "sparsity"), "by-domain")
-    axis = heat.layout["yaxis"]
-    assert heat.traces[0]["y"] == axis["tickvals"] == list(range(6))
-    assert axis["ticktext"][1] == 'shop "A" &amp; &lt;b&gt;co&lt;/b&gt;'
-    assert axis["ticktext"][2] == "it's"
-    assert all(len(text) <= LONGEST_LABEL for text in axis["ticktext"][3:5])
-    whole = [texts[0].replace("<br>", "") for texts in heat.traces[0]["hovertext"]]
-    assert whole[3:5] == list(NAMES[3:5])
+def test_the_requested_interval_is_a_band_and_layers_outside_it_are_named(tmp_path: Path) -> None:
+    found = source(tmp_path)
+    rewritten(tmp_path / "other-s0" / "report.json", lambda value: value["sparsity"].update(test=[0.9]))
+    finding = part(opened(tmp_path, {arm.name: arm.runs for arm in found.comparison.arms}), "sparsity")  # type: ignore[misc]
+    assert finding.answers == ["At least one layer is outside the requested interval in other."]
+    (band,) = figure(finding, "layers").layout["shapes"]
+    assert (band["y0"], band["y1"]) == (0.1, 0.2)
+
+
+def test_shares_by_domain_are_a_table_for_each_arm(tmp_path: Path) -> None:
+    tables = [table for table in part(source(tmp_path, cut=0.25), "sparsity").tables if table.choice]
+    assert [table.choice for table in tables] == ["dnn", "other"]
+    assert tables[0].shares == ["input, %"]
+    assert [row["input, %"] for row in tables[0].rows] == [25.0] * 6
+    assert [row["domain"] for row in tables[0].rows] == list(NAMES)
+
+
+def test_an_arm_has_one_colour_and_one_mark_in_all_figures_and_in_the_card(tmp_path: Path) -> None:
+    found = source(tmp_path, names=("dnn", "b", "a", "c"))
+    looks: dict[str, set[tuple[str, str]]] = {}
+    for one in (one for finding in findings_of(found) for one in finding.figures):
+        for trace in one.traces:
+            if trace.get("showlegend") is not False:
+                own = (trace["marker"]["color"], trace["marker"]["symbol"].removesuffix("-open"))
+                looks.setdefault(trace["name"], set()).add(own)
+    for row in card_of(found).arms:
+        looks[row.arm].add((row.style.colour, row.style.mark))
+    assert set(looks) == {"dnn", "a", "b", "c"}
+    assert all(len(own) == 1 for own in looks.values()), looks
+    assert len(set.union(*looks.values())) == 4
+
+
+def test_single_runs_have_their_metrics_and_best_and_worst_domains(tmp_path: Path) -> None:
+    folder = finished(tmp_path, "dnn", 0)
+    table = pl.read_csv(folder / "domains.csv").with_columns(
+        test_rows=100, test_positives=pl.Series([30, 40, 50, 19, 25, 60]), test_auc=pl.Series([0.5, 0.9, 0.7, 0.99, None, 0.6]),
+        test_log_loss=0.1, test_calibration=1.0,
+    )  # fmt: skip
+    table.write_csv(folder / "domains.csv")
+    found = opened(tmp_path, {"dnn": {0: folder}})
+    tables = {one.name: one for one in part(found, "domains").tables}
+    assert [row["AUC"] for row in tables["extremes"].rows] == [0.9, 0.7, 0.6, 0.5]
+    assert tables["extremes"].rows[0]["domain"] == NAMES[1]
+    metrics = {row["metric"]: row for row in part(found, "metrics").tables[0].rows}
+    report = json.loads((folder / "report.json").read_text())["metrics"]
+    assert float(metrics["AUC"]["test"].split()[0]) == pytest.approx(report["test"]["auc"], abs=0.005)
+    shown = {one.name: one.value for one in card_of(found).measures}
+    assert shown["AUC"] == metrics["AUC"]["test"]
+    assert {"GAUC by domain", "AUC", "log loss"} <= set(shown)
+
+
+def test_a_title_names_the_data_once(tmp_path: Path) -> None:
+    found = source(tmp_path)
+    title = write_report(found).read_text(encoding="utf-8").split("<h1>")[1].split("</h1>")[0]
+    assert title == f"t on {found.comparison.data['name']}"
+    again = dataclasses.replace(found, title=title)
+    assert f"<h1>{title}</h1>" in write_report(again).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["", "a" * LONGEST_LABEL, "b" * (LONGEST_LABEL + 1), "begin" + "-" * 300 + "end"])
@@ -272,7 +340,7 @@ def test_raw_files_that_nobody_knows_any_more_are_asked_for(tmp_path: Path) -> N
         "data.label=y",
         "raw=FILE",
     ]
-    assert "`FILE` stands for the raw files" in second
+    assert "Replace `FILE` by the raw files" in second
 
 
 def test_a_short_stretch_of_the_loss_is_joined_to_the_one_before() -> None:
@@ -281,3 +349,19 @@ def test_a_short_stretch_of_the_loss_is_joined_to_the_one_before() -> None:
         [1.0, 2.0, 4.0, 4.0, 5.0],
     )
     assert evened([], []) == ([], [])
+
+
+def test_a_path_is_written_as_one_types_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert typed_path(tmp_path / "studies" / "one" / ".." / ".." / "runs" / "x" / "config.yaml") == "runs/x/config.yaml"
+    assert typed_path(Path("/elsewhere/config.yaml")) == "/elsewhere/config.yaml"
+
+
+def test_fingerprints_and_versions_are_in_the_footer(tmp_path: Path) -> None:
+    found = source(tmp_path)
+    page = write_report(found).read_text(encoding="utf-8")
+    head, foot = page.split("<main>")[0], page.split("<footer>")[1].split("</footer>")[0]
+    fingerprint = found.comparison.data["fingerprint"][:12]
+    assert fingerprint in foot
+    assert "torch 2, python 3" in foot
+    assert fingerprint not in head

@@ -211,3 +211,26 @@ def test_runs_that_differ_in_their_seed_alone_make_one_arm_and_names_say_what_di
     assert rows["model.rank"]["apg model.rank=16"] == "16"
     assert rows["model.rank"]["dnn"] == "–"
     assert set(rows) == {"model.rank", "model.name"}
+
+
+def test_settings_that_another_model_lacks_are_not_settings_that_differ() -> None:
+    """Truth: by hand. model.mode and loop.inner_steps differ from nothing; both were not chosen to differ."""
+
+    def settings(model: str, loop: str = "standard", **own: object) -> list[dict[str, object]]:
+        extra = {"inner_steps": 3} if loop == "maml" else {}
+        return [{"settings": {"model": {"name": model, **own}, "loop": {"name": loop, "batch_size": 8, **extra}}}]
+
+    reports = {
+        "dnn": settings("dnn"),
+        "maml": settings("dnn", "maml"),
+        "fusion": settings("adasparse", mode="fusion", rank=4),
+        "apg": settings("apg", rank=8),
+    }
+    rows = {row["setting"]: row for row in differing_settings(reports)}
+    assert set(rows) == {"model.name", "loop.name"}
+    rows = {
+        row["setting"]: row
+        for row in differing_settings({**reports, "scaling": settings("adasparse", mode="scaling", rank=4)})
+    }
+    assert set(rows) == {"model.name", "model.mode", "loop.name"}
+    assert (rows["model.mode"]["dnn"], rows["model.mode"]["scaling"]) == ("–", "scaling")

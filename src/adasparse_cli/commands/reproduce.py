@@ -33,7 +33,7 @@ def reproduce(
     as_csv: AsCsv = False,
 ) -> None:
     """Ask each claim of the paper as a question, train what it takes, and say: holds, does not hold, or undecided."""
-    from adasparse_cli.insights.reproduce_paper import plan_reproduce, planned_studies, run_reproduce
+    from adasparse_cli.paper.reproduce import plan_reproduce, planned_studies, run_reproduce
 
     form = chosen_format(as_json, as_csv)
     job = plan_reproduce(profile, overrides or [], seeds=seeds)

@@ -1,4 +1,4 @@
-"""Plots that several findings have: a series per arm, a gain with its intervals, marks per domain."""
+"""Plots that several findings have: a line or marks with intervals per arm, a gain along a series, marks per domain."""
 
 from __future__ import annotations
 
@@ -32,9 +32,14 @@ def places(names: Sequence[str]) -> dict[str, Any]:
     return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": [label(name) for name in names]}
 
 
-def series(k: int, name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
-    """The k-th of several lines; it differs from the others in colour, mark and dash."""
+def series(k: int, name: str, x: Sequence[Any], y: Sequence[Any], *, marks: int | None = None) -> dict[str, Any]:
+    """A line in the k-th style, which has a colour, a mark and a dash of its own.
+
+    Args:
+        marks: the most marks along the line; all points have one without it.
+    """
     style = Style.of(k)
+    most = {} if marks is None else {"maxdisplayed": marks}
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -42,8 +47,51 @@ def series(k: int, name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, A
         "x": list(x),
         "y": list(y),
         "line": {"color": style.colour, "dash": style.dash},
-        "marker": {"symbol": style.mark, "size": 8},
+        "marker": {"symbol": style.mark, "size": 8, "color": style.colour, **most},
     }
+
+
+def with_intervals(
+    k: int,
+    name: str,
+    x: Sequence[float],
+    y: Sequence[float | None],
+    intervals: Sequence[tuple[float | None, float | None]],
+    *,
+    labels: Sequence[str],
+    format: str = "+.4f",
+) -> dict[str, Any]:
+    """Marks in the k-th style with the bars of their intervals; a point without an interval has no bar.
+
+    Args:
+        labels: what each point is. format: of y, beside the pointer.
+    """
+    style = Style.of(k)
+    ends = list(zip(y, intervals, strict=True))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": label(name),
+        "x": list(x),
+        "y": list(y),
+        "text": [hover(text) for text in labels],
+        "marker": {"symbol": style.mark, "size": 9, "color": style.colour},
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [None if value is None or high is None else high - value for value, (_, high) in ends],
+            "arrayminus": [None if value is None or low is None else value - low for value, (low, _) in ends],
+            "color": style.colour,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "hovertemplate": f"{label(name)}<br>%{{text}}<br>%{{y:{format}}}<extra></extra>",
+    }
+
+
+def shown_at_first(shown: bool) -> dict[str, Any]:
+    """Whether a trace is on when the page opens; its entry in the legend switches it on and off."""
+    return {"visible": True if shown else "legendonly"}
 
 
 def gains(
@@ -58,12 +106,12 @@ def gains(
     xaxis: dict[str, Any],
     base: str,
 ) -> Figure:
-    """Differences in GAUC to a baseline along a ladder, with the bars of their intervals where all have one.
+    """Differences in GAUC to a baseline along a series of settings, with the bars of their intervals where all have one.
 
     Args:
         labels: what each point is.
     """
-    trace = series(0, title, x, y) | {
+    trace = series(1, title, x, y) | {
         "text": [hover(text) for text in labels],
         "hovertemplate": "%{text}<br>%{x}: %{y:+.4f}<extra></extra>",
     }

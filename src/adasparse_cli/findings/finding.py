@@ -14,16 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-# Okabe and Ito's colours, which differ for colour-blind eyes too, without black; marks and dashes differ as well, so
-# that a plot can be read without any colour.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1")
-_MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "hexagon", "pentagon")
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+# The baseline is grey. The other colours differ for most colour-blind readers; marks and dashes differ as well, so that a
+# plot can be read without colour. Each colour has a contrast of 3 or more on light and on dark panels (tests/page).
+COLOURS = (
+    "#6E7781", "#0072B2", "#D55E00", "#009E73", "#C76BA0", "#8C6BB1", "#B57F12", "#3A8FD0", "#6B8E23", "#C8403A", "#00939B",
+    "#8B7355",
+)  # fmt: skip
+MARKS = (
+    "circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "hexagon", "pentagon",
+    "triangle-left", "triangle-right",
+)  # fmt: skip
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the k-th of several series looks."""
+    """How a series looks: an arm has the same style in all figures."""
 
     colour: str
     mark: str
@@ -31,8 +37,8 @@ class Style:
 
     @classmethod
     def of(cls, k: int) -> Self:
-        """Series that stand near one another differ in all three."""
-        return cls(_COLOURS[k % len(_COLOURS)], _MARKS[k % len(_MARKS)], _DASHES[k % len(_DASHES)])
+        """The k-th style; 0 is the baseline's."""
+        return cls(COLOURS[k % len(COLOURS)], MARKS[(k + k // len(COLOURS)) % len(MARKS)], _DASHES[k % len(_DASHES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,12 @@ class Table:
     Args:
         name: what its file is called, such as `pairs`.
         caption: what a reader must know to read it.
-        long: whether it is for looking things up: a page then lets it be sorted and filtered, a terminal leaves it out.
+        long: whether it is a reference table: a page folds it and can sort and filter it, a terminal leaves it out.
+        folded: whether a page folds it although it is not long.
+        choice: its name among tables of the same finding of which a page shows one at a time; empty to show it always.
+        gains: columns of differences that a page colours by sign and size.
+        shares: columns that a page colours by size, on one scale.
+        faint: places of rows with too few data; a page shows them in grey.
     """
 
     name: str
@@ -75,6 +86,11 @@ class Table:
     rows: Sequence[Mapping[str, Any]]
     caption: str = ""
     long: bool = False
+    folded: bool = False
+    choice: str = ""
+    gains: Sequence[str] = ()
+    shares: Sequence[str] = ()
+    faint: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +135,10 @@ class Finding:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         tables = tuple(
-            Table(**{**table, "rows": [{name: _read(value) for name, value in row.items()} for row in table["rows"]]})
+            Table(
+                **{name: tuple(own) if isinstance(own, list) else own for name, own in table.items()}
+                | {"rows": [{name: _read(value) for name, value in row.items()} for row in table["rows"]]}
+            )
             for table in values["tables"]
         )
         figures = tuple(Figure(**figure) for figure in values["figures"])

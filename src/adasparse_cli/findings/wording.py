@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -21,3 +22,13 @@ def mean_or_none(values: Sequence[float | None]) -> float | None:
     """None where one is missing: a mean over other seeds is another arm's."""
     held = [value for value in values if value is not None]
     return float(np.mean(held)) if held and len(held) == len(values) else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def two_digits(value: float) -> str:
+    """A number rounded to two significant digits, without an exponent: `0.024`, `0.10`, `120`."""
+    return format(Decimal(f"{value:.1e}"), "f")

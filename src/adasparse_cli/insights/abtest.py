@@ -167,7 +167,7 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
         )
     ]
     marks = by_exposure(
-        0,
+        1,
         "domains",
         [row["training rows"] for row in by_domain],
         [row["change, %"] for row in by_domain],

@@ -1,58 +1,45 @@
-"""Which arm is better, and whether that is real: the first finding of a page."""
+"""How far the arms are from the baseline: the first section of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adasparse_cli.findings.figures import hover, label, places
-from adasparse_cli.findings.finding import Figure, Finding, Interval, Style, Table, estimate
+from adasparse_cli.analysis.verdict import SMALLEST
+from adasparse_cli.findings.card import ArmOutcome, Outcome
+from adasparse_cli.findings.figures import hover, label
+from adasparse_cli.findings.finding import Figure, Finding, Interval, Table, estimate
+from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcomes
+from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
-SHOWN_METRICS = {
-    "gauc_domain": "GAUC by domain",
-    "auc": "AUC",
-    "log_loss": "log loss",
-}
+ROW_HEIGHT = 46  # of an arm in the forest plot, in pixels
 
 
 def verdict(source: Subject) -> Finding:
-    """The table, and which of its differences are real."""
+    """Quality of each arm, its differences to the baseline, and how to read them."""
     comparison = source.comparison
-    table = comparison.table()
-    base = comparison.baseline
-    test = comparison.counts("test")
-    quality = [
-        {
-            "arm": row["arm"],
-            "seeds": row["seeds"],
-            **{name: spread(row, metric, test) for metric, name in SHOWN_METRICS.items()},
-            "multiply-adds per row": row["multiply_adds"],
-            "parameters beside embeddings": row["parameters"],
-            "seconds per run": None if row["seconds"] is None else round(row["seconds"], 1),
-        }
-        for row in table
-    ]
-    tables = [
-        Table(
-            name="quality",
-            title="Mean ± standard deviation over seeds, test rows",
-            rows=quality,
-            caption=comparison.caption,
-        )
-    ]
+    table, base = comparison.table(), comparison.baseline
     judged = [row for row in table if any(row[f"{metric}_difference"] is not None for metric in SHOWN_METRICS)]
+    tables = [_quality(comparison, table)]
     answers: list[str] = []
     figures: list[Figure] = []
     if judged:
-        answers = said_of(judged, base, why_no_interval=comparison.why_no_interval("gauc_domain"))
         for metric, name in SHOWN_METRICS.items():
+            arms = outcomes(comparison, metric)
+            if not arms:
+                answers.append(f"{name} is not available: {NOT_AVAILABLE[metric]}.")
+                continue
+            said = headline(arms, base, why_no_interval=comparison.why_no_interval(metric))
+            # the name of the metric stands before it
+            answers.append(f"{name}: {said.removeprefix('Undecided: ').removeprefix('No verdict: ')}")
             tables.append(
                 Table(
                     name=f"difference-{metric}",
                     title=f"{name}: difference to {base}",
                     rows=[difference_row(row, metric) for row in judged],
-                    caption="less is better" if metric == "log_loss" else "",
+                    caption="Lower is better." if metric in LOWER_IS_BETTER else "",
+                    choice=name,
                 )
             )
         if comparison.worlds:
@@ -61,30 +48,66 @@ def verdict(source: Subject) -> Finding:
                     name="worlds",
                     title=f"GAUC by domain: difference to {base} by world",
                     rows=by_world(judged, "gauc_domain"),
-                    caption="Worlds are synthetic data drawn with other seeds. The intervals above also cover the chance of worlds.",
+                    caption="Worlds are synthetic data sets drawn with different seeds. The intervals above include the variation between worlds.",
                 )
             )
-        drawn = [row for row in judged if row["gauc_domain_difference"] is not None]
-        figures = [forest(drawn, base)] if drawn else []
-    elif len(comparison.arms) > 1:
-        answers = ["No difference can be judged: an arm lacks its runs, or there are no test rows."]
+        plot = forest(outcomes(comparison, "gauc_domain"), base)
+        figures = [plot] if plot else []
+    else:
+        answers = ["No difference can be computed: an arm lacks its runs, or there are no test rows."]
     answers += [f"Failed: {name}: {why}" for name, why in source.failed.items()]
     return Finding(
         name="verdict",
-        title="Which differences are real" if len(comparison.arms) > 1 else "How well it does",
-        question=source.question,
+        title="Differences",
+        question="By how much does each arm differ from the baseline?",
         answers=answers,
         tables=tables,
         figures=figures,
-        notes=(
-            "Arms are trained with the same seeds on the same rows. An interval covers the chance of seeds and that of "
-            f"test rows, resampled by {comparison.cluster}; p is corrected for the number of arms (Holm).",
-            "`real`: the corrected p is below 0.05. `detectable`: the smallest true difference that such a study finds with a "
-            "chance of 80 %, after the same correction.",
-            "A domain in which both arms have the same AUC counts half in `domains better`.",
-            "GAUC by domain is the mean of the domains' AUC weighted by their test rows; domains of one class are left out, "
-            "the same for every arm.",
-        ),
+        notes=_notes(comparison),
+    )
+
+
+NOT_AVAILABLE = {
+    "gauc_domain": "no domain has test rows of both classes",
+    "auc": "the test rows are all of one class",
+    "log_loss": "an arm has no log loss",
+}
+
+
+def _notes(comparison: Comparison) -> Sequence[str]:
+    return (
+        "All arms are trained with the same seeds on the same rows. A 95 % interval covers the variation between seeds and the "
+        f"variation of the test rows, resampled by {comparison.cluster}. p is corrected for the number of arms (Holm).",
+        "Better and worse: the corrected p is below 0.05. No difference: the interval, corrected for the number of arms, is inside "
+        f"±{SMALLEST}. Undecided: neither.",
+        "Detectable, or visible from: the smallest true difference that a study of this size finds with a probability of 80 %, after "
+        "the correction. Figures for more rows or more seeds are rough: they use the spread in this study, and assume that "
+        "additional test rows come with additional domains or users of the same kind. The part of the error that test rows "
+        "cause falls with the square root of their number; the part that seeds cause does not.",
+        "A domain in which both arms have the same AUC counts as one half in `domains better`.",
+        "GAUC by domain is the mean of the AUC within each domain, weighted by test rows. Domains with one class are left out, the "
+        "same domains for every arm.",
+    )
+
+
+def _quality(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> Table:
+    """Metrics and cost, one row per arm."""
+    test = comparison.counts("test")
+    return Table(
+        name="quality",
+        title="Test metrics and cost, mean ± standard deviation over seeds",
+        rows=[
+            {
+                "arm": row["arm"],
+                "seeds": row["seeds"],
+                **{name: spread(row, metric, test) for metric, name in SHOWN_METRICS.items()},
+                "multiply-adds per row": row["multiply_adds"],
+                "parameters without embeddings": row["parameters"],
+                "seconds per run": None if row["seconds"] is None else round(row["seconds"], 1),
+            }
+            for row in table
+        ],
+        caption=comparison.caption,
     )
 
 
@@ -98,35 +121,6 @@ def by_world(rows: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, A
         }
         for row in rows
     ]
-
-
-def said_of(table: Sequence[Mapping[str, Any]], baseline: str, *, why_no_interval: str) -> list[str]:
-    """Sentences: what is better, what is worse, what is not decided, by GAUC by domain; or why nobody can say.
-
-    Args:
-        table: the arms with a difference to the baseline.
-        why_no_interval: what is said of arms that have a difference without an interval.
-    """
-    better = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] > 0]
-    worse = [row for row in table if row["gauc_domain_real"] and row["gauc_domain_difference"] < 0]
-    known = [row for row in table if row["gauc_domain_low"] is not None]
-    open_rows = [row for row in known if row not in better and row not in worse]
-    lines = []
-    for word, rows in (("better", better), ("worse", worse)):
-        ordered = sorted(rows, key=lambda row: -abs(row["gauc_domain_difference"]))
-        if ordered:
-            each = "; ".join(f"{row['arm']} {_signed(row, 'gauc_domain')}" for row in ordered)
-            lines.append(f"By GAUC, {word} than {baseline}: {each}.")
-    if open_rows:
-        each = "; ".join(f"{row['arm']} {_signed(row, 'gauc_domain')}" for row in open_rows)
-        lines.append(f"Undecided against {baseline}: {each}.")
-    without = [row for row in table if row["gauc_domain_difference"] is not None and row not in known]
-    if without:
-        each = ", ".join(row["arm"] for row in without)
-        lines.append(f"No interval for {each}, and nothing is claimed: {why_no_interval}.")
-    if any(row["gauc_domain_difference"] is None for row in table):
-        lines.append("GAUC by domain is not available: no domain has test rows of both classes.")
-    return lines
 
 
 def spread(row: Mapping[str, Any], metric: str, test: Mapping[str, Any]) -> str | None:
@@ -158,60 +152,72 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return shown
 
 
-def _signed(row: Mapping[str, Any], metric: str) -> str:
-    reach = Interval(row[f"{metric}_low"], row[f"{metric}_high"])
-    return f"{row[f'{metric}_difference']:+.4f}" + ("" if reach.low is None else f" {reach}")
+def forest(arms: Sequence[ArmOutcome], base: str) -> Figure | None:
+    """Differences with their intervals, one line per arm in the arm's colour and mark, and a band for those that do not matter.
 
-
-def forest(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
-    """Differences, one line per arm, with their intervals; an arm without one is a mark without a bar."""
-    ordered = list(reversed(rows))
-    known = [row for row in ordered if row["gauc_domain_low"] is not None]
-    reach = {
-        "type": "data",
-        "symmetric": False,
-        "array": [_apart(row["gauc_domain_high"], row["gauc_domain_difference"]) for row in ordered],
-        "arrayminus": [_apart(row["gauc_domain_difference"], row["gauc_domain_low"]) for row in ordered],
-    }
-    real = [bool(row["gauc_domain_real"]) for row in ordered]
-    trace = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [row["gauc_domain_difference"] for row in ordered],
-        "y": list(range(len(ordered))),
-        "text": [hover(row["arm"]) for row in ordered],
-        "marker": {
-            "size": 10,
-            "color": Style.of(0).colour,
-            "symbol": ["circle" if one else "circle-open" for one in real],
-        },
-        **({"error_x": reach} if known else {}),
-        "hovertemplate": "%{text}: %{x:+.4f}<extra></extra>",
-    }
+    Returns:
+        None where no arm has an interval. An arm without one is left out.
+    """
+    known = [one for one in reversed(arms) if one.difference is not None and one.interval.low is not None]
+    if not known:
+        return None
+    traces, labels = [], []
+    for place, one in enumerate(known):
+        low, high = one.interval.low, one.interval.high
+        assert one.difference is not None
+        assert low is not None
+        assert high is not None
+        real = one.outcome in (Outcome.better, Outcome.worse)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label(one.arm),
+                "x": [one.difference],
+                "y": [place],
+                "text": [hover(one.arm)],
+                "marker": {
+                    "size": 11,
+                    "color": one.style.colour,
+                    "symbol": one.style.mark if real else f"{one.style.mark}-open",
+                    "line": {"width": 2},
+                },
+                "error_x": {
+                    "type": "data", "symmetric": False, "array": [high - one.difference],
+                    "arrayminus": [one.difference - low], "color": one.style.colour, "thickness": 2, "width": 5,
+                },
+                "hovertemplate": f"%{{text}}: %{{x:+.4f}} {one.interval}<extra></extra>",
+            }
+        )  # fmt: skip
+        labels.append(
+            {
+                "xref": "paper", "x": 0, "xanchor": "left", "yref": "y", "y": place, "yshift": 17, "showarrow": False,
+                "text": f"{label(one.arm)} {one.difference:+.4f}, {one.outcome}", "align": "left",
+            }
+        )  # fmt: skip
+    band = {
+        "type": "rect", "xref": "x", "yref": "paper", "x0": -SMALLEST, "x1": SMALLEST, "y0": 0, "y1": 1,
+        "fillcolor": "rgba(128,128,128,0.3)", "line": {"width": 0}, "layer": "below",
+    }  # fmt: skip
     layout = {
         "xaxis": {
             "title": {"text": f"GAUC by domain, difference to {label(base)}"},
             "zeroline": True,
-            "zerolinewidth": 2,
+            "nticks": 7,
         },
-        "yaxis": {**places([row["arm"] for row in ordered]), "zeroline": False},
-        "height": 160 + 34 * len(ordered),
+        "yaxis": {"showticklabels": False, "showgrid": False, "zeroline": False, "range": [-0.6, len(known) - 0.2]},
+        "shapes": [band],
+        "annotations": labels,
+        "height": 110 + ROW_HEIGHT * len(known),
         "showlegend": False,
     }
-    bars = {len(ordered): ", with 95 % intervals", 0: ""}.get(len(known), ", with 95 % intervals where they are known")
-    lacking = (
-        ""
-        if len(known) == len(ordered)
-        else " A mark without a bar has no interval: how far chance reaches is not known."
-    )
+    left_out = [one.arm for one in arms if one.interval.low is None]
+    lacking = f" Without an interval, and not shown: {', '.join(left_out)}." if left_out else ""
     return Figure(
         name="differences",
-        title=f"Difference to {base} in GAUC by domain{bars}",
-        summary=f"Filled marks are real after correction, open ones are not decided. Right of 0 is better.{lacking}",
-        traces=[trace],
+        title=f"Difference to {base} in GAUC by domain, with 95 % intervals",
+        summary="Right of 0 is better. Filled marks differ significantly after correction, open marks do not. The grey band marks "
+        f"differences up to ±{SMALLEST}, which do not matter.{lacking}",
+        traces=traces,
         layout=layout,
     )
-
-
-def _apart(high: float | None, low: float | None) -> float | None:
-    return None if high is None or low is None else high - low

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from adasparse_cli.analysis.exposure import Exposure, exposure
+from adasparse_cli.analysis.exposure import Bin, Exposure, exposure
 from adasparse_cli.errors import DataError
-from adasparse_cli.findings.figures import by_exposure, exposure_layout
-from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
+from adasparse_cli.findings.figures import label, shown_at_first, with_intervals
+from adasparse_cli.findings.finding import ENOUGH_POSITIVES, Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.findings.wording import listed
+from adasparse_cli.insights.chosen_arms import shown_arms
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.subject import Subject
+
+MOST_APART = 0.12  # between arms of a bin, where bins are 1 apart
+ROOM = 1.3  # of an axis, over what it must show
 
 
 def run_exposure(source: Subject, *, bins: int, logarithmic: bool) -> tuple[Finding, Path]:
@@ -34,7 +40,7 @@ def run_exposure(source: Subject, *, bins: int, logarithmic: bool) -> tuple[Find
 def exposure_finding(
     comparison: Comparison, domains: pl.DataFrame, *, bins: int = 5, logarithmic: bool = False
 ) -> Finding | None:
-    """Gain by bin of exposure, and by domain; None where there is nothing to be compared.
+    """Gain by bin of exposure; None where there is nothing to compare.
 
     Args:
         domains: as `domain_table` gives them. bins, logarithmic: see `analysis.exposure`.
@@ -50,23 +56,6 @@ def exposure_finding(
         number=bins,
         logarithmic=logarithmic,
     )
-    traces = []
-    both = domains.filter(pl.col(f"AUC {base}").is_not_null())
-    others = [arm for arm in comparison.logits if arm != base]
-    chosen = _chosen(comparison, others)
-    for k, arm in enumerate(others):
-        gap = (both[f"AUC {arm}"] - both[f"AUC {base}"]).to_list()
-        marks = by_exposure(k, arm, both["train_rows"].to_list(), gap, both["name"].to_list())
-        # one arm at a time can be read; the legend switches on the others
-        traces.append({**marks, "visible": True if arm == chosen else "legendonly"})
-    figure = Figure(
-        name="domains",
-        title=f"AUC of each domain less that of {base}, against its training rows",
-        summary="Each mark is a domain with both classes in the test split; small domains scatter widely by chance. "
-        "The legend switches arms on and off; shown first is the one with the best GAUC on the valid split.",
-        traces=traces,
-        layout=exposure_layout(f"AUC − AUC of {base}"),
-    )
     how = (
         "Bins have edges at equal ratios of training rows"
         if logarithmic
@@ -78,50 +67,118 @@ def exposure_finding(
         question="Do domains with few training rows gain as much as those with many?",
         answers=exposure_answers(found),
         tables=[exposure_table(found, base)],
-        figures=[figure],
-        notes=(f"{how}; each is a test set of its own.",),
+        figures=[_figure(comparison, found)],
+        notes=(f"{how}. Each bin is compared on its own test rows.",),
     )
 
 
-def _chosen(comparison: Comparison, arms: Sequence[str]) -> str:
-    """The arm one would choose: the best by GAUC on the valid split, of those that have one."""
-    known = {row["arm"]: row["valid_gauc_domain"] for row in comparison.table() if row["arm"] in arms}
-    return max(arms, key=lambda arm: -1.0 if known.get(arm) is None else known[arm])
+def _figure(comparison: Comparison, found: Exposure) -> Figure:
+    """The gain of each arm in each bin; bins with few positives are grey."""
+    base, shown = comparison.baseline, shown_arms(comparison)
+    others = [arm for arm in comparison.logits if arm != base]
+    apart = min(0.8 / len(others), MOST_APART)
+    traces = []
+    for k, arm in enumerate(others):
+        gains = [one.gains.get(arm) for one in found.bins]
+        intervals = [Interval(None, None) if gain is None else Interval.of(gain.low, gain.high) for gain in gains]
+        trace = with_intervals(
+            comparison.place(arm),
+            arm,
+            [place + apart * (k - (len(others) - 1) / 2) for place in range(len(found.bins))],
+            [None if gain is None else gain.difference for gain in gains],
+            [(interval.low, interval.high) for interval in intervals],
+            labels=[f"{one.low:,} – {one.high:,} training rows, {one.positives:,} positives" for one in found.bins],
+        )
+        traces.append(trace | shown_at_first(arm in shown))
+    few = [place for place, one in enumerate(found.bins) if one.positives < ENOUGH_POSITIVES]
+    grey = [
+        {
+            "type": "rect", "xref": "x", "yref": "paper", "x0": place - 0.5, "x1": place + 0.5, "y0": 0, "y1": 1,
+            "fillcolor": "rgba(128,128,128,0.14)", "line": {"width": 0}, "layer": "below",
+        }
+        for place in few
+    ]  # fmt: skip
+    ticks = [f"{one.low:,}<br>– {one.high:,}" if one.high > one.low else f"{one.low:,}" for one in found.bins]
+    said = f" Grey bins have fewer than {ENOUGH_POSITIVES} positives: their gains are mostly noise." if few else ""
+    reach = _reach([one for place, one in enumerate(found.bins) if place not in few]) if few else None
+    said += " They can be outside the axis." if reach else ""
+    several = " The legend shows more arms." if any(arm not in shown for arm in others) else ""
+    return Figure(
+        name="bins",
+        title=f"Gain over {base} in GAUC by domain, by bin of training rows",
+        summary=f"Bars are 95 % intervals. Above 0 is better.{said}{several}",
+        traces=traces,
+        layout={
+            "xaxis": {
+                "title": {"text": "training rows of a domain"},
+                "tickmode": "array",
+                "tickvals": list(range(len(found.bins))),
+                "ticktext": ticks,
+                "range": [-0.5, len(found.bins) - 0.5],
+                "zeroline": False,
+                "showgrid": False,
+            },
+            "yaxis": {
+                "title": {"text": f"gain over {label(base)}"},
+                "zeroline": True,
+                "nticks": 7,
+                **({"range": [-reach, reach]} if reach else {}),
+            },
+            "shapes": grey,
+        },
+    )
+
+
+def _reach(bins: Sequence[Bin]) -> float | None:
+    """How far an axis around 0 must reach for the gains and intervals of these bins, with some room; None without any."""
+    gains = [gain for one in bins for gain in one.gains.values() if gain is not None]
+    ends = [abs(end) for gain in gains for end in (gain.difference, gain.low, gain.high) if end == end]
+    return ROOM * max(ends) if ends and max(ends) > 0 else None
 
 
 def exposure_answers(found: Exposure) -> list[str]:
-    """By arm, whether the gain in the sparsest bin differs from that in the densest; or why nobody can say."""
+    """Whether the gain in the sparsest bin differs from the gain in the densest; or why that is not known."""
     if all(gain is None for one in found.bins for gain in one.gains.values()):
-        return ["No answer can be had: no test domain has both classes, so there is no GAUC by domain."]
+        return ["Not available: no test domain has both classes, so there is no GAUC by domain."]
     if len(found.bins) < 2:
         alone = sum(one.domains for one in found.bins) == 1
         what = "there is one test domain" if alone else "all test domains fall into one bin"
-        return [f"No answer can be had: {what}, and it takes two bins to compare."]
-    lines = []
+        return [f"Not available: {what}, and a comparison needs two bins."]
+    lines, alike, without, missing = [], [], [], []
     for arm, one in found.contrasts.items():
         if one is None:
-            ends = (("sparsest", found.bins[0]), ("densest", found.bins[-1]))
-            where = " and of the ".join(f"{name} bin" for name, end in ends if end.gains[arm] is None)
-            lines.append(f"{arm}: no domain of the {where} has both classes, so nothing can be said of it.")
+            missing.append(arm)
             continue
         reach = Interval.of(one.low, one.high)
         if reach.low is None:
+            without.append(f"{arm} ({one.difference:+.4f})")
+        elif one.is_real:
+            size = "larger" if one.difference > 0 else "smaller"
             lines.append(
-                f"{arm}: gain in the sparsest bin less that in the densest {one.difference:+.4f}; no interval can be had from one "
-                "seed, nor from a bin in which one domain alone has both classes."
+                f"{arm}: the gain in the sparsest bin is {size} than the gain in the densest bin, by {one.difference:+.4f} {reach} "
+                f"(p {one.p_holm:.3f}, Holm)."
             )
-            continue
-        word = "differs" if one.is_real else "does not differ detectably"
+        else:
+            alike.append(f"{arm} ({one.difference:+.4f} {reach})")
+    if alike:
         lines.append(
-            f"{arm}: the gain in the sparsest bin {word} from the gain in the densest: {one.difference:+.4f} {reach}, "
-            f"p {one.p_holm:.3f} (Holm)."
+            f"No significant difference between the gains in the sparsest and the densest bin: {'; '.join(alike)}."
         )
+    if without:
+        lines.append(
+            f"Gain in the sparsest bin minus gain in the densest bin, without an interval: {'; '.join(without)}. An interval needs "
+            "two seeds, and several domains with both classes in each bin."
+        )
+    if missing:
+        ends = (("sparsest", found.bins[0]), ("densest", found.bins[-1]))
+        where = listed([f"the {name} bin" for name, end in ends if any(end.gains[arm] is None for arm in missing)])
+        lines.append(f"Not available for {listed(missing)}: no domain of {where} has both classes.")
     return lines
 
 
 def exposure_table(found: Exposure, base: str) -> Table:
     """One row per bin and arm."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one in found.bins:
         for arm, own in one.metrics.items():
             gain = one.gains.get(arm)
@@ -139,4 +196,12 @@ def exposure_table(found: Exposure, base: str) -> Table:
                     "95 % interval": Interval(None, None) if gain is None else Interval.of(gain.low, gain.high),
                 }
             )
-    return Table(name="bins", title=f"By bin of training rows; gain over {base}", rows=rows)
+    return Table(
+        name="bins",
+        title=f"By bin of training rows, gain over {base}",
+        rows=rows,
+        caption=f"Rows in grey have fewer than {ENOUGH_POSITIVES} positives.",
+        folded=True,
+        gains=("gain in GAUC",),
+        faint=[k for k, row in enumerate(rows) if row["positives"] < ENOUGH_POSITIVES],
+    )

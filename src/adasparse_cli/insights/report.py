@@ -10,47 +10,67 @@ from adasparse_cli.errors import IntegrityError, ResourceError, UsageError
 from adasparse_cli.files import write_text
 from adasparse_cli.findings.finding import Finding
 from adasparse_cli.findings.kept import FINDINGS, kept_findings, read_finding
-from adasparse_cli.insights.behaviour import (
-    calibration_finding,
-    context_finding,
-    curves_finding,
-    domains_finding,
-    settings_finding,
-    sparsity_finding,
-    whole_domain_table,
-)
+from adasparse_cli.insights.behaviour import context_finding, curves_finding, settings_finding
+from adasparse_cli.insights.calibration import calibration_finding
+from adasparse_cli.insights.card import card_of
 from adasparse_cli.insights.differences import verdict
+from adasparse_cli.insights.domains import domains_finding, whole_domain_table
 from adasparse_cli.insights.exposure import exposure_finding
-from adasparse_cli.insights.rerun_commands import reproduction
+from adasparse_cli.insights.metrics_table import metrics_finding
+from adasparse_cli.insights.pruning import sparsity_finding
+from adasparse_cli.insights.rerun_commands import reproduction, trained_with
 from adasparse_cli.page.write import Page, page_text
+from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
 PAGE = "report.html"
+LAST = ("settings", "reproduction")  # sections after those of analyses
 
 
 def write_report(source: Subject, output: Path | None = None) -> Path:
-    """Write the page; beside its source unless `output` says otherwise."""
-    comparison = source.comparison
-    data = comparison.data
-    splits = {name: counts for name, counts in data["splits"].items() if counts["rows"]}
-    facts = {
-        "data": data["name"],
-        "fingerprint": data["fingerprint"][:12],
-        "label": str(data.get("label", "n/a")),
-        "domain": " × ".join(data["domain"]),
-        "domains in training": f"{data['num_domains']:,}",
-        **{f"{name} rows": f"{counts['rows']:,}" for name, counts in splits.items()},
-        "seeds": ", ".join(map(str, comparison.seeds)),
-    }
-    lead = source.question if len(comparison.arms) > 1 else "One arm: nothing is compared."
-    # an analysis that was asked for by itself takes the place of the page's own
+    """Write the page, in the folder of its source without `output`."""
+    # the finding of an analysis that ran by itself replaces the page's own
     findings = {finding.name: finding for finding in (*findings_of(source), *stored_findings(source))}
-    page = Page(title=source.title, lead=lead, facts=facts, findings=list(findings.values()))
+    page = Page(
+        title=_title(source),
+        lead=source.question if len(source.comparison.arms) > 1 else "",
+        facts=_facts(source.comparison),
+        findings=sorted(findings.values(), key=lambda finding: finding.name in LAST),
+        card=card_of(source),
+        footer=_footer(source.comparison),
+    )
     return _put(page, output or source.folder / PAGE)
 
 
+def _title(source: Subject) -> str:
+    """The title of the study or of the runs, with the name of the data."""
+    name = str(source.comparison.data["name"])
+    return source.title if source.title.endswith(f" on {name}") else f"{source.title} on {name}"
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
+    """What a reader must know of the data; the rest is in the footer."""
+    data = comparison.data
+    splits = {name: counts for name, counts in data["splits"].items() if counts["rows"]}
+    seeds = "seed" if len(comparison.seeds) == 1 else "seeds"
+    return {
+        "rows": ", ".join(f"{counts['rows']:,} {name}" for name, counts in splits.items()),
+        "label": str(data.get("label", "n/a")),
+        "domain": f"{' × '.join(data['domain'])}, {data['num_domains']:,} in training",
+        **({"worlds": ", ".join(map(str, comparison.worlds))} if comparison.worlds else {}),
+        seeds: ", ".join(map(str, comparison.seeds)),
+    }
+
+
+def _footer(comparison: Comparison) -> dict[str, str]:
+    """Fingerprints and versions."""
+    worlds = comparison.worlds
+    prints = {f"data of world {world}": own.data["fingerprint"][:12] for world, own in worlds.items()}
+    return {**(prints or {"data": comparison.data["fingerprint"][:12]}), **trained_with(comparison)}
+
+
 def write_findings(findings: Sequence[Finding], *, title: str, lead: str, facts: Mapping[str, str], path: Path) -> Path:
-    """A page of findings that are no single comparison's."""
+    """A page of findings that do not belong to a single comparison."""
     return _put(Page(title=title, lead=lead, facts=facts, findings=findings), path)
 
 
@@ -58,7 +78,7 @@ def write_kept(folder: Path, output: Path | None = None) -> Path:
     """A page of what is kept below a folder that is neither a run nor a study: a ladder, a search."""
     findings = [read_finding(path) for path in kept_findings(folder)]
     if not findings:
-        raise IntegrityError(f"{folder / FINDINGS} holds no findings", hint="run the analysis once more")
+        raise IntegrityError(f"{folder / FINDINGS} holds no findings", hint="rerun the analysis")
     path = output or folder / PAGE
     return write_findings(
         findings, title=findings[0].title, lead=findings[0].question, facts={"folder": folder.name}, path=path
@@ -88,7 +108,7 @@ def _put(page: Page, path: Path) -> Path:
 
 
 def stored_findings(source: Subject) -> list[Finding]:
-    """What analyses left beside the source and its runs.
+    """Findings that analyses have stored in the folders of the source and its runs.
 
     Raises:
         IntegrityError: a file is damaged.
@@ -103,17 +123,17 @@ def stored_findings(source: Subject) -> list[Finding]:
 
 
 def findings_of(source: Subject) -> list[Finding]:
-    """Everything the page says of the comparison itself."""
+    """The sections of the page that come from the comparison itself."""
     comparison = source.comparison
     domains = whole_domain_table(comparison)
     parts = [
-        verdict(source),
-        curves_finding(comparison),
+        verdict(source) if len(comparison.arms) > 1 else metrics_finding(comparison),
         None if domains is None else exposure_finding(comparison, domains),
+        None if domains is None else domains_finding(comparison, domains),
         calibration_finding(comparison),
         sparsity_finding(comparison, domains),
         context_finding(comparison),
-        None if domains is None else domains_finding(comparison, domains),
+        curves_finding(comparison),
         settings_finding(comparison),
         reproduction(source),
     ]

@@ -1,8 +1,9 @@
-"""How the runs of a page are made again: the words to type, and what they were made with."""
+"""How to reproduce the runs of a page: the commands, and the versions that the runs were made with."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,62 +14,86 @@ from adasparse_cli.findings.finding import Finding, Table
 from adasparse_cli.runs.prepare import existing, words_to_prepare
 from adasparse_cli.runs.saved_run import CONFIG, anew, read_config, read_environment
 from adasparse_cli.schema import Manifest
+from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
 
 def reproduction(source: Subject) -> Finding:
-    """Versions, machine, and the commands that make each run again."""
+    """The commands that prepare the data and train each run again."""
     rows = []
     for arm in source.comparison.arms:
         for seed, run in arm.folders.items():
-            path = run.resolve() / CONFIG
-            # the files are named where the data are prepared; a path that was relative then leads nowhere elsewhere
+            path = typed_path(run / CONFIG)
+            # the raw files are named where the data are prepared
             prepared = ["raw=[]"] if _config_of(run)["raw"] else []
-            command = shlex.join(["adasparse", "train", "--config", str(path), *prepared])
-            rows.append({"arm": arm.name, "seed": seed, "run": str(run), "command": command})
-    first = next(run for arm in source.comparison.arms for run in arm.folders.values())
-    sitting = read_environment(first)["sittings"][-1]
-    versions = ", ".join(f"{name} {number}" for name, number in sitting["versions"].items())
-    host = sitting["host"]
+            command = shlex.join(["adasparse", "train", "--config", path, *prepared])
+            rows.append({"arm": arm.name, "seed": seed, "command": command})
+    first = _first_run(source.comparison)
+    place = Path(typed_path(first))
+    folder = "" if place.is_absolute() else f" Type the commands in the folder that contains `{place.parts[0]}`."
     answers = [
         *_preparing(first, source.comparison.data["fingerprint"]),
-        "Train a run again from its own settings with the command in the table, in the same folder: on the same machine with the same number of threads it ends with the same bytes.",
-        f"Trained with {versions}, python {host['python']}, on {host['system']} with {host['cores']} cores, {sitting['threads']} threads each, {sitting['device']}.",
+        f"Train a run again with its command in the table.{folder} On the same machine with the same number of threads, the result "
+        "has the same bytes.",
     ]
-    if sitting.get("git_commit"):
-        changed = ", with uncommitted changes" if sitting.get("git_changed") else ""
-        answers.append(f"Code: commit `{sitting['git_commit']}`{changed}.")
     return Finding(
         name="reproduction",
-        title="How to reproduce it",
+        title="Reproduce",
         question="",
         answers=answers,
-        tables=[Table(name="runs", title="Runs", rows=rows, long=True)],
+        tables=[Table(name="runs", title=f"Commands of {len(rows)} runs", rows=rows, long=len(rows) > 1)],
     )
 
 
+def trained_with(comparison: Comparison) -> dict[str, str]:
+    """Versions, machine and commit of the first run."""
+    sitting = read_environment(_first_run(comparison))["sittings"][-1]
+    host = sitting["host"]
+    commit = sitting.get("git_commit")
+    changed = ", with uncommitted changes" if sitting.get("git_changed") else ""
+    return {
+        "versions": ", ".join(
+            [*(f"{name} {number}" for name, number in sitting["versions"].items()), f"python {host['python']}"]
+        ),
+        "machine": f"{host['system']}, {host['cores']} cores, {sitting['threads']} threads per run, {sitting['device']}",
+        **({"commit": f"{commit[:12]}{changed}"} if commit else {}),
+    }
+
+
+def typed_path(path: Path) -> str:
+    """A path as a person would type it: from the current folder if it is below it."""
+    here, whole = Path.cwd(), Path(os.path.abspath(path))
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
+
+
+def _first_run(comparison: Comparison) -> Path:
+    return next(run for arm in comparison.arms for run in arm.folders.values())
+
+
 def _preparing(run: Path, fingerprint: str) -> list[str]:
-    """How to prepare the data that a run was trained on, from its settings and where the raw files lay."""
+    """How to prepare the data that a run was trained on, from its settings and the paths of its raw files."""
     config = _config_of(run)
     values, root = config["data"], str(config["paths"]["data"])
     manifest = _manifest_of(run, config, fingerprint)
     named = [config["raw"]] if isinstance(config["raw"], str) else list(config["raw"])
-    # a relative path is that of a file which the recipe wrote itself
+    # a relative path names a file that the recipe wrote itself
     sources = [one for one in manifest.sources if Path(one.path).is_absolute()] if manifest else []
-    raw = [one.path for one in sources] or named
+    raw = [typed_path(Path(one.path)) for one in sources] or named
     # only a recipe that writes its own files is asked whether to keep them
     unknown = manifest is None and not raw and "keep_raw" not in values
     words = words_to_prepare(values, ["FILE"] if unknown else raw, root)
     if words is None:
-        how = f"Their settings cannot be typed as words; they stand under `data` in `{run.resolve() / CONFIG}`."
-        answers = [f"Prepare the data: {how} Their fingerprint must be `{fingerprint[:12]}`."]
+        how = f"Their settings cannot be written as overrides; they are in section `data` of `{typed_path(run / CONFIG)}`."
+        answers = [f"Prepare the data: {how} The fingerprint must be `{fingerprint[:12]}`."]
     else:
-        answers = [f"Prepare the data: `adasparse prep {words}`; their fingerprint must be `{fingerprint[:12]}`."]
+        answers = [f"Prepare the data: `adasparse prep {words}`. The fingerprint must be `{fingerprint[:12]}`."]
     if unknown:
-        answers.append("`FILE` stands for the raw files: the prepared data, which know where they lay, are gone.")
+        answers.append(
+            "Replace `FILE` by the raw files. Their names are not known, because the prepared data no longer exist."
+        )
     if sources:
         each = ", ".join(f"`{one.name}` (sha256 `{one.sha256[:12]}`)" for one in sources)
-        answers.append(f"The raw files: {each}; where they lie elsewhere now, change `raw`.")
+        answers.append(f"Raw files: {each}. If they have moved, change `raw`.")
     return answers
 
 
@@ -87,9 +112,9 @@ def _config_of(run: Path) -> dict[str, Any]:
 
 
 def _manifest_of(run: Path, config: Mapping[str, Any], fingerprint: str) -> Manifest | None:
-    """The manifest of the data that a run was trained on, if they still stand where they stood."""
+    """The manifest of the data that a run was trained on, if they are still in their folder."""
     folder = Path(config["paths"]["data"]) / str(config["data"]["name"])
-    # relative paths are those of the folder that `runs/DATA/MODEL/RUN` lies in
+    # relative paths start from the folder that contains `runs/DATA/MODEL/RUN`
     above = len(Path(str(config["paths"].get("runs", "runs"))).parts) + 2
     for home in (Path(), *run.resolve().parents[above : above + 1]):
         with contextlib.suppress(AdasparseError, OSError):

@@ -11,6 +11,8 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.runs.saved_run import PLACEBO, read_report
 from adasparse_cli.typed import flat
 
+NAMED = ("model", "loop")  # sections whose keys depend on their name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -68,18 +70,33 @@ def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
 
 
 def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per setting in which arms differ: its key, and its value in each arm."""
+    """One row per setting that was chosen to differ: its key, and its value in each arm, – where an arm does not have it.
+
+    A setting of a model or loop counts only if arms of the same model or loop differ in it; that one model has settings
+    which another lacks follows from the models' names.
+    """
     own = {arm: flat(found[0]["settings"]) for arm, found in reports.items() if found}
     keys = list(dict.fromkeys(key for settings in own.values() for key in settings))
     rows = []
     for key in keys:
-        values = {arm: settings.get(key, "–") for arm, settings in own.items()}
-        if len({repr(value) for value in values.values()}) > 1:
-            rows.append({"setting": key, **{arm: _spelled(value) for arm, value in values.items()}})
+        section = key.partition(".")[0]
+        by_name: dict[Any, set[str]] = {}
+        for settings in own.values():
+            if key in settings:
+                name = settings.get(f"{section}.name") if section in NAMED and key != f"{section}.name" else None
+                by_name.setdefault(name, set()).add(repr(settings[key]))
+        if any(len(values) > 1 for values in by_name.values()):
+            rows.append(
+                {
+                    "setting": key,
+                    **{arm: spelled(settings[key]) if key in settings else "–" for arm, settings in own.items()},
+                }
+            )
     return rows
 
 
-def _spelled(value: Any) -> str:
+def spelled(value: Any) -> str:
+    """A setting as it is typed."""
     if isinstance(value, list):
         return "[" + ", ".join(map(str, value)) + "]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -97,7 +114,7 @@ def _names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     for label, own in zip(labels, settings, strict=True):
         alike = [other for other_label, other in zip(labels, settings, strict=True) if other_label == label]
         keys = [key for key in own if len({repr(other.get(key)) for other in alike}) > 1]
-        names.append(" ".join([label, *(f"{key}={_spelled(own[key])}" for key in keys)]))
+        names.append(" ".join([label, *(f"{key}={spelled(own[key])}" for key in keys)]))
     return names
 
 

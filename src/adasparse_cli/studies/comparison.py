@@ -70,6 +70,12 @@ class Comparison:
         """What the arms were trained on, as their reports say."""
         return next(dict(found[0]["data"]) for found in self.reports.values() if found)
 
+    def place(self, arm: str) -> int:
+        """Which style an arm has in all figures: 0 for the baseline, then 1, 2, … in the order of the arms; 1 for a single arm."""
+        if len(self.arms) == 1:
+            return 1
+        return [self.baseline, *(own.name for own in self.arms if own.name != self.baseline)].index(arm)
+
     @property
     def caption(self) -> str:
         """Data, test rows and seeds in a line; over several worlds of each."""
@@ -120,7 +126,7 @@ class Comparison:
         return {arm: own for arm, own in found.items() if own and (own[0]["interval"] or any(own[0].get("test", ())))}
 
     def sparsity(self) -> list[dict[str, Any]]:
-        """One row per pruned arm and layer: the share of neurons cut, mean and range over seeds."""
+        """One row per pruned arm and layer: the share of neurons pruned, mean and range over seeds."""
         rows = []
         for arm, found in self.pruning().items():
             asked = found[0]["interval"]
@@ -131,10 +137,10 @@ class Comparison:
                     {
                         "arm": arm,
                         "layer": layer,
-                        "interval asked for": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
-                        "at the end of training, %": float(np.mean(ended)) if ended else None,
+                        "requested interval": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
+                        "end of training, %": float(np.mean(ended)) if ended else None,
                         "over seeds": f"{min(ended):.1f} – {max(ended):.1f}" if ended else None,
-                        "of kept weights on test rows, %": float(np.mean(kept)),
+                        "best checkpoint, test rows, %": float(np.mean(kept)),
                         "over seeds ": f"{min(kept):.1f} – {max(kept):.1f}",
                     }
                 )

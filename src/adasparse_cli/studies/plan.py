@@ -19,6 +19,7 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.config.grammar import expanded
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.errors import UsageError
+from adasparse_cli.findings.wording import listed
 from adasparse_cli.foreign import foreign_model
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.named import model_named
@@ -30,6 +31,8 @@ from adasparse_cli.studies.forecast import expected_seconds
 from adasparse_cli.studies.worlds import plan_worlds
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.typed import flat, plain, typed
+
+MOST_NAMED = 3  # models in the title of a study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +127,9 @@ def plan_compare(
             raise UsageError(f"there is no model {name!r}", hint=hint)
     named = {name: _spelled(model_flags(name)) for name in dict.fromkeys(models or known)}
     base = baseline or ("dnn" if "dnn" in named else next(iter(named)))
+    what = listed(list(named)) if len(named) <= MOST_NAMED else f"{len(named)} models"
     experiment = Experiment(
-        title=f"Models: {', '.join(named)}",
+        title=f"Comparison of {what}",
         question=f"Which models are better than {base}?",
         baseline=base,
         seeds=seeds,

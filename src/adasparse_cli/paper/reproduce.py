@@ -13,7 +13,9 @@ from adasparse_cli.analysis.verdict import Verdict
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.findings.finding import Finding, Table
 from adasparse_cli.findings.kept import write_finding
-from adasparse_cli.insights.claims import (
+from adasparse_cli.insights.report import write_findings
+from adasparse_cli.insights.sparsity import sparsity_finding
+from adasparse_cli.paper.claims import (
     Claim,
     domain,
     little_exposure,
@@ -25,8 +27,6 @@ from adasparse_cli.insights.claims import (
     opponents,
     shared_neurons,
 )
-from adasparse_cli.insights.report import write_findings
-from adasparse_cli.insights.sparsity import sparsity_finding
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
 from adasparse_cli.studies.plan import Experiment, StudyJob, plan_experiment, plan_of, plan_study
