@@ -252,6 +252,12 @@ def test_a_newer_format_is_named(home: Path, tmp_path: Path) -> None:
     write_sealed(path, {**index, "format_version": 99})
     for words in (("export", "--check", "model"), ("predict", "model", str(home / "new.csv"), "-o", "x.csv")):
         assert "artefact format 99" in adasparse(tmp_path, *words, code=4).stderr
+    for wrong in ({"files": ["a"]}, {"engines": 3}, {"domain": {"fields": "country"}}):
+        write_sealed(path, {**index, **wrong})
+        assert (
+            f"adasparse.json is damaged: {next(iter(wrong))}"
+            in adasparse(tmp_path, "export", "--check", "model", code=4).stderr
+        )
     path.write_text(path.read_text().replace("shop", "shot"))
     assert "checksum differs" in adasparse(tmp_path, "export", "--check", "model", code=4).stderr
 

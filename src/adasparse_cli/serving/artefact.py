@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from adasparse_cli.serving.encoder import RowEncoder
 from adasparse_cli.serving.engine import Key, NumpyEngine
 from adasparse_cli.serving.network import Network, shape_from
 from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary, rules_of
+from adasparse_cli.typed import require_types
 
 FORMAT_VERSION = 1
 INDEX, WEIGHTS, SUB_NETWORKS, MODEL = "adasparse.json", "weights.safetensors", "domains.safetensors", "model.onnx"
@@ -37,6 +38,36 @@ PACKED = "domains.onnx"
 DOMAINS, GOLDEN, VOCABULARIES = "domains.json", "golden.jsonl", "vocabularies"
 FACTORS = "factors"  # tensor of all conditions' weight factors in domains.safetensors
 ENGINES = ("torch", "numpy", "onnx")
+
+
+class _Domain(TypedDict):
+    """How domains are keyed."""
+
+    fields: list[str]
+    combination: str | None
+    num_domains: int
+
+
+class Index(TypedDict):
+    """The content of adasparse.json, as far as it is read."""
+
+    made_by: dict[str, str]
+    run: dict[str, Any]
+    label: str
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    signature: dict[str, Any]
+    input: dict[str, Any]
+    fields: list[dict[str, Any]]
+    domain: _Domain
+    engines: dict[str, str | None]
+    network: dict[str, Any] | None
+    sub_networks: dict[str, Any]
+    tolerance: dict[str, float]
+    files: dict[str, str]
+
+
 _HINT = "copy the whole folder again, or export the run anew"
 
 
@@ -231,4 +262,5 @@ def open_artefact(folder: Path) -> Artefact:
             f"{folder} is of artefact format {version}, this version reads {FORMAT_VERSION}",
             hint=f"use adasparse {index.get('made_by', {}).get('adasparse-cli', 'that wrote it')}, or export the run anew",
         )
+    require_types(index, Index, path, hint=_HINT)
     return Artefact(folder=folder, index=index)
