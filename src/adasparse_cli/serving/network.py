@@ -114,13 +114,27 @@ class Table:
             found[:, place] = self._pooled(rows.bags[name], first)
         return np.asarray(found.reshape(len(rows), -1))
 
+    def _one_row(self, rows: EncodedRows) -> np.ndarray:
+        """All fields of one row in one look-up: the calls cost more than what they find."""
+        chosen = [rows.ids[0].take(self.columns) + self.offsets]
+        for name, first in self.multi:
+            bags = rows.bags[name]
+            own = int(bags.of_row[0])
+            chosen.append(bags.values[bags.starts[own] : bags.starts[own + 1]] + first)
+        looked_up = self.weight.take(np.concatenate(chosen), axis=0)
+        singles = len(self.columns)
+        found = np.empty((singles + len(self.multi), looked_up.shape[1]), dtype=looked_up.dtype)
+        found[:singles], start = looked_up[:singles], singles
+        for place, own_ids in enumerate(chosen[1:], start=singles):
+            end = start + len(own_ids)
+            np.add.reduce(looked_up[start:end], axis=0, out=found[place])
+            if self.pooling is Pooling.mean and end > start:
+                found[place] /= end - start
+            start = end
+        return found.reshape(1, -1)
+
     def _pooled(self, bags: Bags, first: int) -> np.ndarray:
         """One embedding per row; each bag is pooled once, or each row's where there are fewer rows than bags."""
-        if len(bags.of_row) == 1:
-            start, end = bags.starts[bags.of_row[0] : bags.of_row[0] + 2].tolist()
-            found = self.weight.take(bags.values[start:end] + first, axis=0)
-            pool = found.mean if self.pooling is Pooling.mean and end > start else found.sum
-            return np.asarray(pool(axis=0, keepdims=True))
         if len(bags.of_row) < len(bags.starts):
             return self._sums(*_flat(bags, bags.of_row), first)
         lengths = np.diff(bags.starts)
