@@ -106,9 +106,11 @@ class Table:
         """rows × width."""
         if not len(self._columns):
             return np.zeros((len(rows), 0), dtype=self.weight.dtype)
-        places = (
-            rows.ids.take(self._columns, axis=1) * self._kept if self.multi else rows.ids.take(self._columns, axis=1)
-        )
+        if len(rows) == 1 and self.multi:
+            return self._one_row(rows)
+        places = rows.ids.take(self._columns, axis=1)
+        if self.multi:
+            places *= self._kept
         found = self.weight.take(places + self._offsets, axis=0)
         for place, (name, first) in enumerate(self.multi, start=len(self.columns)):
             found[:, place] = self._pooled(rows.bags[name], first)
