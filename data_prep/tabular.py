@@ -68,8 +68,8 @@ class Settings(DataSettings):
             It is no feature; `analyze abtest` weighs rows by it. Unlabelled files may lack it.
         roles: role by column, where it is not `domain_agnostic`; `ignored` leaves a column out.
         kinds: kind by column, where the inferred one is wrong.
-        separator: of a text file; null to find it in the header.
-        list_separator: between the values of a multi-valued field.
+        separator: character between the columns of a text file; null to find it in the header.
+        list_separator: character between the values of a multi-valued field.
         spelling: which texts of a field are one value.
         quoted_newlines: whether a text file's fields in double quotes may hold line breaks. Reading is slower then; a
             rejected row is named by the first line of its record.

@@ -38,7 +38,7 @@ class Settings(iaac.Settings):
 
     Args:
         rows: number of rows to write.
-        seed: the same seed and rows give the same bytes.
+        seed: seed of the generator; the same seed and rows give the same bytes.
         heterogeneity: how much domains differ beyond their base rate; 0 is the negative control.
         straying: share (0–1) of domains whose first group is drawn at random; the others have that of their fields.
         second_group: weight (0–1) of a domain's second group, which is drawn at random, in its taste.

@@ -21,11 +21,12 @@ FLOORS = {
     "prep": 2, "page": 2, "models": 2,
     "data_prep": 3, "training": 3, "analysis": 3, "serving": 3,
     "runs": 4, "testing": 4,
-    "studies": 5,
-    "insights": 6,
-    "paper": 7,
-    "api": 8, "commands": 8, "progress": 8, "render": 8,
-    "app": 9,
+    "catalogue": 5,
+    "studies": 6,
+    "insights": 7,
+    "paper": 8,
+    "api": 9, "commands": 9, "progress": 9, "render": 9,
+    "app": 10,
 }  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 COMMANDS = [
-    [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"], ["runs", "verify"],
-    ["export"], ["serve"], ["models"], ["models", "ls"], ["models", "check"], ["models", "new"], ["data"], ["data", "ls"], ["data", "show"], ["data", "verify"], ["config"], ["config", "show"],
-    ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"], ["reproduce"], ["hpo"], ["analyze"],
+    [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"], ["runs", "verify"], ["runs", "diff"],
+    ["export"], ["serve"], ["models"], ["models", "ls"], ["models", "show"], ["models", "check"], ["models", "new"], ["data"], ["data", "ls"], ["data", "show"], ["data", "verify"], ["data", "rm"], ["config"], ["config", "show"],
+    ["config", "explain"], ["config", "reference"], ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"], ["reproduce"], ["hpo"], ["analyze"],
     ["analyze", "overlap"], ["analyze", "exposure"], ["analyze", "abtest"], ["analyze", "sparsity"], ["analyze", "domains"],
 ]  # fmt: skip
 HEAVY = (

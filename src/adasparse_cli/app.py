@@ -53,8 +53,12 @@ Examples:
   adasparse doctor                        (is this machine ready?)
 """
 
+PROGRAM = "adasparse"
+# Set by the scripts of `--install-completion` while a line is being typed.
+COMPLETING = "_ADASPARSE_COMPLETE"
+
 app = typer.Typer(
-    name="adasparse",
+    name=PROGRAM,
     help="Multi-domain click and conversion prediction: prepare a log, train AdaSparse or a baseline on it, "
     "know how well it does in which domain.",
     epilog=EXAMPLES,
@@ -115,6 +119,11 @@ def _options(
 def main() -> None:
     """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
     words = sys.argv[1:]
+    if COMPLETING in os.environ:
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+        with contextlib.suppress(Exception), with_private_folder(_config_dir(line.split())[0]):
+            app(standalone_mode=True, prog_name=PROGRAM)  # whatever is wrong, a line that is being typed is left alone
+        return
     debug = "--debug" in words
     rule = Rule(allowed="--no-modules" not in words, tell=note)
     # the flags may stand anywhere: who meets a fault adds one at the end
@@ -128,7 +137,7 @@ def main() -> None:
         try:
             own, sys.argv[1:] = _config_dir([word for word in words if word not in ("--debug", "--no-modules")])
             with rule_of_modules(rule), with_private_folder(own), _ended_by_signals():
-                app(standalone_mode=True)
+                app(standalone_mode=True, prog_name=PROGRAM)
         finally:
             sys.stdout.flush()
     except AdasparseError as error:

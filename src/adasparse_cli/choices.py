@@ -34,9 +34,13 @@ class Between:
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
-        left = "" if self.low is None else f"{'more than' if self.exclusive else 'at least'} {self.low:g}"
-        right = "" if self.high is None else f"{'less than' if self.exclusive else 'at most'} {self.high:g}"
+        left = "" if self.low is None else f"{'more than' if self.exclusive else 'at least'} {_figure(self.low)}"
+        right = "" if self.high is None else f"{'less than' if self.exclusive else 'at most'} {_figure(self.high)}"
         return " and ".join(part for part in (left, right) if part) or "any number"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e6 else f"{value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +267,18 @@ class TwinTastes(StrEnum):
 
     joint = "joint"
     additive = "additive"
+
+
+class RunOrder(StrEnum):
+    """What runs are listed by: the newest last, names in their order, the best metric first."""
+
+    time = "time"
+    data = "data"
+    model = "model"
+    study = "study"
+    auc = "auc"
+    gauc = "gauc"
+    log_loss = "log_loss"
 
 
 def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
-
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from typing import TYPE_CHECKING, Self
 
 from adasparse_cli import render
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 # A line of progress this often, where there is no terminal to draw a bar on.
 LINE_SECONDS = 10.0
@@ -35,6 +28,15 @@ class ProgressDisplay:
 
     def __enter__(self) -> Self:
         if render.err.is_terminal:
+            from rich.progress import (  # commands that only read do without
+                BarColumn,
+                Progress,
+                TaskProgressColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),

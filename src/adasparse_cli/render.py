@@ -114,7 +114,7 @@ def show_finding(
         say(f"  {answer}")
     for table in finding.tables:
         if table.rows and not table.long:
-            show(table.rows, title=table.title, caption=table.caption, form=form)
+            show(table.shown_rows, title=table.title, caption=table.shown_caption, form=form)
     for line in finding.notes:
         note(line)
     if kept is not None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -64,7 +65,7 @@ def _wrong(value: Any, kind: Any, where: str) -> str | None:
             return fault
         if missing := sorted(_required(kind) - value.keys()):
             return f"{where}{'.' * bool(where)}{missing[0]} is missing"
-        inside = [(value[name], own, name) for name, own in typing.get_type_hints(kind).items() if name in value]
+        inside = [(value[name], own, name) for name, own in _types_of(kind).items() if name in value]
     elif origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             return fault
@@ -87,6 +88,13 @@ def _wrong(value: Any, kind: Any, where: str) -> str | None:
     return next((one for one in found if one is not None), None)
 
 
+@functools.cache
+def _types_of(kind: Any) -> Mapping[str, Any]:
+    """The declared types of a dataclass or `TypedDict`; a list of runs asks hundreds of times."""
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
 def _required(kind: Any) -> frozenset[str]:
     """Keys without which values cannot be read."""
     if typing.is_typeddict(kind):

@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from adasparse_cli.runs.saved_run import DONE
 from tests.commands.typing_in import adasparse
 
 TINY = ("data.rows=12000", "network.hidden=[16,8]", "loop.batch_size=256", "network.embedding_width=4", "loop.epochs=2")
+
+
+NEEDS_OPTUNA = pytest.mark.skipif(find_spec("optuna") is None, reason="the extra `hpo` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +199,8 @@ def test_every_claim_gets_a_verdict_and_the_same_words_train_nothing_more(tmp_pa
         ("analyze", "sparsity", *TINY),
         ("analyze", "domains", *TINY),
         ("compare", "--models", "dnn,adasparse", "--seeds", "2", *TINY),
+        pytest.param(("hpo", "loop.learning_rate=0.001,0.002", "--trials", "1", *TINY), marks=NEEDS_OPTUNA),
+        ("reproduce", "--seeds", "1", *TINY),
     ],
     ids=lambda words: " ".join(words[:2]),
 )
@@ -203,12 +209,13 @@ def test_verify_checks_files_that_the_command_does_not_read(home: Path, words: t
         next(run for run in runs_of(home, model) if run.endswith("s1")) for model in ("adasparse-fusion", "dnn")
     )
     # training starts only after the data are checked; of runs that are done, all files are checked
-    path = home / "data/twin/rejects.parquet" if words[1] in ("sparsity", "domains") else home / fusion / "train.log"
+    trains = words[0] in ("hpo", "reproduce") or words[1] in ("sparsity", "domains")
+    path = home / "data/twin/rejects.parquet" if trains else home / fusion / "train.log"
     whole = path.read_bytes()
     typed = [{"FUSION": fusion, "DNN": dnn}.get(word, word) for word in words]
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
-        if words[1] not in ("sparsity", "domains"):
+        if not trains:
             adasparse(home, *typed)
         assert path.name in adasparse(home, *typed, "--verify", code=4).stderr.replace("\n", "")
     finally:
@@ -229,3 +236,45 @@ def test_metrics_of_few_positives_have_two_digits_wherever_seeds_are_shown(tmp_p
     for text in (shown, study, page[page.index('id="verdict"') : page.index("</table>")]):
         assert not re.search(r"\b0\.\d{3,} ±", text)
     assert re.search(r"on the valid split: \S+ with 0\.\d\d \*, on the test split 0\.\d\d \*", " ".join(study.split()))
+
+
+def test_differences_without_interval_and_metrics_of_domains_have_two_digits_where_positives_are_few(
+    tmp_path: Path,
+) -> None:
+    """On a terminal and on the page; files and programs get all digits."""
+    tiny = ("data.rows=3000", *TINY[1:], "threads=1")
+    words = ("compare", "--models", "dnn,biasnet", "--seeds", "1", *tiny)
+    table = json.loads(adasparse(tmp_path, *words, "--json").stdout)
+    gap = next(row["auc_difference"] for row in table if row["arm"] == "biasnet")
+    said = adasparse(tmp_path, *words).stdout
+    assert f"{gap:+.2f} *" in said
+    assert f"{gap:+.4f}" not in said
+    assert "two digits" in said
+    bins = adasparse(tmp_path, "analyze", "exposure").stdout
+    assert re.search(r"0\.\d\d \*", bins)
+    assert not re.search(r"0\.\d{4}", bins.split("By bin of training rows")[1])
+    adasparse(tmp_path, "report", "-o", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    domains = page[page.index('id="table-domains-domains"') :]
+    domains = domains[: domains.index("</table>")]
+    cells = re.findall(r'data-value="(-?[\d.e-]+)"[^>]*>([^<]*)<', domains)
+    marked = [(value, text) for value, text in cells if text.endswith(" *")]
+    assert marked
+    for value, text in marked:  # the page sorts by the exact value
+        assert text.lstrip("+") == f"{float(value):.2f} *"
+
+
+@NEEDS_OPTUNA
+def test_a_search_on_few_positives_shows_two_digits(tmp_path: Path) -> None:
+    tiny = ("data.rows=3000", *TINY[1:], "threads=1")
+    words = ("hpo", "loop.learning_rate=0.001,0.002", "model=dnn", "--trials", "2", "--metric", "auc", *tiny)
+    said = adasparse(tmp_path, *words, "--verify").stdout
+    assert re.search(r"Best of 2 trials: loop.learning_rate=0.00[12] \(0\.\d\d \*\)", said)
+    assert re.search(r"│\s+0\.\d\d \*", said)
+    assert not re.search(r"0\.\d{4}", said)
+    exact = json.loads(adasparse(tmp_path, *words, "--json").stdout)["tables"][0]["rows"]
+    assert all(len(str(row["valid auc"])) > 6 for row in exact)
+    log = next(tmp_path.glob("runs/twin/dnn/*/train.log"))
+    log.write_bytes(log.read_bytes() + b"x")
+    adasparse(tmp_path, *words)
+    assert "train.log" in adasparse(tmp_path, *words, "--verify", code=4).stderr.replace("\n", "")

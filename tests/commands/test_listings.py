@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adasparse_cli.runs.model_list import list_models, listed_models
+from adasparse_cli.catalogue.model_list import list_models, listed_models
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 SCRIPT = """
@@ -26,10 +26,11 @@ assert not loaded, loaded
 NO_TABLE, NO_HYDRA = ("torch", "polars", "sklearn", "scipy"), ("hydra", "omegaconf")
 COMMANDS = (
     (("runs", "ls"), NO_TABLE + NO_HYDRA),
+    (("runs", "ls", "--data", "twin", "--sort", "gauc", "--limit", "3"), NO_TABLE + NO_HYDRA),
     (("runs", "show", "latest"), NO_TABLE + NO_HYDRA),
     (("runs", "verify", "latest"), ("sklearn",)),
     (("data", "ls"), NO_TABLE + NO_HYDRA),
-    (("data", "show", "twin"), ("torch", "sklearn", "scipy")),
+    (("data", "show", "twin"), ("torch", "sklearn", "scipy", *NO_HYDRA)),
     (("config", "show", "train"), NO_TABLE),
 )
 

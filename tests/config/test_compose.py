@@ -166,7 +166,8 @@ def test_no_resolver_is_registered_while_settings_are_composed(monkeypatch: pyte
         return OmegaConf.create({"path": "${oc.env:HOME}"})
 
     monkeypatch.setattr("adasparse_cli.config.compose.hydra_compose", compose_and_look)
-    assert compose("train", []) == {"path": "${oc.env:HOME}"}
+    # words that no other test has: composed values are kept
+    assert compose("train", ["seed=31415926"]) == {"path": "${oc.env:HOME}"}
     assert seen == [False] * 5
     assert OmegaConf.has_resolver("oc.env")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adasparse_cli.catalogue.verify import verify_data, verify_run
 from adasparse_cli.choices import Split
 from adasparse_cli.files import file_stem
 from adasparse_cli.findings.kept import read_finding
@@ -25,8 +26,7 @@ from adasparse_cli.runs.score import SavedRun, open_run, trained_model, true_met
 from adasparse_cli.studies.comparison import domain_table
 from adasparse_cli.studies.hpo import Trial, read_trials, write_trials
 from adasparse_cli.studies.study import open_study
-from adasparse_cli.studies.subject import Subject, find_subject
-from adasparse_cli.studies.verify import verify_data, verify_run, verify_source
+from adasparse_cli.studies.subject import Subject, find_subject, verify_subject
 from adasparse_cli.training.dataset import Rows, load_rows
 from tests.commands.typing_in import adasparse
 
@@ -128,7 +128,7 @@ class Made:
         if name == "finding.json":
             return [lambda: read_finding(path)]
         if "/findings/" in kind:
-            return [lambda: verify_source(self.source)]
+            return [lambda: verify_subject(self.source)]
         raise AssertionError(f"{path} is of a kind that nothing checks: add its checksum, and a line here")
 
     def _similarities(self) -> object:

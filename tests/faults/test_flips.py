@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from adasparse_cli.catalogue.verify import verify_data
 from adasparse_cli.errors import IntegrityError
-from adasparse_cli.studies.verify import verify_data, verify_source
+from adasparse_cli.studies.subject import verify_subject
 from tests.commands.typing_in import adasparse
 from tests.earlier import data_of_before, run_of_before, study_of_before
 from tests.faults.made import TINY, Made
@@ -63,7 +64,7 @@ def test_files_that_are_not_damaged_are_read(made: Made) -> None:
     for path in {made.kind(path): path for path in made.files}.values():
         for reader in made.readers(path):
             reader()
-    checked = verify_data(made.data) + verify_source(made.source)
+    checked = verify_data(made.data) + verify_subject(made.source)
     assert checked == len(made.files) - 3, (
         "all but study.json and table.json, which were checked as the study was opened, and the trials of a search"
     )

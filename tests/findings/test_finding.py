@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adasparse_cli.findings.cells import marked_texts, unmarked_texts
-from adasparse_cli.findings.finding import Finding, Interval, Table, as_csv, cell, estimate, few_caption, marked
+from adasparse_cli.findings.finding import (
+    Finding,
+    Interval,
+    Support,
+    Table,
+    as_csv,
+    cell,
+    estimate,
+    few_caption,
+    marked,
+)
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 intervals = st.builds(Interval.of, finite, finite, decimals=st.integers(0, 6)) | st.just(Interval(None, None))
@@ -28,6 +38,49 @@ def test_a_finding_is_read_back_as_it_was(held: list[dict[str, Any]]) -> None:
         name="f", title="F", question="?", tables=(Table(name="t", title="T", rows=held, gains=("gain",), faint=(0,)),)
     )
     assert Finding.from_json(json.loads(json.dumps(finding.to_json(), allow_nan=False))).tables == finding.tables
+
+
+WEAK = {
+    "arm": "a",
+    "AUC": 0.51234,
+    "difference": 0.01234,
+    "reach": Interval(None, None),
+    "test rows": 300,
+    "positives": 19,
+}
+SUPPORT = Support(estimates={"AUC": "", "difference": "reach"})
+
+
+@pytest.mark.parametrize(
+    ("change", "auc", "difference"),
+    [
+        ({}, "0.51 *", "+0.01 *"),
+        ({"reach": Interval(-0.1, 0.2)}, "0.51 *", "+0.0123"),  # the interval says how much is known
+        ({"positives": 20}, "0.5123", "+0.0123"),
+        ({"positives": 281}, "0.51 *", "+0.01 *"),  # few negatives
+        ({"AUC": None}, "n/a", "+0.01 *"),
+        ({"positives": None}, "0.5123", "+0.0123"),
+    ],
+)
+def test_estimates_of_few_rows_have_two_digits(change: dict[str, Any], auc: str, difference: str) -> None:
+    row = {**WEAK, **change}
+    table = Table(name="t", title="T", rows=[row], caption="Read it so.", support=SUPPORT)
+    assert (table.text(row, "AUC"), table.text(row, "difference")) == (auc, difference)
+    (shown,) = table.shown_rows
+    assert (cell(shown["AUC"], "AUC"), cell(shown["difference"], "difference")) == (auc, difference)
+    assert shown["arm"] == "a"
+    assert ("*" in table.shown_caption) == ("*" in auc + difference)
+    read = Finding.from_json(
+        json.loads(json.dumps(Finding(name="f", title="F", question="?", tables=(table,)).to_json()))
+    )
+    assert read.tables == (table,)
+    assert "0.51234" in as_csv(table.rows, ["AUC"]) or row["AUC"] is None
+
+
+def test_counts_of_a_table_hold_for_all_its_rows() -> None:
+    support = Support(estimates={"AUC": ""}, rows=100, positives=3)
+    table = Table(name="t", title="T", rows=[{"AUC": 0.51234}, {"AUC": 0.7}], support=support)
+    assert [row["AUC"] for row in table.shown_rows] == ["0.51 *", "0.70 *"]
 
 
 @given(rows)

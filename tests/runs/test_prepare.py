@@ -15,6 +15,7 @@ from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import read_sealed, write_sealed
 from adasparse_cli.prep.earlier_data import ADDED_LATER
+from adasparse_cli.runs.data_words import words_for
 from adasparse_cli.runs.prepare import (
     PrepJob,
     ensure_prepared,
@@ -22,7 +23,6 @@ from adasparse_cli.runs.prepare import (
     plan_prep,
     run_prep,
     with_prepared,
-    words_for,
     words_to_prepare,
 )
 from adasparse_cli.schema import Manifest

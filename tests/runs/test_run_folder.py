@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from adasparse_cli.catalogue.verify import verify_run
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import write_json, write_text
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, finish, new_run
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import DONE, REPORT_VERSION, read_config, read_report, run_file
-from adasparse_cli.studies.verify import verify_run
 
 SITTING = Sitting(device="cpu", threads=1, fingerprint="f")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import (
     AsCsv,
     AsJson,
@@ -75,7 +76,10 @@ Examples:
 @app.command("overlap", epilog=OVERLAP_EXAMPLES)
 def overlap(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run of adasparse; the newest one without it.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="A run of adasparse; the newest one without it.", autocompletion=completion.runs
+        ),
     ] = None,
     domain: Annotated[
         list[str] | None, typer.Option("--domain", help="A domain to show by itself, by its key; two or three of them.")
@@ -92,11 +96,11 @@ def overlap(
     verify: Verify = False,
 ) -> None:
     """Which neurons domains share: similar domains against unlike ones, by layer, with a permutation test."""
+    from adasparse_cli.catalogue.verify import verify_opened
     from adasparse_cli.errors import UsageError
     from adasparse_cli.insights.overlap import OverlapJob, run_overlap
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run
-    from adasparse_cli.studies.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
@@ -123,7 +127,11 @@ def overlap(
 def exposure(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STUDY | RUN...]", help="A study, or runs; the newest study without it."),
+        typer.Argument(
+            metavar="[STUDY | RUN...]",
+            help="A study, or runs; the newest study without it.",
+            autocompletion=completion.studies_or_runs,
+        ),
     ] = None,
     bins: Annotated[int, typer.Option("--bins", min=2, help="Bins of domains, by training rows.")] = 5,
     log: Annotated[
@@ -138,22 +146,23 @@ def exposure(
 ) -> None:
     """Whether domains with few training rows gain as much as those with many, bin by bin, with intervals."""
     from adasparse_cli.insights.exposure import run_exposure
-    from adasparse_cli.studies.subject import find_subject
-    from adasparse_cli.studies.verify import verify_source
+    from adasparse_cli.studies.subject import find_subject, verify_subject
 
     form = chosen_format(as_json, as_csv)
     source = find_subject(what or [], runs=runs, studies=studies, baseline=baseline)
     note(source.line)
     if verify:
-        verify_source(source)
+        verify_subject(source)
     finding, kept = run_exposure(source, bins=bins, logarithmic=log)
     show_finding(finding, form, kept)
 
 
 @app.command("abtest", epilog=ABTEST_EXAMPLES)
 def abtest(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The arm in place.")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The arm that is tried.")],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The arm in place.", autocompletion=completion.runs)],
+    run_b: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="The arm that is tried.", autocompletion=completion.runs)
+    ],
     auctions: Annotated[int, typer.Option("--auctions", min=1, help="How many are held.")] = 200_000,
     candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads in each.")] = 8,
     bid_spread: Annotated[
@@ -172,10 +181,10 @@ def abtest(
 
     On the twin, where true rates are known; on a log with propensities as an off-policy estimate.
     """
+    from adasparse_cli.catalogue.verify import verify_opened
     from adasparse_cli.insights.abtest import AbTestJob, run_abtest
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run
-    from adasparse_cli.studies.verify import verify_opened
 
     form = chosen_format(as_json, as_csv)
     both = [choose_run(words, runs, studies, unfinished=unfinished) for words in (run_a, run_b)]
@@ -234,8 +243,8 @@ def domains(
     verify: Verify = False,
 ) -> None:
     """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
+    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
-    from adasparse_cli.studies.verify import verify_planned
 
     form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]

@@ -7,16 +7,30 @@ from typing import Annotated
 
 import typer
 
+from adasparse_cli.commands import completion
+
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data=iaac or loop.batch_size=2048."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings, such as data=iaac or loop.batch_size=2048.",
+        autocompletion=completion.overrides,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings; words on the command line win over it.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Write the result as CSV.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a part of its path, `latest`, or STUDY/ARM.")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, a part of its path, `latest`, or STUDY/ARM.",
+        autocompletion=completion.runs,
+    ),
+]
+DataName = Annotated[str, typer.Argument(help="Name of a prepared data set.", autocompletion=completion.prepared_data)]
 Unfinished = Annotated[
     bool,
     typer.Option("--unfinished", help="Use a run that failed or was interrupted, with its best checkpoint so far."),

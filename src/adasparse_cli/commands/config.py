@@ -1,34 +1,66 @@
-"""`adasparse config`: what the settings are, and whether a file of settings is right."""
+"""`adasparse config`: what the settings are and mean, and whether a file of settings is valid."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import ConfigFile, Overrides
+from adasparse_cli.commands import completion
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
 from adasparse_cli.errors import UsageError
-from adasparse_cli.render import out, say
+from adasparse_cli.render import Format, chosen_format, out, say, show
 
+if TYPE_CHECKING:
+    from adasparse_cli.config.settable import Setting
+
+SHOW_EXAMPLES = """
+Examples:
+
+  adasparse config show model=dnn data=twin-3m
+
+  adasparse config show --comments > settings.yaml
+
+  adasparse config show prep data=iaac
+"""
+EXPLAIN_EXAMPLES = """
+Examples:
+
+  adasparse config explain loop.select
+
+  adasparse config explain model.regulariser
+
+  adasparse config explain model=star
+"""
 # The commands that have settings; each has a file in conf/.
 ROOTS = ("train", "prep")
 
 app = typer.Typer(help="Look at settings, and check them.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command(
-    "show",
-    epilog="Examples:\n\n  adasparse config show model=dnn data=twin-3m\n\n  adasparse config show prep data=iaac",
-)
+@app.command("show", epilog=SHOW_EXAMPLES)
 def show_config(
-    root: Annotated[str, typer.Argument(help="A command that has settings: train or prep.")] = "train",
+    root: Annotated[
+        str,
+        typer.Argument(
+            help="A command that has settings: train or prep.", autocompletion=completion.commands_with_settings
+        ),
+    ] = "train",
     overrides: Overrides = None,
     config: ConfigFile = None,
+    comments: Annotated[
+        bool | None,
+        typer.Option(
+            "--comments/--no-comments", help="Print the meaning of each key above it; default: on a terminal."
+        ),
+    ] = None,
 ) -> None:
-    """Print every key of a command with the value it would have."""
+    """Print every key of a command with its value."""
     from adasparse_cli.choices import nearest
+    from adasparse_cli.config.commented import commented_yaml
     from adasparse_cli.config.compose import compose
+    from adasparse_cli.config.settable import comments_for
     from adasparse_cli.typed import to_yaml
 
     words = list(overrides or [])
@@ -41,7 +73,67 @@ def show_config(
             f"no command {root!r} has settings",
             hint=f"{hint} {', '.join(ROOTS)}; a setting is a word with =, such as data=twin",
         )
-    out.file.write(to_yaml(compose(root, words, config_file=config)))
+    tree = compose(root, words, config_file=config)
+    with_comments = out.is_terminal if comments is None else comments
+    out.file.write(commented_yaml(tree, comments_for(tree)) if with_comments else to_yaml(tree))
+
+
+@app.command("explain", epilog=EXPLAIN_EXAMPLES)
+def explain(
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KEY]",
+            help="A key, or the beginning of several, such as model.pruner; all settings without it.",
+            autocompletion=completion.setting_keys,
+        ),
+    ] = "",
+    choices: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[GROUP=NAME]...",
+            help="Which model, loop or data set, such as model=star.",
+            autocompletion=completion.group_choices,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Print the meaning, type, valid values and default of settings, and what uses them."""
+    from adasparse_cli.config.reference import default_words
+    from adasparse_cli.config.settable import chosen_groups, matching, settings
+
+    words = list(choices or [])
+    if "=" in key:  # `model=star` names a section, `loop.select=auc` a key
+        words, key = ([key, *words] if "." not in key.partition("=")[0] else words), key.partition("=")[0]
+    chosen = chosen_groups(words)
+    found = matching(key, chosen) if key else settings(chosen)
+    form = chosen_format(as_json, as_csv)
+    rows = [
+        {
+            "key": one.key,
+            "meaning": one.meaning,
+            "valid": one.kind.words,
+            "default": default_words(one, chosen),
+            "used by": _users(one),
+        }
+        for one in found
+    ]
+    if form is not Format.text:
+        show(rows, form=form)
+    elif len(found) > 1:
+        show([{name: text for name, text in row.items() if name != "used by"} for row in rows])
+    else:
+        for name, text in rows[0].items():
+            say(f"{name:<8} {text}")
+
+
+@app.command("reference", epilog="Example:\n\n  adasparse config reference > settings.md")
+def reference() -> None:
+    """Print all settings as a page in Markdown."""
+    from adasparse_cli.config.reference import reference_page
+
+    out.file.write(reference_page())
 
 
 @app.command("validate", epilog="Example:\n\n  adasparse config validate my_experiment.yaml")
@@ -53,3 +145,10 @@ def validate(
 
     plan_train(overrides or [], config_file=file)
     say(f"{file} is right")
+
+
+def _users(setting: Setting) -> str:
+    """The commands that take a setting, and the names in its group that have it."""
+    group = setting.key.partition(".")[0]
+    names = f"{group}={','.join(setting.of)}; " if group in ("data", "model", "loop") else ""
+    return names + ", ".join(setting.commands)

@@ -1,4 +1,4 @@
-"""`adasparse data`: what has been prepared."""
+"""`adasparse data`: look at prepared data, and remove them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Verify
-from adasparse_cli.render import chosen_format, say, show, show_json
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, RunsFolder, Verify
+from adasparse_cli.render import chosen_format, note, say, show, show_json, visible
 
 if TYPE_CHECKING:
     from adasparse_cli.schema import Manifest
 
-app = typer.Typer(help="Look at prepared data.", no_args_is_help=True, rich_markup_mode=None)
+SHOWN_RUNS = 10
+
+app = typer.Typer(help="Look at prepared data, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("ls", epilog="Example:\n\n  adasparse data ls")
 def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the prepared data sets."""
-    from adasparse_cli.runs.data_list import list_data
+    from adasparse_cli.catalogue.data_list import list_data
 
     rows = list_data(data)
     if rows or as_json or as_csv:
@@ -30,7 +32,7 @@ def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv =
 
 @app.command("show", epilog="Examples:\n\n  adasparse data show twin\n\n  adasparse data show twin --ceilings")
 def show_data(
-    name: Annotated[str, typer.Argument(help="Name of a prepared data set.")],
+    name: DataName,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     verify: Verify = False,
@@ -42,12 +44,11 @@ def show_data(
     ] = False,
 ) -> None:
     """Show the splits, fields and largest domains of a prepared data set."""
-    from adasparse_cli.runs.data_list import data_set, field_rows, largest_domains
-    from adasparse_cli.runs.prepare import PrepReport
+    from adasparse_cli.catalogue.data_list import data_set, field_rows, largest_domains
 
     manifest = data_set(data, name)
     if verify:
-        from adasparse_cli.studies.verify import verify_data
+        from adasparse_cli.catalogue.verify import verify_data
 
         verify_data(data / name)
     if with_ceilings:
@@ -62,19 +63,45 @@ def show_data(
     domains = largest_domains(data / name, manifest, 10)  # checked before anything is shown
     show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
     show(domains, title="Largest domains")
-    show_prepared(PrepReport(folder=data / name, manifest=manifest, fresh=True, elapsed_seconds=0.0), Format.text)
+    show_prepared(data / name, manifest, Format.text)
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse data verify twin")
-def verify_all(
-    name: Annotated[str, typer.Argument(help="Name of a prepared data set.")], data: DataFolder = Path("data")
-) -> None:
+def verify_all(name: DataName, data: DataFolder = Path("data")) -> None:
     """Read every file of a prepared data set and compare its checksum."""
-    from adasparse_cli.runs.data_list import data_set
-    from adasparse_cli.studies.verify import verify_data
+    from adasparse_cli.catalogue.data_list import data_set
+    from adasparse_cli.catalogue.verify import verify_data
 
     data_set(data, name)
     say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")
+
+
+@app.command("rm", epilog="Example:\n\n  adasparse data rm twin-3m")
+def rm(
+    name: DataName,
+    data: DataFolder = Path("data"),
+    runs: RunsFolder = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove prepared data.
+
+    Data that are being prepared are not removed, nor a folder that holds other files. Raw files elsewhere stay.
+    """
+    from adasparse_cli.catalogue.data_list import require_prepared
+    from adasparse_cli.catalogue.data_removal import remove_data, require_removable_data, stale_after
+
+    require_prepared(data, name)
+    folder = data / name
+    require_removable_data(folder)
+    stale = stale_after(folder, runs)
+    for run in stale[:SHOWN_RUNS]:
+        note(f"warning: {run} was trained on these data: it can still predict, but no longer be evaluated")
+    if len(stale) > SHOWN_RUNS:
+        note(f"warning: and {len(stale) - SHOWN_RUNS} more runs")
+    if not yes:
+        typer.confirm(f"remove {visible(str(folder))}?", abort=True)
+    remove_data(folder)
+    say(f"removed {folder}")
 
 
 def _show_ceilings(folder: Path, manifest: Manifest, *, as_json: bool) -> None:

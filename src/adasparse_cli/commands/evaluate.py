@@ -32,9 +32,9 @@ def evaluate(
     verify: Verify = False,
 ) -> None:
     """Score splits with a run's best weights and show the metrics."""
+    from adasparse_cli.catalogue.verify import verify_data, verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run, run_evaluate
-    from adasparse_cli.studies.verify import verify_data, verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Metric
-from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Workers
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify, Workers
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import chosen_format, show_finding
 
@@ -31,6 +31,7 @@ def hpo(
     config: ConfigFile = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Search settings by their validation metric, with Optuna; the same words go on with a search that was stopped."""
     from adasparse_cli.studies.hpo import plan_search, run_search
@@ -38,5 +39,5 @@ def hpo(
     form = chosen_format(as_json, as_csv)
     job = plan_search(overrides or [], trials=trials, seeds=seeds, metric=metric, config_file=config)
     with ProgressDisplay() as progress:
-        finding, kept = run_search(job, progress, workers=workers)
+        finding, kept = run_search(job, progress, workers=workers, verify=verify)
     show_finding(finding, form, kept)

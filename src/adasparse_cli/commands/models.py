@@ -7,26 +7,63 @@ from typing import Annotated
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Overrides
-from adasparse_cli.render import chosen_format, say, show
+from adasparse_cli.render import chosen_format, say, show, show_json
 
 app = typer.Typer(help="What can be trained.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("ls", epilog="Examples:\n\n  adasparse models ls\n\n  adasparse models ls --on twin")
 def ls(
-    on: Annotated[str | None, typer.Option("--on", help="Weigh the models on this prepared data set.")] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="Weigh the models on this prepared data set.", autocompletion=completion.prepared_data
+        ),
+    ] = None,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """List the models: what each is, its settings, and what it weighs."""
-    from adasparse_cli.runs.model_list import cache_folder, listed_models
+    from adasparse_cli.catalogue.model_list import cache_folder, listed_models
 
     rows = listed_models(data, on, cache_folder())
     where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
     caption = f"packaged settings, on {where}; embeddings are the same for all"
     show(rows, form=chosen_format(as_json, as_csv), caption=caption)
+
+
+@app.command("show", epilog="Examples:\n\n  adasparse models show star\n\n  adasparse models show adasparse --on twin")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A model, or a loop.", autocompletion=completion.models)],
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="Weigh the model on this prepared data set.", autocompletion=completion.prepared_data
+        ),
+    ] = None,
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model computes, where it comes from, its settings and its cost."""
+    from adasparse_cli.catalogue.model_list import cache_folder, described
+    from adasparse_cli.config.reference import default_words
+
+    found = described(name, data, on, cache_folder())
+    rows = [
+        {"key": one.key, "meaning": one.meaning, "valid": one.kind.words, "default": default_words(one, found.choices)}
+        for one in found.settings
+    ]
+    if as_json:
+        show_json({"model": name, "description": found.description, "settings": rows, "cost": found.cost})
+        return
+    for line in found.description.splitlines():
+        say(line)
+    show(rows, title="Settings") if rows else say("It has no settings of its own.")
+    where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
+    show([found.cost], title="Cost beside embeddings", caption=f"packaged settings, on {where}")
 
 
 @app.command(

@@ -64,11 +64,11 @@ def predict(
         raise UsageError(
             f"--engine {engine} is for exported models, and {run} is none", hint=f"adasparse export {run} makes one"
         )
+    from adasparse_cli.catalogue.verify import verify_run
     from adasparse_cli.raw.raw_files import raw_files
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.output import predictions_name
     from adasparse_cli.runs.score import open_run, run_predict
-    from adasparse_cli.studies.verify import verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from adasparse_cli.render import Format, chosen_format, note, say, share, show, 
 if TYPE_CHECKING:
     from adasparse_cli.prep.inspect import Inspection
     from adasparse_cli.prep.recipe import Finding
-    from adasparse_cli.runs.prepare import PrepReport
+    from adasparse_cli.schema import Manifest
 
 EXAMPLES = """
 Examples:
@@ -60,21 +61,22 @@ def prep(
         return
     with ProgressDisplay() as progress:
         report = run_prep(job, progress, replace=replace)
-    show_prepared(report, form)
+    if not report.fresh and form is not Format.json:
+        note(f"{report.folder} is up to date: same files, same settings")
+    show_prepared(report.folder, report.manifest, form)
 
 
-def show_prepared(report: PrepReport, form: Format) -> None:
+def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
     """What prepared data hold."""
     from adasparse_cli.errors import DataError
     from adasparse_cli.prep.noticed import read_findings, split_days, split_rule
-    from adasparse_cli.runs.prepare import require_learnable, words_for
+    from adasparse_cli.prep.prepared_files import require_learnable
+    from adasparse_cli.runs.data_words import words_for
 
-    manifest, findings = report.manifest, read_findings(report.folder, report.manifest)
+    findings = read_findings(folder, manifest)
     if form is Format.json:
         show_json({**manifest.to_json(), "findings": [asdict(finding) for finding in findings]})
         return
-    if not report.fresh:
-        note(f"{report.folder} is up to date: same files, same settings")
     splits = [
         {
             "split": name,
@@ -85,7 +87,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
         for name, counts in manifest.splits.items()
         if counts.rows
     ]
-    say(split_rule(manifest.settings, split_days(report.folder, manifest)))
+    say(split_rule(manifest.settings, split_days(folder, manifest)))
     show(splits, title=f"{manifest.name}: {manifest.num_domains:,} domains by {' × '.join(manifest.domain)}")
     unseen = sorted(manifest.unseen.items(), key=lambda item: -item[1])
     worst = [f"{name} {share(value)}" for name, value in unseen if value > 0.2]
@@ -94,7 +96,7 @@ def show_prepared(report: PrepReport, form: Format) -> None:
     say(f"exact duplicate rows: {manifest.duplicates:,} ({manifest.settings['duplicates']})")
     say(f"rejected rows: {sum(manifest.rejected.values()):,}")
     _show_findings(findings)
-    say(f"prepared in {report.folder}")
+    say(f"prepared in {folder}")
     try:
         require_learnable(manifest)
     except DataError as fault:

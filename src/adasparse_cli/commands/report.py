@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import Overwrite, RunsFolder, StudiesFolder, Verify
 from adasparse_cli.render import note, say
 
@@ -25,7 +26,9 @@ def report(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STUDY | RUN...]", help="A study, or runs to be compared; the newest study without it."
+            metavar="[STUDY | RUN...]",
+            help="A study, or runs to be compared; the newest study without it.",
+            autocompletion=completion.studies_or_runs,
         ),
     ] = None,
     output: Annotated[
@@ -42,8 +45,7 @@ def report(
     """Write one self-contained HTML page: tables, intervals, plots, every domain, and how to reproduce it."""
     from adasparse_cli.insights.report import PAGE, write_kept, write_report
     from adasparse_cli.runs.output import require_output
-    from adasparse_cli.studies.subject import find_kept, find_subject
-    from adasparse_cli.studies.verify import verify_source
+    from adasparse_cli.studies.subject import find_kept, find_subject, verify_subject
 
     if output is not None:
         require_output(output, overwrite=overwrite, own=PAGE)
@@ -54,6 +56,6 @@ def report(
         source = find_subject(what or [], runs=runs, studies=studies, baseline=baseline)
         note(source.line)
         if verify:
-            verify_source(source)
+            verify_subject(source)
         path = write_report(source, output)
     say(f"report: {path}")

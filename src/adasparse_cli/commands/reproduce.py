@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DryRun, Overrides, Seeds, Workers
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DryRun, Overrides, Seeds, Verify, Workers
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import Format, chosen_format, say, show, show_json
 
@@ -31,6 +31,7 @@ def reproduce(
     dry_run: DryRun = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    verify: Verify = False,
 ) -> None:
     """Ask each claim of the paper as a question, train what it takes, and say: holds, does not hold, or undecided."""
     from adasparse_cli.paper.reproduce import plan_reproduce, planned_studies, run_reproduce
@@ -50,7 +51,7 @@ def reproduce(
         show(rows, title=f"{job.name}: the plan", caption=caption, form=form)
         return
     with ProgressDisplay() as progress:
-        report = run_reproduce(job, progress, workers=workers)
+        report = run_reproduce(job, progress, workers=workers, verify=verify)
     if form is not Format.text:
         claims = [{"claim": claim.name, "verdict": claim.verdict, "rows": list(claim.rows)} for claim in report.claims]
         if form is Format.json:
@@ -58,12 +59,12 @@ def reproduce(
         else:
             show([{key: claim[key] for key in ("claim", "verdict")} for claim in claims], form=form)
         return
-    for claim in report.claims:
+    for claim, finding in zip(report.claims, report.findings[1:], strict=False):
         word = "not asked on these data" if claim.verdict is None else claim.verdict.value
         say(f"{claim.name}: {word}")
         say(f"  {claim.says}")
         if claim.rows:
-            show(claim.rows)
+            show(finding.tables[0].shown_rows, caption=finding.tables[0].shown_caption)
         for remark in claim.remarks:
             say(f"  {remark}")
     overview = report.findings[0]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from adasparse_cli.choices import RunOrder
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
-from adasparse_cli.findings.finding import estimate
+from adasparse_cli.findings.finding import estimate, few_caption
 from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
@@ -16,12 +19,55 @@ METRICS = ("AUC", "GAUC by domain", "log loss")
 app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("ls", epilog="Example:\n\n  adasparse runs ls --csv > runs.csv")
-def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """List all runs, the newest last."""
-    from adasparse_cli.runs.run_list import list_runs
+DIFF_EXAMPLES = """
+Examples:
 
-    rows = list_runs(runs)
+  adasparse runs diff 20260101T120000Z-s0 latest
+
+  adasparse runs diff ablate-twin/dnn ablate-twin/fusion --csv > diff.csv
+"""
+LS_EXAMPLES = """
+Examples:
+
+  adasparse runs ls --data twin --model adasparse
+
+  adasparse runs ls --study ablate-twin --sort gauc --limit 5
+
+  adasparse runs ls --csv > runs.csv
+"""
+
+
+@app.command("ls", epilog=LS_EXAMPLES)
+def ls(
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Only runs on this data set.", autocompletion=completion.prepared_data),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Only runs of this model, in any mode.", autocompletion=completion.models),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Only runs of this study.", autocompletion=completion.studies)
+    ] = None,
+    sort: Annotated[
+        RunOrder, typer.Option("--sort", help="Order: the newest last, names, or the best test metric first.")
+    ] = RunOrder.time,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="List at most this many: the best by a metric, or the newest.")
+    ] = None,
+    runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List runs with their time, study, state and test metrics.
+
+    State: done, unfinished, failed, damaged, or stale, where the data that a finished run was trained on are gone or replaced.
+    """
+    from adasparse_cli.catalogue.run_list import list_runs
+
+    rows = list_runs(runs, studies, data=data, model=model, study=study, order=sort, limit=limit)
     form = chosen_format(as_json, as_csv)
     if form is not Format.text:
         show(rows, form=form)
@@ -33,7 +79,8 @@ def ls(runs: RunsFolder = Path("runs"), as_json: AsJson = False, as_csv: AsCsv =
         {**row, **{name: estimate(row[name], row["test rows"], row["test positives"]) for name in METRICS}}
         for row in rows
     ]
-    show(shown, columns=[name for name in rows[0] if name != "settings"])
+    empty = {"settings", *(() if any(row["study"] for row in rows) else ("study",))}
+    show(shown, columns=[name for name in rows[0] if name not in empty])
     own = [
         {"run": f"{row['data']}/{row['model']}/{row['run']}", "settings": row["settings"]}
         for row in rows
@@ -54,12 +101,69 @@ def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder =
     show_json(read_report(chosen.folder))
 
 
+@app.command("diff", epilog=DIFF_EXAMPLES)
+def diff(
+    which: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...", help="Two runs or more, as for `runs show`.", autocompletion=completion.runs
+        ),
+    ],
+    runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Compare runs: the settings that differ, then the metrics side by side."""
+    from adasparse_cli.catalogue.run_diff import diff_runs
+    from adasparse_cli.runs.chosen import choose_run
+
+    form = chosen_format(as_json, as_csv)
+    chosen = [choose_run(one, runs, studies, unfinished=True) for one in which]
+    for one in chosen:
+        for text in one.remarks:
+            note(f"{one.folder}: {text}")
+    found = diff_runs([one.folder for one in chosen])
+    if form is Format.json:
+        show_json({"settings": found.settings, "metrics": found.metrics})
+        return
+    if form is Format.csv:
+        both = [*found.settings, *found.metrics]
+        show(
+            [{"key": row.get("setting", row.get("metric")), **{one: row[one] for one in found.names}} for row in both],
+            form=form,
+        )
+        return
+    if found.settings:
+        show(found.settings, title="Settings that differ")
+    else:
+        say("All settings are the same.")
+    if found.metrics:
+        show([_with_digits(row, found.counts) for row in found.metrics], title="Metrics", caption=_marks(found.counts))
+    if not found.same_data:
+        note("warning: the runs were trained on different prepared data, so their test rows may differ")
+
+
+def _with_digits(row: Mapping[str, Any], counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A row of metrics with as many digits as each run's split supports."""
+    split = row["metric"].rpartition(" ")[0]
+    sizes = {name: found.get(split, {}) for name, found in counts.items()}
+    figures = {name: estimate(row[name], one.get("rows"), one.get("positives")) for name, one in sizes.items()}
+    return {"metric": row["metric"], **figures}
+
+
+def _marks(counts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the mark of few positives means, where a run has it."""
+    own = (few_caption({split: one for split, one in found.items() if "," not in split}) for found in counts.values())
+    return next(filter(None, own), "")
+
+
 @app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
 def verify(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
     """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
+    from adasparse_cli.catalogue.verify import verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.saved_run import sealed_run
-    from adasparse_cli.studies.verify import verify_run
 
     chosen = choose_run(run, runs, studies, unfinished=True)
     note(chosen.line)
@@ -80,8 +184,8 @@ def rm(
 
     A run that is being trained is not removed, nor a folder that holds files which are not a run's.
     """
+    from adasparse_cli.catalogue.removal import remove_run, require_removable, warnings_of
     from adasparse_cli.runs.chosen import find_run
-    from adasparse_cli.runs.removal import remove_run, require_removable, warnings_of
 
     folder = find_run(run, runs, studies)
     require_removable(folder, runs)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import (
     AsCsv,
     AsJson,
@@ -81,9 +82,17 @@ Form = Annotated[
 
 def compare(
     overrides: Overrides = None,
-    models: Annotated[str | None, typer.Option("--models", help="Which models, a,b,c; all of them without it.")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models", help="Which models, a,b,c; all of them without it.", autocompletion=completion.several_models
+        ),
+    ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", help="A named study instead, of conf/experiment.")
+        str | None,
+        typer.Option(
+            "--experiment", help="A named study instead, of conf/experiment.", autocompletion=completion.experiments
+        ),
     ] = None,
     baseline: Baseline = None,
     seeds: Seeds = None,
@@ -199,15 +208,15 @@ def done(
     Args:
         verify: whether to check every file of its data before, and of its runs after.
     """
+    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.studies.study import run_study
-    from adasparse_cli.studies.subject import subject_of_study
-    from adasparse_cli.studies.verify import verify_planned, verify_source
+    from adasparse_cli.studies.subject import subject_of_study, verify_subject
 
     if verify:
         verify_planned([own for arm in job.arms for own in arm.jobs])
     report = run_study(job, progress, workers=workers, cluster=cluster.value)
     if verify:
-        verify_source(subject_of_study(report))
+        verify_subject(subject_of_study(report))
     return report
 
 
@@ -240,7 +249,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
 
 def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]], form: Format) -> None:
     """A table for each metric whose differences can be had, a sentence for each whose cannot, and what is real."""
-    from adasparse_cli.insights.differences import by_world
+    from adasparse_cli.insights.differences import difference_tables
 
     base = comparison.baseline
     others = [row for row in table if row["arm"] != base]
@@ -256,10 +265,8 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
     shown = [metric for metric in METRICS if any(row[f"{metric}_difference"] is not None for row in others)]
     for metric, name in METRICS.items():
         if metric in shown:
-            against = _known_columns([_against(row, metric) for row in others])
-            show(against, title=f"{name}, difference to {base}", form=form)
-            if comparison.worlds:
-                show(by_world(others, metric), title=f"{name}, difference to {base} by world", form=form)
+            for one in difference_tables(others, metric, f"{name}, difference to {base}", comparison):
+                show(one.shown_rows, title=one.title, caption=one.shown_caption, form=form)
         else:
             remark(f"{_short(name)} cannot be had: {NONE.get(metric, 'it is not a number')}.", form)
     judged = [metric for metric in shown if any(row[f"{metric}_real"] is not None for row in others)]
@@ -321,14 +328,6 @@ def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _against(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    from adasparse_cli.insights.differences import difference_row
-
-    shown = difference_row(row, metric)
-    shown.pop("weighted by rows, %", None)  # the page has it; a terminal is narrow
-    return shown
-
-
 def _say_what_is_real(others: Sequence[Mapping[str, Any]], metric: str, baseline: str, form: Format) -> None:
     """Which arms are better, in a metric that has intervals."""
     sign = BETTER[metric]
@@ -352,6 +351,8 @@ def _say_what_is_real(others: Sequence[Mapping[str, Any]], metric: str, baseline
 
 def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
     """The arm to choose by the valid split, among those with all their seeds."""
+    from adasparse_cli.insights.differences import shown_difference
+
     whole = [row for row in table if row["seeds"] == len(comparison.seeds)]
     found = (metric for metric in METRICS if any(row[f"valid_{metric}"] is not None for row in whole))
     metric = next(found, None)
@@ -363,7 +364,7 @@ def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
     if best["arm"] == comparison.baseline:
         against = ", the baseline itself"
     else:
-        against = "" if gap is None else f", {gap:+.4f} to {comparison.baseline}"
+        against = "" if gap is None else f", {shown_difference(best, metric, comparison)} to {comparison.baseline}"
     valid = _shown(best[f"valid_{metric}"], comparison.counts("valid"))
     shown = _shown(test, comparison.counts("test"))
     judged = "which has no figure on the test split" if test is None else f"on the test split {shown}{against}"
@@ -381,9 +382,3 @@ def _shown(value: float | None, counts: Mapping[str, Any]) -> str:
 def _short(metric: str) -> str:
     """A metric's name without what is said in brackets."""
     return metric.partition(" (")[0]
-
-
-def _known_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows without the columns of which nothing is known."""
-    held = [name for name in rows[0] if any(cell(row[name]) != "n/a" for row in rows)]
-    return [{name: row[name] for name in held} for row in rows]

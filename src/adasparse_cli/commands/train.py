@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adasparse_cli.choices import Mode
-from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides, Verify
+from adasparse_cli.commands import completion
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
 from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import (
@@ -24,12 +25,17 @@ from adasparse_cli.render import (
     with_spread,
 )
 
+if TYPE_CHECKING:
+    from adasparse_cli.runs.train import TrainJob
+
 EXAMPLES = """
 Examples:
 
   adasparse train --mode fusion       (the twin is prepared first)
 
   adasparse train --model dnn data=twin-3m --seeds 3
+
+  adasparse train --dry-run data=twin-3m --seeds 3
 
   adasparse train --resume data=twin-3m
 
@@ -46,7 +52,10 @@ TOO_GOOD = 0.99
 def train(
     overrides: Overrides = None,
     mode: Annotated[Mode | None, typer.Option("--mode", help="How AdaSparse makes weight factors.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The model; `adasparse models ls` lists them.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The model; `adasparse models ls` lists them.", autocompletion=completion.models),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train with so many seeds, from `seed` on.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest run of these settings; a finished one is shown.")
@@ -55,11 +64,12 @@ def train(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     verify: Verify = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a model, preparing the data first where they are not, and show how well it does."""
+    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
     from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
-    from adasparse_cli.studies.verify import verify_planned
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -69,6 +79,9 @@ def train(
     jobs = plan_seeds(words, seeds, config_file=config)
     if verify:
         verify_planned(jobs)
+    if dry_run:
+        _show_plan(jobs, form, resume=resume)
+        return
     for job in jobs:
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
@@ -85,6 +98,32 @@ def train(
         _show_seeds(reports, folders)
     else:
         _show_run(reports[0], folders[0])
+
+
+def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
+    """What would be prepared and trained, where, with how many parameters, for how long."""
+    from adasparse_cli.studies.forecast import forecast_run
+
+    plans = [forecast_run(job, resume=resume) for job in jobs]
+    rows = [
+        {
+            "run": plan.folder,
+            "seed": job.seed,
+            "does": plan.does,
+            "parameters": plan.parameters,
+            "seconds": None if plan.seconds is None else round(plan.seconds),
+        }
+        for job, plan in zip(jobs, plans, strict=True)
+    ]
+    left = [plan for plan in plans if plan.seconds != 0]
+    known = [plan.seconds for plan in left if plan.seconds is not None]
+    how = "by a run like this" if all(plan.measured for plan in left) else "estimated from this machine's speed"
+    time = (
+        f"training takes about {sum(known) / 60:,.1f} minutes, {how}"
+        if known
+        else "no estimate until the data are prepared"
+    )
+    show(rows, title=f"The plan; data: {plans[0].data}", caption=time if left else "nothing to train", form=form)
 
 
 def _show_run(report: Mapping[str, Any], folder: Path) -> None:

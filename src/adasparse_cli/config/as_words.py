@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adasparse_cli.config.compose import compose, data_start
+from adasparse_cli.config.compose import compose
+from adasparse_cli.config.packaged_sections import data_start
 from adasparse_cli.config.spelling import spelled
 from adasparse_cli.errors import UsageError
 

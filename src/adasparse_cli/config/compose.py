@@ -20,6 +20,7 @@ from adasparse_cli.config.explain import explained
 from adasparse_cli.config.grammar import opened, opened_section, require_readable
 from adasparse_cli.config.own_models import register_own_models
 from adasparse_cli.config.packaged import choices_in, composing
+from adasparse_cli.config.packaged_sections import data_start
 from adasparse_cli.config.private import private_folder
 from adasparse_cli.config.spelling import leaves, spelled
 from adasparse_cli.errors import IntegrityError, UsageError
@@ -144,11 +145,3 @@ def _packaged_data(section: Mapping[str, Any]) -> str | None:
     start = data_start(str(name), str(recipe))
     # a part of what someone else's recipe needs is laid over what is chosen already
     return None if start == "common" and not {"name", "domain"} <= section.keys() else start
-
-
-def data_start(name: str, recipe: str) -> str:
-    """The data set of conf/data that settings start from: of the same name and recipe, of the recipe alone, or `common`."""
-    offered = choices_in("data")
-    if name in offered and compose("prep", [f"data={name}"])["data"]["recipe"] == recipe:
-        return name
-    return recipe if recipe in offered else "common"

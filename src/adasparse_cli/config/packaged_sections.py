@@ -1,6 +1,6 @@
 """Sections of the packaged settings, read without Hydra, which takes a tenth of a second for each.
 
-Only for settings that are shown: what is trained is composed by `compose.py`. A test compares both for every name.
+For settings that are shown or named: what is trained is composed by `compose.py`. A test compares both for every name.
 """
 
 from __future__ import annotations
@@ -8,26 +8,64 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
+from adasparse_cli.config.private import private_folder
+from adasparse_cli.errors import UsageError
 from adasparse_cli.typed import from_yaml
 
 
+def offered(group: str) -> tuple[str, ...]:
+    """The names of a group of conf/, and of a person's own folder (`--config-dir`)."""
+    return _names(group, private_folder())
+
+
 @functools.cache
+def _names(group: str, folder: Path | None) -> tuple[str, ...]:
+    names = {path.name for path in (files("adasparse_cli.conf") / group).iterdir()}
+    if folder is not None:
+        names |= {path.name for path in (folder / group).glob("*.yaml")}
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".yaml") and name != "common.yaml"))
+
+
+def data_start(name: str, recipe: str) -> str:
+    """The data set of conf/data that settings start from: of the same name and recipe, of the recipe alone, or `common`."""
+    if name in offered("data") and (packaged_section("data", name) or {}).get("recipe") == recipe:
+        return name
+    return recipe if recipe in offered("data") else "common"
+
+
 def packaged_section(group: str, name: str) -> Mapping[str, Any] | None:
     """The values of `conf/GROUP/NAME.yaml` over those of the file that it starts from; None where there is none.
 
     Args:
         group: `data`, `network`, `model` or `loop`.
+
+    Raises:
+        UsageError: a file of a person's own folder holds no settings.
     """
-    path = files("adasparse_cli.conf") / group / f"{name}.yaml"
-    if not name.replace("-", "_").isidentifier() or not path.is_file():
+    return _section(group, name, private_folder())
+
+
+@functools.cache
+def _section(group: str, name: str, folder: Path | None) -> Mapping[str, Any] | None:
+    if not name.replace("-", "_").isidentifier():
         return None
-    values = from_yaml(path.read_text(encoding="utf-8"))
+    places: list[Traversable] = [files("adasparse_cli.conf") / group, *([folder / group] if folder is not None else [])]
+    path = next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
+    if path is None:
+        return None
+    try:
+        values = from_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be used: {error}", hint="it holds key: value lines") from None
     defaults = values.pop("defaults", ["_self_"])
     found: dict[str, Any] = {}
     for start in defaults:
-        found = _laid_over(found, values if start == "_self_" else packaged_section(group, start) or {})
+        below = values if start == "_self_" else _section(group, start, folder) if isinstance(start, str) else None
+        found = _laid_over(found, below or {})
     return found
 
 

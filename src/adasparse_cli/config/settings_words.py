@@ -28,7 +28,7 @@ def settings_words(settings: Mapping[str, Any], sections: Sequence[str] = ("netw
         raise UsageError("these are no settings of a run", hint="adasparse config show train prints such")
     defaults = dict(leaves(_packaged(names["model"], names["loop"])))
     own = leaves({name: held[name] for name in sections})
-    if packaged_section("model", names["model"]) is None and "model" in sections:
+    if packaged_section("model", str(names["model"])) is None and "model" in sections:
         # whose values stand beside its module, which is not imported for this
         defaults |= {key: None for key, _ in leaves({"model": held["model"]})} | {"model.name": names["model"]}
         return [

@@ -67,6 +67,31 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Support:
+    """How many rows the estimates of a table rest on: where they are few, people see two digits and a mark.
+
+    Args:
+        estimates: columns of metrics and of their differences, each with the column of its interval, or an empty text. An
+            estimate whose interval is known keeps its digits.
+        rows, positives: names of the columns that count them; or numbers, where all rows rest on the same test rows.
+    """
+
+    estimates: Mapping[str, str]
+    rows: str | int | None = "test rows"
+    positives: str | int | None = "positives"
+
+    def is_weak(self, row: Mapping[str, Any], name: str) -> bool:
+        """Whether the value of a column deserves two digits only."""
+        if name not in self.estimates or not isinstance(row.get(name), float):
+            return False
+        reach = row.get(self.estimates[name])
+        if isinstance(reach, Interval) and reach.low is not None:
+            return False
+        rows, positives = (row.get(one) if isinstance(one, str) else one for one in (self.rows, self.positives))
+        return is_few(rows, positives)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows with the same keys.
 
@@ -79,6 +104,7 @@ class Table:
         gains: columns of differences that a page colours by sign and size.
         shares: columns that a page colours by size, on one scale.
         faint: places of rows with too few data; a page shows them in grey.
+        support: what its estimates rest on; files and programs get all digits in any case.
     """
 
     name: str
@@ -91,6 +117,27 @@ class Table:
     gains: Sequence[str] = ()
     shares: Sequence[str] = ()
     faint: Sequence[int] = ()
+    support: Support | None = None
+
+    def text(self, row: Mapping[str, Any], name: str) -> str:
+        """A cell as a person reads it."""
+        value = row.get(name)
+        if self.support is not None and self.support.is_weak(row, name):
+            return f"{value:{_sign(name)}.2f}{FEW}"
+        return cell(value, name)
+
+    @property
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """The rows for a person: estimates that rest on few rows are texts with two digits."""
+        weak = self.support.is_weak if self.support is not None else lambda row, name: False
+        return [{name: self.text(row, name) if weak(row, name) else row[name] for name in row} for row in self.rows]
+
+    @property
+    def shown_caption(self) -> str:
+        """The caption, and what the mark of few rows means where a cell has it."""
+        weak = self.support is not None and any(self.support.is_weak(row, name) for row in self.rows for name in row)
+        mark = f"{FEW.strip()} fewer than {ENOUGH_POSITIVES} test rows of one class: two digits, and no more is known"
+        return ". ".join(filter(None, (self.caption.rstrip("."), mark))) if weak else self.caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +176,11 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for table in values["tables"]:
+            if table["support"] is None:
+                del table["support"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -138,6 +189,7 @@ class Finding:
             Table(
                 **{name: tuple(own) if isinstance(own, list) else own for name, own in table.items()}
                 | {"rows": [{name: _read(value) for name, value in row.items()} for row in table["rows"]]}
+                | {"support": Support(**table["support"]) if table.get("support") else None}
             )
             for table in values["tables"]
         )
@@ -245,6 +297,9 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, float):
         short = column.endswith("%") or "seconds" in column
         digits = ",.1f" if short else ".4f" if abs(value) < 1000 else ",.0f"
-        signed = "difference" in column or column.startswith(DIFFERENCES)
-        return format(value, f"+{digits}" if signed else digits)
+        return format(value, f"{_sign(column)}{digits}")
     return str(value)
+
+
+def _sign(column: str) -> str:
+    return "+" if "difference" in column or column.startswith(DIFFERENCES) else ""

@@ -8,11 +8,13 @@ from typing import Any
 from adasparse_cli.analysis.verdict import SMALLEST
 from adasparse_cli.findings.card import ArmOutcome, Outcome
 from adasparse_cli.findings.figures import hover, label
-from adasparse_cli.findings.finding import Figure, Finding, Interval, Table, estimate
+from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table, cell, estimate
 from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcomes
 from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
+# The column of the interval of a difference.
+INTERVAL = "95 % interval"
 ROW_HEIGHT = 46  # of an arm in the forest plot, in pixels
 
 
@@ -40,6 +42,7 @@ def verdict(source: Subject) -> Finding:
                     rows=[difference_row(row, metric) for row in judged],
                     caption="Lower is better." if metric in LOWER_IS_BETTER else "",
                     choice=name,
+                    support=difference_support(comparison),
                 )
             )
         if comparison.worlds:
@@ -49,6 +52,7 @@ def verdict(source: Subject) -> Finding:
                     title=f"GAUC by domain: difference to {base} by world",
                     rows=by_world(judged, "gauc_domain"),
                     caption="Worlds are synthetic data sets drawn with different seeds. The intervals above include the variation between worlds.",
+                    support=world_support(comparison),
                 )
             )
         plot = forest(outcomes(comparison, "gauc_domain"), base)
@@ -111,6 +115,45 @@ def _quality(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> Tabl
     )
 
 
+def test_support(comparison: Comparison, estimates: Mapping[str, str]) -> Support:
+    """What estimates of a comparison rest on: its test rows."""
+    test = comparison.counts("test")
+    return Support(estimates=estimates, rows=test.get("rows"), positives=test.get("positives"))
+
+
+def difference_support(comparison: Comparison) -> Support:
+    """What the rows of `difference_row` rest on."""
+    return test_support(comparison, {"difference": INTERVAL})
+
+
+def world_support(comparison: Comparison) -> Support:
+    """What the rows of `by_world` rest on."""
+    return test_support(comparison, {f"world {world}": "" for world in comparison.worlds or ()})
+
+
+def difference_tables(
+    rows: Sequence[Mapping[str, Any]], metric: str, title: str, comparison: Comparison
+) -> list[Table]:
+    """The differences of arms in a metric, without columns of which nothing is known; over several worlds by world too."""
+    shown = [difference_row(row, metric) for row in rows]
+    # the page has the last one; a terminal is narrow
+    names = [name for name in shown[0] if name != "weighted by rows, %"]
+    held = [name for name in names if any(cell(row[name]) != "n/a" for row in shown)]
+    support = difference_support(comparison)
+    known = [{name: row[name] for name in held} for row in shown]
+    tables = [Table(name=f"difference-{metric}", title=title, rows=known, support=support)]
+    if comparison.worlds:
+        worlds = by_world(rows, metric)
+        tables.append(Table(name="worlds", title=f"{title} by world", rows=worlds, support=world_support(comparison)))
+    return tables
+
+
+def shown_difference(row: Mapping[str, Any], metric: str, comparison: Comparison) -> str:
+    """An arm's difference to the baseline, with as many digits as its test rows support."""
+    own = difference_row(row, metric)
+    return Table(name="", title="", rows=[own], support=difference_support(comparison)).text(own, "difference")
+
+
 def by_world(rows: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
     """The difference of each arm in each world."""
     start = f"{metric}_difference_world_"
@@ -138,7 +181,7 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     shown = {
         "arm": row["arm"],
         "difference": row[f"{metric}_difference"],
-        "95 % interval": Interval(row[f"{metric}_low"], row[f"{metric}_high"]),
+        INTERVAL: Interval(row[f"{metric}_low"], row[f"{metric}_high"]),
         "p (Holm)": row[f"{metric}_p_holm"],
         "real": row[f"{metric}_real"],
         "detectable": row[f"{metric}_detectable"],

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from adasparse_cli.errors import IntegrityError
-from adasparse_cli.findings.finding import ENOUGH_POSITIVES, Finding, Table
+from adasparse_cli.findings.finding import ENOUGH_POSITIVES, Finding, Support, Table
 from adasparse_cli.findings.wording import counted
 from adasparse_cli.runs.run_tables import read_domain_rows
 from adasparse_cli.runs.saved_run import DOMAINS, anew, run_file
@@ -60,6 +60,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+# Columns of the table of domains that are no metrics.
+COUNTED = ("domain", "training rows", "test rows", "positives")
+
+
 def domains_finding(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
     """Every domain, to be sorted and filtered; of a single arm its best and worst domains first."""
     if comparison.rows is None:
@@ -90,6 +94,7 @@ def domains_finding(comparison: Comparison, domains: pl.DataFrame) -> Finding | 
         long=True,
         gains=[f"gain {arm}" for arm in others],
         faint=few,
+        support=Support(estimates=dict.fromkeys((name for row in rows[:1] for name in row if name not in COUNTED), "")),
     )
     enough, among = len(rows) - len(few), f"of {counted(len(rows), 'domain')}"
     start = f"{enough:,} {among} {'has' if enough == 1 else 'have'}" if enough else f"None {among} has"

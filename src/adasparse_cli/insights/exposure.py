@@ -11,7 +11,7 @@ import polars as pl
 from adasparse_cli.analysis.exposure import Bin, Exposure, exposure
 from adasparse_cli.errors import DataError
 from adasparse_cli.findings.figures import label, shown_at_first, with_intervals
-from adasparse_cli.findings.finding import ENOUGH_POSITIVES, Figure, Finding, Interval, Table
+from adasparse_cli.findings.finding import ENOUGH_POSITIVES, Figure, Finding, Interval, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import listed
 from adasparse_cli.insights.chosen_arms import shown_arms
@@ -204,4 +204,5 @@ def exposure_table(found: Exposure, base: str) -> Table:
         folded=True,
         gains=("gain in GAUC",),
         faint=[k for k, row in enumerate(rows) if row["positives"] < ENOUGH_POSITIVES],
+        support=Support(estimates={"AUC": "", "GAUC by domain": "", "log loss": "", "gain in GAUC": "95 % interval"}),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.insights.differences import INTERVAL, test_support
 from adasparse_cli.studies.study import StudyReport
 
 
@@ -45,7 +46,7 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 },
                 "GAUC by domain": row["gauc_domain"],
                 f"over {base}": row["gauc_domain_difference"],
-                "95 % interval": Interval(row["gauc_domain_low"], row["gauc_domain_high"]),
+                INTERVAL: Interval(row["gauc_domain_low"], row["gauc_domain_high"]),
                 "real": row["gauc_domain_real"],
                 "AUC": row["auc"],
                 "log loss": row["log_loss"],
@@ -53,6 +54,8 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 "of the network's, %": round(100 * float(np.mean(saved)) / backbone, 1),
             }
         )
+    metrics = dict.fromkeys(("GAUC by domain", "AUC", "log loss"), "")
+    support = test_support(comparison, {**metrics, f"over {base}": INTERVAL})
     reached = [key for row in rows[:1] for key in row if key.endswith(", %") or key == "multiply-adds saved"]
     return Finding(
         name="sparsity-intervals",
@@ -65,6 +68,7 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 title=f"What each interval is worth, against {base}",
                 rows=[{key: value for key, value in row.items() if key not in reached} for row in rows],
                 caption=comparison.caption,
+                support=support,
             ),
             Table(
                 name="reached",
@@ -121,7 +125,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
         summary="Bars are 95 % intervals; above 0 is better.",
         x=[row["all layers, %"] for row in rows],
         y=[row[f"over {base}"] for row in rows],
-        intervals=[row["95 % interval"] for row in rows],
+        intervals=[row[INTERVAL] for row in rows],
         labels=[f"asked for {row['interval']}" for row in rows],
         xaxis={"title": {"text": "neurons cut in test rows, %"}, "rangemode": "tozero"},
         base=base,

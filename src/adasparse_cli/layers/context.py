@@ -25,8 +25,8 @@ class ContextSettings:
     """How the domain context is made (`network.context`).
 
     Args:
-        width: numbers per domain-aware field.
-        std: standard deviation of the initial values.
+        width: width of a domain-aware field's embedding in the domain context.
+        std: standard deviation of these embeddings' initial values.
         gain: start of a learnt factor on the whole context; null for none.
         normalisation: `layer` gives each condition's numbers mean 0 and variance 1; `none` leaves them.
     """

@@ -16,7 +16,7 @@ class CrossSettings:
     """The cross network.
 
     Args:
-        layers: how often features are crossed.
+        layers: number of cross layers.
         rank: inner width of each W_l; null for full matrices.
     """
 

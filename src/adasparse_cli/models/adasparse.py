@@ -82,8 +82,9 @@ class SharpnessSettings:
 
     Args:
         rule: `scheduled`, linear in the step from `start` to `end`; or `learnable`, one positive number a layer.
-        start, end: of the schedule.
-        initial: where a learnable α starts.
+        start: α at the first step, of a scheduled one.
+        end: α at the last step, of a scheduled one.
+        initial: α at the first step, of a learnable one.
     """
 
     rule: SharpnessRule
@@ -98,7 +99,7 @@ class ThresholdSettings:
 
     Args:
         rule: `fixed`, or `learnable`, one number a layer that starts at `value`.
-        value: in the units of v_out, 0 to β.
+        value: ε, in the units of v_out, 0 to β.
         window: the step has a gradient where v_out is at most so far from ε; null: everywhere.
     """
 
@@ -112,10 +113,11 @@ class RegulariserSettings:
     """R_s: the penalty that holds each layer's sparsity in an interval.
 
     Args:
-        enabled: whether it is added.
-        per: whether the share of zeros is a mean over rows, or over the distinct domains of the batch.
-        interval: [r_min, r_max], shares of zeros (0–1).
-        start, end: λ̂ at the first and the last step; it grows exponentially between them.
+        enabled: whether the penalty is added.
+        per: whether the share of zeros is a mean over rows (`row`), or over the distinct domains of a batch (`domain`).
+        interval: [r_min, r_max], the shares of zeros (0–1) between which there is no penalty.
+        start: λ̂ at the first step; it grows exponentially in the step.
+        end: λ̂ at the last step.
     """
 
     enabled: bool
@@ -137,7 +139,7 @@ class AdaSparseSettings:
     """AdaSparse's own settings.
 
     Args:
-        mode: `binarization`, `scaling` or `fusion`.
+        mode: how weight factors are made: 0 or 1 (`binarization`), 0 to β (`scaling`), or 0 or ε to β (`fusion`).
         backbone: `mlp`, or `dcnv2` with the cross network that `cross` describes.
         scale: β, the upper end of a weight factor (binarization ignores it).
     """

@@ -41,8 +41,8 @@ class ApgSettings:
     """APG's own settings.
 
     Args:
-        version: `v1`, `v4` or `v5`.
-        condition: `group`, `self` or `mix`.
+        version: whole matrices (`v1`), shared outer factors (`v4`), or these over-parameterised (`v5`).
+        condition: what weights are generated from: the domain (`group`), the layer's input (`self`), or both (`mix`).
         rank: K, the inner width of versions 4 and 5.
         over_parameters: P, the inner width of U and V in version 5.
         generator_hidden: widths of G's hidden layers.

@@ -32,13 +32,13 @@ class NetworkSettings:
     """What all models of a comparison share (the `network` section).
 
     Args:
-        embedding_width: numbers per field.
+        embedding_width: width of the embedding of a field.
         embedding_std: standard deviation of the embeddings' initial values.
         pooling: how the values of a multi-valued field become one embedding.
         context: how the domain context is made, for the models that read it.
         hidden: widths of the hidden layers.
         activation: non-linearity of the hidden layers.
-        normalisation: what stands before it.
+        normalisation: normalisation before the activation.
         dropout: share (0–1) of hidden neurons dropped in training, after the activation.
     """
 

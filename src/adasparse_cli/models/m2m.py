@@ -35,9 +35,9 @@ class M2mSettings:
     """M2M's own settings.
 
     Args:
-        scenario_width: width of s.
-        experts: how many there are.
-        tower_layers: Meta units behind the attention.
+        scenario_width: width of s, what is known of the scenario.
+        experts: number of experts.
+        tower_layers: number of Meta units behind the attention.
     """
 
     name: str

@@ -37,10 +37,10 @@ class PartitionedNormSettings:
     """The partitioned normalisation.
 
     Args:
-        enabled: whether it stands before the first layer.
+        enabled: whether inputs of the first layer are normalised by domain.
         minimum_rows: rows that statistics must rest on to be a domain's own.
         window_rows: rows that the moving statistics remember.
-        eps: added to the variance.
+        eps: constant added to the variance.
     """
 
     enabled: bool

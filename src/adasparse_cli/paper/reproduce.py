@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adasparse_cli.analysis.verdict import Verdict
+from adasparse_cli.catalogue.verify import verify_planned
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.findings.finding import Finding, Table
+from adasparse_cli.findings.finding import Finding, Support, Table
 from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.insights.differences import INTERVAL, test_support
 from adasparse_cli.insights.report import write_findings
 from adasparse_cli.insights.sparsity import sparsity_finding
 from adasparse_cli.paper.claims import (
@@ -31,6 +33,7 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
 from adasparse_cli.studies.plan import Experiment, StudyJob, plan_experiment, plan_of, plan_study
 from adasparse_cli.studies.study import StudyReport, run_study
+from adasparse_cli.studies.subject import subject_of_study, verify_subject
 
 FUSION = ("model=adasparse", "model.mode=fusion")
 OPPONENTS = {
@@ -157,13 +160,28 @@ def planned_studies(job: ReproduceJob) -> list[tuple[str, int, float | None]]:
     return rows
 
 
-def run_reproduce(job: ReproduceJob, progress: Progress | None = None, *, workers: int = 1) -> ReproduceReport:
-    """Train what is missing, judge every claim, and write the page."""
+def run_reproduce(
+    job: ReproduceJob, progress: Progress | None = None, *, workers: int = 1, verify: bool = False
+) -> ReproduceReport:
+    """Train what is missing, judge every claim, and write the page.
+
+    Args:
+        verify: whether to check every file of the data before, and of the studies' runs after.
+    """
     progress = progress or Silent()
-    main = run_study(job.main, progress, workers=workers)
+
+    def done(study: StudyJob) -> StudyReport:
+        if verify:
+            verify_planned([own for arm in study.arms for own in arm.jobs])
+        report = run_study(study, progress, workers=workers)
+        if verify:
+            verify_subject(subject_of_study(report))
+        return report
+
+    main = done(job.main)
     require_runs(main)
-    sparse = run_study(job.sparsity, progress, workers=workers)
-    control = None if job.control is None else run_study(job.control, progress, workers=workers)
+    sparse = done(job.sparsity)
+    control = None if job.control is None else done(job.control)
     ladder = plan_ladder([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
     ladder_finding, _ = run_ladder(ladder, progress, workers=workers)
     progress.start("judging claims", None, "claims")
@@ -178,7 +196,9 @@ def run_reproduce(job: ReproduceJob, progress: Progress | None = None, *, worker
         moderate_sparsity(sparse),
         online(main),
     ]
-    findings = [_overview(job, claims), *map(_of_claim, claims), sparsity_finding(sparse), ladder_finding]
+    support = test_support(main.comparison, {"GAUC difference": INTERVAL})
+    of_claims = [_of_claim(claim, support) for claim in claims]
+    findings = [_overview(job, claims), *of_claims, sparsity_finding(sparse), ladder_finding]
     for finding in findings[: len(claims) + 1]:
         write_finding(finding, job.folder)
     data = main.comparison.data
@@ -196,14 +216,14 @@ def run_reproduce(job: ReproduceJob, progress: Progress | None = None, *, worker
     return ReproduceReport(claims=claims, findings=findings, folder=job.folder, page=page)
 
 
-def _of_claim(claim: Claim) -> Finding:
+def _of_claim(claim: Claim, support: Support) -> Finding:
     word = "not asked on these data" if claim.verdict is None else claim.verdict.value
     return Finding(
         name=f"claim-{claim.name}",
         title=f"{claim.name.replace('-', ' ').capitalize()}: {word}",
         question=claim.says,
         answers=claim.remarks,
-        tables=[Table(name="evidence", title="Evidence", rows=claim.rows)],
+        tables=[Table(name="evidence", title="Evidence", rows=claim.rows, support=support)],
     )
 
 

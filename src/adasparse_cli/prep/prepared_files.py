@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.errors import IntegrityError
+from adasparse_cli.choices import Split
+from adasparse_cli.errors import DataError, IntegrityError
 from adasparse_cli.files import SealedFolder, read_sealed, sha256_of, sync_folder, write_atomically
 from adasparse_cli.prep.earlier_data import settings_as_today
 from adasparse_cli.prep.place import MANIFEST
@@ -135,6 +136,20 @@ def _has_changed(path: Path, source: Source) -> bool:
     if (status.st_size, status.st_mtime_ns) == (source.bytes, source.modified_ns):
         return False
     return status.st_size != source.bytes or sha256_of(path) != source.sha256
+
+
+def require_learnable(manifest: Manifest) -> None:
+    """Both classes must be in the train split.
+
+    Raises:
+        DataError: there is nothing to be learnt.
+    """
+    counts = manifest.splits[Split.train]
+    if not counts.rows or not counts.positives or counts.positives == counts.rows:
+        raise DataError(
+            f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
+            hint="nothing can be learnt from one class; use more data or another data.split",
+        )
 
 
 def sealed_files(folder: Path, manifest: Manifest, files: Mapping[str, str]) -> SealedFolder:

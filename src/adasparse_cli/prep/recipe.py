@@ -53,7 +53,8 @@ class DataSettings:
             that field is its id already, and none is added.
         split: `day` (the last day is test, the day before valid) or `random`.
         split_seed: seed of the random split's hash; rows of one file always fall the same way.
-        valid_share, test_share: shares of the random split (0–1); the day split ignores them.
+        valid_share: share (0–1) of rows in the valid split, where `split` is `random`.
+        test_share: share (0–1) of rows in the test split, where `split` is `random`.
         min_count: values rarer than this in the train split share id 0 with values never seen there.
         numeric_buckets: number of equal-count buckets of a numeric field, from the train split.
         duplicates: what happens to the second and later copies of an exactly equal row.

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.choices import Split, nearest_names
+from adasparse_cli.choices import nearest_names
 from adasparse_cli.config.as_words import data_words
-from adasparse_cli.config.compose import compose, data_choice, data_start, explicit_keys
+from adasparse_cli.config.compose import compose, data_choice, explicit_keys
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
@@ -27,6 +27,7 @@ from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
 from adasparse_cli.raw.raw_files import raw_files
+from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
@@ -116,7 +117,7 @@ def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) 
             )
         return list(overrides)
     others = [own for own in overrides if own.partition("=")[0] not in ("data", "data.name")]
-    return [*_words_of(name, manifest.recipe), *others]
+    return [*words_of(name, manifest.recipe), *others]
 
 
 def ensure_prepared(job: PrepJob, progress: Progress | None = None) -> PrepReport:
@@ -199,20 +200,6 @@ def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
     return inspect(job.settings, job.raw, progress or Silent())
 
 
-def require_learnable(manifest: Manifest) -> None:
-    """Both classes must be in the train split.
-
-    Raises:
-        DataError: there is nothing to be learnt.
-    """
-    counts = manifest.splits[Split.train]
-    if not counts.rows or not counts.positives or counts.positives == counts.rows:
-        raise DataError(
-            f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
-            hint="nothing can be learnt from one class; use more data or another data.split",
-        )
-
-
 def _require_sources(job: PrepJob) -> None:
     missing = [str(path) for path in job.raw if not path.exists()]
     if missing:
@@ -269,7 +256,7 @@ def _require_recipe(folder: Path, manifest: Manifest, recipe: str) -> None:
     if manifest.recipe != recipe:
         raise UsageError(
             f"{folder} was prepared with the recipe {manifest.recipe}, and this command asks for the recipe {recipe}",
-            hint=f"{shlex.join(_shortest(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
+            hint=f"{shlex.join(shortest_words(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
         )
 
 
@@ -293,26 +280,6 @@ def _require_place(job: PrepJob, *, ours: bool) -> None:
             f"{job.folder} is there, and holds no prepared data",
             hint="give the data another name with data.name=…, or move away what stands there",
         )
-
-
-def words_for(manifest: Manifest) -> str:
-    """What to type to name these data in another command, where they lie prepared: they keep their settings."""
-    return shlex.join(_shortest(manifest.name, manifest.recipe))
-
-
-def _shortest(name: str, recipe: str) -> list[str]:
-    """`data=NAME`, which chooses prepared data unless a packaged data set has this name."""
-    return _words_of(name, recipe) if name in choices_in("data") else [word("data", name)]
-
-
-def _words_of(name: str, recipe: str) -> list[str]:
-    """What chooses data of a name and a recipe, whether or not they are prepared."""
-    start = data_start(name, recipe)
-    return [
-        f"data={start}",
-        *([word("data.recipe", recipe)] if start == "common" else []),
-        *([word("data.name", name)] if start != name else []),
-    ]
 
 
 def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -> str | None:

@@ -28,8 +28,8 @@ class TrackingSettings:
     """Where metrics go beside the run's folder (the `tracking` section).
 
     Args:
-        name: `none`, `tensorboard` or `mlflow`.
-        uri: of MLflow's store; null for a database file below the runs.
+        name: where metrics go: `none`, `tensorboard` or `mlflow`.
+        uri: address of MLflow's store; null for a database file below the runs.
     """
 
     name: TrackerName

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from adasparse_cli.allocator import keep_large_blocks
-from adasparse_cli.choices import Between, Split
+from adasparse_cli.choices import Split
 from adasparse_cli.config.compose import compose
+from adasparse_cli.config.root import SEEDS, THREADS
 from adasparse_cli.errors import AdasparseError, DiskFullError, IntegrityError, InterruptedRun, NumericError, UsageError
 from adasparse_cli.files import (
     disk_is_full,
@@ -24,16 +25,15 @@ from adasparse_cli.files import (
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.models.named import label_of, model_named
-from adasparse_cli.prep.prepared_files import copy_encoder, verify
+from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.runs.data_words import words_for
 from adasparse_cli.runs.prepare import (
     PrepJob,
     PrepReport,
     ensure_prepared,
     plan_data,
-    require_learnable,
     with_prepared,
-    words_for,
 )
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
 from adasparse_cli.runs.run_results import log, logged, write_domains, write_predictions
@@ -59,7 +59,6 @@ from adasparse_cli.typed import flat, plain, typed
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
 FEW_STEPS = 32
-SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from adasparse_cli.config.as_words import data_words
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, shortened
 from adasparse_cli.findings.figures import gains
-from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
+from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import none_if_nan
 from adasparse_cli.prep.prepared import read_domains
@@ -271,6 +271,11 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
                 title=f"Rungs against {BASELINE}, all judged by {' × '.join(job.reference.manifest.domain)}",
                 rows=[{key: value for key, value in row.items() if key != "domain"} for row in table],
                 caption=f"{len(rows.labels):,} test rows, seeds {', '.join(str(own.seed) for own in job.baseline)}",
+                support=Support(
+                    estimates={"AUC": "", "gain in AUC": "", "gain in GAUC": "95 % interval"},
+                    rows=len(rows.labels),
+                    positives=int(rows.labels.sum()),
+                ),
             )
         ],
         figures=[_figure(table)],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import time
+from dataclasses import dataclass
 
 import torch
 
+from adasparse_cli.catalogue.model_list import example
 from adasparse_cli.choices import Split
-from adasparse_cli.runs.model_list import example
-from adasparse_cli.runs.prepare import existing
+from adasparse_cli.runs.prepare import ensure_prepared, existing
+from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, read_report
 from adasparse_cli.runs.train import TrainJob, build_model
 from adasparse_cli.training.dataset import load_shape
@@ -18,6 +20,56 @@ from adasparse_cli.training.dataset import load_shape
 EFFICIENCY, START_SECONDS = 0.5, 5.0
 # Of a log split by day; the twin says how many rows it has, other data do not before they are prepared.
 TRAIN_SHARE = 5 / 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What `train` would do for a job.
+
+    Args:
+        data: the prepared data, and whether they are there.
+        folder: of the run; of a new run, the folder in which it will get one.
+        does: `train`, `resume`, or `nothing`, where the run is finished.
+        parameters: of the model, embeddings included; None until the data are prepared.
+        seconds: for the run; None where nobody can know. measured: whether a run like it says so.
+    """
+
+    data: str
+    folder: str
+    does: str
+    parameters: int | None
+    seconds: float | None
+    measured: bool
+
+
+def forecast_run(job: TrainJob, *, resume: bool) -> Forecast:
+    """What `train` would do; nothing is written.
+
+    Raises:
+        UsageError: the prepared data are not those of the settings, as `train` would say.
+    """
+    manifest = existing(job.data.folder)
+    if manifest is not None:
+        ensure_prepared(job.data)  # compares settings, and prepares nothing where data are
+    place = job.data.folder
+    parent = job.runs / job.data.settings.name / job.label
+    alike = latest_alike(parent, job.config, manifest.fingerprint) if resume and manifest is not None else None
+    does = "train" if alike is None else "nothing" if (alike / DONE).exists() else "resume"
+    parameters = None
+    if manifest is not None:
+        with torch.device("meta"):
+            model = build_model(job, load_shape(place, manifest))
+        parameters = sum(one.numel() for one in model.parameters())
+    expected = (0.0, True) if does == "nothing" else expected_seconds(job)
+    rows = "" if manifest is None else f", {sum(one.rows for one in manifest.splits.values()):,} rows"
+    return Forecast(
+        data=f"{place} (prepared{rows})" if manifest is not None else f"{place} (would be prepared first)",
+        folder=str(parent / "…" if alike is None else alike),
+        does=does,
+        parameters=parameters,
+        seconds=None if expected is None else expected[0],
+        measured=expected is not None and expected[1],
+    )
 
 
 def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:

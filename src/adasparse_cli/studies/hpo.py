@@ -16,17 +16,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.choices import Metric
+from adasparse_cli.catalogue.verify import verify_planned, verify_run
+from adasparse_cli.choices import Metric, Split
 from adasparse_cli.config.grammar import Choice, Interval, search_space
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_sealed, write_sealed
-from adasparse_cli.findings.finding import Finding, Table
+from adasparse_cli.findings.finding import Finding, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.prep.recipe import Progress, Silent
-from adasparse_cli.runs.prepare import ensure_prepared
+from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.saved_run import read_report
-from adasparse_cli.runs.train import finished_run, plan_seeds
+from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
+from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
 
@@ -43,6 +45,7 @@ class SearchJob:
     Args:
         words: that hold for every trial. space: key → what it may be. trials: how many in all.
         metric: of the valid split, that is to be made best.
+        first: a run of the search, which names the data of all.
     """
 
     words: tuple[str, ...]
@@ -52,6 +55,7 @@ class SearchJob:
     metric: Metric
     folder: Path
     config_file: Path | None
+    first: TrainJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +104,17 @@ def plan_search(
         metric=metric,
         folder=Path(first.config["paths"]["studies"]) / name,
         config_file=config_file,
+        first=first,
     )
 
 
-def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
+def run_search(
+    job: SearchJob, progress: Progress | None = None, *, workers: int = 1, verify: bool = False
+) -> tuple[Finding, Path]:
     """Go on until there are as many trials as were asked for.
+
+    Args:
+        verify: whether to check every file of the data before, and of the runs of each trial.
 
     Raises:
         UsageError: Optuna is not installed.
@@ -122,6 +132,8 @@ def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     job.folder.mkdir(parents=True, exist_ok=True)
+    if verify:
+        verify_planned([job.first])
     with only_owner(job.folder):
         trials = read_trials(job.folder)
         if not trials and (earlier := job.folder / _DATABASE).exists():
@@ -131,6 +143,8 @@ def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int
         distributions = {key: _distribution(optuna, kind) for key, kind in job.space.items()}
         study = optuna.create_study(direction="minimize" if job.metric is Metric.log_loss else "maximize")
         for ended in trials:
+            if verify:
+                _verify_trial(job, ended)
             study.add_trial(_known(optuna, ended, distributions, job.folder))
         while len(trials) < job.trials:
             study.sampler = optuna.samplers.TPESampler(seed=len(trials), n_startup_trials=max(4, len(job.space) * 2))
@@ -138,8 +152,10 @@ def run_search(job: SearchJob, progress: Progress | None = None, *, workers: int
             value = _worth(job, trial.params, len(trials), progress, workers)
             study.tell(trial, value, state=_state(optuna, value))
             trials.append(Trial(settings=trial.params, value=value))
+            if verify:
+                _verify_trial(job, trials[-1])
             write_trials(job.folder, trials)
-        finding = _finding(job, study, optuna)
+        finding = _finding(job, study, optuna, existing(job.first.data.folder))
         return finding, write_finding(finding, job.folder)
 
 
@@ -196,10 +212,7 @@ def _state(optuna: Any, value: float | None) -> Any:
 
 def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Progress, workers: int) -> float | None:
     """The validation metric of a set of values, mean over seeds; None where a run failed."""
-    words = [f"{key}={value}" for key, value in values.items()]
-    groups = [word for word in words if "." not in word.partition("=")[0]]
-    keys = [word for word in words if word not in groups]
-    jobs = plan_seeds([*groups, *job.words, *keys], job.seeds, config_file=job.config_file)
+    jobs = _jobs_of(job, values)
     prepared = ensure_prepared(jobs[0].data, progress)
     runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
     left = [run for run in runs if finished_run(run.job, prepared) is None]
@@ -208,7 +221,23 @@ def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Pro
     return mean_or_none([None if run is None else read_report(run)["metrics"]["valid"][job.metric] for run in done])
 
 
-def _finding(job: SearchJob, study: Any, optuna: Any) -> Finding:
+def _jobs_of(job: SearchJob, values: Mapping[str, Any]) -> list[TrainJob]:
+    """The runs of a trial."""
+    words = [f"{key}={value}" for key, value in values.items()]
+    groups = [word for word in words if "." not in word.partition("=")[0]]
+    keys = [word for word in words if word not in groups]
+    return plan_seeds([*groups, *job.words, *keys], job.seeds, config_file=job.config_file)
+
+
+def _verify_trial(job: SearchJob, trial: Trial) -> None:
+    """Check every file of a trial's runs."""
+    for own in _jobs_of(job, trial.settings):
+        run = finished_run(own, ensure_prepared(own.data))
+        if run is not None:
+            verify_run(run)
+
+
+def _finding(job: SearchJob, study: Any, optuna: Any, manifest: Manifest | None) -> Finding:
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state is optuna.trial.TrialState.COMPLETE]
     if not trials:
         raise DataError(
@@ -221,15 +250,18 @@ def _finding(job: SearchJob, study: Any, optuna: Any) -> Finding:
     name = f"valid {job.metric}"
     rows = [{"trial": trial.number, name: float(trial.value), **trial.params} for trial in ordered]
     best = " ".join(f"{key}={value}" for key, value in ordered[0].params.items())
+    valid = None if manifest is None else manifest.splits[Split.valid]
+    support = None if valid is None else Support(estimates={name: ""}, rows=valid.rows, positives=valid.positives)
+    table = Table(name="trials", title="Trials, the best first", rows=rows, support=support)
     return Finding(
         name="hpo",
         title="Search over settings",
         question=f"Which values of {', '.join(job.space)} are best by {name}?",
         answers=(
-            f"Best of {len(trials)} trials: {best} ({ordered[0].value:.4f}).",
+            f"Best of {len(trials)} trials: {best} ({table.text(rows[0], name)}).",
             f"To judge it on the test split: `adasparse train {' '.join(job.words)} {best} --seeds 5`",
         ),
-        tables=(Table(name="trials", title="Trials, the best first", rows=rows),),
+        tables=(table,),
         notes=(f"Mean over {job.seeds} seed{'s' * (job.seeds > 1)}; the test split was not looked at.",),
     )
 

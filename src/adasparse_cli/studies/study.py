@@ -18,10 +18,11 @@ from typing import Any
 from adasparse_cli.choices import nearest_names
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
+from adasparse_cli.prep.prepared_files import require_learnable
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
-from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, require_learnable
+from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.saved_run import DONE
 from adasparse_cli.runs.train import TrainJob, finished_run
 from adasparse_cli.studies.arms import Arm

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adasparse_cli.catalogue.verify import verify_run
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings.kept import FINDINGS
+from adasparse_cli.findings.kept import FINDINGS, kept_findings, verify_finding
 from adasparse_cli.runs.chosen import STUDY, find_run
 from adasparse_cli.runs.saved_run import CONFIG, DONE
 from adasparse_cli.studies.arms import arms_of_runs
@@ -102,3 +103,17 @@ def subject_of_runs(folders: Sequence[Path], *, baseline: str | None, cluster: s
         folder=folders[-1],
         failed={},
     )
+
+
+def verify_subject(subject: Subject) -> int:
+    """Check what a page is made from: its runs, and the findings of a study. The study itself was checked as it was opened.
+
+    Returns:
+        The number of files that have a checksum.
+
+    Raises:
+        IntegrityError: a file is missing or differs.
+    """
+    runs = list(dict.fromkeys(run for arm in subject.comparison.arms for run in arm.folders.values()))
+    own = [] if subject.folder in runs else kept_findings(subject.folder)
+    return sum(map(verify_run, runs)) + sum(map(verify_finding, own))

@@ -50,7 +50,8 @@ class MamlSettings(LoopSettings):
     """MAML's own settings, beside those of the standard loop.
 
     Args:
-        inner_learning_rate: a. inner_steps: steps from θ to a task's weights.
+        inner_learning_rate: a, the size of an inner step.
+        inner_steps: steps from θ to a task's weights.
         second_order: whether the outer gradient passes through the inner step.
         tasks_per_step: domains of a batch that are tasks, at most.
         support_rows: training rows of a domain that a task adapts to, at most.

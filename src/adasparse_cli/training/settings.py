@@ -23,27 +23,28 @@ class LoopSettings:
         max_epochs: most epochs that `auto` takes.
         max_steps: stop after so many steps; null for no limit. Schedules end at whichever comes first.
         learning_rate: Adam's step size for dense parameters.
-        embedding_learning_rate: for embeddings; null for the same.
-        domain_learning_rate: for tables of what each domain has to itself (STAR's factors, SAR-Net's experts); null
-            for the same.
-        context_learning_rate: for the embeddings of the domain context; null for the same.
+        embedding_learning_rate: Adam's step size for embeddings; null for `learning_rate`.
+        domain_learning_rate: Adam's step size for parameters that each domain has to itself (STAR's factors, SAR-Net's
+            experts); null for `learning_rate`.
+        context_learning_rate: Adam's step size for the embeddings of the domain context; null for `learning_rate`.
         row_steps: what Adam's bias correction counts for a row of a table: `all` steps, or the row's `own`
             (training/optimiser.py).
         warmup_share: share (0–1) of the scheduled steps over which the learning rates rise linearly from 0.
         final_share: share (0–1) of the learning rates that is left at the last scheduled step, falling linearly; 1 is constant.
-        beta1, beta2, eps: Adam's constants.
+        beta1: decay of Adam's first moment.
+        beta2: decay of Adam's second moment.
+        eps: constant that Adam adds to the root of the second moment.
         evaluations: evaluations on the valid split per epoch, evenly spread, the last at its end.
         select: metric of the valid split that chooses the best checkpoint. Where a model has a sparsity interval, a
             checkpoint with all layers inside it goes before one without.
-        patience: stop after so many evaluations without a better one; null to never stop early, with `epochs: auto` for
-            the AUTO_PATIENCE of this module.
+        patience: stop after so many evaluations without a better one; null to never stop early, with `epochs: auto` for 2.
         log_steps: steps between two lines of training metrics.
         checkpoint_seconds: time between two checkpoints. They are also written after evaluations, and less often where
             writing them would take more than 5 % of the time.
         evaluation_batch_size: rows per step of evaluation.
-        matmul_precision: of the products in a training step; below `highest` their factors are rounded to TF32 or bf16
+        matmul_precision: precision of the matrix products in a training step; below `highest` their factors are rounded to TF32 or bf16
             where the device has units for it, and their sums stay fp32. Scores are computed in full precision always.
-        placebo: control arm; what a pruner or gate is told of the domain is another row's.
+        placebo: control arm: the model receives the domain of another row.
     """
 
     name: str

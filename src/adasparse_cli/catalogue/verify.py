@@ -1,4 +1,4 @@
-"""Every file of prepared data, a run or a study, read and checked."""
+"""Every file of prepared data or of a run, read and checked; for a study see `studies.subject`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.saved_run import read_config, sealed_run
 from adasparse_cli.runs.score import SavedRun
 from adasparse_cli.runs.train import TrainJob
-from adasparse_cli.studies.subject import Subject
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint
 
 
@@ -75,17 +74,3 @@ def verify_planned(jobs: Sequence[TrainJob]) -> int:
     """
     folders = dict.fromkeys(job.data.folder for job in jobs)
     return sum(verify_data(folder) for folder in folders if existing(folder) is not None)
-
-
-def verify_source(source: Subject) -> int:
-    """Check what a page is made from: its runs, and the findings of a study. The study itself was checked as it was opened.
-
-    Returns:
-        The number of files that have a checksum.
-
-    Raises:
-        IntegrityError: a file is missing or differs.
-    """
-    runs = list(dict.fromkeys(run for arm in source.comparison.arms for run in arm.folders.values()))
-    own = [] if source.folder in runs else kept_findings(source.folder)
-    return sum(map(verify_run, runs)) + sum(map(verify_finding, own))

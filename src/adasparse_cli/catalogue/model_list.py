@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adasparse_cli.catalogue.data_list import data_set
+from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.settable import Setting, chosen_groups, group_settings
+from adasparse_cli.config.settings_source import docstring_of
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.runs.data_list import data_set
 
 if TYPE_CHECKING:
     from adasparse_cli.models.base import DataShape
 
+_COST = ("backbone parameters", "domain parameters", "multiply-adds per row")
 # What the figures of `models ls` follow from, beside the data set.
 _SOURCES = ("models", "layers", "training")
 
@@ -41,6 +47,46 @@ def listed_models(root: Path, on: str | None, cache: Path | None) -> list[dict[s
     if path is not None:
         _keep(path, rows)
     return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPage:
+    """A model or loop, as `models show` prints it.
+
+    Args:
+        description: the docstring of its module: equations, source, what differs.
+        settings: its own. choices: what chooses it, such as `{"model": "star"}`.
+        cost: parameters and multiply-adds per row, beside embeddings, with packaged settings.
+    """
+
+    description: str
+    settings: tuple[Setting, ...]
+    choices: Mapping[str, str]
+    cost: Mapping[str, Any]
+
+
+def described(name: str, root: Path, on: str | None, cache: Path | None) -> ModelPage:
+    """A model, or a loop around the DNN; the arguments are those of `listed_models`.
+
+    Raises:
+        UsageError: there is no such model or loop.
+    """
+    is_loop = name not in offered("model") and name in offered("loop")
+    group, room = ("loop", "training") if is_loop else ("model", "models")
+    if not is_loop:
+        chosen_groups([f"model={name}"])
+    own = group_settings(group, name)
+    module = next(one.default for one in own if one.key == f"{group}.name")
+    shared = {one.key for one in group_settings("loop", "standard")} if is_loop else {"model.name"}
+    row = next((one for one in listed_models(root, on, cache) if one["model"] == name), None)
+    if row is None:  # another form of a model, such as `adasparse-paper`
+        row = _weight(name, None if on is None else shape_of(root, on))
+    return ModelPage(
+        description=docstring_of(f"adasparse_cli.{room}.{module}"),
+        settings=tuple(one for one in own if one.key not in shared),
+        choices={group: name},
+        cost={key: row[key] for key in _COST},
+    )
 
 
 def cache_folder() -> Path:
@@ -101,32 +147,19 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
     Args:
         shape: of the data to weigh models on; without it, those of `example`.
     """
-    import torch
-
-    from adasparse_cli.config.compose import compose
     from adasparse_cli.models import MODELS
-    from adasparse_cli.models.base import NetworkSettings
     from adasparse_cli.training.loops import LOOPS
     from adasparse_cli.training.settings import LoopSettings
-    from adasparse_cli.typed import typed
 
     rows = []
     for name, model in sorted(MODELS.items()):
-        tree = compose("train", [f"model={name}"])
-        settings = typed(tree["model"], model.Settings, "model")
-        network = typed(tree["network"], NetworkSettings, "network")
-        with torch.device("meta"):
-            built: Any = model
-            cost = built(settings, network, shape or example()).cost()
         own = [field for field in model.Settings.__dataclass_fields__ if field != "name"]
         rows.append(
             {
                 "model": name,
                 "what": (model.__doc__ or "").splitlines()[0],
                 "settings": ", ".join(own) or "–",
-                "backbone parameters": cost.backbone_parameters,
-                "domain parameters": cost.domain_parameters,
-                "multiply-adds per row": cost.backbone_multiply_adds + cost.domain_multiply_adds,
+                **_weight(name, shape),
             }
         )
     plain = next(row for row in rows if row["model"] == "dnn")
@@ -140,6 +173,25 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
             what = f"{(loop.__doc__ or '').splitlines()[0]} (a loop; `loop={name}` trains other models with it)"
             rows.append({**plain, "model": name, "what": what, "settings": ", ".join(own)})
     return rows
+
+
+def _weight(name: str, shape: DataShape | None) -> dict[str, int]:
+    """What `model=NAME` weighs with its packaged settings; nothing is computed, so no memory is used."""
+    import torch
+
+    from adasparse_cli.config.compose import compose
+    from adasparse_cli.models import MODELS
+    from adasparse_cli.models.base import NetworkSettings
+    from adasparse_cli.typed import typed
+
+    tree = compose("train", [f"model={name}"])
+    model: Any = MODELS[tree["model"]["name"]]
+    settings = typed(tree["model"], model.Settings, "model")
+    network = typed(tree["network"], NetworkSettings, "network")
+    with torch.device("meta"):
+        cost = model(settings, network, shape or example()).cost()
+    counts = cost.backbone_parameters, cost.domain_parameters, cost.backbone_multiply_adds + cost.domain_multiply_adds
+    return dict(zip(_COST, counts, strict=True))
 
 
 def shape_of(root: Path, name: str) -> DataShape:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adasparse_cli.catalogue.removal import remove_run, require_removable, warnings_of
 from adasparse_cli.errors import UsageError
-from adasparse_cli.runs.removal import remove_run, require_removable, warnings_of
 from tests.runs.runs_made import made, study_of
 
 NAME = "20260101T000000Z-s0"

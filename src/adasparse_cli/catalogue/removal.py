@@ -43,12 +43,8 @@ def require_removable(folder: Path, root: Path) -> None:
             f"{folder} is not a run folder of {root}, so it is not removed",
             hint=f"runs are {root}/DATA/MODEL/STAMP-sSEED; --runs names another folder of runs",
         )
-    link = next((one for one in (given, given.parent, given.parent.parent) if one.is_symlink()), None)
-    if link is not None:
-        raise UsageError(
-            f"{link} is a symbolic link to {os.readlink(link)}, so nothing is removed", hint="remove the link yourself"
-        )
-    foreign = _foreign(given)
+    require_no_link(given, given.parent, given.parent.parent)
+    foreign = foreign_files(given, _OWN)
     if foreign:
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise UsageError(
@@ -76,14 +72,27 @@ def remove_run(folder: Path, root: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _foreign(folder: Path) -> list[str]:
-    """The files and links below a run's folder that no run has, by their path from it."""
+def require_no_link(*places: Path) -> None:
+    """Refuse to remove what is reached through a link.
+
+    Raises:
+        UsageError: one of the places is a symbolic link.
+    """
+    link = next((one for one in places if one.is_symlink()), None)
+    if link is not None:
+        raise UsageError(
+            f"{link} is a symbolic link to {os.readlink(link)}, so nothing is removed", hint="remove the link yourself"
+        )
+
+
+def foreign_files(folder: Path, own_names: re.Pattern[str]) -> list[str]:
+    """The files and links below a folder whose paths from it are not `own_names`."""
     found = []
     for path, folders, files in os.walk(folder):
         here = Path(path)
         links = [name for name in folders if (here / name).is_symlink()]
         for name in [*files, *links]:
             own = (here / name).relative_to(folder).as_posix()
-            if not _OWN.fullmatch(own) or not (here / name).is_file() or (here / name).is_symlink():
+            if not own_names.fullmatch(own) or not (here / name).is_file() or (here / name).is_symlink():
                 found.append(own)
     return sorted(found)

@@ -41,11 +41,20 @@ def data_set(root: Path, name: str) -> Manifest:
     Raises:
         UsageError: there is none of that name.
     """
+    require_prepared(root, name)
+    return open_prepared(root / name)
+
+
+def require_prepared(root: Path, name: str) -> None:
+    """Refuse a name of no prepared data, damaged ones included.
+
+    Raises:
+        UsageError: there are none of that name.
+    """
     known = [folder.name for folder in prepared_folders(root)]
     if name not in known:
         hint = f"there are {nearest_names(name, known)}" if known else "adasparse prep makes one"
         raise UsageError(f"no data set {name!r} is prepared in {root}", hint=hint)
-    return open_prepared(root / name)
 
 
 def field_rows(manifest: Manifest) -> list[dict[str, Any]]:

@@ -1,0 +1,83 @@
+"""All settings on one page in Markdown: a table for each section, model, loop and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.settable import GROUPS, NO_DEFAULT, Setting, group_settings, root_settings
+from adasparse_cli.config.spelling import spelled
+
+HEAD = """# Settings
+
+Every setting as a word on the command line is `KEY=VALUE`, such as `loop.batch_size=2048`; in a file for `--config`, sections
+are YAML mappings. `adasparse config explain KEY` prints one of them, and `adasparse config show` all values of a command.
+`null` means "none". A default with a name behind it is that of the data set, model or loop of this name.
+
+`adasparse config reference > docs/settings.md` writes this page.
+"""
+TITLES = {
+    "data": "Data: `data=NAME`",
+    "network": "What all models share: `network`",
+    "model": "Models: `model=NAME`",
+    "loop": "Training: `loop=NAME`",
+    "tracking": "Metrics to other places: `tracking=NAME`",
+}
+
+
+def reference_page() -> str:
+    """The page."""
+    parts = [HEAD, "## Beside the sections\n", *_table(root_settings())]
+    for group in GROUPS:
+        parts.append(f"\n## {TITLES[group]}\n")
+        for names, found in _tables(group):
+            if len(offered(group)) > 1:
+                parts.append(f"\n### {', '.join(f'`{group}={name}`' for name in names)}\n")
+            parts += _table(found)
+    return "\n".join(parts).replace("\n\n\n", "\n\n") + "\n"
+
+
+def default_words(setting: Setting, choices: Mapping[str, str] | None = None) -> str:
+    """The default as it is typed; where names of the group differ in it and none is chosen, each with its names."""
+    group = setting.key.partition(".")[0]
+    by_value: dict[str, list[str]] = {}
+    for name in setting.of if group not in (choices or {}) else ():
+        value = next(one.default for one in group_settings(group, name) if one.key == setting.key)
+        by_value.setdefault(_typed(value), []).append(name)
+    if len(by_value) < 2:
+        return _typed(setting.default)
+    return "; ".join(f"{value} ({', '.join(names)})" for value, names in by_value.items())
+
+
+def _typed(value: object) -> str:
+    return "(required)" if value == NO_DEFAULT else spelled(value)
+
+
+def _tables(group: str) -> Iterator[tuple[Sequence[str], Sequence[Setting]]]:
+    """Names of a group, and the settings that they have and share with no longer list of names."""
+    if group == "model":  # one model, one table, also where two models share a part
+        by_model: dict[str, list[str]] = {}
+        for name in offered(group):
+            model = next(one.default for one in group_settings(group, name) if one.key == "model.name")
+            by_model.setdefault(model, []).append(name)
+        for names in by_model.values():
+            yield names, group_settings(group, names[0])
+        return
+    found: dict[tuple[str, ...], dict[str, Setting]] = {}
+    for name in offered(group):
+        for setting in group_settings(group, name):
+            found.setdefault(setting.of, {}).setdefault(setting.key, setting)
+    for shared, own in sorted(found.items(), key=lambda item: -len(item[0])):
+        yield shared, list(own.values())
+
+
+def _table(found: Sequence[Setting]) -> list[str]:
+    rows = [
+        f"| `{one.key}` | {_cell(one.meaning)} | {_cell(one.kind.words)} | {_cell(default_words(one))} |"
+        for one in found
+    ]
+    return ["| Key | Meaning | Type and valid values | Default |", "| --- | --- | --- | --- |", *rows]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

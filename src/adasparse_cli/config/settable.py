@@ -1,0 +1,230 @@
+"""Every setting that can be typed: its meaning, type, range and default, and what uses it.
+
+Nothing is composed or imported: values come from the packaged YAML, the rest from `settings_source.py`. So this answers
+in a tenth of a second, which completion needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.config.packaged_sections import offered, packaged_section
+from adasparse_cli.config.private import private_folder
+from adasparse_cli.config.settings_source import Kind, SourceField, sections_inside, settings_class, source_fields
+from adasparse_cli.config.unknown import unknown_choice, unknown_key
+from adasparse_cli.errors import UsageError
+from adasparse_cli.typed import flat, from_yaml
+
+# The sections that choose from a group of conf/, in the order of `config show`.
+GROUPS = ("data", "network", "model", "loop", "tracking")
+# The commands that take settings, by the file of conf/ that theirs start from.
+COMMANDS = {
+    "train": ("train", "ablate", "compare", "sweep", "hpo", "reproduce", "analyze domains", "analyze sparsity"),
+    "prep": ("prep",),
+}
+NO_DEFAULT = "???"
+_OF_ROOT = ("adasparse_cli.config.root", "TrainRoot")
+_PLACES = {
+    "network": ("adasparse_cli.models.base", "NetworkSettings"),
+    "tracking": ("adasparse_cli.runs.tracking", "TrackingSettings"),
+}
+_NAMES = {"model": "name of the model; `model=NAME` sets it.", "loop": "name of the loop; `loop=NAME` sets it."}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One key that can be typed.
+
+    Args:
+        default: the packaged value; `NO_DEFAULT` where one must be given.
+        commands: the commands that take it.
+        owner: module and class of the dataclass that defines it.
+    """
+
+    key: str
+    meaning: str
+    kind: Kind
+    default: Any
+    commands: tuple[str, ...]
+    owner: tuple[str, str]
+
+    @property
+    def of(self) -> tuple[str, ...]:
+        """The names in the key's group that have this setting, such as models; empty for keys of no group."""
+        group, _, key = self.key.partition(".")
+        names = offered(group) if group in GROUPS else ()
+        return tuple(name for name in names if _definition(group, name, key) == self.owner)
+
+
+@functools.cache
+def default_choices() -> Mapping[str, str]:
+    """What each group is where nothing is chosen: conf/train.yaml."""
+    text = (files("adasparse_cli.conf") / "train.yaml").read_text(encoding="utf-8")
+    return {group: name for one in from_yaml(text)["defaults"] if one != "_self_" for group, name in one.items()}
+
+
+def chosen_groups(words: Sequence[str]) -> dict[str, str]:
+    """What words such as `model=star` choose.
+
+    Raises:
+        UsageError: a word chooses nothing, or a name is unknown.
+    """
+    found = {}
+    for word in words:
+        group, is_choice, name = word.partition("=")
+        if not is_choice or group not in GROUPS:
+            raise UsageError(f"{word!r} chooses no section", hint="such as model=star, loop=maml or data=tabular")
+        if ":" in name:
+            raise UsageError(
+                f"{word} is not part of adasparse, so its settings are not explained here",
+                hint="the docstring of its Settings has their meaning; adasparse config show has their values",
+            )
+        if name not in offered(group):
+            raise unknown_choice(group, name, offered(group), offered("loop"))
+        found[group] = name
+    return found
+
+
+def settings(choices: Mapping[str, str] | None = None) -> list[Setting]:
+    """Every setting of `train` with these choices, and the packaged ones where none is made."""
+    chosen = {**default_choices(), **(choices or {})}
+    return [*root_settings(), *(one for group in GROUPS for one in group_settings(group, chosen[group]))]
+
+
+@functools.cache
+def root_settings() -> tuple[Setting, ...]:
+    """The settings of no group."""
+    values = {root: _root_values(root) for root in COMMANDS}
+    return tuple(
+        Setting(
+            key=field.key,
+            meaning=field.meaning,
+            kind=field.kind,
+            default=values["train"][field.key],
+            owner=field.owner,
+            commands=tuple(one for root, names in COMMANDS.items() if field.key in values[root] for one in names),
+        )
+        for field in source_fields(_OF_ROOT)
+    )
+
+
+def group_settings(group: str, name: str) -> tuple[Setting, ...]:
+    """The settings of `GROUP=NAME`; none for a module that is not part of this package."""
+    return _group_settings(group, name, private_folder())
+
+
+@functools.cache
+def _group_settings(group: str, name: str, folder: Path | None) -> tuple[Setting, ...]:
+    values = flat_values(group, name)
+    commands = tuple(one for root, names in COMMANDS.items() if root == "train" or group == "data" for one in names)
+    return tuple(
+        Setting(
+            key=f"{group}.{field.key}",
+            meaning=_meaning(field, group),
+            kind=field.kind,
+            default=values[field.key],
+            commands=commands,
+            owner=field.owner,
+        )
+        for field in _fields(group, name)
+    )
+
+
+def comments_for(tree: Mapping[str, Any]) -> dict[str, str]:
+    """The meaning of every key and section of composed values, as far as their dataclasses are part of this package."""
+    found = {field.key: _comment(field) for field in source_fields(_OF_ROOT)}
+    found |= sections_inside(_OF_ROOT)
+    for group in GROUPS:
+        place = _place_of(group, tree.get(group) or {})
+        if place is not None:
+            found |= {f"{group}.{key}": text for key, text in sections_inside(place).items()}
+            found |= {f"{group}.{field.key}": _comment(field, group) for field in source_fields(place)}
+    return found
+
+
+def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
+    """The settings of a key, or below a prefix such as `model.regulariser`.
+
+    Where nothing chooses the key's group and the packaged choice lacks the key, the first name that has it answers.
+
+    Raises:
+        UsageError: there is no such key.
+    """
+    key = key.rstrip(".")
+    group = key.partition(".")[0]
+    chosen = {**default_choices(), **choices}
+    found = _below(key, group_settings(group, chosen[group]) if group in chosen else root_settings())
+    if not found and group in GROUPS and group not in choices:
+        others = (_below(key, group_settings(group, name)) for name in offered(group))
+        found = next((one for one in others if one), [])
+    if found:
+        return found
+    choice = f"{group}={choices[group]}" if group in choices else None
+    if choice is not None:
+        having = [f"{group}={name}" for name in offered(group) if _below(key, group_settings(group, name))]
+        if having:
+            raise UsageError(f"{key} is no key of {choice}", hint=f"it is a key of {', '.join(having)}")
+    known = dict.fromkeys(setting.key for setting in settings(choices))
+    for name in offered(group) if group in GROUPS and group not in choices else ():
+        known |= dict.fromkeys(one.key for one in group_settings(group, name))
+    raise unknown_key(key, list(known), choice=choice, otherwise="adasparse config show prints all keys")
+
+
+def flat_values(group: str, name: str) -> dict[str, Any]:
+    """The packaged values of `GROUP=NAME`, by the keys that its dataclass has: a mapping that is a value stays one."""
+    section = packaged_section(group, name) or {}
+
+    def value_of(key: str) -> Any:
+        found: Any = section
+        for part in key.split("."):
+            found = found.get(part, NO_DEFAULT) if isinstance(found, Mapping) else NO_DEFAULT
+        return found
+
+    return {field.key: value_of(field.key) for field in _fields(group, name)}
+
+
+def _below(key: str, found: Sequence[Setting]) -> list[Setting]:
+    return [one for one in found if one.key == key or one.key.startswith(f"{key}.")]
+
+
+def _fields(group: str, name: str) -> tuple[SourceField, ...]:
+    """Of a module that is not part of this package, nothing is known."""
+    place = _place_of(group, packaged_section(group, name) or {})
+    return () if place is None else source_fields(place)
+
+
+def _definition(group: str, name: str, key: str) -> tuple[str, str] | None:
+    return next((field.owner for field in _fields(group, name) if field.key == key), None)
+
+
+def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The dataclass of a section with these values: a model, a loop and a recipe have a module of their name.
+
+    None for somebody else's module.
+    """
+    if group in _PLACES:
+        return _PLACES[group]
+    room, key = {"model": ("models", "name"), "loop": ("training", "name"), "data": ("data_prep", "recipe")}[group]
+    name = str(section.get(key))
+    with contextlib.suppress(LookupError, FileNotFoundError):
+        return settings_class(f"adasparse_cli.{room}.{name}") if name.isidentifier() else None
+    return None
+
+
+def _meaning(field: SourceField, group: str = "") -> str:
+    return field.meaning or (_NAMES.get(group, "") if field.key == "name" else "")
+
+
+def _comment(field: SourceField, group: str = "") -> str:
+    return f"{_meaning(field, group)} [{field.kind.words}]"
+
+
+def _root_values(root: str) -> dict[str, Any]:
+    values = from_yaml((files("adasparse_cli.conf") / f"{root}.yaml").read_text(encoding="utf-8"))
+    return flat({key: value for key, value in values.items() if key != "defaults"})
