@@ -75,14 +75,15 @@ def test_sub_networks_are_smaller_and_reported(home: Path) -> None:
 def test_domains_are_chosen_by_number_or_key(home: Path) -> None:
     named = json.loads(adasparse(home, "export", "latest", "-o", "top", "--domains", "top:2", "--json").stdout)
     assert [one["domain"] for one in named["domains"]] == ["DE/mobile", "FR/mobile"]
-    words = ("--domains", "FR/mobile", "--domains", "a\\/b/mobile", "--json")
+    words = ("--domains", "top:1", "--domains", "FR/mobile", "--domains", "a\\/b/mobile", "--json")
     named = json.loads(adasparse(home, "export", "latest", "-o", "keys", *words).stdout)
-    assert {one["domain"] for one in named["domains"]} == {"FR/mobile", "a\\/b/mobile"}
+    assert {one["domain"] for one in named["domains"]} == {"DE/mobile", "FR/mobile", "a\\/b/mobile"}
     adasparse(home, "predict", "keys", "new.csv", "-o", "keys.csv")
     adasparse(home, "predict", "model", "new.csv", "-o", "all.csv")
     assert logits(home / "keys.csv") == pytest.approx(logits(home / "all.csv"), abs=2e-6)
-    done = adasparse(home, "export", "latest", "-o", "x", "--domains", "XX/mobile", code=2)
-    assert "there is no such domain" in done.stderr
+    for word in ("XX/mobile", "top:0", "top:", "top:x"):
+        done = adasparse(home, "export", "latest", "-o", "x", "--domains", word, code=2)
+        assert f"--domains {word}: there is no such domain" in done.stderr
     assert not (home / "x").exists()
 
 

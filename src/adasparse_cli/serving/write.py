@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,21 +97,22 @@ def chosen_domains(tables: Tables, words: Sequence[str]) -> list[int]:
         UsageError: a word is none of these.
     """
     known = tables.manifest.num_domains
-    if list(words) == ["all"]:
-        return list(range(known))
-    if len(words) == 1 and words[0].startswith("top:"):
-        number = words[0].removeprefix("top:")
-        if not number.isdecimal() or int(number) == 0:
-            raise UsageError(f"--domains {words[0]} names no number of domains", hint="such as --domains top:10")
-        return list(range(min(int(number), known)))
     names = {joined_key(row): place for place, row in enumerate(tables.keys.iter_rows())}
+    found: set[int] = set()
     for word in words:
-        if word not in names:
+        top = re.fullmatch(r"top:(\d+)", word)
+        if word in names:
+            found.add(names[word])
+        elif word == "all":
+            found.update(range(known))
+        elif top is not None and int(top[1]) > 0:
+            found.update(range(min(int(top[1]), known)))
+        else:
             raise UsageError(
                 f"--domains {word}: there is no such domain",
                 hint=f"all, top:N, or keys such as {', '.join(list(names)[:3])}; the option may be given several times",
             )
-    return sorted({names[word] for word in words})
+    return sorted(found)
 
 
 def write_artefact(
