@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.context import Context
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.cut import kept_neurons, sub_network, why_not_cut
@@ -159,3 +162,30 @@ def test_what_cannot_be_cut_out_is_refused_with_its_reason(data: Path, tmp_path:
     report = write_artefact(source, tmp_path / "a", None)
     assert reason in str(report.refused)
     assert not report.domains
+
+
+@pytest.mark.parametrize("form", ["fusion", "binarization", "both inputs", "scaling", "dnn"])
+def test_the_margin_is_the_distance_of_the_nearest_neuron_from_the_threshold(
+    data: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against |v_out − ε| of what the model's own pruners give."""
+    model, source = made.random_model(data, *{**FORMS, **UNCUT}[form])
+    fields, rows = source.manifest.fields, drawn(source.manifest.fields, count=12)
+    margins = network_of(model, fields).margin(rows)
+    if form in ("scaling", "dnn"):
+        assert np.isinf(margins).all()
+        return
+    seen: list[np.ndarray] = []
+    whole = AdaSparse._gated
+
+    def gated(self: AdaSparse, v: torch.Tensor, h: torch.Tensor, context: Context, *rest: Any) -> Any:
+        scale = 1.0 if form == "binarization" else 2.0
+        out = scale * torch.sigmoid(self.sharpness * v.double())
+        least = (out - 0.25).abs().amin(dim=1)
+        seen.append((least if self.per_row else least[context.of_row]).detach().numpy())
+        return whole(self, v, h, context, *rest)
+
+    monkeypatch.setattr(AdaSparse, "_gated", gated)
+    TorchEngine(model, fields).logits(rows)
+    np.testing.assert_allclose(margins, np.min(seen, axis=0), rtol=1e-3, atol=1e-6)
+    assert margins.std() > 0

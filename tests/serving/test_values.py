@@ -17,8 +17,9 @@ from adasparse_cli.choices import FieldKind, Spelling
 from adasparse_cli.data_prep.tabular_values import Missing
 from adasparse_cli.prep import key as prepared_key
 from adasparse_cli.prep.vocabulary import Vocabulary as Prepared
-from adasparse_cli.serving import keys
+from adasparse_cli.serving import keys, write
 from adasparse_cli.serving.artefact import open_artefact
+from adasparse_cli.serving.check import golden_rows
 from adasparse_cli.serving.golden import draw_rows
 from adasparse_cli.serving.values import Buckets, TextRules, ValueType, Vocabulary
 from adasparse_cli.serving.vocabularies import Tables
@@ -114,6 +115,23 @@ def test_rows_get_the_ids_that_preparation_gives_them(tmp_path: Path, words: tup
         for one, two in zip(bags.of_row, other.of_row, strict=True):
             own = bags.values[bags.starts[one] : bags.starts[one + 1]].tolist()
             assert own == other.values[other.starts[two] : other.starts[two + 1]].tolist()
+
+
+@pytest.mark.parametrize("near", [0.0, 2e-3, 9.0])
+def test_golden_rows_leave_out_domains_that_rounding_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: float
+) -> None:
+    _, source = made.random_model(made.prepare(tmp_path))
+    monkeypatch.setattr(write, "NEAR", near)
+    write_artefact(source, tmp_path / "model", None)
+    artefact = open_artefact(tmp_path / "model")
+    columns, logits = golden_rows(artefact)
+    left_out = artefact.index["golden_rows_left_out"]
+    assert (left_out > 0) == (near == 2e-3)
+    rows, _ = artefact.encoder.encode(columns)
+    margins = artefact.network.margin(rows)
+    assert len(logits) > 0
+    assert near == 9.0 or margins.min() >= near
 
 
 def test_the_engine_and_the_reader_load_neither_torch_nor_polars() -> None:

@@ -221,18 +221,25 @@ class Network:
 
     def margin(self, rows: EncodedRows) -> np.ndarray:
         """The least |v_out − ε| over the neurons of each row: how near a neuron is to being kept or pruned otherwise."""
+        gaps = np.full(len(rows), np.inf)
+        if not self.pruners or self.shape.mode is Mode.scaling:
+            return gaps
+        if PrunerInput.hidden in self.shape.pruner_inputs:
+            self.logits(rows, gaps=gaps)
+            return gaps
         contexts = self.contexts(rows)
-        gaps = [
-            np.abs(pruner.squashed(pruner.of_context(contexts)) - pruner.gate.threshold).min(axis=1, initial=np.inf)
-            for pruner in self.pruners.values()
-        ]
-        return np.min(gaps, axis=0) if gaps else np.full(len(rows), np.inf)
+        for pruner in self.pruners.values():
+            pruner.narrow(gaps, pruner.of_context(contexts))
+        return gaps
 
-    def logits(self, rows: EncodedRows, factors: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    def logits(
+        self, rows: EncodedRows, factors: Sequence[np.ndarray] | None = None, *, gaps: np.ndarray | None = None
+    ) -> np.ndarray:
         """float32, one per row.
 
         Args:
             factors: π of each row by gate, where they are known already.
+            gaps: where factors depend on the row: made as small as `margin` says.
         """
         if factors is None and self.pruners and PrunerInput.hidden not in self.shape.pruner_inputs:
             factors = [part.astype(np.float32) for part in self.factors(rows)]
@@ -245,7 +252,10 @@ class Network:
             if contexts is None:
                 return np.asarray(h * known[layer])
             pruner = self.pruners[layer]
-            return np.asarray(h * pruner.factors(pruner.of_rows(h, contexts)).astype(np.float32))
+            v = pruner.of_rows(h, contexts)
+            if gaps is not None:
+                pruner.narrow(gaps, v)
+            return np.asarray(h * pruner.factors(v).astype(np.float32))
 
         h = np.concatenate([gated(0, self.agnostic(rows)), self.aware(rows)], axis=1)
         crossed = h
@@ -297,6 +307,10 @@ class _Pruner:
         alpha = 1.0 if self.mode is Mode.scaling else self.gate.sharpness
         out = sigmoid(alpha * v)
         return out if self.mode is Mode.binarization else np.asarray(self.scale * out)
+
+    def narrow(self, gaps: np.ndarray, v: np.ndarray) -> None:
+        """Make each row's gap as small as the least |v_out − ε| of its neurons."""
+        np.minimum(gaps, np.abs(self.squashed(v) - self.gate.threshold).min(axis=1, initial=np.inf), out=gaps)
 
     def factors(self, v: np.ndarray) -> np.ndarray:
         """π."""

@@ -39,7 +39,13 @@ from adasparse_cli.serving.network import Network, Weights
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.torch_engine import TorchEngine
 from adasparse_cli.serving.vocabularies import Tables
-from adasparse_cli.serving.write_cuts import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, save_tensors, write_sub_networks
+from adasparse_cli.serving.write_cuts import (
+    LOGIT_TOLERANCE,
+    NEAR,
+    PROBABILITY_TOLERANCE,
+    save_tensors,
+    write_sub_networks,
+)
 
 # Golden rows are of so many domains at most.
 GOLDEN_DOMAINS = 1000
@@ -186,8 +192,10 @@ def _write(
                 hint="export it without --domains: sub-networks are then cut out when they are first needed",
             )
     drawn = draw_rows(tables, domains[:GOLDEN_DOMAINS])
-    _write_golden(folder / GOLDEN, drawn, engine)
-    index = _index(source, tables, network, refused, cuts)
+    near = np.zeros(len(drawn.encoded), dtype=bool) if network is None else network.margin(drawn.encoded) < NEAR
+    near &= not near.all()  # some rows are better than none
+    _write_golden(folder / GOLDEN, drawn, engine, leave_out=near)
+    index = {**_index(source, tables, network, refused, cuts), "golden_rows_left_out": int(near.sum())}
     if graph:
         index |= _write_graph(source, index, network, weights, folder)
     write_sealed(folder / INDEX, {**index, "files": _sums(folder)})
@@ -306,10 +314,11 @@ def _index(
     return found
 
 
-def _write_golden(path: Path, drawn: DrawnRows, engine: TorchEngine) -> None:
+def _write_golden(path: Path, drawn: DrawnRows, engine: TorchEngine, *, leave_out: np.ndarray) -> None:
     logits = engine.logits(drawn.encoded)
     lines = (
         json.dumps({"row": drawn.raw(place), "logit": float(logit)}, ensure_ascii=False, allow_nan=False)
         for place, logit in enumerate(logits)
+        if not leave_out[place]
     )
     write_text(path, "".join(f"{line}\n" for line in lines))

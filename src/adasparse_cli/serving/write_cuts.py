@@ -25,6 +25,9 @@ from adasparse_cli.serving.vocabularies import Tables
 
 # The largest difference of logits and probabilities that is rounding: of logits relative to those above 1.
 LOGIT_TOLERANCE, PROBABILITY_TOLERANCE = 1e-5, 1e-6
+# With a neuron so near to the threshold, rounding decides whether it is kept, and engines may differ by it: such a row
+# checks nothing. fp32 leaves an error of about 1e-6 in v_out.
+NEAR = 5e-6
 # Rows of random values on which each sub-network is compared with the model.
 PARITY_ROWS = 16
 
@@ -57,7 +60,12 @@ def write_sub_networks(
         part = [one[place : place + 1] for one in factors]
         cut = sub_network(network, first.take(slice(place, place + 1)), part)
         logits = cut.logits(network.agnostic(rows.take(own)))
-        parity = _require_equal(expected[own], logits, name=joined_key(tables.keys.row(domains[keys.index(key)])))
+        parity = _difference(
+            expected[own],
+            logits,
+            near=bool(margins[place] < NEAR),
+            name=joined_key(tables.keys.row(domains[keys.index(key)])),
+        )
         tensors |= {f"{place}.{name}": value for name, value in cut.to_tensors().items()}
         found[key] = {
             "sub_network": place,
@@ -65,7 +73,7 @@ def write_sub_networks(
             "multiply_adds": cut.multiply_adds(),
             "ratio": round(uncut / max(1, cut.multiply_adds()), 3),
             "parity": parity,
-            "margin": float(margins[place]),
+            "margin": float(margins[place]) if np.isfinite(margins[place]) else None,
         }
     save_tensors(folder / SUB_NETWORKS, tensors)
     return [
@@ -79,17 +87,19 @@ def write_sub_networks(
     ]
 
 
-def _require_equal(expected: np.ndarray, found: np.ndarray, *, name: str) -> float:
+def _difference(expected: np.ndarray, found: np.ndarray, *, near: bool, name: str) -> float:
     """The largest difference of logits.
+
+    Args:
+        near: whether a neuron is so near to the threshold that rounding decides about it, also within torch.
 
     Raises:
         IntegrityError: it is more than rounding.
     """
     difference = np.abs(expected.astype(np.float64) - found)
     of_chance = np.abs(sigmoid(expected.astype(np.float64)) - sigmoid(found.astype(np.float64)))
-    if (difference > LOGIT_TOLERANCE * np.maximum(1.0, np.abs(expected))).any() or (
-        of_chance > PROBABILITY_TOLERANCE
-    ).any():
+    wrong = (difference > LOGIT_TOLERANCE * np.maximum(1.0, np.abs(expected))) | (of_chance > PROBABILITY_TOLERANCE)
+    if wrong.any() and not near:
         raise IntegrityError(
             f"the sub-network of {name} differs from the model by {difference.max():.1e} in the logit",
             hint="this is a fault of adasparse; nothing was exported",
