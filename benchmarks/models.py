@@ -1,4 +1,4 @@
-"""What a training step of each model costs against the plain network's, and STAR against its public form.
+"""What a training step of each model costs against the DNN's, and STAR against its public form.
 
     python benchmarks/models.py [--quick]
 

@@ -48,7 +48,7 @@ Examples:
 
   adasparse train data=iaac --seeds 3
 
-  adasparse ablate                        (is the gain real, and whence?)
+  adasparse ablate                        (is the gain real, and why?)
 
   adasparse doctor                        (is this machine ready?)
 """
@@ -98,18 +98,18 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     no_modules: Annotated[
         bool,
         typer.Option(
             "--no-modules",
-            help="Refuse settings, data and runs that name a recipe module which is not part of adasparse; importing one runs its code.",
+            help="Refuse recipes and models that are not part of adasparse. Importing them runs their code.",
         ),
     ] = False,
     config_dir: Annotated[
         str | None,
         typer.Option(
-            "--config-dir", metavar="DIR", help="Read settings from DIR/data, DIR/model, DIR/experiment … as well."
+            "--config-dir", metavar="DIR", help="Also read settings from DIR/data, DIR/model, DIR/experiment …"
         ),
     ] = None,
 ) -> None:

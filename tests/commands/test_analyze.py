@@ -153,7 +153,7 @@ def test_a_ladder_of_domains_prepares_trains_and_recommends(home: Path) -> None:
     )
     found = json.loads(adasparse(home, *words, "--json").stdout)
     rows = found["tables"][0]["rows"]
-    assert [row["rung"] for row in rows] == ["one domain", "user_gender_id", "+ user_age_level"]
+    assert [row["definition"] for row in rows] == ["one domain", "user_gender_id", "+ user_age_level"]
     assert rows[0]["domains"] == 1
     assert rows[1]["domains"] < rows[2]["domains"]
     assert any(answer.startswith("Recommended") for answer in found["answers"])

@@ -27,7 +27,7 @@ from adasparse_cli.commands.arguments import (
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import chosen_format, note, show_finding
 
-app = typer.Typer(help="What saved runs and studies mean.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Analyse saved runs and studies.", no_args_is_help=True, rich_markup_mode=None)
 
 OVERLAP_EXAMPLES = """
 Examples:
@@ -78,15 +78,17 @@ def overlap(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="A run of adasparse; the newest one without it.", autocompletion=completion.runs
+            metavar="[RUN]", help="A run of adasparse. Default: the newest.", autocompletion=completion.runs
         ),
     ] = None,
     domain: Annotated[
-        list[str] | None, typer.Option("--domain", help="A domain to show by itself, by its key; two or three of them.")
+        list[str] | None, typer.Option("--domain", help="Domain to show separately, by its key. Give two or three.")
     ] = None,
-    split: Annotated[Split, typer.Option("--split", help="Whose rows are run through the model.")] = Split.test,
-    min_rows: Annotated[int, typer.Option("--min-rows", min=1, help="Rows that a domain must have there.")] = 50,
-    permutations: Annotated[int, typer.Option("--permutations", min=99, help="Shuffles of Mantel's test.")] = 999,
+    split: Annotated[Split, typer.Option("--split", help="Split whose rows are scored.")] = Split.test,
+    min_rows: Annotated[int, typer.Option("--min-rows", min=1, help="Minimum number of rows per domain.")] = 50,
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=99, help="Number of permutations in Mantel's test.")
+    ] = 999,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -95,7 +97,7 @@ def overlap(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Which neurons domains share: similar domains against unlike ones, by layer, with a permutation test."""
+    """Show which neurons domains share, by layer, and test whether similar domains share more."""
     from adasparse_cli.catalogue.verify import verify_opened
     from adasparse_cli.errors import UsageError
     from adasparse_cli.insights.overlap import OverlapJob, run_overlap
@@ -129,13 +131,13 @@ def exposure(
         list[str] | None,
         typer.Argument(
             metavar="[STUDY | RUN...]",
-            help="A study, or runs; the newest study without it.",
+            help="A study, or runs. Default: the newest study.",
             autocompletion=completion.studies_or_runs,
         ),
     ] = None,
-    bins: Annotated[int, typer.Option("--bins", min=2, help="Bins of domains, by training rows.")] = 5,
+    bins: Annotated[int, typer.Option("--bins", min=2, help="Number of bins of domains, by training rows.")] = 5,
     log: Annotated[
-        bool, typer.Option("--log", help="Edges at equal ratios of rows; equal numbers of domains without it.")
+        bool, typer.Option("--log", help="Place bin edges at equal ratios of rows. Default: equal numbers of domains.")
     ] = False,
     baseline: Baseline = None,
     runs: RunsFolder = Path("runs"),
@@ -144,7 +146,7 @@ def exposure(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Whether domains with few training rows gain as much as those with many, bin by bin, with intervals."""
+    """Show whether domains with few training rows gain as much as domains with many."""
     from adasparse_cli.insights.exposure import run_exposure
     from adasparse_cli.studies.subject import find_subject, verify_subject
 
@@ -159,16 +161,14 @@ def exposure(
 
 @app.command("abtest", epilog=ABTEST_EXAMPLES)
 def abtest(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The arm in place.", autocompletion=completion.runs)],
-    run_b: Annotated[
-        str, typer.Argument(metavar="RUN_B", help="The arm that is tried.", autocompletion=completion.runs)
-    ],
-    auctions: Annotated[int, typer.Option("--auctions", min=1, help="How many are held.")] = 200_000,
-    candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads in each.")] = 8,
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="Control arm.", autocompletion=completion.runs)],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Treatment arm.", autocompletion=completion.runs)],
+    auctions: Annotated[int, typer.Option("--auctions", min=1, help="Number of auctions.")] = 200_000,
+    candidates: Annotated[int, typer.Option("--candidates", min=2, help="Ads per auction.")] = 8,
     bid_spread: Annotated[
-        float, typer.Option("--bid-spread", min=0.0, help="Standard deviation of the bids' logarithm, at most 5.")
+        float, typer.Option("--bid-spread", min=0.0, help="Standard deviation of log bids, at most 5.")
     ] = 0.5,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the auctions.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the auctions.")] = 0,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -177,9 +177,9 @@ def abtest(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Two runs in simulated auctions: CTR, CPC, revenue, uplift by domain.
+    """Compare two runs in simulated auctions: CTR, CPC, revenue, and uplift by domain.
 
-    On the twin, where true rates are known; on a log with propensities as an off-policy estimate.
+    The twin has true click rates. A log with propensities gives an off-policy estimate.
     """
     from adasparse_cli.catalogue.verify import verify_opened
     from adasparse_cli.insights.abtest import AbTestJob, run_abtest
@@ -212,7 +212,7 @@ def sparsity(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """How much may be cut: intervals from almost nothing to most neurons, and where parity with dnn is lost."""
+    """Train sparsity intervals from almost dense to mostly pruned, and compare each with dnn."""
     from adasparse_cli.commands.study import done, show_plan
     from adasparse_cli.insights.sparsity import keep_sparsity
     from adasparse_cli.studies.plan import plan_experiment
@@ -233,16 +233,17 @@ def domains(
     fields: Annotated[
         str,
         typer.Option(
-            "--fields", help="Fields a,b,c that are added one by one; the data's own and two more without it."
+            "--fields",
+            help="Fields a,b,c, added one by one. Default: the fields of the data's own definition and two more.",
         ),
     ] = "",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every rung.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds per definition.")] = 3,
     workers: Workers = 1,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """How many domains are best: a ladder of definitions, from one domain on, judged on the same rows and groups."""
+    """Train a series of domain definitions, from one domain on, and judge them on the same rows and groups."""
     from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
 

@@ -18,15 +18,15 @@ Overrides = Annotated[
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="A YAML file of settings; words on the command line win over it.")
+    Path | None, typer.Option("--config", help="YAML file of settings. Settings on the command line override it.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Write the result as CSV.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Run = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's folder, a part of its path, `latest`, or STUDY/ARM.",
+        help="Folder of a run, a part of its path, `latest`, or STUDY/ARM.",
         autocompletion=completion.runs,
     ),
 ]
@@ -36,22 +36,24 @@ Unfinished = Annotated[
     typer.Option("--unfinished", help="Use a run that failed or was interrupted, with its best checkpoint so far."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
-RunsFolder = Annotated[Path, typer.Option("--runs", help="Where the runs lie.")]
-DataFolder = Annotated[Path, typer.Option("--data", help="Where the prepared data lie.")]
-StudiesFolder = Annotated[Path, typer.Option("--studies", help="Where the studies lie.")]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Directory of runs.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="Directory of prepared data.")]
+StudiesFolder = Annotated[Path, typer.Option("--studies", help="Directory of studies.")]
 Verify = Annotated[
     bool,
-    typer.Option("--verify", help="First read and check every file, also those checked before and unchanged since."),
+    typer.Option(
+        "--verify", help="First check the checksum of every file, including unchanged files that were checked before."
+    ),
 ]
-Baseline = Annotated[str | None, typer.Option("--baseline", help="The arm that differences are taken to.")]
+Baseline = Annotated[str | None, typer.Option("--baseline", help="Baseline arm.")]
 Seeds = Annotated[
-    int | None, typer.Option("--seeds", min=1, help="Seeds of every arm; with one, no interval can be had.")
+    int | None, typer.Option("--seeds", min=1, help="Seeds per arm. At least 2 are needed for confidence intervals.")
 ]
 Worlds = Annotated[
     str | None,
     typer.Option(
-        "--worlds", help="Values of data.seed, such as 0,1,2: train every arm in each of these synthetic worlds."
+        "--worlds", help="Values of data.seed, such as 0,1,2. Every arm is trained in each of these synthetic worlds."
     ),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Runs at a time, each on one core.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and how long it will take; train nothing.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of runs at a time, one core each.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the expected time; train nothing.")]

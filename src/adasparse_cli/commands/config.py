@@ -36,7 +36,7 @@ Examples:
 # The commands that have settings; each has a file in conf/.
 ROOTS = ("train", "prep")
 
-app = typer.Typer(help="Look at settings, and check them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show and check settings.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("show", epilog=SHOW_EXAMPLES)
@@ -84,7 +84,7 @@ def explain(
         str,
         typer.Argument(
             metavar="[KEY]",
-            help="A key, or the beginning of several, such as model.pruner; all settings without it.",
+            help="A key, or a prefix such as model.pruner. Default: all settings.",
             autocompletion=completion.setting_keys,
         ),
     ] = "",
@@ -140,11 +140,11 @@ def reference() -> None:
 def validate(
     file: Annotated[Path, typer.Argument(help="A YAML file of settings for train.")], overrides: Overrides = None
 ) -> None:
-    """Check a file of settings: all that is wrong with it is named at once."""
+    """Check a file of settings, and list all errors."""
     from adasparse_cli.runs.train import plan_train
 
     plan_train(overrides or [], config_file=file)
-    say(f"{file} is right")
+    say(f"{file} is valid")
 
 
 def _users(setting: Setting) -> str:

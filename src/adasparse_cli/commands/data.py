@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN_RUNS = 10
 
-app = typer.Typer(help="Look at prepared data, and remove them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show and remove prepared data.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("ls", epilog="Example:\n\n  adasparse data ls")
@@ -39,7 +39,7 @@ def show_data(
     with_ceilings: Annotated[
         bool,
         typer.Option(
-            "--ceilings", help="Show the best possible metrics of synthetic data, by what is known of tastes."
+            "--ceilings", help="Show the best possible metrics of synthetic data, by how much of the tastes is known."
         ),
     ] = False,
 ) -> None:
@@ -81,11 +81,11 @@ def rm(
     name: DataName,
     data: DataFolder = Path("data"),
     runs: RunsFolder = Path("runs"),
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove prepared data.
 
-    Data that are being prepared are not removed, nor a folder that holds other files. Raw files elsewhere stay.
+    Data that are being prepared are not removed, and neither is a folder that contains other files. Raw files elsewhere are kept.
     """
     from adasparse_cli.catalogue.data_list import require_prepared
     from adasparse_cli.catalogue.data_removal import remove_data, require_removable_data, stale_after

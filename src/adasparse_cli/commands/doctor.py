@@ -15,7 +15,7 @@ Example:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check versions, memory, disk, device and speed; exit 5 where something is not right."""
+    """Check versions, memory, disk, device and speed. Exit code 5 if a check fails."""
     from adasparse_cli.training.doctor import examine
 
     checks = examine()

@@ -23,7 +23,7 @@ Examples:
 
 def evaluate(
     run: Run,
-    split: Annotated[list[Split] | None, typer.Option("--split", help="A split; may be given twice.")] = None,
+    split: Annotated[list[Split] | None, typer.Option("--split", help="Split to score. Can be given twice.")] = None,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -31,7 +31,7 @@ def evaluate(
     as_json: AsJson = False,
     verify: Verify = False,
 ) -> None:
-    """Score splits with a run's best weights and show the metrics."""
+    """Compute the metrics of a run again, with its best checkpoint."""
     from adasparse_cli.catalogue.verify import verify_data, verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run, run_evaluate

@@ -22,10 +22,10 @@ Examples:
 
 def hpo(
     overrides: Overrides = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Sets of values to try, in all.")] = 20,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every trial; their mean counts.")] = 1,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Total number of trials.")] = 20,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds per trial. Their mean is used.")] = 1,
     metric: Annotated[
-        Metric, typer.Option("--metric", help="Of the valid split, to be made best.")
+        Metric, typer.Option("--metric", help="Metric of the valid split to optimise.")
     ] = Metric.gauc_domain,
     workers: Workers = 1,
     config: ConfigFile = None,
@@ -33,7 +33,7 @@ def hpo(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Search settings by their validation metric, with Optuna; the same words go on with a search that was stopped."""
+    """Search settings by their validation metric, with Optuna. The same command resumes an interrupted search."""
     from adasparse_cli.studies.hpo import plan_search, run_search
 
     form = chosen_format(as_json, as_csv)

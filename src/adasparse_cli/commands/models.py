@@ -11,7 +11,7 @@ from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Overrides
 from adasparse_cli.render import chosen_format, say, show, show_json
 
-app = typer.Typer(help="What can be trained.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show, check and start models.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("ls", epilog="Examples:\n\n  adasparse models ls\n\n  adasparse models ls --on twin")
@@ -19,14 +19,14 @@ def ls(
     on: Annotated[
         str | None,
         typer.Option(
-            "--on", help="Weigh the models on this prepared data set.", autocompletion=completion.prepared_data
+            "--on", help="Count parameters for this prepared data set.", autocompletion=completion.prepared_data
         ),
     ] = None,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List the models: what each is, its settings, and what it weighs."""
+    """List the models: description, settings, parameters and multiply-adds."""
     from adasparse_cli.catalogue.model_list import cache_folder, listed_models
 
     rows = listed_models(data, on, cache_folder())
@@ -41,7 +41,7 @@ def show_model(
     on: Annotated[
         str | None,
         typer.Option(
-            "--on", help="Weigh the model on this prepared data set.", autocompletion=completion.prepared_data
+            "--on", help="Count parameters for this prepared data set.", autocompletion=completion.prepared_data
         ),
     ] = None,
     data: DataFolder = Path("data"),
@@ -76,7 +76,7 @@ def check(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Check that a model does what every model must; with one that does not, say what is broken and leave with exit code 1."""
+    """Run the checks that every model must pass. Exit code 1 if one fails."""
     from adasparse_cli.testing.check import check_model
 
     results = check_model([f"model={model}", *(overrides or [])])
@@ -89,9 +89,9 @@ def check(
 @app.command("new", epilog="Example:\n\n  adasparse models new my_model")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the module, such as my_model.")],
-    folder: Annotated[Path, typer.Option("--folder", help="Where to write.")] = Path(),
+    folder: Annotated[Path, typer.Option("--folder", help="Output directory.")] = Path(),
 ) -> None:
-    """Write a small model of your own to start from: its page, its values and its test."""
+    """Write a small working model to start from: module, values and test."""
     from adasparse_cli.testing.start import class_name, start_model
 
     for path in start_model(name, folder):

@@ -38,15 +38,15 @@ Examples:
 def prep(
     overrides: Overrides = None,
     inspect: Annotated[
-        bool, typer.Option("--inspect", help="Look at the raw files, write nothing, and tell what to know first.")
+        bool, typer.Option("--inspect", help="Report what the raw files contain and what looks wrong. Write nothing.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace prepared data of this name even if runs were trained on them.")
+        bool, typer.Option("--replace", help="Overwrite prepared data even if runs were trained on them.")
     ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare a data set: raw files are checked, split, encoded and written with a manifest."""
+    """Prepare a data set: check, split and encode raw files."""
     from adasparse_cli.errors import DataError
     from adasparse_cli.runs.prepare import plan_prep, run_inspect, run_prep
 

@@ -27,17 +27,16 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[STUDY | RUN...]",
-            help="A study, or runs to be compared; the newest study without it.",
+            help="A study, or runs to compare. Default: the newest study.",
             autocompletion=completion.studies_or_runs,
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write; report.html beside the source without it.")
+        Path | None,
+        typer.Option("--output", "-o", help="Output file. Default: report.html in the folder of the study or run."),
     ] = None,
     overwrite: Overwrite = False,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", help="Of runs: the arm that differences are taken to.")
-    ] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="Baseline arm, if runs are given.")] = None,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
     verify: Verify = False,

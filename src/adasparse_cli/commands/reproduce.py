@@ -33,7 +33,7 @@ def reproduce(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Ask each claim of the paper as a question, train what it takes, and say: holds, does not hold, or undecided."""
+    """Test the paper's claims: train what each needs, and report supported, not supported or undecided."""
     from adasparse_cli.paper.reproduce import plan_reproduce, planned_studies, run_reproduce
 
     form = chosen_format(as_json, as_csv)

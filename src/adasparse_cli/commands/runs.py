@@ -16,7 +16,7 @@ from adasparse_cli.render import Format, chosen_format, note, say, show, show_js
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
 
-app = typer.Typer(help="Look at runs, and remove them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show, compare and remove runs.", no_args_is_help=True, rich_markup_mode=None)
 
 
 DIFF_EXAMPLES = """
@@ -51,11 +51,9 @@ def ls(
         str | None, typer.Option("--study", help="Only runs of this study.", autocompletion=completion.studies)
     ] = None,
     sort: Annotated[
-        RunOrder, typer.Option("--sort", help="Order: the newest last, names, or the best test metric first.")
+        RunOrder, typer.Option("--sort", help="Sort order: newest last, by name, or best test metric first.")
     ] = RunOrder.time,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="List at most this many: the best by a metric, or the newest.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of runs to list.")] = None,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
     as_json: AsJson = False,
@@ -63,7 +61,7 @@ def ls(
 ) -> None:
     """List runs with their time, study, state and test metrics.
 
-    State: done, unfinished, failed, damaged, or stale, where the data that a finished run was trained on are gone or replaced.
+    State: done, unfinished, failed, damaged, or stale. A stale run is finished, but its prepared data are gone or replaced.
     """
     from adasparse_cli.catalogue.run_list import list_runs
 
@@ -105,9 +103,7 @@ def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder =
 def diff(
     which: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN RUN...", help="Two runs or more, as for `runs show`.", autocompletion=completion.runs
-        ),
+        typer.Argument(metavar="RUN RUN...", help="Two or more runs.", autocompletion=completion.runs),
     ],
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -178,11 +174,11 @@ def rm(
     run: Run,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove a run's folder.
 
-    A run that is being trained is not removed, nor a folder that holds files which are not a run's.
+    A run that is being trained is not removed, and neither is a folder that contains other files.
     """
     from adasparse_cli.catalogue.removal import remove_run, require_removable, warnings_of
     from adasparse_cli.runs.chosen import find_run

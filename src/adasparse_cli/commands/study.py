@@ -74,24 +74,20 @@ class Cluster(StrEnum):
     user = "user"
 
 
-Clusters = Annotated[Cluster, typer.Option("--cluster", help="What test rows are resampled by.")]
-Form = Annotated[
-    Format | None, typer.Option("--format", help="How tables are written; for papers: markdown and latex.")
-]
+Clusters = Annotated[Cluster, typer.Option("--cluster", help="Cluster for resampling test rows.")]
+Form = Annotated[Format | None, typer.Option("--format", help="Table format. markdown and latex suit papers.")]
 
 
 def compare(
     overrides: Overrides = None,
     models: Annotated[
         str | None,
-        typer.Option(
-            "--models", help="Which models, a,b,c; all of them without it.", autocompletion=completion.several_models
-        ),
+        typer.Option("--models", help="Models a,b,c. Default: all.", autocompletion=completion.several_models),
     ] = None,
     experiment: Annotated[
         str | None,
         typer.Option(
-            "--experiment", help="A named study instead, of conf/experiment.", autocompletion=completion.experiments
+            "--experiment", help="A named study of conf/experiment instead.", autocompletion=completion.experiments
         ),
     ] = None,
     baseline: Baseline = None,
@@ -106,7 +102,7 @@ def compare(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Train models with the same seeds on the same data, and say which differences are real."""
+    """Train models with the same seeds on the same data, and report which differences are significant."""
     from adasparse_cli.studies.plan import plan_compare, plan_experiment
     from adasparse_cli.studies.worlds import worlds_of
 
@@ -132,9 +128,7 @@ def compare(
 
 def ablate(
     overrides: Overrides = None,
-    parts: Annotated[
-        bool, typer.Option("--parts", help="Vary what fusion is made of instead, one part at a time.")
-    ] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="Vary the parts of fusion instead, one at a time.")] = False,
     baseline: Baseline = None,
     seeds: Seeds = None,
     worlds: Worlds = None,
@@ -147,7 +141,7 @@ def ablate(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Compare AdaSparse's modes, and a placebo that is told another row's domain, with the plain network."""
+    """Compare AdaSparse's modes with the DNN baseline, and with a placebo that receives another row's domain."""
     from adasparse_cli.studies.plan import plan_experiment
     from adasparse_cli.studies.worlds import worlds_of
 
@@ -160,7 +154,7 @@ def ablate(
 
 def sweep(
     overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every combination.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds per combination.")] = 1,
     worlds: Worlds = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
@@ -171,7 +165,7 @@ def sweep(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Train every combination of the values given, and compare them with the first."""
+    """Train every combination of the given values, and compare each with the first."""
     from adasparse_cli.studies.plan import plan_sweep
     from adasparse_cli.studies.worlds import worlds_of
 
@@ -239,7 +233,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
     _show_differences(comparison, table, form)
     cut = comparison.sparsity()
     if cut:
-        show(cut, title="Share of neurons cut, by layer", form=form)
+        show(cut, title="Sparsity: share of pruned neurons, by layer", form=form)
     if choose:
         remark(_best(comparison, table), form)
     if form is Format.text:
@@ -305,7 +299,7 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
         minutes = sum(known) / len(known) * len(left) / workers / 60 if known else None
         how = "by runs like them" if all(run.known for run in left) else "a guess from this machine's speed"
         expected = (
-            "nobody knows how long, before a first run" if minutes is None else f"about {minutes:,.1f} minutes, {how}"
+            "no estimate until one run has finished" if minutes is None else f"about {minutes:,.1f} minutes, {how}"
         )
         be = "run is" if len(runs) == 1 else "runs are"
         caption = f"{len(left)} of {len(runs)} {be} to be done, {workers} at a time: {expected}"

@@ -51,14 +51,14 @@ TOO_GOOD = 0.99
 
 def train(
     overrides: Overrides = None,
-    mode: Annotated[Mode | None, typer.Option("--mode", help="How AdaSparse makes weight factors.")] = None,
+    mode: Annotated[Mode | None, typer.Option("--mode", help="Weight-factor mode of AdaSparse.")] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="The model; `adasparse models ls` lists them.", autocompletion=completion.models),
+        typer.Option("--model", help="Model. `adasparse models ls` lists them.", autocompletion=completion.models),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train with so many seeds, from `seed` on.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, starting at `seed`.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest run of these settings; a finished one is shown.")
+        bool, typer.Option("--resume", help="Resume the newest run of these settings. A finished run is shown.")
     ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -66,7 +66,7 @@ def train(
     verify: Verify = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a model, preparing the data first where they are not, and show how well it does."""
+    """Train a model and show its metrics. Data that are not prepared yet are prepared first."""
     from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
     from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
@@ -155,7 +155,7 @@ def _warn_of_leak(report: Mapping[str, Any]) -> None:
 
 
 def _counterpart(report: Mapping[str, Any]) -> str:
-    """What to type for a run to compare this one with: the plain network, or AdaSparse, trained alike."""
+    """What to type for a run to compare this one with: the DNN, or AdaSparse, trained alike."""
     from adasparse_cli.config.settings_words import settings_words
 
     baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
@@ -211,7 +211,7 @@ def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
             row["within interval"] = all(interval[0] <= one[splits[-1]][k] <= interval[1] for one in found)
         rows.append(row)
     what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
-    show(rows, title=f"Sparsity, the share of neurons cut ({what})")
+    show(rows, title=f"Sparsity: share of pruned neurons ({what})")
     say("valid and test: best checkpoint; last steps: mean since the last line of the training log")
     if not all(row.get("within interval", True) for row in rows):
         say(

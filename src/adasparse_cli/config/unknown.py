@@ -29,7 +29,7 @@ def unknown_choice(group: str, name: str, offered: Sequence[str], loops: Sequenc
     """A name that a group of settings does not offer, and the nearest one.
 
     Args:
-        loops: the loops; for a model, each is offered as what trains the plain network.
+        loops: the loops; for a model, each is offered as what trains the DNN.
     """
     words: Mapping[str, str] = {one: one for one in offered}
     if group == "model":

@@ -1,8 +1,8 @@
-"""A bias network: the plain network, and beside it a shallow one that sees the domain alone.
+"""A bias network: the DNN, and beside it a shallow one that sees the domain alone.
 
     logit = f([e_a ; e_d]) + g(c)
 
-f is the plain network, g a small one, c the domain context (layers/context.py). A domain's base rate need not pass
+f is the DNN, g a small one, c the domain context (layers/context.py). A domain's base rate need not pass
 through f.
 
 Source: the AdaSparse paper compares with a model of this name; its equations are not to be had here, so
@@ -35,7 +35,7 @@ class BiasNetSettings:
 
 
 class BiasNet(Model):
-    """A plain network plus a shallow tower on the domain context, added at the logit."""
+    """A DNN plus a shallow tower on the domain context, added at the logit."""
 
     Settings = BiasNetSettings
     reads_context = True

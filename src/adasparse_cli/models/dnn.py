@@ -1,4 +1,4 @@
-"""The plain network: shares everything between domains, and knows them as features only.
+"""The DNN: shares everything between domains, and knows them as features only.
 
     logit = w · MLP([e_a ; e_d]) + b
 
@@ -17,7 +17,7 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, o
 
 @dataclass(frozen=True, kw_only=True)
 class DnnSettings:
-    """The plain network has no settings of its own."""
+    """The DNN has no settings of its own."""
 
     name: str
 

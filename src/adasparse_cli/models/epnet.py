@@ -35,7 +35,7 @@ class EpnetSettings:
 
 
 class Epnet(Model):
-    """A plain network on embeddings that a gate weighs by domain."""
+    """A DNN on embeddings that a gate weighs by domain."""
 
     Settings = EpnetSettings
     reads_context = True

@@ -5,7 +5,7 @@
     E_i      = expert_i(h),  a = softmax_i(vᵀ Meta_a([E_i ; t])),  r = Σ_i a_i E_i
     r       <- LeakyReLU(Meta_k(r) + r)   for each layer k of the tower,   logit = w · r + b
 
-c is the domain context (layers/context.py), h the plain network's last hidden layer but one, each expert one hidden layer
+c is the domain context (layers/context.py), h the DNN's last hidden layer but one, each expert one hidden layer
 of its last width, t a learned vector for the task. Attention runs over the experts of one row, never across rows.
 
 Source: Zhang et al., Leaving No One Behind: A Multi-Scenario Multi-Task Meta Learning Approach, WSDM 2022

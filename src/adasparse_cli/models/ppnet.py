@@ -42,7 +42,7 @@ class PpnetSettings:
 
 
 class Ppnet(Model):
-    """A plain network whose hidden neurons are weighed by gates that see the domain and chosen ids."""
+    """A DNN whose hidden neurons are weighed by gates that see the domain and chosen ids."""
 
     Settings = PpnetSettings
     reads_context = True

@@ -57,7 +57,7 @@ def modes(comparison: Comparison) -> Claim:
     ]
     return _pairs(
         "modes",
-        "Fusion is no worse than binarization, binarization no worse than scaling, and all are better than the plain network.",
+        "Fusion is no worse than binarization, binarization no worse than scaling, and all are better than the DNN.",
         comparison,
         asked,
     )
@@ -263,7 +263,7 @@ def moderate_sparsity(study: StudyReport) -> Claim:
         ("35–45 %", "dnn", alike),
         ("dnn", "60–70 %", better),
     ]
-    says = "Moderate sparsity (15 to 25 %) is best, at 35 to 45 % there is parity with the plain network, and above it harm."
+    says = "Moderate sparsity (15 to 25 %) is best, at 35 to 45 % there is parity with the DNN, and above it harm."
     return _pairs("sparsity", says, comparison, asked)
 
 

@@ -148,7 +148,7 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
 
 
 def model_flags(name: str | None) -> dict[str, str | None]:
-    """What `--model NAME` sets: a loop's name stands for that loop around the plain network."""
+    """What `--model NAME` sets: a loop's name stands for that loop around the DNN."""
     return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
 
 

@@ -2,7 +2,7 @@
 
 A rung is a list of fields whose combination is the domain; the first is none at all. Every rung has the same features,
 split and rows: what changes is what counts as a domain, and which fields the pruners are told. All are judged by the
-domains of the data's own definition, and against one plain network, which does not know what a domain is.
+domains of the data's own definition, and against one DNN, which does not know what a domain is.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class LadderJob:
-    """Rungs from the coarsest to the finest, the plain network's runs, and where the finding goes."""
+    """Rungs from the coarsest to the finest, the DNN's runs, and where the finding goes."""
 
     rungs: tuple[Rung, ...]
     baseline: tuple[TrainJob, ...]
@@ -131,7 +131,7 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
             for name, own, data in asked
             if finished_run(own, data) is None
         ]
-        failed = train_all(runs, progress, workers=workers, what="ladder of domains")
+        failed = train_all(runs, progress, workers=workers, what="series of domain definitions")
         finding = _finding(job, failed)
         return finding, write_finding(finding, job.folder)
 
@@ -232,11 +232,11 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
     """The finished runs of a ladder, put on the same rows.
 
     Raises:
-        DataError: the plain network or every rung lacks a run.
+        DataError: the DNN or every rung lacks a run.
     """
     base = [finished_run(own, job.reference) for own in job.baseline]
     if None in base:
-        raise DataError("a run of the plain network is missing", hint="run it once more; what failed is named")
+        raise DataError("a run of the DNN is missing", hint="run it once more; what failed is named")
     whole = []
     for rung in job.rungs:
         data = ensure_prepared(rung.jobs[0].data)
@@ -244,7 +244,7 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
         if None not in folders:
             whole.append((rung, data, [folder for folder in folders if folder is not None]))
     if not whole:
-        raise DataError("no rung has all its runs", hint="run it once more; what failed is named")
+        raise DataError("no definition has all its runs", hint="run it once more; what failed is named")
     rows, key, logits = _rows([folder for folder in base if folder is not None])
     arms = {BASELINE: logits}
     for rung, _, runs in whole:
@@ -268,7 +268,7 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         tables=[
             Table(
                 name="ladder",
-                title=f"Rungs against {BASELINE}, all judged by {' × '.join(job.reference.manifest.domain)}",
+                title=f"Domain definitions against {BASELINE}, all judged by {' × '.join(job.reference.manifest.domain)}",
                 rows=[{key: value for key, value in row.items() if key != "domain"} for row in table],
                 caption=f"{len(rows.labels):,} test rows, seeds {', '.join(str(own.seed) for own in job.baseline)}",
                 support=Support(
@@ -280,17 +280,17 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         ],
         figures=[_figure(table)],
         notes=(
-            "On the first rung the pruners receive no domain and read their layer instead (`model.pruner.inputs=[hidden]`). Rows and "
-            "split are the same on every rung, and so are the features, but for the domain's own id (`data.domain_id`) where a "
+            "With the first definition the pruners receive no domain and read their layer instead (`model.pruner.inputs=[hidden]`). Rows and "
+            "split are the same for every definition, and so are the features, but for the domain's own id (`data.domain_id`) where a "
             "definition has several fields.",
-            "A rung is told apart from the best one if the interval of their difference, corrected for the number of rungs, "
-            "excludes 0. The recommendation is the coarsest rung that is not.",
+            "A definition differs significantly from the best one if the interval of their difference, corrected for the number of definitions, "
+            "excludes 0. The recommendation is the coarsest definition that does not differ from the best.",
         ),
     )
 
 
 def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndarray]]:
-    """The rows that all rungs are judged on, in the order of the plain network's first run."""
+    """The rows that all rungs are judged on, in the order of the DNN's first run."""
     frames = [read_predictions(folder) for folder in folders]
     first = frames[0]
     domains = first["domain"].to_numpy().astype(np.int64)
@@ -305,8 +305,8 @@ def _aligned(folder: Path, key: pl.DataFrame) -> np.ndarray:
     found = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
     if frame.height != key.height or found["logit"].null_count():
         raise IntegrityError(
-            f"{folder} scores other rows than the plain network did",
-            hint="prepare the data anew and run the ladder once more",
+            f"{folder} scores other rows than the DNN did",
+            hint="prepare the data anew and run the series once more",
         )
     return np.asarray(found["logit"].to_numpy())
 
@@ -323,7 +323,7 @@ def _row(
     auc = [read_report(folder)["metrics"]["test"]["auc"] for folder in folders]
     apart = None if against is None else against.p_holm < 0.05
     return {
-        "rung": rung.adds,
+        "definition": rung.adds,
         "domains": data.manifest.num_domains if rung.fields else 1,
         "AUC": float(np.mean(auc)),
         "gain in AUC": gained["auc"][rung.name].difference,
@@ -331,7 +331,7 @@ def _row(
         "95 % interval": Interval.of(gain.low, gain.high),
         "better than dnn": None if none_if_nan(gain.p_holm) is None else gain.is_real and gain.difference > 0,
         "domain": rung.name,
-        "told apart from the best": False if rung.name == best else apart,
+        "differs from the best": False if rung.name == best else apart,
     }
 
 
@@ -342,20 +342,20 @@ def _answers(
     failed: dict[str, str],
 ) -> list[str]:
     top = next(row for row in table if row["domain"] == best)
-    alike = [row for row in table if not row["told apart from the best"]]
+    alike = [row for row in table if not row["differs from the best"]]
     lines = [
         f"Best in the mean: {best} ({top['domains']:,} domains), {top['gain in GAUC']:+.4f} GAUC over {BASELINE}, {top['95 % interval']}."
     ]
     if len(alike) == len(table):
-        lines.append("No rung is told apart from the best: where gains turn cannot be said from these runs.")
+        lines.append("No domain definition differs significantly from the best, so the optimum cannot be located.")
     else:
         lines.append(
-            f"Not told apart from it: {', '.join(row['domain'] for row in alike if row['domain'] != best) or 'none'}."
+            f"Not significantly different from it: {', '.join(row['domain'] for row in alike if row['domain'] != best) or 'none'}."
         )
     fields = next(rung.fields for rung, _, _ in whole if rung.name == alike[0]["domain"])
     better = any(row["better than dnn"] for row in table)
     if not better:
-        lines.append(f"No rung is shown to be better than {BASELINE}: on these data any definition will do.")
+        lines.append(f"No definition is significantly better than {BASELINE}: on these data any definition will do.")
     written = ",".join(fields)
     lines.append(
         f"Recommended, as the coarsest of these: {alike[0]['domain']}"
@@ -368,7 +368,7 @@ def _figure(table: Sequence[dict[str, Any]]) -> Figure:
     return gains(
         "ladder",
         title=f"Gain over {BASELINE} in GAUC, against the number of domains",
-        summary="Bars are 95 % intervals; the rungs stand from one domain to the finest definition.",
+        summary="Bars are 95 % intervals. Definitions are ordered from one domain to the finest.",
         x=[row["domains"] for row in table],
         y=[row["gain in GAUC"] for row in table],
         intervals=[row["95 % interval"] for row in table],

@@ -12,7 +12,7 @@ _FILES = {"model.py.txt": "{module}.py", "model.yaml.txt": "{module}.yaml", "tes
 
 
 def start_model(module: str, folder: Path) -> list[Path]:
-    """Write a small working model named `module` into `folder`: the plain network and a bias for each domain.
+    """Write a small working model named `module` into `folder`: the DNN and a bias for each domain.
 
     Returns:
         The files, in the order in which they are to be read.

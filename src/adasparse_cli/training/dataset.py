@@ -66,7 +66,7 @@ class Rows:
     def with_another_rows_domain(self, seed: int) -> Rows:
         """The control arm: each row tells a model the domain of another row, drawn once per split.
 
-        The row's own field ids stay, so a plain network sees no difference; what a pruner or gate is
+        The row's own field ids stay, so a DNN sees no difference; what a pruner or gate is
         fed no longer belongs to the row.
         """
         order = torch.from_numpy(np.random.default_rng([seed, len(self)]).permutation(len(self)))

@@ -21,7 +21,7 @@ class LoopSettings:
             but at least one epoch. Schedules (of the learning rates and of the model) run over all epochs, with `auto` over
             the first one, and then keep their last value.
         max_epochs: most epochs that `auto` takes.
-        max_steps: stop after so many steps; null for no limit. Schedules end at whichever comes first.
+        max_steps: maximum number of training steps; null for no limit. Schedules end at whichever comes first.
         learning_rate: Adam's step size for dense parameters.
         embedding_learning_rate: Adam's step size for embeddings; null for `learning_rate`.
         domain_learning_rate: Adam's step size for parameters that each domain has to itself (STAR's factors, SAR-Net's
@@ -37,7 +37,7 @@ class LoopSettings:
         evaluations: evaluations on the valid split per epoch, evenly spread, the last at its end.
         select: metric of the valid split that chooses the best checkpoint. Where a model has a sparsity interval, a
             checkpoint with all layers inside it goes before one without.
-        patience: stop after so many evaluations without a better one; null to never stop early, with `epochs: auto` for 2.
+        patience: number of evaluations without improvement before training stops; null: never, or 2 with `epochs: auto`.
         log_steps: steps between two lines of training metrics.
         checkpoint_seconds: time between two checkpoints. They are also written after evaluations, and less often where
             writing them would take more than 5 % of the time.

@@ -1,0 +1,82 @@
+"""What a person reads uses the field's terms: help texts, the settings' meanings, the README and the documentation's pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from adasparse_cli.app import app
+
+ROOT = Path(__file__).parents[1]
+# Old words, and what replaces each.
+GLOSSARY = {
+    r"(is|are|being) told": "receives",
+    r"(is|are) fed": "receives",
+    r"(can|cannot|not to) be had": "is (not) available",
+    r"stands? in": "is in",
+    r"plain network": "DNN",
+    r"kept weights": "best checkpoint",
+    r"rungs?": "definition",
+    r"ladder": "series of definitions",
+    r"told apart": "differs significantly",
+    r"is no (key|model)": "unknown",
+    r"is right": "is valid",
+    r"wins? over": "overrides",
+    r"mend": "fix",
+    r"leans? on": "relies on",
+    r"whence": "why",
+    r"by the way": "",
+    r"in the place of": "instead of",
+    r"what it weighs": "parameters",
+    r"set aside": "rejected",
+    r"go(es)? on with": "resumes",
+    r"so many": "number of",
+    r"nobody knows": "no estimate",
+    r"neurons cut": "pruned neurons",
+}
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs").glob("how-to/*.md"),
+    *(ROOT / "docs" / f"{name}.md" for name in ("index", "tutorial", "method", "settings")),
+]
+
+
+def helps(command: Any, name: str) -> Iterator[tuple[str, str]]:
+    yield name, command.help or ""
+    for parameter in command.params:
+        yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
+    for inner, other in getattr(command, "commands", {}).items():
+        yield from helps(other, f"{name} {inner}")
+
+
+def old_words(text: str) -> list[str]:
+    return [
+        f"{found[0]!r}: write {new!r}"
+        for old, new in GLOSSARY.items()
+        if (found := re.search(rf"\b{old}\b", text, re.IGNORECASE))
+    ]
+
+
+def test_help_texts_use_the_fields_terms() -> None:
+    found = {where: words for where, text in helps(get_command(app), "adasparse") if (words := old_words(text))}
+    assert not found, found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_use_the_fields_terms(page: Path) -> None:
+    found = {
+        k: words
+        for k, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        if (words := old_words(line))
+    }
+    assert not found, found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_packaged_settings_use_the_fields_terms(path: Path) -> None:
+    assert not old_words(path.read_text(encoding="utf-8"))
