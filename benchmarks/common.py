@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config.compose import compose
@@ -19,7 +20,6 @@ from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.schema import Field
 from adasparse_cli.training.dataset import Rows
-from adasparse_cli.training.machine import keep_large_blocks
 from adasparse_cli.typed import typed
 
 FIELDS, AWARE, WIDTH, HIDDEN, BATCH, DOMAINS = 21, 3, 16, [512, 256, 128], 2048, 300

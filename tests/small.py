@@ -14,6 +14,7 @@ from adasparse_cli.choices import (
     Metric,
     Mode,
     Normalisation,
+    PenaltyUnit,
     Pooling,
     PrunerInput,
     RowSteps,
@@ -63,7 +64,9 @@ def adasparse_settings(mode: Mode = Mode.fusion, **changes: Any) -> AdaSparseSet
         "pruner": PrunerSettings(inputs=(PrunerInput.hidden, PrunerInput.domain), rank=None, input_layer=True),
         "sharpness": SharpnessSettings(rule=SharpnessRule.scheduled, start=0.1, end=5.0, initial=1.0),
         "threshold": ThresholdSettings(rule=ThresholdRule.fixed, value=0.25, window=None),
-        "regulariser": RegulariserSettings(enabled=True, interval=(0.15, 0.25), start=0.01, end=100.0),
+        "regulariser": RegulariserSettings(
+            enabled=True, per=PenaltyUnit.row, interval=(0.15, 0.25), start=0.01, end=100.0
+        ),
     }
     return AdaSparseSettings(**{**values, **changes})
 

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "adasparse_cli"
 FLOORS = {
     "errors": -1, "choices": -1,  # the ground that floor 0 itself stands on
-    "schema": 0, "files": 0, "foreign": 0, "typed": 0,
+    "allocator": 0, "schema": 0, "files": 0, "foreign": 0, "typed": 0,
     "config": 1, "findings": 1, "raw": 1, "layers": 1, "batches": 1, "metrics": 1,
     "prep": 2, "page": 2, "models": 2,
-    "data_prep": 3, "training": 3, "analysis": 3,
+    "data_prep": 3, "training": 3, "analysis": 3, "serving": 3,
     "runs": 4, "testing": 4,
     "catalogue": 5,
     "studies": 6,

@@ -20,6 +20,7 @@ from adasparse_cli.commands import (
     data,
     doctor,
     evaluate,
+    export,
     hpo,
     models,
     predict,
@@ -27,6 +28,7 @@ from adasparse_cli.commands import (
     report,
     reproduce,
     runs,
+    serve,
     study,
     train,
 )
@@ -69,6 +71,8 @@ app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("compare", epilog=study.COMPARE_EXAMPLES)(study.compare)
 app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
 app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)

@@ -175,6 +175,13 @@ class ThresholdRule(StrEnum):
     learnable = "learnable"
 
 
+class PenaltyUnit(StrEnum):
+    """What counts once in the sparsity that the regulariser holds: each row of a batch, or each distinct domain in it."""
+
+    row = "row"
+    domain = "domain"
+
+
 class Backbone(StrEnum):
     """The network that AdaSparse prunes: fully connected, or DCNv2's, with a cross network beside it."""
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from adasparse_cli.batches import Batch
-from adasparse_cli.choices import Mode, Normalisation, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.choices import Mode, Normalisation, PenaltyUnit, PrunerInput, SharpnessRule, ThresholdRule
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.pruner import Pruner
@@ -25,7 +25,7 @@ from adasparse_cli.models.adasparse import (
 from tests import small
 from tests.models import reference
 
-NO_PENALTY = RegulariserSettings(enabled=False, interval=(0.15, 0.25), start=0.01, end=100.0)
+NO_PENALTY = RegulariserSettings(enabled=False, per=PenaltyUnit.row, interval=(0.15, 0.25), start=0.01, end=100.0)
 
 
 def built(mode: Mode = Mode.fusion, *, progress: float = 0.7, network: Any = None, **changes: Any) -> AdaSparse:
@@ -160,8 +160,35 @@ def test_the_penalty_pulls_each_layer_towards_the_interval() -> None:
             assert (torch.sign(pruner.bias.grad) == sign).all()
 
 
+@pytest.mark.parametrize("inputs", [(PrunerInput.domain,), (PrunerInput.hidden, PrunerInput.domain)])
+def test_per_domain_each_distinct_domain_of_the_batch_counts_once(inputs: tuple[PrunerInput, ...]) -> None:
+    """R_s of the mean over conditions, written out; a domain with many rows counts as one with few does."""
+    pruner = PrunerSettings(inputs=inputs, rank=None, input_layer=True)
+    per_domain = RegulariserSettings(enabled=True, per=PenaltyUnit.domain, interval=(0.15, 0.25), start=0.01, end=100.0)
+    model = built(pruner=pruner, regulariser=per_domain)
+    found = batch(200)
+    ids = torch.where(torch.arange(200) < 150, torch.tensor(2), found.condition_ids)
+    ids = torch.where(ids == 4, torch.tensor(2), ids)  # a condition that the batch does not have
+    found = replace(found, condition_ids=ids)
+    pi = [part.numpy() for part in model.factors(found)]
+    low, high, total = 0.15, 0.25, 0.0
+    for layer in pi:
+        zeros = (layer == 0).mean(axis=1)
+        r = float(np.mean([zeros[ids.numpy() == condition].mean() for condition in np.unique(ids.numpy())]))
+        distance = abs(r - 0.2)
+        total += 0.0 if low <= r <= high else model.regulariser_weight.item() * distance**2
+    penalty = model(found).penalty
+    assert penalty.item() == pytest.approx(total / len(pi), abs=1e-12)
+    assert penalty.item() > 0
+    by_row = built(pruner=pruner)
+    assert by_row(found).penalty.item() != pytest.approx(penalty.item(), rel=1e-3)
+    penalty.backward()
+    assert model.pruners["1"].bias.grad is not None
+    assert float(model.pruners["1"].bias.grad.abs().sum()) > 0
+
+
 def test_inside_the_interval_there_is_no_penalty_and_no_gradient_of_it() -> None:
-    wide = RegulariserSettings(enabled=True, interval=(0.0, 1.0), start=0.01, end=100.0)
+    wide = RegulariserSettings(enabled=True, per=PenaltyUnit.row, interval=(0.0, 1.0), start=0.01, end=100.0)
     prediction = built(regulariser=wide)(batch())
     assert prediction.penalty.item() == 0.0
 
@@ -283,6 +310,6 @@ def test_the_input_layer_may_be_left_whole() -> None:
 
 def test_settings_without_sense_are_refused() -> None:
     with pytest.raises(UsageError, match=r"from 0\.5 down to 0\.2"):
-        RegulariserSettings(enabled=True, interval=(0.5, 0.2), start=0.01, end=100.0)
+        RegulariserSettings(enabled=True, per=PenaltyUnit.row, interval=(0.5, 0.2), start=0.01, end=100.0)
     with pytest.raises(UsageError, match="inputs is empty"):
         PrunerSettings(inputs=(), rank=None, input_layer=True)

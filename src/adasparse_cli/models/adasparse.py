@@ -19,7 +19,9 @@ e_a is pruned, e_d is not. Sparsity is held in an interval by a penalty added to
     R_s = (1/L) Σ_l λ^l |r^l − r|,   r = (r_min + r_max)/2,
     λ^l = 0 if r_min ≤ r^l ≤ r_max, else λ̂ |r^l − r|      (a constant in the gradient)
 
-where r^l is the batch's share of factors that are exactly 0, with the straight-through gradient.
+where r^l is the batch's share of factors that are exactly 0, with the straight-through gradient. With `per: row` it is
+the mean over the rows; with `per: domain` the mean over the distinct conditions of the batch, of each condition's mean, so
+that a domain with few rows is held in the interval as one with many is.
 
 Source: Yang et al., AdaSparse: Learning Adaptively Sparse Structures for Multi-Domain Click-Through
 Rate Prediction, CIKM 2022 (arXiv 2206.13108). Ours where the sources are silent: one linear map as the
@@ -38,7 +40,15 @@ import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Backbone, Between, Mode, PrunerInput, SharpnessRule, ThresholdRule
+from adasparse_cli.choices import (
+    Backbone,
+    Between,
+    Mode,
+    PenaltyUnit,
+    PrunerInput,
+    SharpnessRule,
+    ThresholdRule,
+)
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
@@ -104,12 +114,14 @@ class RegulariserSettings:
 
     Args:
         enabled: whether the penalty is added.
+        per: whether the share of zeros is a mean over rows (`row`), or over the distinct domains of a batch (`domain`).
         interval: [r_min, r_max], the shares of zeros (0–1) between which there is no penalty.
         start: λ̂ at the first step; it grows exponentially in the step.
         end: λ̂ at the last step.
     """
 
     enabled: bool
+    per: PenaltyUnit
     interval: tuple[Annotated[float, Between(0, 1)], Annotated[float, Between(0, 1)]]
     start: Annotated[float, Between(0, exclusive=True)]
     end: Annotated[float, Between(0, exclusive=True)]
@@ -176,6 +188,7 @@ class AdaSparse(Model):
         prunes = self.mode is not Mode.scaling
         if prunes and settings.regulariser.enabled:
             self.sparsity_interval = settings.regulariser.interval
+            self.sparsity_by_domain = settings.regulariser.per is PenaltyUnit.domain
 
         self.log_sharpness: nn.Parameter | None = None
         self.learnt_threshold: nn.Parameter | None = None
@@ -225,12 +238,12 @@ class AdaSparse(Model):
             if layer < len(self.blocks):
                 h = self.blocks[layer](h)
         logits = one_logit(self.head, torch.cat([*crossed, h], dim=1) if crossed else h)
-        return Prediction(logits, self._penalty(cuts, logits), torch.stack(cuts, dim=1).detach())
+        return Prediction(logits, self._penalty(cuts, logits, batch.condition_ids), torch.stack(cuts, dim=1).detach())
 
     def _gated(
         self, v: Tensor, h: Tensor, context: Context, place: int, watched: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        sharpness, threshold = self._sharpness_and_threshold(place)
+        sharpness, threshold = self.sharpness_and_threshold(place)
         scale, window = self.settings.scale, self.settings.threshold.window
         if watched is not None:
             found = weight_factors(v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold)
@@ -249,17 +262,23 @@ class AdaSparse(Model):
         cross = () if self.cross is None else (self.cross,)
         return self._cost(backbone=(*cross, self.blocks, self.head), domain_multiply_adds=sum(pruners))
 
-    def _sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, float | Tensor]:
+    def sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, float | Tensor]:
+        """α and ε of a gated layer, by its place in `gated_layers`."""
         sharpness = self.sharpness if self.log_sharpness is None else self.log_sharpness[gate_index].exp()
         learnt = self.learnt_threshold
         threshold = float(self.settings.threshold.value) if learnt is None else learnt[gate_index]
         return sharpness, threshold
 
-    def _penalty(self, cuts: list[Tensor], like: Tensor) -> Tensor:
+    def _penalty(self, cuts: list[Tensor], like: Tensor, condition_ids: Tensor) -> Tensor:
         if self.sparsity_interval is None or not cuts:
             return no_penalty(like)
         low, high = self.sparsity_interval
-        sparsity = torch.stack([cut.mean() for cut in cuts])
+        if self.settings.regulariser.per is PenaltyUnit.row:
+            sparsity = torch.stack([cut.mean() for cut in cuts])
+        else:
+            _, own, counts = torch.unique(condition_ids, return_inverse=True, return_counts=True)
+            shares = 1.0 / (len(counts) * counts[own]).to(like.dtype)  # of a row in the mean over conditions
+            sparsity = torch.stack([cut @ shares for cut in cuts])
         distance = (sparsity - (low + high) / 2).abs()
         outside = (sparsity < low) | (sparsity > high)
         weight = (self.regulariser_weight * distance * outside).detach()

@@ -95,6 +95,7 @@ class Model(nn.Module, ABC):
     reads_context: bool = False  # whether the domain context is an input of its own
     twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
     sparsity_interval: tuple[float, float] | None = None
+    sparsity_by_domain: bool = False  # whether it is of the mean over distinct domains, not over rows
 
     def __init__(self, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from adasparse_cli.prep.earlier_data import settings_as_today as data_as_today
 
 # What was always so before it became a setting.
 _LOOP = {"matmul_precision": "highest", "max_epochs": 10, "context_learning_rate": None, "row_steps": "all"}
-_THRESHOLD = {"window": None}
+_MODEL: dict[str, dict[str, Any]] = {"threshold": {"window": None}, "regulariser": {"per": "row"}}
 
 
 def settings_as_today(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def settings_as_today(settings: Mapping[str, Any]) -> dict[str, Any]:
         width, std = network["embedding_width"], network["embedding_std"]
         context = {"width": width, "std": std, "gain": None, "normalisation": "none"}
         found["network"] = {"context": context, **network}
-    if isinstance(model, dict) and isinstance(model.get("threshold"), dict):
-        found["model"] = {**model, "threshold": {**_THRESHOLD, **model["threshold"]}}
+    if isinstance(model, dict):
+        sections = {name: {**was, **model[name]} for name, was in _MODEL.items() if isinstance(model.get(name), dict)}
+        found["model"] = {**model, **sections}
     return found
 
 

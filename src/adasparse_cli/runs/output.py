@@ -9,12 +9,14 @@ from pathlib import Path
 from adasparse_cli.errors import UsageError
 from adasparse_cli.runs.chosen import STUDY
 from adasparse_cli.runs.saved_run import CONFIG
+from adasparse_cli.serving.artefact import INDEX
 
 # What marks a folder of ours, whose files are read back.
 _OURS = {
     (CONFIG, "environment.json"): "a run",
     ("manifest.json", "domains.parquet"): "prepared data",
     (STUDY,): "a study",
+    (INDEX,): "an exported model",
 }
 _ENDINGS = re.compile(r"(\.(csv|tsv|txt|parquet|json|jsonl|ndjson))?(\.(gz|zip|zst|bz2|xz))?", re.IGNORECASE)
 

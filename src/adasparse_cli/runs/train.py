@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.root import SEEDS, THREADS
@@ -51,7 +52,7 @@ from adasparse_cli.runs.tracking import SafeTracker, Tracker, TrackingSettings
 from adasparse_cli.training.dataset import load_rows, load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
-from adasparse_cli.training.machine import chosen_device, keep_large_blocks, set_threads
+from adasparse_cli.training.machine import chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import flat, plain, typed

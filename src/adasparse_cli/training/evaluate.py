@@ -54,6 +54,15 @@ def score(model: Model, rows: Rows, *, batch_size: int) -> Scores:
     )
 
 
+def held_sparsity(model: Model, scores: Scores, rows: Rows) -> list[float] | None:
+    """The sparsity per gated layer that the model's regulariser holds in its interval: a mean over rows or domains."""
+    if scores.pruned is None or not model.sparsity_by_domain:
+        return scores.sparsity()
+    _, own, counts = np.unique(rows.condition_ids.cpu().numpy(), return_inverse=True, return_counts=True)
+    shares = 1.0 / (len(counts) * counts[own])
+    return [float(share) for share in shares @ scores.pruned.astype(np.float64)]
+
+
 def metrics_of(scores: Scores, rows: Rows, *, num_domains: int) -> Metrics:
     """The metrics of scored, labelled rows."""
     assert rows.labels is not None

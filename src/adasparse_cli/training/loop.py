@@ -27,7 +27,7 @@ from adasparse_cli.files import write_text
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
 from adasparse_cli.training.dataset import Rows
-from adasparse_cli.training.evaluate import Scores, metrics_of, score
+from adasparse_cli.training.evaluate import Scores, held_sparsity, metrics_of, score
 from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
 from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
@@ -310,7 +310,7 @@ class Loop(ABC):
         metrics = metrics_of(scores, self.valid, num_domains=self.num_domains).to_json()
         value = metrics[self.settings.select]
         sparsity = scores.sparsity()
-        inside = lies_inside(sparsity, self.model.sparsity_interval)
+        inside = lies_inside(held_sparsity(self.model, scores, self.valid), self.model.sparsity_interval)
         found = Candidate(step=self.state.step, value=value, inside=inside)
         if found.beats(self.state.best, self.settings.select):
             self.state.keep(found)

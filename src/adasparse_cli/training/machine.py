@@ -1,4 +1,4 @@
-"""The machine that training runs on: device, threads, memory allocation."""
+"""The machine that training runs on: device, threads, pages of memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import Tensor
 from adasparse_cli.choices import MatmulPrecision
 from adasparse_cli.errors import UsageError
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _MADV_HUGEPAGE, _MADV_COLLAPSE, _LARGE_PAGE = 14, 25, 2 << 20
 
 
@@ -60,21 +59,6 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def keep_large_blocks() -> None:
-    """Let the C library reuse large temporary blocks instead of returning them at once.
-
-    By default each block of a step is mapped anew, and its first touch costs a page fault per 4 KiB. Blocks of any
-    size are meant: the gradients of hundreds of domains' own weights are hundreds of megabytes.
-    Without effect where the C library is not glibc.
-    """
-    if sys.platform != "linux":
-        return
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(_M_MMAP_MAX, 0)
-        library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def prefer_large_pages(table: Tensor) -> None:

@@ -1,0 +1,70 @@
+"""`adasparse serve`: an exported model behind HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adasparse_cli.errors import InterruptedRun, UsageError
+from adasparse_cli.render import note, say
+
+EXAMPLES = """
+Examples:
+
+  adasparse export latest --output model && adasparse serve model
+
+  curl -H 'content-type: application/json' -d '{"rows": [{"country": "DE", "device": "mobile"}]}' http://127.0.0.1:8000/predict
+"""
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `adasparse export` wrote.")],
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; 127.0.0.1 answers this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 is any free one.")] = 8000,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="What scores: numpy, torch or onnx. [default: numpy]")
+    ] = None,
+    most_waiting: Annotated[
+        int, typer.Option("--most-waiting", min=1, help="Requests that may wait; more are answered with 503.")
+    ] = 64,
+    most_rows: Annotated[int, typer.Option("--most-rows", min=1, help="Rows of one request.")] = 4096,
+    most_bytes: Annotated[int, typer.Option("--most-bytes", min=1, help="Bytes of one request's body.")] = 8 << 20,
+    stop_seconds: Annotated[
+        int, typer.Option("--stop-seconds", min=1, help="How long accepted requests may take after a signal to stop.")
+    ] = 30,
+) -> None:
+    """Answer JSON requests with scores until SIGINT or SIGTERM; accepted requests are answered first.
+
+    There is no encryption and no password: behind another host than 127.0.0.1, put a proxy that has them.
+    """
+    from importlib.util import find_spec
+
+    from adasparse_cli.allocator import keep_large_blocks
+    from adasparse_cli.serving.artefact import ENGINES, open_artefact
+    from adasparse_cli.serving.check import engine_named
+    from adasparse_cli.serving.predict import usual_engine
+    from adasparse_cli.serving.service import Service
+
+    if find_spec("uvicorn") is None or find_spec("starlette") is None:
+        raise UsageError("serve needs the packages starlette and uvicorn", hint="pip install 'adasparse-cli[serve]'")
+    if engine is not None and engine not in ENGINES:
+        raise UsageError(f"--engine {engine} is unknown", hint=f"one of: {', '.join(ENGINES)}")
+    from adasparse_cli.serving.http import bound_socket
+    from adasparse_cli.serving.http import serve as answer
+
+    keep_large_blocks()
+    artefact = open_artefact(folder)
+    artefact.verify()
+    name = engine or usual_engine(artefact)
+    service = Service(artefact, engine_named(artefact, name), most_waiting=most_waiting, most_rows=most_rows)
+    listening = bound_socket(host, port)
+    address = listening.getsockname()
+    note(f"{artefact.index['label']} by {name}: http://{address[0]}:{address[1]}/predict; Ctrl-C stops it")
+    with contextlib.suppress(InterruptedRun, KeyboardInterrupt):  # how a server is meant to end
+        answer(service, listening, most_bytes=most_bytes, stop_seconds=stop_seconds)
+    say(f"{service.counts.rows:,} rows scored in {sum(service.counts.requests.values()):,} requests")

@@ -1,0 +1,264 @@
+"""An exported model's scores for new files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from adasparse_cli.allocator import keep_large_blocks
+from adasparse_cli.choices import FieldKind, nearest_names
+from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.files import write_atomically
+from adasparse_cli.findings.finding import marked
+from adasparse_cli.raw.raw_files import source_names
+from adasparse_cli.raw.rejected import Reject, examples
+from adasparse_cli.serving.artefact import ENGINES, Artefact
+from adasparse_cli.serving.check import Engine, engine_named
+from adasparse_cli.serving.encoder import EncodedRows
+from adasparse_cli.serving.network import sigmoid
+from adasparse_cli.serving.rows import PlainFile, RawBlock
+
+# How much larger than in the test split a share of unknown values must be to be told.
+NOTABLE = 0.1
+# Fields that the tabular recipe makes from its timestamp, whatever columns of their name say.
+_OF_TIMES = ("hour", "weekday")
+
+
+class Progress(Protocol):
+    """How scoring tells where it is."""
+
+    def start(self, what: str, total: int | None, unit: str) -> None: ...
+
+    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredFile:
+    """What was scored.
+
+    Args:
+        rejects: rows that could not be scored.
+        unseen: per field the share (0–1) of rows with a value unknown from training, where it is NOTABLE more than in the test split.
+        seconds: of reading, encoding, scoring and writing. scoring_seconds: of the engine alone.
+    """
+
+    output: Path
+    engine: str
+    rows: int
+    rejects: Sequence[Reject]
+    unseen_domain_rows: int
+    unseen: Mapping[str, float]
+    seconds: float
+    scoring_seconds: float
+
+
+def usual_engine(artefact: Artefact) -> str:
+    """NumPy where it can score the model, else torch."""
+    return "numpy" if artefact.why_not("numpy") is None else "torch"
+
+
+def predict_files(
+    artefact: Artefact, files: Sequence[Path], output: Path, progress: Progress, *, engine: str | None = None
+) -> ScoredFile:
+    """Score files, labelled or not, and write one line per row: where it stood, its domain, its logit and probability.
+
+    Args:
+        engine: one of ENGINES; None for the usual one.
+
+    Raises:
+        UsageError: the engine cannot score this model, or the output is none that can be written.
+        DataError: a file cannot be read, lacks a field, or holds no row.
+        IntegrityError: a file of the artefact is missing or differs.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise UsageError(f"--engine {engine} is unknown", hint=f"one of: {', '.join(ENGINES)}")
+    if output.suffix not in (".csv", ".parquet") or output.is_dir():
+        raise UsageError(f"{output} is no name of a .csv or .parquet file", hint="such as --output scores.parquet")
+    keep_large_blocks()
+    started = time.perf_counter()
+    scorer = _Scorer(artefact, engine_named(artefact, engine or usual_engine(artefact)), progress)
+    progress.start("scoring", None, "rows")
+    parts = scorer.parts(files)
+    first = next(parts, None)
+    if first is None:
+        why = f"; {len(scorer.rejects):,} were rejected: {examples(scorer.rejects)}" if scorer.rejects else ""
+        inputs = ", ".join(artefact.encoder.inputs)
+        raise DataError(f"no row could be read{why}", hint=f"the input columns are {inputs}")
+    write = _write_parquet if output.suffix == ".parquet" else _write_csv
+    write_atomically(output, lambda path: write(path, first, parts))
+    known = artefact.index.get("unseen", {})
+    shares = {name: count / scorer.rows for name, count in scorer.unknown.items()}
+    return ScoredFile(
+        output=output,
+        engine=scorer.engine.name,
+        rows=scorer.rows,
+        rejects=scorer.rejects,
+        unseen_domain_rows=scorer.unseen_domain_rows,
+        unseen={name: share for name, share in shares.items() if share > known.get(name, 0.0) + NOTABLE},
+        seconds=time.perf_counter() - started,
+        scoring_seconds=scorer.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some scored rows."""
+
+    source: str
+    lines: np.ndarray
+    domains: list[str | None]
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass
+class _Scorer:
+    """Reads, encodes and scores block by block, and counts."""
+
+    artefact: Artefact
+    engine: Engine
+    progress: Progress
+    rejects: list[Reject] = field(default_factory=list)
+    rows: int = 0
+    unseen_domain_rows: int = 0
+    seconds: float = 0.0
+    unknown: dict[str, int] = field(default_factory=dict)
+    _names: dict[int, str | None] = field(default_factory=dict)
+
+    def parts(self, files: Sequence[Path]) -> Iterator[_Part]:
+        """The scored rows, in the files' order."""
+        for block in raw_blocks(self.artefact, files, self.rejects):
+            part = self._scored(block)
+            if part is not None:
+                yield part
+
+    def _scored(self, block: RawBlock) -> _Part | None:
+        encoder = self.artefact.encoder
+        rows, faults = encoder.encode(block.columns)
+        lines = np.asarray(block.lines)
+        if faults:
+            bad = {fault.place: fault for fault in reversed(faults)}
+            for place in sorted(bad):
+                fault = bad[place]
+                self.rejects.append(
+                    Reject(
+                        source=block.source,
+                        line=int(lines[place]),
+                        column=fault.column,
+                        value=fault.value,
+                        reason=fault.reason,
+                    )
+                )
+            kept = np.setdiff1d(np.arange(len(lines)), list(bad))
+            rows, lines = rows.take(kept), lines[kept]
+        if len(rows) == 0:
+            return None
+        started = time.perf_counter()
+        logits = self.engine.logits(rows)
+        self.seconds += time.perf_counter() - started
+        self._count(rows)
+        self.progress.advance(len(rows))
+        return _Part(block.source, lines, self._domains(rows), logits, sigmoid(logits.astype(np.float64)))
+
+    def _count(self, rows: EncodedRows) -> None:
+        self.rows += len(rows)
+        self.unseen_domain_rows += int((rows.domains >= self.artefact.index["domain"]["num_domains"]).sum())
+        for place, one in enumerate(self.artefact.fields):
+            if one.kind is not FieldKind.multi_valued:
+                self.unknown[one.name] = self.unknown.get(one.name, 0) + int((rows.ids[:, place] == 0).sum())
+
+    def _domains(self, rows: EncodedRows) -> list[str | None]:
+        names = self._names
+        for number in np.unique(rows.domains).tolist():
+            if number not in names:
+                names[number] = self.artefact.encoder.name_of(number)
+        return [names[number] for number in rows.domains.tolist()]
+
+
+def raw_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Reject]) -> Iterator[RawBlock]:
+    """The rows of files: read as they stand where their columns are the input fields, else as the data's recipe reads them.
+
+    Raises:
+        DataError: a file cannot be read, or lacks a field.
+    """
+    inputs = artefact.encoder.inputs
+    settings = artefact.index["data"]["settings"]
+    timestamp = settings.get("timestamp") if any(name in inputs for name in _OF_TIMES) else None
+    plain = [
+        PlainFile(path, name, inputs, settings.get("separator"), rejects)
+        for path, name in zip(files, source_names(files), strict=True)
+    ]
+    columns = [set(file.columns() or ()) for file in plain]
+    if all(own.issuperset(inputs) and timestamp not in own for own in columns) and not settings.get("quoted_newlines"):
+        for file in plain:
+            yield from file.blocks()
+        return
+    _require_inputs(artefact, files[0], columns[0])
+    from adasparse_cli.serving.recipe_rows import recipe_blocks  # loads polars
+
+    yield from recipe_blocks(artefact, files, rejects)
+
+
+def _require_inputs(artefact: Artefact, path: Path, columns: Collection[str]) -> None:
+    """Refuse a table of input fields that lacks some, where the recipe reads another format: it would name columns of that.
+
+    Raises:
+        DataError: most fields are there, but not all.
+    """
+    inputs = artefact.encoder.inputs
+    lacking = [name for name in inputs if name not in columns]
+    if artefact.index["data"]["recipe"] != "tabular" and 0 < len(lacking) < len(inputs) / 2:
+        raise DataError(
+            f"{path}: lacks the column {lacking[0]}, an input of {artefact.folder}",
+            hint=f"did you mean {nearest_names(lacking[0], sorted(columns))}? the inputs are {', '.join(inputs)}",
+        )
+
+
+def _write_csv(path: Path, first: _Part, others: Iterator[_Part]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write("source,line,domain,logit,probability\n")
+        for part in _and(first, others):
+            names = {name: "" if name is None else _cell(marked(name)) for name in set(part.domains)}
+            source = _cell(marked(part.source))
+            columns = (part.lines.tolist(), part.domains, map(str, part.logits), map(repr, part.probabilities.tolist()))
+            file.writelines(
+                f"{source},{line},{names[domain]},{logit},{chance}\n"
+                for line, domain, logit, chance in zip(*columns, strict=True)
+            )
+
+
+def _write_parquet(path: Path, first: _Part, others: Iterator[_Part]) -> None:
+    import polars as pl  # for this format alone
+
+    frames = [
+        pl.DataFrame(
+            {
+                "source": pl.Series([part.source], dtype=pl.String).new_from_index(0, len(part.lines)),
+                "line": part.lines,
+                "domain": pl.Series(part.domains, dtype=pl.String),
+                "logit": part.logits,
+                "probability": part.probabilities,
+            }
+        )
+        for part in _and(first, others)
+    ]
+    pl.concat(frames).write_parquet(path)
+
+
+def _and(first: Any, others: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from others
+
+
+def _cell(text: str) -> str:
+    """A text as a field of CSV."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="").writerow([text])
+    return file.getvalue()

@@ -1,0 +1,146 @@
+"""Files of raw values as columns, without polars: separated text and NDJSON, plain or packed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adasparse_cli.raw.file_kind import TableKind, table_kind, table_suffix
+from adasparse_cli.raw.lines import Block, TextFile
+from adasparse_cli.raw.rejected import OPEN_QUOTE, Reject
+
+BLOCK_BYTES = 8 << 20
+_SEPARATORS = (",", "\t", ";", "|")
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """Some rows of a file.
+
+    Args:
+        source: what the file is called. lines: where each row begins. columns: raw values by field.
+    """
+
+    source: str
+    lines: Sequence[int]
+    columns: Mapping[str, Sequence[Any]]
+
+
+class PlainFile:
+    """A file whose columns are the input fields themselves.
+
+    Args:
+        inputs: names of the fields; other columns are not looked at.
+        separator: of text; None to find it in the header.
+        rejects: rejected rows are added here.
+    """
+
+    def __init__(
+        self, path: Path, name: str, inputs: Sequence[str], separator: str | None, rejects: list[Reject]
+    ) -> None:
+        self.path, self.name, self.inputs = path, name, tuple(inputs)
+        self.kind = table_kind(path)
+        self._rejects = rejects
+        self._separator = self._separator_of(separator) if self.kind is TableKind.text else None
+
+    def columns(self) -> list[str] | None:
+        """The columns, for NDJSON the keys of the first row; None where the file is not read without polars."""
+        if self.kind is TableKind.text:
+            return self._opened([]).columns
+        if self.kind is TableKind.ndjson:
+            for block in self._opened([]).blocks(1 << 16):
+                for text in block.texts():
+                    found = _object(text)
+                    return list(found) if isinstance(found, dict) else []
+            return []
+        return None
+
+    def blocks(self) -> Iterator[RawBlock]:
+        """The rows, in order."""
+        file = self._opened(self._rejects)
+        for block in file.blocks(BLOCK_BYTES):
+            found = self._text_rows(file, block) if self.kind is TableKind.text else self._objects(file, block)
+            if len(found.lines):
+                yield found
+
+    def _opened(self, rejects: list[Reject]) -> TextFile:
+        separator = None if self._separator is None else self._separator.encode()
+        return TextFile(self.path, separator, rejects, quoted=separator is not None, name=self.name)
+
+    def _separator_of(self, given: str | None) -> str:
+        if given is not None or table_suffix(self.path) in (".tsv", ".tab"):
+            return given or "\t"
+        header = TextFile(self.path, b",", []).header.decode("utf-8", "replace")
+        return max(_SEPARATORS, key=header.count)
+
+    def _text_rows(self, file: TextFile, block: Block) -> RawBlock:
+        separator = self._separator
+        assert separator is not None
+        names = file.columns
+        if b'"' not in block.data:
+            rows = [text.split(separator) for text in block.texts()]
+            lines = block.numbers.tolist()
+        else:
+            rows, lines = [], []
+            for line, text in zip(block.numbers.tolist(), block.texts(), strict=True):
+                try:
+                    row = next(csv.reader([text], delimiter=separator, strict=True))
+                except csv.Error as error:
+                    file.reject(
+                        line,
+                        "",
+                        text,
+                        OPEN_QUOTE if "unexpected end" in str(error) else "has a quote that closes too early",
+                    )
+                    continue
+                if len(row) != len(names):
+                    file.reject(line, "", text, f"has {len(row)} columns where the header has {len(names)}")
+                    continue
+                rows.append(row)
+                lines.append(line)
+        whole = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+        return RawBlock(self.name, lines, {name: whole[names.index(name)] for name in self.inputs})
+
+    def _objects(self, file: TextFile, block: Block) -> RawBlock:
+        kept: list[tuple[Any, ...]] = []
+        lines = []
+        for line, text in zip(block.numbers.tolist(), block.texts(), strict=True):
+            found = _object(text)
+            if not isinstance(found, dict):
+                file.reject(line, "", text, "is no JSON object" if found is None else found)
+                continue
+            lacking = next((name for name in self.inputs if name not in found), None)
+            if lacking is not None:
+                file.reject(line, lacking, "", "is missing; null is a missing value")
+                continue
+            kept.append(tuple(found[name] for name in self.inputs))
+            lines.append(line)
+        whole = zip(*kept, strict=True) if kept else [()] * len(self.inputs)
+        return RawBlock(self.name, lines, dict(zip(self.inputs, whole, strict=True)))
+
+
+def _object(text: str) -> dict[str, Any] | str | None:
+    """A line's object; None or a reason where it is none."""
+    try:
+        found = json.loads(text, object_pairs_hook=_without_doubles)
+    except _TwiceError as error:
+        return f"names {error} twice"
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+class _TwiceError(Exception):
+    """An object names a key twice."""
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
+    return found

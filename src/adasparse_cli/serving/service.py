@@ -1,0 +1,184 @@
+"""Scores requests one after the other, a bounded number of them waiting; knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from adasparse_cli.errors import DataError
+from adasparse_cli.serving.artefact import Artefact
+from adasparse_cli.serving.check import Engine
+from adasparse_cli.serving.network import sigmoid
+
+# Upper bounds of the latency histogram, seconds.
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class FullError(Exception):
+    """As many requests wait as may."""
+
+
+class WrongRequestError(DataError):
+    """A request that cannot be scored; `row` counts from 0, None where no row is to blame."""
+
+    def __init__(self, message: str, *, row: int | None = None, column: str | None = None) -> None:
+        super().__init__(message, hint="GET /signature lists the inputs")
+        self.row, self.column = row, column
+
+
+@dataclass
+class Counts:
+    """What was served since the start."""
+
+    requests: Counter[int] = field(default_factory=Counter)  # by status
+    rows: int = 0
+    seconds: float = 0.0
+    by_bound: Counter[float] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, status: int, rows: int, seconds: float) -> None:
+        """A request that was answered."""
+        with self._lock:
+            self.requests[status] += 1
+            self.rows += rows
+            self.seconds += seconds
+            self.by_bound[next((bound for bound in BOUNDS if seconds <= bound), float("inf"))] += 1
+
+    def text(self, waiting: int) -> str:
+        """The counts in the text format of Prometheus."""
+        with self._lock:
+            requests, by_bound, rows, seconds = dict(self.requests), dict(self.by_bound), self.rows, self.seconds
+        lines = ["# TYPE adasparse_requests_total counter"]
+        lines += [
+            f'adasparse_requests_total{{status="{status}"}} {count}' for status, count in sorted(requests.items())
+        ]
+        lines += ["# TYPE adasparse_rows_total counter", f"adasparse_rows_total {rows}"]
+        lines += ["# TYPE adasparse_waiting_requests gauge", f"adasparse_waiting_requests {waiting}"]
+        lines.append("# TYPE adasparse_request_seconds histogram")
+        total = 0
+        for bound in (*BOUNDS, float("inf")):
+            total += by_bound.get(bound, 0)
+            name = "+Inf" if bound == float("inf") else f"{bound:g}"
+            lines.append(f'adasparse_request_seconds_bucket{{le="{name}"}} {total}')
+        lines += [f"adasparse_request_seconds_sum {seconds:.6f}", f"adasparse_request_seconds_count {total}"]
+        return "\n".join(lines) + "\n"
+
+
+class Service:
+    """An exported model that answers requests.
+
+    Args:
+        most_waiting: requests that may wait or be scored at a time.
+        most_rows: of one request.
+    """
+
+    def __init__(self, artefact: Artefact, engine: Engine, *, most_waiting: int, most_rows: int) -> None:
+        self.artefact, self.engine = artefact, engine
+        self.most_waiting, self.most_rows = most_waiting, most_rows
+        self.counts = Counts()
+        self.started = time.time()
+        self._encoder = artefact.encoder
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait or are scored now."""
+        return self._waiting
+
+    def submit(self, body: bytes) -> Future[dict[str, Any]]:
+        """Score a request, in its turn.
+
+        Raises:
+            FullError: `most_waiting` requests wait.
+        """
+        with self._lock:
+            if self._waiting >= self.most_waiting:
+                raise FullError
+            self._waiting += 1
+        try:
+            future = self._worker.submit(self.answer, body)
+        except BaseException:
+            self._done(None)
+            raise
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, _: object) -> None:
+        with self._lock:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Finish what waits."""
+        self._worker.shutdown(wait=True)
+
+    def answer(self, body: bytes) -> dict[str, Any]:
+        """The scores of a request: `{"rows": [{field: value, …}, …]}`.
+
+        Raises:
+            WrongRequestError: it is no such object, or a value cannot be used.
+        """
+        rows = self._rows(body)
+        columns = self._columns(rows)
+        encoded, faults = self._encoder.encode(columns)
+        if faults:
+            first = faults[0]
+            raise WrongRequestError(
+                f"row {first.place}: {first.column} {first.reason}", row=first.place, column=first.column
+            )
+        logits = self.engine.logits(encoded)
+        if not np.isfinite(logits).all():
+            raise RuntimeError("a score is not finite")
+        chances = sigmoid(logits.astype(np.float64)).tolist()
+        known = self.artefact.index["domain"]["num_domains"]
+        return {
+            "model": self.artefact.index["run"],
+            "predictions": [
+                {
+                    "logit": logit,
+                    "probability": chance,
+                    "domain": self._encoder.name_of(domain),
+                    "domain_seen_in_training": domain < known,
+                }
+                for logit, chance, domain in zip(logits.tolist(), chances, encoded.domains.tolist(), strict=True)
+            ],
+        }
+
+    def _rows(self, body: bytes) -> Sequence[Any]:
+        try:
+            found = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise WrongRequestError(f"the body is no JSON: {str(error) or 'nested too deeply'}") from None
+        rows = found.get("rows") if isinstance(found, dict) else None
+        if not isinstance(rows, list):
+            raise WrongRequestError('the body must be an object with a list of rows: {"rows": [{"field": value}]}')
+        if len(rows) > self.most_rows:
+            raise WrongRequestError(
+                f"{len(rows):,} rows in one request, at most {self.most_rows:,} are scored at a time"
+            )
+        return rows
+
+    def _columns(self, rows: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
+        inputs = self._encoder.inputs
+        for place, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise WrongRequestError(f"row {place} is no object", row=place)
+            lacking = next((name for name in inputs if name not in row), None)
+            if lacking is not None:
+                raise WrongRequestError(
+                    f"row {place} lacks the field {lacking}; null is a missing value", row=place, column=lacking
+                )
+        return {name: [row[name] for row in rows] for name in inputs}
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number")

@@ -1,0 +1,219 @@
+"""`adasparse serve` over real HTTP, in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adasparse_cli.serving.artefact import open_artefact
+from adasparse_cli.serving.check import golden_rows
+from adasparse_cli.serving.service import FullError, Service
+from adasparse_cli.serving.write import write_artefact
+from tests.commands.typing_in import ENVIRONMENT, adasparse
+from tests.serving import made
+
+ROW = {"country": "DE", "device": "mobile", "item": "1", "price": 2.5, "tags": ["t1", "t2"]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    _, source = made.random_model(made.prepare(folder))
+    write_artefact(source, folder / "model", None)
+    return folder / "model"
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[str]
+    port: int
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        sent = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        connection.request(method, path, sent, {"content-type": "application/json", **headers})
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        kind = response.headers.get("content-type", "")
+        return response.status, json.loads(text) if "json" in kind else text, dict(response.headers.items())
+
+    def predict(self, rows: list[Any]) -> tuple[int, Any, dict[str, str]]:
+        return self.ask("POST", "/predict", {"rows": rows})
+
+
+def started(model: Path, *words: str) -> Server:
+    command = [sys.executable, "-m", "adasparse_cli", "serve", str(model), "--port", "0", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert "http://127.0.0.1:" in line, line + process.stderr.read()
+    return Server(process, int(line.split("127.0.0.1:")[1].split("/")[0]))
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[Server]:
+    found = started(model, "--most-rows", "1000", "--most-bytes", "300000")
+    yield found
+    found.process.send_signal(signal.SIGTERM)
+    output, errors = found.process.communicate(timeout=30)
+    assert found.process.returncode == 0, errors
+    assert "rows scored in" in output
+    assert "Traceback" not in errors
+
+
+def test_golden_rows_are_answered_with_their_scores(server: Server, model: Path) -> None:
+    columns, expected = golden_rows(open_artefact(model))
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    status, found, _ = server.predict(rows)
+    assert status == 200
+    assert [one["logit"] for one in found["predictions"]] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert all(0 < one["probability"] < 1 for one in found["predictions"])
+    domains = {one["domain"]: one["domain_seen_in_training"] for one in found["predictions"]}
+    assert domains["DE/mobile"] is True
+    assert domains[None] is False
+    for row, logit in list(zip(rows, expected, strict=True))[:3]:  # alone, as in a batch
+        assert server.predict([row])[1]["predictions"][0]["logit"] == pytest.approx(logit, rel=1e-5, abs=1e-5)
+    assert server.predict([])[1]["predictions"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"rows": [ROW, {**ROW, "price": "cheap"}]}, "row 1: price is 'cheap', a finite number is needed"),
+        ({"rows": [{key: ROW[key] for key in ROW if key != "item"}]}, "row 0 lacks the field item"),
+        ({"rows": [ROW, 3]}, "row 1 is no object"),
+        ({"rows": {"a": 1}}, "a list of rows"),
+        ([ROW], "a list of rows"),
+        (b"{", "the body is no JSON"),
+        (b'{"rows": [{"price": NaN}]}', "NaN is no number"),
+        (b"\xff\xfe", "the body is no JSON"),
+        (b"[" * 100_000, "the body is no JSON"),
+        ({"rows": [ROW] * 1001}, "1,001 rows in one request"),
+    ],
+)
+def test_a_wrong_request_is_named(server: Server, body: Any, message: str) -> None:
+    status, found, _ = server.ask("POST", "/predict", body)
+    assert status == 422
+    assert message in found["error"]
+    assert server.predict([ROW])[0] == 200
+
+
+def test_what_is_too_large_is_refused_before_it_is_read(server: Server) -> None:
+    assert server.ask("POST", "/predict", b" " * 300_001)[0] == 413
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    chunks = (b"x" * 10_000 for _ in range(40))
+    connection.request("POST", "/predict", chunks, {"content-type": "application/json"}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_other_paths_and_types_are_refused(server: Server) -> None:
+    assert server.ask("GET", "/")[0] == 404
+    assert server.ask("GET", "/predict")[0] == 405
+    assert server.ask("POST", "/predict", b"a,b", **{"content-type": "text/csv"})[0] == 415
+
+
+def test_health_signature_and_metrics(server: Server) -> None:
+    status, found, _ = server.ask("GET", "/health")
+    assert (status, found["status"], found["engine"]) == (200, "ready", "numpy")
+    assert {one["name"] for one in server.ask("GET", "/signature")[1]["inputs"]} == set(ROW)
+
+    def rows() -> int:
+        text = server.ask("GET", "/metrics")[1]
+        return int(next(line for line in text.splitlines() if line.startswith("adasparse_rows_total")).split()[1])
+
+    before = rows()
+    server.predict([ROW] * 7)
+    assert rows() == before + 7
+    text = server.ask("GET", "/metrics")[1]
+    assert 'adasparse_requests_total{status="200"}' in text
+    assert 'adasparse_request_seconds_bucket{le="+Inf"}' in text
+    assert "adasparse_waiting_requests 0" in text
+
+
+def test_beyond_the_queue_requests_are_refused(model: Path) -> None:
+    """The engine is held, so that what waits is known exactly."""
+    gate, entered = threading.Event(), threading.Event()
+
+    class Held:
+        name = "held"
+
+        def logits(self, rows: Any) -> Any:
+            entered.set()
+            gate.wait(30)
+            import numpy as np
+
+            return np.zeros(len(rows), dtype=np.float32)
+
+    service = Service(open_artefact(model), Held(), most_waiting=2, most_rows=10)
+    body = json.dumps({"rows": [ROW]}).encode()
+    taken = [service.submit(body), service.submit(body)]
+    assert entered.wait(30)
+    with pytest.raises(FullError):
+        service.submit(body)
+    gate.set()
+    assert [len(one.result(30)["predictions"]) for one in taken] == [1, 1]
+    service.submit(body).result(30)
+    service.close()
+    assert service.waiting == 0
+
+
+def test_a_full_queue_is_a_503_and_nothing_accepted_is_lost_when_it_stops(model: Path) -> None:
+    server = started(model, "--most-waiting", "2")
+    statuses: list[int] = []
+    lock = threading.Lock()
+    stopping = threading.Event()
+
+    def client() -> None:
+        while not stopping.is_set():
+            try:
+                status, found, headers = server.predict([ROW] * 2000)
+            except (ConnectionRefusedError, ConnectionResetError, http.client.RemoteDisconnected):
+                assert stopping.is_set()
+                return
+            assert status == 503 or len(found["predictions"]) == 2000
+            assert status != 503 or headers["retry-after"] == "1"
+            with lock:
+                statuses.append(status)
+
+    threads = [threading.Thread(target=client) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 30
+    while (len(statuses) < 30 or 503 not in statuses) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert {200, 503} <= set(statuses)
+    stopping.set()
+    server.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    output, errors = server.process.communicate(timeout=30)
+    assert server.process.returncode == 0, errors
+    answered = statuses.count(200)
+    assert f"{answered * 2000:,} rows scored" in output  # each answer that was made has arrived
+
+
+def test_a_port_in_use_and_other_wrong_words(model: Path, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = adasparse(tmp_path, "serve", str(model), "--port", port, code=6)
+        assert "cannot be used: Address already in use" in done.stderr
+    assert "--host" in adasparse(tmp_path, "serve", str(model), "--host", "no.such.host.invalid", code=2).stderr
+    assert "--engine jax is unknown" in adasparse(tmp_path, "serve", str(model), "--engine", "jax", code=2).stderr
+    assert "is missing" in adasparse(tmp_path, "serve", str(tmp_path), code=4).stderr
