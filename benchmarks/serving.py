@@ -24,6 +24,8 @@ import torch
 from onnx import TensorProto, helper
 
 from adasparse_cli.choices import Activation, FieldKind
+from adasparse_cli.exporting.describe import shape_of
+from adasparse_cli.exporting.onnx_graph import IR_VERSION, OPSET, Graph
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape
 from adasparse_cli.models.dnn import DnnSettings
@@ -31,11 +33,9 @@ from adasparse_cli.runs.export import run_export
 from adasparse_cli.runs.score import SavedRun, open_run
 from adasparse_cli.serving.artefact import Artefact, open_artefact
 from adasparse_cli.serving.check import run_check
-from adasparse_cli.serving.describe import shape_of
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.engine import PASS_ROWS, NumpyEngine
 from adasparse_cli.serving.network import Affine, Network
-from adasparse_cli.serving.onnx_graph import IR_VERSION, OPSET, Graph
 from adasparse_cli.serving.values import Bags
 from adasparse_cli.training.dataset import load_shape
 

@@ -20,13 +20,14 @@ FLOORS = {
     "config": 1, "findings": 1, "raw": 1, "layers": 1, "batches": 1, "metrics": 1,
     "prep": 2, "page": 2, "models": 2,
     "data_prep": 3, "training": 3, "analysis": 3, "serving": 3,
-    "runs": 4, "testing": 4,
-    "catalogue": 5,
-    "studies": 6,
-    "insights": 7,
-    "paper": 8,
-    "api": 9, "commands": 9, "progress": 9, "render": 9,
-    "app": 10,
+    "exporting": 4, "server": 4,
+    "runs": 5, "testing": 5,
+    "catalogue": 6,
+    "studies": 7,
+    "insights": 8,
+    "paper": 9,
+    "api": 10, "commands": 10, "progress": 10, "render": 10,
+    "app": 11,
 }  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from adasparse_cli.exporting.write import write_artefact
+from adasparse_cli.server.service import FullError, Service
 from adasparse_cli.serving.artefact import open_artefact
 from adasparse_cli.serving.check import golden_rows
-from adasparse_cli.serving.service import FullError, Service
-from adasparse_cli.serving.write import write_artefact
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 from tests.serving import made
 

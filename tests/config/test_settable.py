@@ -39,8 +39,8 @@ from adasparse_cli.config.settings_source import arguments
 from adasparse_cli.errors import UsageError
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import NetworkSettings
-from adasparse_cli.runs.tracking import TrackingSettings
 from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.training.tracking import TrackingSettings
 from adasparse_cli.typed import from_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.exporting.describe import shape_of
+from adasparse_cli.exporting.write import write_artefact
 from adasparse_cli.layers.context import Context
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.cut import kept_neurons, sub_network, why_not_cut
-from adasparse_cli.serving.describe import shape_of
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.engine import CUT_FROM, SMALL_GROUP, NumpyEngine
 from adasparse_cli.serving.network import Network
 from adasparse_cli.serving.torch_engine import TorchEngine
 from adasparse_cli.serving.values import Bags
-from adasparse_cli.serving.write import write_artefact
 from tests.serving import made, reference
 
 FORMS = {

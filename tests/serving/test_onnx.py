@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.exporting.write import write_artefact
 from adasparse_cli.serving.artefact import MODEL, PACKED, open_artefact
 from adasparse_cli.serving.check import engine_named, golden_rows, run_check
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
-from adasparse_cli.serving.write import write_artefact
 from tests.serving import made
 from tests.serving.test_cut import FORMS, UNCUT
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from adasparse_cli.errors import DataError
+from adasparse_cli.exporting.write import write_artefact
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.serving.artefact import Artefact, open_artefact
 from adasparse_cli.serving.predict import raw_blocks
-from adasparse_cli.serving.write import write_artefact
 from tests.commands.typing_in import adasparse
 from tests.serving import made
 

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from adasparse_cli.choices import FieldKind, Spelling
 from adasparse_cli.data_prep.tabular_values import Missing
+from adasparse_cli.exporting import write
+from adasparse_cli.exporting.golden import draw_rows
+from adasparse_cli.exporting.vocabularies import Tables
+from adasparse_cli.exporting.write import write_artefact
 from adasparse_cli.prep import key as prepared_key
 from adasparse_cli.prep.vocabulary import Vocabulary as Prepared
-from adasparse_cli.serving import keys, write
+from adasparse_cli.serving import keys
 from adasparse_cli.serving.artefact import open_artefact
 from adasparse_cli.serving.check import golden_rows
-from adasparse_cli.serving.golden import draw_rows
 from adasparse_cli.serving.values import Buckets, TextRules, ValueType, Vocabulary
-from adasparse_cli.serving.vocabularies import Tables
-from adasparse_cli.serving.write import write_artefact
 from tests.serving import made
 
 PLAIN = TextRules(missing=frozenset({""}), spelling=Spelling.as_written, list_separator="|")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import Split
-from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import (
     AsCsv,
     AsJson,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands import completion
+from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
 from adasparse_cli.errors import UsageError
 from adasparse_cli.render import Format, chosen_format, out, say, show

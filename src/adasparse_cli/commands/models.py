@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands import completion
+from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Overrides
 from adasparse_cli.render import chosen_format, say, show, show_json
 

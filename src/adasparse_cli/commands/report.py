@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands import completion
+from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import Overwrite, RunsFolder, StudiesFolder, Verify
 from adasparse_cli.render import note, say
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import RunOrder
-from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
 from adasparse_cli.findings.finding import estimate, few_caption
 from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible

@@ -45,17 +45,17 @@ def serve(
     from importlib.util import find_spec
 
     from adasparse_cli.allocator import keep_large_blocks
+    from adasparse_cli.server.service import Service
     from adasparse_cli.serving.artefact import ENGINES, open_artefact
     from adasparse_cli.serving.check import engine_named
     from adasparse_cli.serving.predict import usual_engine
-    from adasparse_cli.serving.service import Service
 
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         raise UsageError("serve needs the packages starlette and uvicorn", hint="pip install 'adasparse-cli[serve]'")
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine} is unknown", hint=f"one of: {', '.join(ENGINES)}")
-    from adasparse_cli.serving.http import bound_socket
-    from adasparse_cli.serving.http import serve as answer
+    from adasparse_cli.server.http import bound_socket
+    from adasparse_cli.server.http import serve as answer
 
     keep_large_blocks()
     artefact = open_artefact(folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adasparse_cli.commands import completion
+from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import (
     AsCsv,
     AsJson,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import Mode
-from adasparse_cli.commands import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
 from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay

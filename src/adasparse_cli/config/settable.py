@@ -32,7 +32,7 @@ NO_DEFAULT = "???"
 _OF_ROOT = ("adasparse_cli.config.root", "TrainRoot")
 _PLACES = {
     "network": ("adasparse_cli.models.base", "NetworkSettings"),
-    "tracking": ("adasparse_cli.runs.tracking", "TrackingSettings"),
+    "tracking": ("adasparse_cli.training.tracking", "TrackingSettings"),
 }
 _NAMES = {"model": "name of the model; `model=NAME` sets it.", "loop": "name of the loop; `loop=NAME` sets it."}
 

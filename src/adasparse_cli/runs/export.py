@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from adasparse_cli.errors import UsageError
+from adasparse_cli.exporting.write import ExportReport, ExportSource, write_artefact
 from adasparse_cli.files import read_json
 from adasparse_cli.runs.output import require_output
 from adasparse_cli.runs.saved_run import PLACEBO, run_file
 from adasparse_cli.runs.score import SavedRun, trained_model
 from adasparse_cli.serving.artefact import is_artefact
-from adasparse_cli.serving.write import ExportReport, ExportSource, write_artefact
 from adasparse_cli.training.checkpoint import INDEX
 from adasparse_cli.training.loop import BEST
 from adasparse_cli.typed import plain

@@ -48,13 +48,13 @@ from adasparse_cli.runs.saved_run import (
     failure_of,
     read_report,
 )
-from adasparse_cli.runs.tracking import SafeTracker, Tracker, TrackingSettings
 from adasparse_cli.training.dataset import load_rows, load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
 from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.training.tracking import SafeTracker, Tracker, TrackingSettings
 from adasparse_cli.typed import flat, plain, typed
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).

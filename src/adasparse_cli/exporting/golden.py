@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from adasparse_cli.choices import FieldKind
+from adasparse_cli.exporting.vocabularies import Tables
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.values import Bags, ValueType
-from adasparse_cli.serving.vocabularies import Tables
 
 # Rows beside one per domain: of unseen domains and values, missing ones, empty lists.
 OTHERS = 64

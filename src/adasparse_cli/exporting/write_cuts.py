@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import IntegrityError
+from adasparse_cli.exporting.vocabularies import Tables
 from adasparse_cli.files import write_atomically
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.serving.artefact import FACTORS, SUB_NETWORKS
@@ -21,7 +22,6 @@ from adasparse_cli.serving.keys import joined_key
 from adasparse_cli.serving.network import Network, sigmoid
 from adasparse_cli.serving.torch_engine import TorchEngine
 from adasparse_cli.serving.values import Bags
-from adasparse_cli.serving.vocabularies import Tables
 
 # The largest difference of logits and probabilities that is rounding: of logits relative to those above 1.
 LOGIT_TOLERANCE, PROBABILITY_TOLERANCE = 1e-5, 1e-6

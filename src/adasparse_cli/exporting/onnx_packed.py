@@ -13,10 +13,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from adasparse_cli.choices import FieldRole
+from adasparse_cli.exporting.onnx_graph import Graph, Table, activated, field_ids, finished
 from adasparse_cli.serving.cut import SubNetwork
 from adasparse_cli.serving.encoder import RowEncoder
 from adasparse_cli.serving.network import Network, Weights
-from adasparse_cli.serving.onnx_graph import Graph, Table, activated, field_ids, finished
 from adasparse_cli.serving.onnx_values import NUMBER
 
 

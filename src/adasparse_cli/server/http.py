@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from adasparse_cli.errors import BusyError, UsageError
-from adasparse_cli.serving.service import FullError, Service, WrongRequestError
+from adasparse_cli.server.service import FullError, Service, WrongRequestError
 
 # Connections beside those that wait for a score: health checks, and bodies that are being read.
 OTHERS = 64

@@ -17,6 +17,16 @@ import numpy as np
 
 from adasparse_cli.choices import FieldKind
 from adasparse_cli.errors import UsageError
+from adasparse_cli.exporting.describe import shape_of, shape_to_json
+from adasparse_cli.exporting.golden import DrawnRows, draw_rows
+from adasparse_cli.exporting.vocabularies import Tables
+from adasparse_cli.exporting.write_cuts import (
+    LOGIT_TOLERANCE,
+    NEAR,
+    PROBABILITY_TOLERANCE,
+    save_tensors,
+    write_sub_networks,
+)
 from adasparse_cli.files import checksums, sync_folder, write_atomically, write_json, write_sealed, write_text
 from adasparse_cli.models.base import Model
 from adasparse_cli.schema import Manifest
@@ -32,20 +42,10 @@ from adasparse_cli.serving.artefact import (
     vocabulary_file,
 )
 from adasparse_cli.serving.cut import why_not_cut
-from adasparse_cli.serving.describe import shape_of, shape_to_json
-from adasparse_cli.serving.golden import DrawnRows, draw_rows
 from adasparse_cli.serving.keys import joined_key
 from adasparse_cli.serving.network import Network, Weights
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.torch_engine import TorchEngine
-from adasparse_cli.serving.vocabularies import Tables
-from adasparse_cli.serving.write_cuts import (
-    LOGIT_TOLERANCE,
-    NEAR,
-    PROBABILITY_TOLERANCE,
-    save_tensors,
-    write_sub_networks,
-)
 
 # Golden rows are of so many domains at most.
 GOLDEN_DOMAINS = 1000
@@ -222,7 +222,7 @@ def _write_graph(
     Raises:
         UsageError: the model has no graph.
     """
-    from adasparse_cli.serving import onnx_graph, onnx_packed  # need the package onnx
+    from adasparse_cli.exporting import onnx_graph, onnx_packed  # need the package onnx
 
     artefact = Artefact(folder, {**index, "files": _sums(folder)})
     encoder = artefact.encoder
