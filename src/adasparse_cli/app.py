@@ -36,7 +36,7 @@ from adasparse_cli.commands.streams import prepare_streams
 from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError, UsageError
 from adasparse_cli.files import disk_is_full, no_room
-from adasparse_cli.foreign import Rule, rule_of_modules
+from adasparse_cli.foreign import Rule, imported_files, rule_of_modules
 from adasparse_cli.render import complain, note, show
 
 EXAMPLES = """
@@ -170,7 +170,13 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        complain(f"{type(error).__name__}: {error}", "this is a fault of adasparse; --debug shows where it happened")
+        foreign = ", ".join(imported_files())
+        hint = (
+            f"{foreign} is not part of adasparse: adasparse models check says what is broken, --debug where"
+            if foreign
+            else "this is a fault of adasparse; --debug shows where it happened"
+        )
+        complain(f"{type(error).__name__}: {error}", hint)
         _leave(1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -19,7 +19,11 @@ from adasparse_cli.errors import UsageError
 OURS, MODELS_GROUP = "adasparse_cli.data_prep", "adasparse.models"
 
 
-class RefusedModuleError(UsageError):
+class ForeignModuleError(UsageError):
+    """A module that is not ours cannot be used."""
+
+
+class RefusedModuleError(ForeignModuleError):
     """A module that is not ours is named, and `--no-modules` was given."""
 
 
@@ -32,6 +36,7 @@ class Rule:
 
 
 _rule = Rule()
+_imported: dict[str, str] = {}  # modules that are not ours, with their files
 
 
 @contextlib.contextmanager
@@ -112,7 +117,7 @@ def import_foreign(name: str, key: str, *, hint: str) -> ModuleType:
         UsageError: it is a module of Python itself, modules are refused, it is not there, or it fails.
     """
     if name.split(".")[0] in sys.stdlib_module_names:
-        raise UsageError(f"{key}: a module of Python itself cannot be meant", hint=hint)
+        raise ForeignModuleError(f"{key}: a module of Python itself cannot be meant", hint=hint)
     if not _rule.allowed:
         raise RefusedModuleError(
             f"{key} names a module that is not part of adasparse, and --no-modules refuses it",
@@ -121,21 +126,28 @@ def import_foreign(name: str, key: str, *, hint: str) -> ModuleType:
     if name not in sys.modules:
         _rule.tell(f"{key}: importing {name}, which is not part of adasparse, runs its code")
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(
+            raise ForeignModuleError(
                 f"{key}: there is no module {name}",
                 hint=f"{hint}; the current folder is not searched: install the package, or set PYTHONPATH",
             ) from None
-        raise UsageError(
+        raise ForeignModuleError(
             f"{key}: the module needs {error.name}, which is not installed", hint="install what it imports"
         ) from error
     except Exception as error:
-        raise UsageError(
+        raise ForeignModuleError(
             f"{key}: the module fails while it is imported: {type(error).__name__}: {error}",
             hint=f"python -c 'import {name}' shows where",
         ) from error
+    _imported[name] = module.__file__ or name
+    return module
+
+
+def imported_files() -> Mapping[str, str]:
+    """The modules that are not ours and that this process has imported, with their files."""
+    return _imported
 
 
 def _require_name(name: str, key: str, hint: str) -> None:

@@ -65,6 +65,37 @@ def test_a_check_of_a_model_ends_with_a_code(home: Path, monkeypatch: pytest.Mon
     assert [row["holds"] for row in json.loads(done.stdout)] == [True, False]
 
 
+def test_a_changed_model_is_another_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runs are trained anew, and its old weights are not scored with the new code."""
+    model = "new_model:NewModel"
+    adasparse(home, "train", "--model", model, *TINY)
+    plan = ("compare", "--models", model, "--seeds", "1", *TINY, "--dry-run")
+    assert "all runs are done" in adasparse(home, *plan).stdout
+    changed(home, "self.scale * own", "-self.scale * own")
+    monkeypatch.delitem(sys.modules, "new_model")
+    assert "1 of 1 run is to be done" in adasparse(home, *plan).stdout
+    done = adasparse(home, "evaluate", "latest", code=4)
+    assert "has changed since" in done.stderr
+
+
+def test_a_run_without_its_module_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adasparse(home, "train", "--model", "new_model:NewModel", *TINY)
+    done = adasparse(home, "evaluate", "latest", code=2, apart=True)
+    assert "there is no module new_model" in done.stderr
+    assert "PYTHONPATH" in done.stderr
+
+
+def test_errors_of_ones_own_model_name_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = adasparse(home, "train", "model=new_model:NewModel", "model.penalti=1", *TINY, code=2)
+    assert "model.scale" in done.stderr
+    assert "model.mode" not in done.stderr
+    changed(home, "return Prediction(one_logit(self.head, x)", "return Prediction(self.haed(x)")
+    monkeypatch.delitem(sys.modules, "new_model")
+    done = adasparse(home, "train", "model=new_model:NewModel", *TINY, code=1, apart=False)
+    assert "adasparse models check says what is broken" in done.stderr
+    assert "fault of adasparse" not in done.stderr
+
+
 def test_the_new_test_passes(home: Path) -> None:
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "logit", "test_new_model.py"]
     done = subprocess.run(

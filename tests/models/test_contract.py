@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from adasparse_cli.choices import Mode, Normalisation
 from adasparse_cli.models import MODELS
 from adasparse_cli.testing.check import maker
-from adasparse_cli.testing.contract import CHECKS
+from adasparse_cli.testing.contract import CHECKS, NotApplicableError
 from adasparse_cli.training.standard import StandardLoop
 from tests import small
 
@@ -32,7 +33,8 @@ TREES = {
 def test_every_model_keeps_the_contract(case: str, check: str) -> None:
     if case == "apg-mix" and check == "the context is seen":
         pytest.skip("not so for APG's condition mix (docs/results.md)")
-    CHECKS[check](maker(TREES[case], check))
+    with contextlib.suppress(NotApplicableError):
+        CHECKS[check](maker(TREES[case], check))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -80,7 +80,10 @@ def check(
     from adasparse_cli.testing.check import check_model
 
     results = check_model([f"model={model}", *(overrides or [])])
-    rows = [{"check": one.check, "holds": one.broken is None, "what is broken": one.broken or ""} for one in results]
+    rows = [
+        {"check": one.check, "holds": (one.broken is None) if one.applies else None, "what is broken": one.broken or ""}
+        for one in results
+    ]
     show(rows, form=chosen_format(as_json, as_csv), title=f"The contract of models: {model}")
     if any(one.broken for one in results):
         raise typer.Exit(1)

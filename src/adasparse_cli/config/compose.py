@@ -116,6 +116,8 @@ def _file_overrides(path: Path) -> list[str]:
         ) from None
     groups, keys = [], []
     for name, value in values.items():
+        if name == "model_source":  # of a run's config.yaml: what the module was, not a setting
+            continue
         if isinstance(value, dict):
             chosen = (
                 _packaged_data(value) if name == "data" else value.get("name") if name in ("model", "loop") else None

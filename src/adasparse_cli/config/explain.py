@@ -33,7 +33,7 @@ def explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
 
 def _known_keys(root: str, words: Sequence[str]) -> list[str]:
     """Every key of the tree that the choices among `words` lead to."""
-    choices = [word for word in words if re.fullmatch(r"(data|model|loop|network)=[\w-]+", word)]
+    choices = [word for word in words if re.fullmatch(r"(data|model|loop|network)=[\w.:-]+", word)]
     try:
         with composing():
             tree = OmegaConf.to_container(hydra_compose(root, overrides=choices), resolve=False)

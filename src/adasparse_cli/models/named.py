@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from adasparse_cli.choices import nearest
 from adasparse_cli.errors import UsageError
+from adasparse_cli.files import sha256_of
 from adasparse_cli.foreign import foreign_model, import_model
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import Model
@@ -39,6 +41,15 @@ def model_named(name: str) -> type[Model]:
             hint="adasparse models new NAME writes a model to start from",
         )
     return found
+
+
+def source_of(name: str) -> str | None:
+    """The sha256 of the module of a model that is not packaged; None for a packaged one.
+
+    A run keeps it: with another source, the same settings are another model.
+    """
+    foreign = None if name in MODELS else foreign_model(name)
+    return None if foreign is None else sha256_of(Path(import_model(name, foreign).__file__ or ""))
 
 
 def label_of(name: str) -> str:

@@ -31,6 +31,8 @@ REPORT_VERSION, UNSEALED_VERSION = 2, 1
 ENVIRONMENT_VERSION, DONE_VERSION = 2, 1
 # Names below a run's folder that DONE does not cover.
 NOT_SEALED = (DONE, FAILED, "findings", "report.html")
+# The key of config.yaml with the sha256 of the module of a model that is not packaged.
+MODEL_SOURCE = "model_source"
 # How the name of a control arm ends.
 PLACEBO = "-placebo"
 

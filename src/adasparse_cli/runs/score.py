@@ -15,9 +15,10 @@ from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.cells import marked_texts
-from adasparse_cli.foreign import RefusedModuleError
+from adasparse_cli.foreign import ForeignModuleError
 from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
+from adasparse_cli.models.named import source_of
 from adasparse_cli.prep.place import MANIFEST
 from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
 from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file
@@ -27,7 +28,7 @@ from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.runs.output import require_output
 from adasparse_cli.runs.prepare import PrepJob, require_files
 from adasparse_cli.runs.run_results import prediction_frame
-from adasparse_cli.runs.saved_run import CONFIG, ENCODER, read_config, read_fingerprint, run_file
+from adasparse_cli.runs.saved_run import CONFIG, ENCODER, MODEL_SOURCE, read_config, read_fingerprint, run_file
 from adasparse_cli.runs.train import TrainJob, build_model, job_of
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights
@@ -110,13 +111,18 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
         settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
         data_folder = data_root / settings.name
         job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
-    except RefusedModuleError:
+    except ForeignModuleError:
         raise
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         what = error.message if isinstance(error, UsageError) else f"{error!r}"
         raise IntegrityError(
             f"{folder / CONFIG} was edited, or is of another version: {what}", hint="train the run anew"
         ) from None
+    if config.get(MODEL_SOURCE) not in (None, source_of(str(job.model.name))):
+        raise IntegrityError(
+            f"the module of {job.model.name} has changed since {folder} was trained: scores would be those of another model",
+            hint="restore the module, or train a new run",
+        )
     if (folder / ENCODER / MANIFEST).exists():
         encoder, manifest = folder / ENCODER, open_prepared(folder / ENCODER)
     else:  # a run of an earlier version

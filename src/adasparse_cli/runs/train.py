@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from adasparse_cli.files import (
 )
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.models.named import label_of, model_named
+from adasparse_cli.models.named import label_of, model_named, source_of
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
@@ -41,6 +42,7 @@ from adasparse_cli.runs.saved_run import (
     DONE,
     ENCODER,
     FAILED,
+    MODEL_SOURCE,
     PLACEBO,
     REPORT,
     REPORT_VERSION,
@@ -102,7 +104,9 @@ def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> 
     overrides = with_prepared(overrides, config_file=config_file)
     tree = compose("train", overrides, config_file=config_file)
     data = plan_data(tree, overrides, config_file=config_file)
-    return job_of({**tree, "data": plain(data.settings)}, data)
+    source = source_of(str(tree["model"].get("name")))
+    own = {} if source is None else {MODEL_SOURCE: source}
+    return job_of({**tree, "data": plain(data.settings), **own}, data)
 
 
 def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
@@ -125,7 +129,7 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         value = tree[key]
         if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
             raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
-    model = typed(tree["model"], model_class.Settings, "model")
+    model = _model_settings(name, tree["model"], model_class)
     mode = getattr(model, "mode", None)
     shown = label_of(name)
     label = shown if mode is None else f"{shown}-{mode}"
@@ -145,6 +149,19 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         config=tree,
         label=label + PLACEBO * loop.placebo,
     )
+
+
+def _model_settings(name: str, section: Any, model_class: type[Model]) -> Any:
+    try:
+        return typed(section, model_class.Settings, "model")
+    except UsageError as error:
+        if name in MODELS:
+            raise
+        module = sys.modules[model_class.__module__]
+        raise UsageError(
+            error.message,
+            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} holds the values, {model_class.Settings.__name__} declares them",
+        ) from None
 
 
 def model_flags(name: str | None) -> dict[str, str | None]:

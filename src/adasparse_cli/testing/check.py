@@ -11,19 +11,21 @@ import torch
 
 from adasparse_cli.choices import Normalisation
 from adasparse_cli.config.compose import compose
+from adasparse_cli.foreign import imported_files
 from adasparse_cli.models.base import Model, NetworkSettings
 from adasparse_cli.models.named import model_named
-from adasparse_cli.testing.contract import CHECKS, OF_PACKAGED, BrokenContractError, Make
+from adasparse_cli.testing.contract import CHECKS, OF_PACKAGED, BrokenContractError, Make, NotApplicableError
 from adasparse_cli.testing.sample import SHAPE
 from adasparse_cli.typed import typed
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """A check, and what is broken; None where it holds."""
+    """A check, what is broken (None where it holds), and whether it applies to the model."""
 
     check: str
-    broken: str | None
+    broken: str | None = None
+    applies: bool = True
 
 
 def maker(words: Sequence[str], check: str) -> Make:
@@ -59,15 +61,25 @@ def check_model(words: Sequence[str]) -> list[CheckResult]:
 
     A check that fails stops no other.
     """
-    return [CheckResult(check=name, broken=_broken(name, maker(words, name))) for name in CHECKS]
+    return [check_one(words, name) for name in CHECKS]
 
 
-def _broken(name: str, make: Make) -> str | None:
+def check_one(words: Sequence[str], check: str) -> CheckResult:
+    """One check of the contract, by its name in `CHECKS`."""
+    return _result(check, maker(words, check))
+
+
+def _result(name: str, make: Make) -> CheckResult:
     try:
         CHECKS[name](make)
+    except NotApplicableError:
+        return CheckResult(check=name, applies=False)
     except BrokenContractError as broken:
-        return str(broken)
+        return CheckResult(check=name, broken=str(broken))
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-    return None
+        frames = traceback.extract_tb(error.__traceback__)
+        # the last line of the author's own code says more than the line of torch that failed
+        own = [frame for frame in frames if frame.filename in imported_files().values()]
+        where = (own or frames)[-1]
+        return CheckResult(check=name, broken=f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+    return CheckResult(check=name)

@@ -32,6 +32,10 @@ class BrokenContractError(AssertionError):
     """A model does not do what every model must."""
 
 
+class NotApplicableError(Exception):
+    """A check does not apply to a model."""
+
+
 def require(holds: bool | Tensor, what: str) -> None:
     """Raise with `what` unless it holds."""
     if not holds:
@@ -180,7 +184,7 @@ def the_context_is_seen(make: Make) -> None:
     """Each part that reads the domain context takes at least 2 % of its variance from it at the start."""
     model = make(Normalisation.none)
     if not model.reads_context:
-        return
+        raise NotApplicableError
     shares = model.context_shares(sample.rows(2000, 2).batch(slice(0, 2000)))
     require(bool(shares), "reads_context is True, but no part derives from ReadsContext")
     for part, share in shares.items():
