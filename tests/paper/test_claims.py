@@ -11,8 +11,8 @@ import pytest
 from adasparse_cli.analysis.similarity import label_similarity
 from adasparse_cli.analysis.statistics import TestRows
 from adasparse_cli.analysis.verdict import Verdict
-from adasparse_cli.insights import claims
 from adasparse_cli.insights.overlap import mantel_tests
+from adasparse_cli.paper import claims
 from adasparse_cli.paper.claims import little_exposure
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.comparison import COMPARED, Comparison

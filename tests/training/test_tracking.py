@@ -12,7 +12,7 @@ import pytest
 from adasparse_cli.choices import TrackerName
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import read_json
-from adasparse_cli.runs import tracking
+from adasparse_cli.training import tracking
 from adasparse_cli.training.tracking import TRACKERS, SafeTracker, TrackingSettings, scalars
 
 LINE = {"kind": "train", "step": 7, "loss": 0.5, "sparsity": [0.1, 0.2], "best": True, "auc": None}
