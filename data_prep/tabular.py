@@ -23,9 +23,7 @@ import polars as pl
 
 from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit, nearest_names
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
-from adasparse_cli.data_prep.tabular_formats import Table
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
-from adasparse_cli.data_prep.tabular_open import opened_table
 from adasparse_cli.data_prep.tabular_times import DERIVED, described, far_reason, seconds_of, unit_of
 from adasparse_cli.data_prep.tabular_values import Missing
 from adasparse_cli.errors import DataError, UsageError
@@ -48,6 +46,8 @@ from adasparse_cli.prep.recipe import (
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
+from adasparse_cli.tables.formats import Table
+from adasparse_cli.tables.opened import opened_table
 
 
 @dataclass(frozen=True, kw_only=True)

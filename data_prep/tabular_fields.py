@@ -10,10 +10,10 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Spelling, SplitRule, TimeUnit
 from adasparse_cli.data_prep import tabular_times
-from adasparse_cli.data_prep.tabular_formats import Table
 from adasparse_cli.data_prep.tabular_times import DERIVED, NUMBER
 from adasparse_cli.data_prep.tabular_values import Missing, spelling_of
 from adasparse_cli.prep.recipe import FieldPlan, Finding
+from adasparse_cli.tables.formats import Table
 
 if TYPE_CHECKING:
     from adasparse_cli.data_prep.tabular import Settings

@@ -19,7 +19,7 @@ FLOORS = {
     "allocator": 0, "schema": 0, "files": 0, "foreign": 0, "typed": 0,
     "config": 1, "findings": 1, "raw": 1, "layers": 1, "batches": 1, "metrics": 1,
     "prep": 2, "page": 2, "models": 2,
-    "data_prep": 3, "training": 3, "analysis": 3, "serving": 3,
+    "tables": 3, "data_prep": 4, "training": 3, "analysis": 3, "serving": 3,
     "exporting": 4, "server": 4,
     "runs": 5, "testing": 5,
     "catalogue": 6,

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adasparse_cli.config.compose import compose
-from adasparse_cli.data_prep import tabular, tabular_json
+from adasparse_cli.data_prep import tabular
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.inspect import inspect
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.prepared import encode_rows, read_domains, read_split
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.schema import Manifest
+from adasparse_cli.tables import ndjson
 from adasparse_cli.typed import plain, typed
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -162,7 +163,7 @@ def test_a_bad_row_is_named_and_spoils_no_other(tmp_path: Path, line: str, colum
 
 
 def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular_json, "SAMPLE_BYTES", 400)
+    monkeypatch.setattr(ndjson, "SAMPLE_BYTES", 400)
     path = written(tmp_path, "a.ndjson", table(5))
     bad = ['{"y": 1', "7", '{"y": 1, "place": {"a": 1}}', '{"y": 1, "odd": 2}']
     path.write_text(path.read_text() + "\n".join(bad) + "\n")

@@ -259,7 +259,7 @@ def quoted(folder: Path) -> Path:
 def test_line_breaks_in_quotes_are_read_where_they_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr("adasparse_cli.data_prep.tabular_text.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("adasparse_cli.tables.text.BLOCK_BYTES", block_bytes)
     path = quoted(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"\n0,p2,", b'\n0,"p2,', 1) + b"2,p0,bad\n")
     data, frame = read(path, "data.quoted_newlines=true")

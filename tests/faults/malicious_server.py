@@ -38,7 +38,7 @@ NEVER = (
     "webbrowser.open",
 )
 # The child that reads Parquet files first.
-PROBE = ["-P", "-m", "adasparse_cli.data_prep.tabular_parquet_probe"]
+PROBE = ["-P", "-m", "adasparse_cli.tables.parquet_probe"]
 WRITES = {"os.rename": 1, "os.remove": 0, "os.mkdir": 0, "os.symlink": 1, "os.link": 1, "os.rmdir": 0}
 
 

@@ -20,10 +20,11 @@ import pytest
 from backports import zstd
 
 from adasparse_cli.config.compose import compose
-from adasparse_cli.data_prep import tabular, tabular_json, tabular_text
+from adasparse_cli.data_prep import tabular
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.raw import lines
+from adasparse_cli.tables import ndjson, text
 from adasparse_cli.typed import plain, typed
 
 ROWS, PLACES = 31, {"first": 0, "middle": 15, "last": 30}
@@ -167,7 +168,7 @@ def test_a_faulty_row_of_text_is_named_and_no_other_is_lost(
     monkeypatch.setattr(lines, "LONGEST_LINE", 4000)
     fault = FAULTS[kind]
     for block_bytes in (1 << 20, 200):
-        monkeypatch.setattr(tabular_text, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(text, "BLOCK_BYTES", block_bytes)
         for place, k in PLACES.items():
             if fault.end == b"" and place != "last":
                 continue
@@ -216,7 +217,7 @@ def test_a_faulty_line_of_ndjson_is_named_and_no_other_is_lost(
 ) -> None:
     monkeypatch.setattr(lines, "LONGEST_LINE", 4000)
     # the keys of the first rows are the columns, so they must be good ones
-    monkeypatch.setattr(tabular_json, "SAMPLE_BYTES", 400)
+    monkeypatch.setattr(ndjson, "SAMPLE_BYTES", 400)
     fault = JSON_FAULTS[kind]
     places = PLACES if kind != "unknown key" else {"middle": 15, "last": 30}
     for place, k in places.items():

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import polars as pl
 
-from adasparse_cli.data_prep import tabular_parquet_probe as probe
-from adasparse_cli.data_prep.tabular_formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.rejected import Reject
+from adasparse_cli.tables import parquet_probe as probe
+from adasparse_cli.tables.formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
 
 ROWS = 250_000
 T = TypeVar("T")

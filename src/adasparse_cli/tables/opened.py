@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, with_partitions
-from adasparse_cli.data_prep.tabular_json import open_ndjson
-from adasparse_cli.data_prep.tabular_parquet import open_parquet
-from adasparse_cli.data_prep.tabular_text import open_text
 from adasparse_cli.raw.file_kind import TableKind, table_kind
 from adasparse_cli.raw.rejected import Reject
+from adasparse_cli.tables.formats import FormatSettings, Table, with_partitions
+from adasparse_cli.tables.ndjson import open_ndjson
+from adasparse_cli.tables.parquet import open_parquet
+from adasparse_cli.tables.text import open_text
 
 _OPEN = {TableKind.text: open_text, TableKind.ndjson: open_ndjson, TableKind.parquet: open_parquet}
 

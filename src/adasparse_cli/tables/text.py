@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usable_columns
 from adasparse_cli.errors import UsageError
 from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.file_kind import table_suffix
 from adasparse_cli.raw.lines import Block, TextFile
 from adasparse_cli.raw.rejected import OPEN_QUOTE, Reject
+from adasparse_cli.tables.formats import FormatSettings, Table, usable_columns
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
 _SEPARATORS = (",", "\t", ";", "|")

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from adasparse_cli.data_prep.tabular_formats import FormatSettings, Table, usable_columns
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.raw.rejected import Reject, examples
+from adasparse_cli.tables.formats import FormatSettings, Table, usable_columns
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
 Row = dict[str, str | None]

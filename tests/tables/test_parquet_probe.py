@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adasparse_cli.data_prep import tabular_parquet_probe as probe
 from adasparse_cli.errors import DataError, ResourceError
+from adasparse_cli.tables import parquet_probe as probe
 from tests.data_prep.tables import read
 
 VALUES_IN_PAGE = b"\x2c\x15\x14\x15"  # of a data page's header: 10 values, as 20 by zigzag
