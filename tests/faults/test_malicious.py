@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from adasparse_cli.files import read_sealed, sha256_of, write_sealed
 from adasparse_cli.runs.run_folder import finish
 from adasparse_cli.training.checkpoint import tensors_digest
+from tests.commands.typing_in import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 10
@@ -55,7 +56,7 @@ class Machine:
         self.server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.malicious_server"],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"},
+            env={**ENVIRONMENT, "POLARS_MAX_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

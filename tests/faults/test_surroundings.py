@@ -57,10 +57,17 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("runs", "show", "latest"),
     ("runs", "verify", "latest"),
     ("models", "ls"),
+    ("models", "show", "dnn"),
+    ("models", "check", "dnn"),
+    ("models", "new", "my_model"),
+    ("export", "latest", "--output", "exported"),
     ("data", "ls"),
     ("data", "show", "twin"),
     ("data", "verify", "twin"),
+    ("data", "rm", "shops", "--yes"),
     ("config", "show"),
+    ("config", "explain", "loop.select"),
+    ("config", "reference"),
     ("config", "validate", "settings.yaml"),
     ("doctor",),
     ("runs", "rm", "twin/adasparse-fusion", "--yes"),
@@ -146,6 +153,8 @@ def test_the_list_holds_every_command() -> None:
                 yield from leaves(below, (*name, own))
 
     known = set(leaves(typer.main.get_command(app)))
+    # one waits for requests, the other needs the names of two runs
+    known -= {("serve",), ("runs", "diff")}
     assert known == {words[: 2 if words[:2] in known else 1] for words in COMMANDS}
 
 

@@ -33,7 +33,7 @@ def require_removable_data(folder: Path) -> None:
         UsageError: the folder is reached through a link, or holds files that are not those of prepared data.
     """
     given = Path(os.path.abspath(folder))
-    require_no_link(given, given.parent)
+    require_no_link(given)
     try:
         manifest = open_prepared(folder)
         # the raw files that the recipe wrote; those of a person are elsewhere, with an absolute path

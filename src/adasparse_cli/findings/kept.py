@@ -60,8 +60,11 @@ def read_finding(path: Path) -> Finding:
     values = _values(path)
     require_types(values, Finding, path, hint=_ANEW)
     try:
-        return Finding.from_json({key: own for key, own in values.items() if key not in ("finding_version", "files")})
-    except (AttributeError, KeyError, TypeError) as error:
+        found = Finding.from_json({key: own for key, own in values.items() if key not in ("finding_version", "files")})
+        for table in found.tables:  # a cell of another type is found here, and not where it is shown
+            _ = table.shown_rows, table.shown_caption
+        return found
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path} is damaged: {error!r}", hint=_ANEW) from None
 
 
