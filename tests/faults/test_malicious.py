@@ -554,5 +554,5 @@ def test_a_module_that_is_not_ours_is_named_before_it_is_imported(machine: Machi
     shutil.copytree(home, tmp_path / "home")
     _in_config(tmp_path / "home", "recipe: tabular", "recipe: canary.recipe")
     ended = machine.run(tmp_path / "home", "evaluate", "latest")
-    assert "data.recipe=canary.recipe: importing this module" in ended.said
+    assert "data.recipe=canary.recipe: importing canary.recipe" in ended.said
     assert (tmp_path / "home" / "canary-ran").exists(), "the canary sings where a module is imported"
