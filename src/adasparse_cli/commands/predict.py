@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import DataFolder, Overwrite, RunsFolder, StudiesFolder, Unfinished, Verify
 from adasparse_cli.errors import UsageError
 from adasparse_cli.progress import ProgressDisplay
@@ -33,18 +34,20 @@ def predict(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="A run's folder, a part of its path, `latest`, STUDY/ARM, or a folder of `export`."
+            metavar="RUN",
+            help="Folder of a run, a part of its path, `latest`, STUDY/ARM, or a folder of `export`.",
+            autocompletion=completion.runs,
         ),
     ],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Raw files like those of the run's data.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where to write: .csv or .parquet; NAME.predictions.csv without it."),
+        typer.Option("--output", "-o", help="Output file: .csv or .parquet. Default: NAME.predictions.csv."),
     ] = None,
     overwrite: Overwrite = False,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", help="What scores an exported model: numpy, torch or onnx. [default: numpy]"),
+        typer.Option("--engine", help="Engine for an exported model: numpy, torch or onnx. [default: numpy]"),
     ] = None,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
