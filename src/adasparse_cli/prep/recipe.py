@@ -7,6 +7,8 @@ A recipe is a module with
     Settings                                  a `DataSettings`: the `data` section of the configuration
     sources(settings, raw, folder, progress)  -> list[Path]: usually `raw` itself; a generator writes files
     read(settings, sources)                   -> RawData: looks at headers only; rows come from its iterator
+    files(settings, raw)                      -> tuple[Path, …]: the files in the folders and among the files that a person names;
+                                              without it, a folder is its tables
     as_raw(frame, folder)                     -> Path: a frame as a raw file, its first row on line 2; without it, the
                                               Python API scores files only
 

@@ -68,7 +68,7 @@ class PrepReport:
 def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
     """A job from settings of the command line."""
     tree = compose("prep", overrides, config_file=config_file)
-    return _job(tree, tree["data"], raw_files(tree["raw"]))
+    return _job(tree, tree["data"], tree["raw"])
 
 
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
@@ -80,7 +80,7 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
     Raises:
         UsageError: the data are not prepared, and their settings or raw files are not known.
     """
-    values, raw = dict(tree["data"]), raw_files(tree["raw"])
+    values, raw = dict(tree["data"]), _paths(tree["raw"])
     folder = Path(tree["paths"]["data"]) / str(values["name"])
     named = explicit_keys(overrides, config_file=config_file)
     manifest = existing(folder)
@@ -88,7 +88,7 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
         _require_recipe(folder, manifest, str(values["recipe"]))
         values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in named}
         # relative paths are files that the recipe wrote itself
-        raw = raw or tuple(Path(source.path) for source in manifest.sources if Path(source.path).is_absolute())
+        raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     elif not raw and "???" in values.values():
         raise UsageError(f"{folder} is not prepared", hint=_prepared_beside(folder))
     elif named & _DATA_KEYS == {"data.name"} and not any(key.startswith("data.") for key in named - _DATA_KEYS):
@@ -304,10 +304,17 @@ def existing(folder: Path) -> Manifest | None:
     return open_prepared(folder) if (folder / MANIFEST).exists() else None
 
 
+def _paths(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
 def _job(
-    tree: Mapping[str, Any], values: Mapping[str, Any], raw: tuple[Path, ...], *, raw_named: bool = True
+    tree: Mapping[str, Any], values: Mapping[str, Any], given: str | Sequence[str], *, raw_named: bool = True
 ) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
+    paths = _paths(given)
+    # a recipe may know its files by their names, in a folder that holds other files too
+    raw: tuple[Path, ...] = recipe.files(settings, paths) if hasattr(recipe, "files") else raw_files(paths)
     folder = Path(tree["paths"]["data"]) / settings.name
     return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))

@@ -28,17 +28,30 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
     """
     separator = settings.separator or ("\t" if table_suffix(path) in (".tsv", ".tab") else None)
     if separator is None:
-        header = TextFile(path, b",", []).header.decode("utf-8", "replace")
-        separator = max(_SEPARATORS, key=header.count)
-    if len(separator.encode()) != 1 or separator in '"\r\n':
-        raise UsageError(f"data.separator={separator!r} is not one character", hint="such as ',' or '\\t'")
+        first = TextFile(path, b",", [], encoding=settings.encoding).first_line.decode("utf-8", "replace")
+        separator = max(_SEPARATORS, key=first.count)
+    if not separator or not separator.isascii() or set(separator) & set('"\r\n'):
+        raise UsageError(
+            f"data.separator={separator!r} cannot stand between columns", hint="such as ',', '\\t' or '::'"
+        )
 
     def opened(sink: list[Reject]) -> TextFile:
+        # what writes a separator of several characters knows no quotes
+        quoted = len(separator) == 1
         return TextFile(
-            path, separator.encode(), sink, quoted=True, quoted_newlines=settings.quoted_newlines, name=name
+            path,
+            separator.encode(),
+            sink,
+            quoted=quoted,
+            quoted_newlines=quoted and settings.quoted_newlines,
+            name=name,
+            names=settings.header,
+            encoding=settings.encoding,
         )
 
     file = opened(rejects)
+    assert file.separator is not None
+    between = file.separator.decode()
     columns = usable_columns(f"{path}:1", file.columns, settings)
     # a frame needs a name for each column, also for one that is left out
     kept = set(columns.kept)
@@ -46,7 +59,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
 
     def frames(source: TextFile, block_bytes: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
         for block in source.blocks(block_bytes):
-            frame, lines = _frame(block, names, separator, source)
+            frame, lines = _frame(block, names, between, source)
             yield frame.select(columns.kept).with_columns(pl.Series(LINE, lines, dtype=pl.Int64))
 
     empty = pl.DataFrame(schema=dict.fromkeys(columns.kept, pl.String) | {LINE: pl.Int64()})
@@ -64,7 +77,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
 def _frame(block: Block, names: list[str], separator: str, file: TextFile) -> tuple[pl.DataFrame, list[int]]:
     """A block's rows, and the line of each."""
     schema = dict.fromkeys(names, pl.String)
-    if b'"' in block.data:
+    if file.quoted and b'"' in block.data:
         rows, lines = _unquoted(block, len(names), separator, file)
         return pl.DataFrame(rows, schema=schema, orient="row"), lines
     frame = pl.read_csv(
