@@ -54,7 +54,8 @@ class Settings(tabular.Settings):
     """What the files of a data set are, beside what their columns are.
 
     Args:
-        files: names of the log's files. `*` is any text; `{country}` is any text and a column of this name.
+        files: names of the log's files. `*` is any text; `{country}` is any text and a column of this name; names behind
+            `!` are those of other files.
         take: columns of the log by their new names, each a column or made from one, such as `rating >= 4`; empty for all.
         sides: side tables by name. Their separator and encoding are those of the log.
         labels: columns that are known only afterwards. `data.label` is one of them; the others are no features.
@@ -130,7 +131,7 @@ def files(settings: Settings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
 def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
     """The files, as given."""
     if not raw:
-        wanted = ", ".join(pattern for names in _kinds(settings).values() for pattern in names.patterns)
+        wanted = ", ".join(pattern for names in _kinds(settings).values() for pattern in names.wanted)
         raise UsageError(
             "no raw files are named",
             hint=f"adasparse prep data={settings.name} raw=FOLDER, which holds {wanted}; "
@@ -154,7 +155,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     for kind, paths in found.items():
         if not paths:
             raise DataError(
-                f"no file of {kind} is named ({', '.join(_kinds(settings)[kind].patterns)})",
+                f"no file of {kind} is named ({', '.join(_kinds(settings)[kind].wanted)})",
                 hint=f"name the folder that holds all files of {settings.name}",
             )
     rejects: list[Reject] = []

@@ -13,27 +13,35 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.raw.packing import EXPANSION
 
 _PACKED = "|".join(re.escape(suffix) for suffix in EXPANSION)
-_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-_SHOWN = 8
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
     """Names of files that belong together, such as `{country}_item_{part}.csv`: `*` is any text, `{column}` a value.
 
-    A file may be packed: `ratings.dat` also means `ratings.dat.gz`.
+    A file may be packed: `ratings.dat` also means `ratings.dat.gz`, and `nl_item_train.csv` also `nl_item_train.zip`. Names that
+    a pattern with `!` in front describes are those of other files.
     """
 
     patterns: Sequence[str]
 
     @property
+    def wanted(self) -> list[str]:
+        """The patterns of files that are read."""
+        return [pattern for pattern in self.patterns if not pattern.startswith("!")]
+
+    @property
     def columns(self) -> list[str]:
         """The columns that the names give."""
-        return list(dict.fromkeys(name for pattern in self.patterns for name in re.findall(r"\{(\w+)\}", pattern)))
+        return list(dict.fromkeys(name for pattern in self.wanted for name in re.findall(r"\{(\w+)\}", pattern)))
 
     def values(self, path: Path) -> dict[str, str] | None:
         """The values that a file's name gives; None where it is none of these files."""
-        for pattern in self.patterns:
+        others = [pattern[1:] for pattern in self.patterns if pattern.startswith("!")]
+        if any(_expression(pattern).fullmatch(path.name) for pattern in others):
+            return None
+        for pattern in self.wanted:
             if match := _expression(pattern).fullmatch(path.name):
                 return match.groupdict()
         return None
@@ -43,7 +51,16 @@ def _expression(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*|\{\w+\})", pattern)
     known = {"*": ".*"}
     text = "".join(known.get(one) or (f"(?P<{one[1:-1]}>.+?)" if one[:1] == "{" else re.escape(one)) for one in parts)
-    return re.compile(f"{text}(?:{_PACKED})?")
+    whole, packed = text.removesuffix(r"\.csv"), rf"(?:{_PACKED})"
+    # archives of one CSV file often have its name, but for the suffix
+    return re.compile(rf"{text}{packed}?" if whole == text else rf"{whole}(?:\.csv{packed}?|{packed})")
+
+
+def _bare(name: str) -> str:
+    """A file's name without what says how it is packed."""
+    for suffix in EXPANSION:
+        name = name.removesuffix(suffix)
+    return name.removesuffix(".csv")
 
 
 def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -58,7 +75,7 @@ def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Pat
         UsageError: a file is named twice.
     """
     found: dict[str, list[Path]] = {kind: [] for kind in kinds}
-    wanted = ", ".join(pattern for names in kinds.values() for pattern in names.patterns)
+    wanted = ", ".join(pattern for names in kinds.values() for pattern in names.wanted)
     for path in map(Path, given):
         within = _below(path) if path.is_dir() else [path]
         own = {kind: [one for one in within if names.values(one) is not None] for kind, names in kinds.items()}
@@ -88,7 +105,7 @@ def _below(folder: Path) -> list[Path]:
 def _require_all(
     name: str, folder: Path, kind: str, names: Names, found: Sequence[Path], within: Sequence[Path]
 ) -> None:
-    for pattern in names.patterns:
+    for pattern in names.wanted:
         own = [path for path in found if _expression(pattern).fullmatch(path.name)]
         if not own:
             beside = [path.name for path in within]
@@ -98,10 +115,12 @@ def _require_all(
                 f"{folder} lacks {pattern} ({kind}), a file of {name}",
                 hint=_hint(packed, pattern) if packed else f"it has {shown}; get the file, or correct its name",
             )
-        twice = [path for path in own if [one.name for one in own].count(path.name) > 1]
-        if twice:
+        bare = [_bare(path.name) for path in own]
+        if twice := [path for path in own if bare.count(_bare(path.name)) > 1]:
+            same = [path for path in own if _bare(path.name) == _bare(twice[0].name)]
             raise DataError(
-                f"{folder} has {pattern} twice: {twice[0]} and {twice[1]}", hint="name the folder of one of them"
+                f"{folder} has {pattern} twice: {same[0]} and {same[1]}",
+                hint="its rows would count twice; name the folder of one of them, or move one away",
             )
 
 
