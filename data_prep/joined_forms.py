@@ -94,9 +94,8 @@ def _iso(texts: pl.Expr, format: str) -> pl.Expr:
 
 def _values(texts: pl.Expr, field: str, list_separator: str) -> pl.Expr:
     """The values of a field; null where a text has none."""
-    start = rf"(?:^|{_BETWEEN_FIELDS}){re.escape(field)}{_BEFORE_VALUE}"
-    value = rf"[^{_BETWEEN_FIELDS}{_BEFORE_WEIGHT}]*"
-    several = texts.str.extract_all(start + value).list.eval(
-        pl.element().str.strip_prefix(_BETWEEN_FIELDS).str.strip_prefix(f"{field}{_BEFORE_VALUE}")
-    )
-    return pl.when(several.list.len() > 0).then(several.list.join(list_separator))
+    mark = f"{_BETWEEN_FIELDS}{field}{_BEFORE_VALUE}"
+    found = (pl.lit(_BETWEEN_FIELDS) + texts).str.extract_all(f"{re.escape(mark)}[^{_BETWEEN_FIELDS}{_BEFORE_WEIGHT}]*")
+    # joined before the marks are taken out: a pass over texts is several times as fast as one over lists
+    values = found.list.join("").str.replace_all(mark, list_separator, literal=True)
+    return pl.when(found.list.len() > 0).then(values.str.strip_prefix(list_separator))
