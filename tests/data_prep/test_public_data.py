@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,31 @@ def test_the_command_works_at_the_first_try_and_scores_the_files_again(name: str
     again = pl.read_csv(tmp_path / "flat.csv")["probability"].to_list()
     by_row = {(source, line): one for source, line, one in scores.select("source", "line", "probability").iter_rows()}
     assert again == pytest.approx([by_row[row[FILE], row[NUMBER]] for row in rows], abs=1e-6)
+
+
+def test_several_labels_are_prepared_one_by_one_under_their_names(tmp_path: Path) -> None:
+    rows = made("ali-ccp", tmp_path / "raw")
+    labels = "data.label=[click,conversion]"
+    adasparse(tmp_path, "prep", "data=ali-ccp", "raw=raw", labels)
+    for label in ("click", "conversion"):
+        said = json.loads(adasparse(tmp_path, "data", "show", f"ali-ccp-{label}", "--json").stdout)
+        assert said["label"] == label
+        assert sum(one["positives"] for one in said["splits"].values() if one["rows"]) == sum(
+            row[LABELS][label] for row in rows
+        )
+        assert not {"click", "conversion"} & {field["name"] for field in said["fields"]}
+    adasparse(tmp_path, "train", "data=ali-ccp-conversion", "--model", "dnn", "network.hidden=[4]", "loop.epochs=1")
+    refused = adasparse(tmp_path, "train", "data=ali-ccp", labels, code=2).stderr
+    assert "a model is trained on one label" in refused
+    assert "ali-ccp-click and ali-ccp-conversion" in refused
+
+
+def test_several_labels_of_a_table_are_no_features_of_one_another(tmp_path: Path) -> None:
+    lines = [f"{k % 2},{k % 3 // 2},{k % 4},{k % 7}" for k in range(400)]
+    (tmp_path / "a.csv").write_text("\n".join(["click,buy,place,item", *lines]) + "\n")
+    adasparse(
+        tmp_path, "prep", "data=tabular", "raw=a.csv", "data.label=[click,buy]", "data.domain=[place]", "data.name=mine"
+    )
+    for label in ("click", "buy"):
+        said = json.loads(adasparse(tmp_path, "data", "show", f"mine-{label}", "--json").stdout)
+        assert (said["label"], {field["name"] for field in said["fields"]}) == (label, {"place", "item"})

@@ -71,6 +71,28 @@ def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> P
     return _job(tree, tree["data"], tree["raw"])
 
 
+def plan_preps(overrides: Sequence[str], *, config_file: Path | None = None) -> list[PrepJob]:
+    """A job for each label: `data.label=[click,conversion]` prepares the data once for each, as NAME-click and NAME-conversion.
+
+    The other labels are no features.
+    """
+    tree = compose("prep", overrides, config_file=config_file)
+    labels = tree["data"].get("label")
+    if not isinstance(labels, list):
+        return [_job(tree, tree["data"], tree["raw"])]
+    if not labels or len(set(labels)) < len(labels):
+        raise UsageError(
+            f"data.label={labels} names no label, or one twice", hint="such as 'data.label=[click,conversion]'"
+        )
+    jobs = []
+    for label in labels:
+        values = {**tree["data"], "label": label, "name": f"{tree['data']['name']}-{label}"}
+        if "labels" not in values and "roles" in values:
+            values["roles"] = {**{one: "ignored" for one in labels if one != label}, **values["roles"]}
+        jobs.append(_job(tree, values, tree["raw"]))
+    return jobs
+
+
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
     """The data that another command needs.
 
@@ -81,6 +103,12 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
         UsageError: the data are not prepared, and their settings or raw files are not known.
     """
     values, raw = dict(tree["data"]), _paths(tree["raw"])
+    if isinstance(labels := values.get("label"), list):
+        names = " and ".join(f"{values['name']}-{one}" for one in labels)
+        raise UsageError(
+            f"data.label={labels}: a model is trained on one label",
+            hint=f"adasparse prep with the same settings prepares {names}, and data=NAME uses one of them",
+        )
     folder = Path(tree["paths"]["data"]) / str(values["name"])
     named = explicit_keys(overrides, config_file=config_file)
     manifest = existing(folder)
