@@ -138,7 +138,7 @@ def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progres
             "adasparse data ls says where they are given out",
         )
     for name, paths in _sorted(settings, raw).items():
-        if name != LOG:
+        if name != LOG and paths:
             size = sum(path.stat().st_size for path, _ in paths)
             progress.note(f"{name}: {', '.join(path.name for path, _ in paths)} ({size / 1e6:,.1f} MB) is read first")
     return raw
@@ -267,7 +267,7 @@ def _log(
     known = [*table.columns, *values]
     if settings.label in forms and forms[settings.label].column not in known:
         # a file without the label is unlabelled
-        forms = {new: form for new, form in forms.items() if new not in settings.labels}
+        forms = {new: form for new, form in forms.items() if new not in (settings.label, *settings.labels)}
         needs = tuple(column for column in needs if column in known)
     if isinstance(settings, ScoringSettings):
         forms = {new: form for new, form in forms.items() if form.column in known}
@@ -333,7 +333,9 @@ def _count(left_out: dict[str, int], reason: str, good: pl.Series) -> None:
 def _left_out(left_out: Mapping[str, int]) -> list[Finding]:
     return [
         Finding(
-            "note", f"{number:,} rows are left out: {reason}", "the recipe leaves them out; no row of them is rejected"
+            "note",
+            f"{number:,} {'row is' if number == 1 else 'rows are'} left out: {reason}",
+            "they are not rejected; the setting in brackets keeps them",
         )
         for reason, number in left_out.items()
     ]

@@ -68,7 +68,8 @@ def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Pat
 
     Args:
         name: of the data set, for messages. kinds: names of the files, by what they are; of each, all are needed.
-        given: files, or folders that are searched with what is below them.
+        given: files, or folders that are searched with what is below them. Kinds of which no file is given are searched for in
+            the folders of the files.
 
     Raises:
         DataError: a file is missing, is there twice, or is none of the data set's.
@@ -83,14 +84,31 @@ def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Pat
             for kind, names in kinds.items():
                 _require_all(name, path, kind, names, own[kind], within)
         elif not any(own.values()):
+            if not path.exists():
+                raise DataError(f"{path} is not there", hint="raw=PATH names the raw files, relative to this folder")
             raise DataError(f"{path} is none of the files of {name}, by its name", hint=_hint(path, wanted))
         for kind, paths in own.items():
             found[kind] += paths
+    lone = [path for path in map(Path, given) if not path.is_dir()]
+    for kind, names in kinds.items():
+        found[kind] = found[kind] or _beside(names, lone, kinds)
     files = [path for paths in found.values() for path in paths]
     for path in files:
         if files.count(path) > 1:
             raise UsageError(f"{path} is named twice", hint="its rows would count twice; name each file once")
     return tuple(files)
+
+
+def _beside(names: Names, files: Sequence[Path], kinds: Mapping[str, Names]) -> list[Path]:
+    """Files of one kind in the folders of other files, such as users.dat of ratings.dat, of the same country as these."""
+    found: dict[Path, None] = {}
+    for path in files:
+        values = next(known for one in kinds.values() if (known := one.values(path)) is not None)
+        for other in sorted(path.parent.iterdir()) if path.parent.is_dir() else []:
+            own = names.values(other)
+            if own is not None and all(values.get(column, value) == value for column, value in own.items()):
+                found[other] = None
+    return list(found)
 
 
 def _below(folder: Path) -> list[Path]:
