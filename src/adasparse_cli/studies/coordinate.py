@@ -106,7 +106,7 @@ class _State:
         if not known:
             return False
         worth, value = max(known, key=lambda pair: pair[0])
-        if value == self.best[key] or (now is not None and worth < now + self.least_gain):
+        if value == self.best[key] or (now is not None and (worth <= now or worth < now + self.least_gain)):
             return False
         self.best = {**self.best, key: value}
         return True
