@@ -268,7 +268,7 @@ def _train(
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
     shape = load_shape(data_folder, manifest)
-    with torch.device("meta"):
+    with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
