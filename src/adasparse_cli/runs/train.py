@@ -26,6 +26,7 @@ from adasparse_cli.files import (
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.models.named import label_of, model_named, source_of
+from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
