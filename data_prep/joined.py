@@ -22,7 +22,7 @@ from adasparse_cli.data_prep.joined_sides import Side, loaded
 from adasparse_cli.data_prep.tabular_fields import known_values
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.recipe import Finding, Progress, RawData
-from adasparse_cli.raw.raw_files import source_names
+from adasparse_cli.raw.raw_files import raw_files, source_names
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
 from adasparse_cli.tables.formats import Table
@@ -125,6 +125,8 @@ class _Format:
 
 def files(settings: Settings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
     """The data set's files in the folders, or among the files, that a person names; those of the log come first."""
+    if isinstance(settings, ScoringSettings) and _is_flat(settings, [Path(path) for path in raw]):
+        return raw_files(raw)
     return found_files(settings.name, _kinds(settings), raw)
 
 
@@ -148,7 +150,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     """Open the files, read the side tables, infer what was not said, and say what was inferred."""
     scoring = isinstance(settings, ScoringSettings)
     found = _sorted(settings, sources)
-    if scoring and not found[LOG]:
+    if scoring and _is_flat(settings, sources):
         flat = {one.name: getattr(settings, one.name) for one in dataclasses.fields(tabular.ScoringSettings)}
         plain = {"header": (), "encoding": Encoding.utf_8, "separator": None}
         return tabular.read(tabular.ScoringSettings(**flat | plain), sources)
@@ -178,6 +180,12 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
         consumed=lambda: read_before + raw.consumed(),
         noticed=lambda: (*raw.noticed(), *_left_out(left_out), *(one for side in sides for one in side.findings())),
     )
+
+
+def _is_flat(settings: Settings, paths: Sequence[Path]) -> bool:
+    """Whether files are tables of the prepared columns: none has the name of a file of the data set."""
+    kinds = _kinds(settings).values()
+    return not any(path.is_dir() or names.values(path) is not None for path in paths for names in kinds)
 
 
 def _kinds(settings: Settings) -> dict[str, Names]:

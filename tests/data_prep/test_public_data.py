@@ -226,6 +226,8 @@ def test_the_command_works_at_the_first_try_and_scores_the_files_again(name: str
     adasparse(tmp_path, "predict", "latest", *files, "--output", "scores.csv")
     scores = pl.read_csv(tmp_path / "scores.csv")
     assert sorted(scores.select("source", "line").rows()) == sorted((row[FILE], row[NUMBER]) for row in rows)
+    adasparse(tmp_path, "predict", "latest", "raw", "--output", "folder.csv")
+    assert (tmp_path / "folder.csv").read_text() == (tmp_path / "scores.csv").read_text()
     # a table of the prepared columns gives the same scores
     fields = field_names(rows)
     listed = "|" if name == "movielens-1m" else ","
@@ -242,6 +244,26 @@ def test_the_command_works_at_the_first_try_and_scores_the_files_again(name: str
     again = pl.read_csv(tmp_path / "flat.csv")["probability"].to_list()
     by_row = {(source, line): one for source, line, one in scores.select("source", "line", "probability").iter_rows()}
     assert again == pytest.approx([by_row[row[FILE], row[NUMBER]] for row in rows], abs=1e-6)
+    # and so does an exported model, whose reader has none of these files' settings by itself
+    adasparse(tmp_path, "export", "latest", "--output", "art")
+    adasparse(tmp_path, "predict", "art", *files, "--output", "exported.csv")
+    exported = pl.read_csv(tmp_path / "exported.csv")
+    assert exported.height == len(rows)
+    for source, line, one in exported.select("source", "line", "probability").iter_rows():
+        assert one == pytest.approx(by_row[source, line], abs=1e-6)
+    assert (
+        "no file of the log is named"
+        in adasparse(tmp_path, "predict", "latest", files[-1], "--output", "x", code=None).stderr
+    )
+
+
+def test_lists_that_few_rows_have_do_not_hinder_the_export_of_sub_networks(tmp_path: Path) -> None:
+    """Truth: the check that every export makes of itself."""
+    made("movielens-1m", tmp_path / "raw")
+    small = ["network.hidden=[8]", "loop.batch_size=8", "loop.epochs=1"]
+    adasparse(tmp_path, "train", "data=movielens-1m", "raw=raw", *small)
+    assert "exported: art" in adasparse(tmp_path, "export", "latest", "--output", "art").stdout
+    adasparse(tmp_path, "export", "--check", "art")
 
 
 def test_several_labels_are_prepared_one_by_one_under_their_names(tmp_path: Path) -> None:

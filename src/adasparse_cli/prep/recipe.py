@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal, Protocol
 
@@ -28,6 +29,7 @@ from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.foreign import import_recipe
 from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
 
@@ -204,6 +206,14 @@ def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | Non
     """Which of the fields of prepared data is the domain itself: the domain-aware one that is not among those `aware`."""
     found = [field.name for field in prepared if field.role is FieldRole.domain_aware and field.name not in aware]
     return found[0] if found else None
+
+
+def given_files(recipe: ModuleType, settings: DataSettings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The files that a person means: a recipe may know its own by their names, in a folder that holds others too."""
+    if hasattr(recipe, "files"):
+        found: tuple[Path, ...] = recipe.files(settings, raw)
+        return found
+    return raw_files(raw)
 
 
 def recipe_named(name: str) -> ModuleType:

@@ -25,8 +25,7 @@ from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
-from adasparse_cli.raw.raw_files import raw_files
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
 from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
@@ -341,8 +340,6 @@ def _job(
 ) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
-    paths = _paths(given)
-    # a recipe may know its files by their names, in a folder that holds other files too
-    raw: tuple[Path, ...] = recipe.files(settings, paths) if hasattr(recipe, "files") else raw_files(paths)
+    raw = given_files(recipe, settings, _paths(given))
     folder = Path(tree["paths"]["data"]) / settings.name
     return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))
