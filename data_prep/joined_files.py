@@ -68,8 +68,8 @@ def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Pat
 
     Args:
         name: of the data set, for messages. kinds: names of the files, by what they are; of each, all are needed.
-        given: files, or folders that are searched with what is below them. Kinds of which no file is given are searched for in
-            the folders of the files.
+        given: files, or folders that are searched with what is below them. Of kinds but the first, whose files are those of
+            the log, files in the same folders are taken where none is given.
 
     Raises:
         DataError: a file is missing, is there twice, or is none of the data set's.
@@ -90,7 +90,7 @@ def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Pat
         for kind, paths in own.items():
             found[kind] += paths
     lone = [path for path in map(Path, given) if not path.is_dir()]
-    for kind, names in kinds.items():
+    for kind, names in list(kinds.items())[1:]:
         found[kind] = found[kind] or _beside(names, lone, kinds)
     files = [path for paths in found.values() for path in paths]
     for path in files:

@@ -253,7 +253,7 @@ def test_the_command_works_at_the_first_try_and_scores_the_files_again(name: str
         assert one == pytest.approx(by_row[source, line], abs=1e-6)
     assert (
         "no file of the log is named"
-        in adasparse(tmp_path, "predict", "latest", files[-1], "--output", "x", code=None).stderr
+        in adasparse(tmp_path, "predict", "latest", files[-1], "--output", "x.csv", code=3).stderr
     )
 
 
