@@ -98,8 +98,7 @@ def loaded(
             made = frame.select(form.made(settings.list_separator).alias(column) for column, form in forms.items())
             parts.append(made.with_columns(key_of(frame, list(on.values()), settings)))
             places.append(frame.select(LINE).with_columns(table=pl.lit(number, dtype=pl.Int32)))
-    schema = dict.fromkeys([*forms, _KEY], pl.String())
-    rows = pl.concat(parts, rechunk=True) if parts else pl.DataFrame(schema=schema)
+    rows = _concatenated(parts, [*forms, _KEY])
     first = rows[_KEY].is_first_distinct()
     if not first.all():
         where = pl.concat(places).filter(~first)
@@ -116,6 +115,15 @@ def loaded(
         values=rows.drop(_KEY),
         lookup=Lookup(_as_numbers(rows[_KEY])),
     )
+
+
+def _concatenated(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:
+    """The rows of parts of texts, which are emptied column by column so that no more than one column is there twice."""
+    empty = pl.Series([], dtype=pl.String)
+    columns = [
+        pl.concat([empty.alias(name), *(part.drop_in_place(name) for part in parts)], rechunk=True) for name in names
+    ]
+    return pl.DataFrame(columns)
 
 
 def _as_numbers(keys: pl.Series) -> pl.Series:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from adasparse_cli.data_prep.joined_files import Names, found_files
 from adasparse_cli.data_prep.joined_forms import Form
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.recipe import LABEL, LINE, RawData
+from adasparse_cli.tables.text import _OneLine
 from adasparse_cli.typed import typed
 from tests.commands.typing_in import adasparse
 from tests.data_prep.tables import read as read_tabular
@@ -172,6 +175,23 @@ def test_a_changed_side_table_makes_the_data_anew_and_a_changed_order_of_files_d
     shop(tmp_path, [f"{k % 2},{k % 5},{'ab'[k % 3 // 2]}" for k in range(300)], [f"{k},{30 + k}" for k in range(5)])
     assert "it is replaced" in adasparse(tmp_path, *words, "raw=[views.csv,users.csv]").stderr
     assert "prepared in" in first
+
+
+@given(st.lists(st.text('a",\n ', min_size=1, max_size=9), max_size=6))
+def test_one_reader_for_many_texts_reads_each_as_a_reader_of_its_own_does(texts: list[str]) -> None:
+    """Rows with quotes are read one by one: an open quote takes no further row."""
+
+    def row(reader: Iterator[list[str]]) -> list[str] | str:
+        try:
+            return next(reader)
+        except csv.Error as error:
+            return str(error)
+
+    one = _OneLine()
+    shared = csv.reader(one, strict=True)
+    for text in texts:
+        one.text = text
+        assert row(shared) == row(csv.reader([text], strict=True))
 
 
 def test_tables_without_a_header_in_latin_1_with_two_characters_between_columns(tmp_path: Path) -> None:
