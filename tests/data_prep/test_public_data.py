@@ -292,3 +292,23 @@ def test_several_labels_of_a_table_are_no_features_of_one_another(tmp_path: Path
     for label in ("click", "buy"):
         said = json.loads(adasparse(tmp_path, "data", "show", f"mine-{label}", "--json").stdout)
         assert (said["label"], {field["name"] for field in said["fields"]}) == (label, {"place", "item"})
+
+
+def test_a_sequence_is_a_bag_that_words_add_to_a_recipe(tmp_path: Path) -> None:
+    rows = made("ali-ccp", tmp_path / "raw")
+    side = 'data.sides={common: {take: {past: "features[150_14]"}}}'
+    settings = settings_of("ali-ccp", side, "data.kinds={past: multi_valued}")
+    raw = joined.read(settings, list(joined.files(settings, [str(tmp_path / "raw")])))
+    (plan,) = [plan for plan in raw.plans if plan.name == "past"]
+    assert plan.parse is not None
+    bags = plan.parse(pl.concat(list(raw.frames))["past"]).to_list()
+    assert [sorted(bag) for bag in bags] == [["998", "999"]] * len(rows)
+
+
+def test_a_part_of_a_setting_that_differs_from_prepared_data_is_refused(tmp_path: Path) -> None:
+    made("movielens-1m", tmp_path / "raw")
+    adasparse(tmp_path, "prep", "data=movielens-1m", "raw=raw")
+    changed = 'data.take.label="rating >= 5"'
+    said = adasparse(tmp_path, "train", "data=movielens-1m", changed, code=2).stderr
+    assert "this command asks for" in said
+    assert "rating >= 5" in said

@@ -113,7 +113,9 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
     manifest = existing(folder)
     if manifest is not None:
         _require_recipe(folder, manifest, str(values["recipe"]))
-        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in named}
+        # `data.take.label=…` names a part of `data.take`
+        asked = {".".join(key.split(".")[:2]) for key in named}
+        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in asked}
         # relative paths are files that the recipe wrote itself
         raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     elif not raw and "???" in values.values():
