@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 # Hashes that are looked at together: 16 bytes each, and twice that while they are sorted.
-TOGETHER = 1 << 22
+TOGETHER, MOST_PARTS = 1 << 20, 1 << 14
 _ROW = np.dtype([("row", "<i8"), ("hash", "<u8")])
 
 
@@ -45,7 +45,7 @@ def find_repeats(blocks: Iterable[tuple[np.ndarray, np.ndarray]], *, rows: int, 
         blocks: numbers and hashes (uint64) of rows, in rising order of the numbers.
         rows: about how many there are. folder: for temporary files; made here and removed.
     """
-    parts = rows // TOGETHER + 1
+    parts = min(rows // TOGETHER + 1, MOST_PARTS)
     if parts == 1:
         gathered = [_joined(numbers, hashes) for numbers, hashes in blocks]
         return _merged([_repeats_in(np.concatenate(gathered))] if gathered else [])
@@ -66,10 +66,10 @@ def _joined(numbers: np.ndarray, hashes: np.ndarray) -> np.ndarray:
 
 def _deal_out(block: np.ndarray, parts: int, folder: Path) -> None:
     """Append each row to the file of its hash's remainder; the order of rows stays."""
-    part = block["hash"] % np.uint64(parts)
-    order = np.argsort(part, kind="stable")
-    block, ends = block[order], np.searchsorted(part[order], np.arange(parts, dtype=np.uint64), side="right")
-    for number, some in enumerate(np.split(block, ends[:-1])):
+    # a stable sort of 16-bit numbers is linear
+    part = (block["hash"] % np.uint64(parts)).astype(np.uint16)
+    ends = np.bincount(part, minlength=parts).cumsum()
+    for number, some in enumerate(np.split(block[np.argsort(part, kind="stable")], ends[:-1])):
         if len(some):
             with (folder / f"{number}.rows").open("ab") as file:
                 some.tofile(file)
