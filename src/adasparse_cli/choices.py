@@ -154,6 +154,14 @@ class RowSteps(StrEnum):
     own = "own"
 
 
+class RowSource(StrEnum):
+    """Where the rows of a split are while a model is trained: all in memory, on disk, or what their size asks for."""
+
+    memory = "memory"
+    stream = "stream"
+    auto = "auto"
+
+
 class PrunerInput(StrEnum):
     """What a pruner looks at."""
 
