@@ -213,6 +213,13 @@ class ApgCondition(StrEnum):
     mix = "mix"
 
 
+class Crosses(StrEnum):
+    """Which products of ids a logistic regression has a weight for."""
+
+    none = "none"
+    domain = "domain"
+
+
 class Activation(StrEnum):
     """The non-linearity after each hidden layer."""
 
