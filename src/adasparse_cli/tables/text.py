@@ -120,7 +120,7 @@ def _unquoted(block: Block, width: int, separator: str, file: TextFile) -> tuple
 class _OneLine:
     """Gives a reader one text after the other, and ends behind each, so that a quote that is open takes no further line.
 
-    A reader for each text takes two to three times as long, and ten times where the garbage collector has many rows to look at.
+    A reader for each text takes two to three times as long, and longer where the garbage collector has many rows to look at.
     """
 
     text: str | None = None
