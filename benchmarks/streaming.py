@@ -97,7 +97,7 @@ def memory() -> None:
     for millions in (1, 4):
         name = f"m{millions}"
         prepare(millions * 1_000_000, name)
-    XX
+        words = (f"data.name={name}", "model=dnn", *NARROW, "loop.rows=stream", "loop.max_steps=400", "threads=1")
         script = [sys.executable, "-c", PEAK, *words]
         run = lambda script=script: subprocess.run(script, capture_output=True, text=True, check=True)  # noqa: E731
         run()  # makes the records
