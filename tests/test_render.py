@@ -26,7 +26,7 @@ from adasparse_cli.render import (
     remark,
     say,
     show,
-    show_json,
+    show_machine,
 )
 
 MARKED = ("[/nope] :smile:", "[bold]red[/bold]", ":smile:", "[link=x]a[/link]", r"\[red]", "1 [2] 'x' 3.5")
@@ -229,9 +229,9 @@ def test_names_change_neither_lines_nor_directions(name: str) -> None:
 
 def test_json_for_a_terminal_escapes_what_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
     written = screen(monkeypatch)
-    show_json({"name": "\x9b2J \u202e ü", "other": "\x1b[2J"})
+    show_machine([{"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}], Format.json)
     assert not set(written.getvalue()) & set("\x1b\x9b\u202e")
-    assert json.loads(written.getvalue()) == {"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}
+    assert json.loads(written.getvalue())["rows"][0] == {"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}
 
 
 def test_a_name_of_2000_characters_is_cut_in_a_table_and_whole_in_files() -> None:

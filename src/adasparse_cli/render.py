@@ -22,6 +22,7 @@ from rich.text import Text
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings.finding import FEW, Finding, Interval, as_csv, cell
+from adasparse_cli.findings.machine import document, finding_details, machine_rows
 
 # Marks a metric of few positives.
 # What is read by a program or kept in a file is not cut to a screen's width.
@@ -54,6 +55,10 @@ class Format(StrEnum):
     latex = "latex"
 
 
+# The formats that programs read; only a result goes to stdout then.
+MACHINE = (Format.json, Format.csv)
+
+
 def chosen_format(as_json: bool, as_csv: bool, form: Format | None = None) -> Format:
     """The format that two flags and, where a command has it, `--format` ask for.
 
@@ -77,10 +82,8 @@ def show(
 ) -> None:
     """Write rows with the same keys as a table, as JSON or as CSV."""
     names = list(columns or (rows[0] if rows else ()))
-    if form is Format.json:
-        show_json([{name: row.get(name) for name in names} for row in rows])
-    elif form is Format.csv:
-        _write(as_csv(rows, names))
+    if form in MACHINE:
+        show_machine([{name: row.get(name) for name in names} for row in rows], form)
     elif form is Format.markdown:
         _write(_markdown(names, rows, title, caption))
     elif form is Format.latex:
@@ -102,11 +105,10 @@ def show_finding(
     Args:
         runs: the runs that it was made from, for JSON.
     """
-    if form is Format.json:
-        show_json({**({"runs": runs} if runs else {}), **finding.to_json()})
-        return
-    if form is Format.csv:
-        show(finding.tables[0].rows if finding.tables else [], form=form)
+    if form in MACHINE:
+        rows = finding.tables[0].rows if finding.tables else []
+        more = {**finding_details(finding), "runs": runs, "folder": None if kept is None else str(kept)}
+        show_machine(rows, form, more)
         return
     if finding.question:
         say(finding.question)
@@ -121,8 +123,29 @@ def show_finding(
         say(f"tables and plots: {kept}; adasparse report shows them on a page")
 
 
-def show_json(value: Any) -> None:
-    """Write a value as JSON."""
+def show_machine(
+    rows: Sequence[Mapping[str, Any]], form: Format, more: Mapping[str, Any] | None = None, *, names: Sequence[str] = ()
+) -> None:
+    """Write what a program reads: `document` as JSON, or its rows as CSV.
+
+    Args:
+        more: keys beside `rows`, for JSON.
+        names: columns whose name belongs to a person, such as a run's; they stand as they are.
+    """
+    if form is Format.json:
+        _write_json(document(rows, more, names=names))
+    elif rows:
+        own = [{key: _csv_value(value) for key, value in row.items()} for row in machine_rows(rows, names=names)]
+        _write(as_csv(own, list(own[0])))
+
+
+def _csv_value(value: Any) -> Any:
+    """Lists and mappings as JSON."""
+    nested = isinstance(value, (list, tuple, Mapping))
+    return json.dumps(value, ensure_ascii=False, default=_plain) if nested else value
+
+
+def _write_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=not _is_unicode(), allow_nan=False, default=_plain)
     out.file.write(text.translate(_JSON_CONTROLS) + "\n")
 

@@ -136,14 +136,17 @@ def test_seeds_are_shown_with_their_spread(home: Path) -> None:
 
 
 def test_everything_can_be_looked_at(home: Path) -> None:
-    runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert runs[0]["state"] == "done"
     assert "loop.batch_size=256" in runs[0]["settings"]
     assert "loop.batch_size=256" in adasparse(home, "runs", "ls").stdout.split("Settings that are not")[1]
-    assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion").stdout)["mode"] == "fusion"
-    models = {row["model"]: row for row in json.loads(adasparse(home, "models", "ls", "--on", "twin", "--json").stdout)}
+    assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion", "--json").stdout)["mode"] == "fusion"
+    models = {
+        row["model"]: row
+        for row in json.loads(adasparse(home, "models", "ls", "--on", "twin", "--json").stdout)["rows"]
+    }
     assert {*MODELS, "maml"} == models.keys()
-    assert models["star"]["domain parameters"] > 50 * models["star"]["backbone parameters"]
+    assert models["star"]["domain_parameters"] > 50 * models["star"]["backbone_parameters"]
     assert "300 domains" in adasparse(home, "models", "ls").stdout
     assert "twin" in adasparse(home, "data", "ls").stdout
     assert "item_id" in adasparse(home, "data", "show", "twin").stdout
@@ -171,7 +174,7 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> No
     report.write_text(report.read_text()[:-20])
 
     def listed() -> dict[str, dict[str, Any]]:
-        return {row["run"][-2:]: row for row in json.loads(adasparse(tmp_path, "runs", "ls", "--json").stdout)}
+        return {row["run"][-2:]: row for row in json.loads(adasparse(tmp_path, "runs", "ls", "--json").stdout)["rows"]}
 
     assert {run: row["state"] for run, row in listed().items()} == {"s3": "damaged", "s4": "done"}
     config = next(tmp_path.glob("runs/twin/dnn/*-s4/config.yaml"))
@@ -186,7 +189,7 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> No
         config.write_text(broken)
         row = listed()["s4"]
         assert (row["state"], "loop.batch_size=256" in row["settings"]) == ("done", True)  # its report says so
-        assert row["AUC"] is not None
+        assert row["auc"] is not None
     config = report.with_name("config.yaml")
     text = config.read_text()
     config.write_text(text + "\n")
@@ -326,7 +329,7 @@ def test_a_loss_that_is_not_finite_exits_with_7_and_marks_the_run_as_failed(home
     assert "loop.learning_rate" in done.stderr
     (run,) = home.glob("runs/twin/adasparse-fusion/*s333")
     assert "not finite" in (run / "FAILED").read_text()
-    rows = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    rows = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert [row["state"] for row in rows if row["run"] == run.name] == ["failed"]
 
 

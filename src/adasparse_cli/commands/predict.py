@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from adasparse_cli.catalogue import completion
-from adasparse_cli.commands.arguments import DataFolder, Overwrite, RunsFolder, StudiesFolder, Unfinished, Verify
+from adasparse_cli.commands.arguments import (
+    AsCsv,
+    AsJson,
+    DataFolder,
+    Overwrite,
+    RunsFolder,
+    StudiesFolder,
+    Unfinished,
+    Verify,
+)
 from adasparse_cli.errors import UsageError
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import note, say, show
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.raw.rejected import Reject
 
 # What marks a folder that `adasparse export` wrote.
 INDEX = "adasparse.json"
+SHOWN_REJECTS = 10
 EXAMPLES = """
 Examples:
 
@@ -53,6 +63,8 @@ def predict(
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
     """Score raw or tabular files, labelled or not.
@@ -60,8 +72,9 @@ def predict(
     A domain is written as its values joined by `/`; `/` and `\\` in a value are written behind a `\\`, a missing value as
     `missing`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
     """
+    form = chosen_format(as_json, as_csv)
     if (Path(run) / INDEX).is_file():
-        _predict_exported(Path(run), files, output, engine=engine, overwrite=overwrite, verify=verify)
+        _predict_exported(Path(run), files, output, engine=engine, overwrite=overwrite, verify=verify, form=form)
         return
     if engine is not None:
         raise UsageError(
@@ -81,12 +94,18 @@ def predict(
     target = output or predictions_name(files[0])
     with ProgressDisplay() as progress:
         report = run_predict(saved, raw_files(files), target, progress, overwrite=overwrite)
-    _show(report.rows, report.rejects, report.unseen_domain_rows, report.unseen)
-    say(f"predictions: {report.output}")
+    _show(report, form, chosen.to_json())
 
 
 def _predict_exported(
-    folder: Path, files: list[Path], output: Path | None, *, engine: str | None, overwrite: bool, verify: bool
+    folder: Path,
+    files: list[Path],
+    output: Path | None,
+    *,
+    engine: str | None,
+    overwrite: bool,
+    verify: bool,
+    form: Format,
 ) -> None:
     """Score with an exported model: neither torch nor polars is loaded unless the engine or a file needs it."""
     from adasparse_cli.raw.raw_files import raw_files
@@ -102,30 +121,60 @@ def _predict_exported(
     require_output(target, inputs=named, overwrite=overwrite)
     with ProgressDisplay() as progress:
         report = predict_files(artefact, named, target, progress, engine=engine)
-    _show(report.rows, report.rejects, report.unseen_domain_rows, report.unseen)
-    say(
-        f"{report.rows / report.seconds:,.0f} rows/s in all, {report.rows / report.scoring_seconds:,.0f} rows/s by the "
-        f"engine {report.engine} from ids to logits"
-    )
-    say(f"predictions: {report.output}")
+    speed = {"engine": report.engine, "seconds": report.seconds, "scoring_seconds": report.scoring_seconds}
+    _show(report, form, {"folder": str(folder), **speed})
+    if form is Format.text:
+        say(
+            f"{report.rows / report.seconds:,.0f} rows/s in all, {report.rows / report.scoring_seconds:,.0f} rows/s by the "
+            f"engine {report.engine} from ids to logits"
+        )
 
 
-def _show(rows: int, rejects: Sequence[Reject], unseen_domain_rows: int, unseen: Mapping[str, float]) -> None:
-    """What was scored, and what could not be."""
-    if rejects:
-        worst = [
-            {
-                "file": reject.source,
-                "line": reject.line,
-                "column": reject.column,
-                "value": reject.value,
-                "reason": reject.reason,
-            }
-            for reject in rejects[:10]
-        ]
-        show(worst, title=f"{len(rejects):,} rows could not be scored; the first:")
-    say(f"{rows:,} rows scored, {unseen_domain_rows:,} of them of domains unseen in training")
-    if unseen:
-        ordered = sorted(unseen.items(), key=lambda item: -item[1])
+class _Report(Protocol):
+    """What a run and an exported folder say of scored rows."""
+
+    @property
+    def output(self) -> Path: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def rejects(self) -> Sequence[Reject]: ...
+    @property
+    def unseen_domain_rows(self) -> int: ...
+    @property
+    def unseen(self) -> Mapping[str, float]: ...
+
+
+def _show(report: _Report, form: Format, more: Mapping[str, Any]) -> None:
+    """What was scored, and what could not be.
+
+    Args:
+        more: what is known besides, for JSON.
+    """
+    rejected = [
+        {
+            "file": reject.source,
+            "line": reject.line,
+            "column": reject.column,
+            "value": reject.value,
+            "reason": reject.reason,
+        }
+        for reject in report.rejects
+    ]
+    if form in MACHINE:
+        row = {
+            "predictions": str(report.output),
+            "rows": report.rows,
+            "rejected": len(rejected),
+            "unseen_domain_rows": report.unseen_domain_rows,
+        }
+        show_machine([row], form, {**more, "rejects": rejected, "unseen": report.unseen})
+        return
+    if rejected:
+        show(rejected[:SHOWN_REJECTS], title=f"{len(rejected):,} rows could not be scored; the first:")
+    say(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them of domains unseen in training")
+    if report.unseen:
+        ordered = sorted(report.unseen.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} in {share:.0%} of rows" for name, share in ordered)
         say(f"values that training did not know, far more of them than in the test split: {shown}")
+    say(f"predictions: {report.output}")

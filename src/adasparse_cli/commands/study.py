@@ -23,8 +23,9 @@ from adasparse_cli.commands.arguments import (
 )
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings.finding import cell, estimate
+from adasparse_cli.findings.machine import machine_rows
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, note, remark, say, show, show_json
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, remark, say, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.prep.recipe import Progress
@@ -220,11 +221,18 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
         note(f"failed: {name}: {why}")
     comparison = report.comparison
     table = comparison.table()
-    if form is Format.json:
-        show_json(table)
-        return
-    if form is Format.csv:
-        show(table, form=form)
+    if form in MACHINE:
+        more = {
+            "title": report.title,
+            "question": report.question,
+            "baseline": comparison.baseline,
+            "seeds": list(comparison.seeds),
+            "worlds": list(comparison.worlds),
+            "sparsity": machine_rows(comparison.sparsity()),
+            "failed": dict(report.failed),
+            "folder": str(report.folder),
+        }
+        show_machine(table, form, more)
         return
     if form is Format.text:
         say(report.question)
