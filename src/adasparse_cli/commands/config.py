@@ -89,7 +89,7 @@ def explain(
     key: Annotated[
         str,
         typer.Argument(
-            metavar="[KEY]",
+            metavar="KEY",
             help="A key, or a prefix such as model.pruner. Default: all settings.",
             autocompletion=completion.setting_keys,
         ),
@@ -97,7 +97,7 @@ def explain(
     choices: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[GROUP=NAME]...",
+            metavar="GROUP=NAME",
             help="Which model, loop or data set, such as model=star.",
             autocompletion=completion.group_choices,
         ),

@@ -49,7 +49,7 @@ def predict(
             autocompletion=completion.runs,
         ),
     ],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Raw files like those of the run's data.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Raw files like those of the run's data.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Output file: .csv or .parquet. Default: NAME.predictions.csv."),

@@ -30,7 +30,7 @@ def report(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STUDY | RUN...]",
+            metavar="STUDY | RUN",
             help="A study, or runs to compare. Default: the newest study.",
             autocompletion=completion.studies_or_runs,
         ),

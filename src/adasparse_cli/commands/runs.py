@@ -115,7 +115,7 @@ def show_run(
 def diff(
     which: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN...", help="Two or more runs.", autocompletion=completion.runs),
+        typer.Argument(metavar="RUN", help="Two or more runs.", autocompletion=completion.runs),
     ],
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,16 @@ from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.root import SEEDS, THREADS
-from adasparse_cli.errors import AdasparseError, DiskFullError, IntegrityError, InterruptedRun, NumericError, UsageError
+from adasparse_cli.errors import (
+    AdasparseError,
+    DiskFullError,
+    IntegrityError,
+    InterruptedRun,
+    NumericError,
+    UnknownSettingsError,
+    UsageError,
+    at_once,
+)
 from adasparse_cli.files import (
     disk_is_full,
     no_room,
@@ -101,6 +111,26 @@ def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> 
     Raises:
         UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
     """
+    try:
+        return _planned(overrides, config_file=config_file)
+    except UnknownSettingsError as unknown:
+        raise _with_other_faults(unknown) from None
+
+
+def _with_other_faults(unknown: UnknownSettingsError) -> UsageError:
+    """Unknown settings, and what is wrong with the values of the others."""
+
+    def first() -> None:
+        raise unknown
+
+    try:
+        at_once(first, functools.partial(_planned, unknown.known))
+    except UsageError as every:
+        return every
+    return unknown
+
+
+def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
     overrides = with_prepared(overrides, config_file=config_file)
     tree = compose("train", overrides, config_file=config_file)
     data = plan_data(tree, overrides, config_file=config_file)
@@ -129,19 +159,23 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         value = tree[key]
         if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
             raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
-    model = _model_settings(name, tree["model"], model_class)
+    model, loop, network, tracking = at_once(
+        lambda: _model_settings(name, tree["model"], model_class),
+        lambda: typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        lambda: typed(tree["network"], NetworkSettings, "network"),
+        lambda: typed(tree["tracking"], TrackingSettings, "tracking"),
+    )
     mode = getattr(model, "mode", None)
     shown = label_of(name)
     label = shown if mode is None else f"{shown}-{mode}"
     if loop_name != "standard":
         label = loop_name if name == "dnn" else f"{loop_name}-{label}"
-    loop = typed(tree["loop"], LOOPS[loop_name].Settings, "loop")
     return TrainJob(
         data=data,
-        network=typed(tree["network"], NetworkSettings, "network"),
+        network=network,
         model=model,
         loop=loop,
-        tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
+        tracking=tracking,
         seed=tree["seed"],
         device=str(tree["device"]),
         threads=tree["threads"],
@@ -184,6 +218,7 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
+    chosen_device(job.device)  # before data are prepared
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)

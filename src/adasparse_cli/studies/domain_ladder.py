@@ -37,6 +37,7 @@ from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
+from adasparse_cli.training.machine import chosen_device
 
 BASELINE = "dnn"
 # Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
@@ -90,6 +91,7 @@ def plan_ladder(
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
+    chosen_device(baseline[0].device)  # before data are prepared
     reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
     _require_judges(reference)

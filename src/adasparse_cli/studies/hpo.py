@@ -31,6 +31,7 @@ from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
+from adasparse_cli.training.machine import chosen_device
 
 TRIALS = "trials.json"
 TRIALS_VERSION = 1
@@ -131,6 +132,7 @@ def run_search(
         ) from None
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    chosen_device(job.first.device)  # before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     if verify:
         verify_planned([job.first])
