@@ -269,6 +269,14 @@ class TwinTastes(StrEnum):
     additive = "additive"
 
 
+class ScoresFormat(StrEnum):
+    """How scores are written."""
+
+    csv = "csv"
+    parquet = "parquet"
+    ndjson = "ndjson"
+
+
 class RunOrder(StrEnum):
     """What runs are listed by: the newest last, names in their order, the best metric first."""
 
