@@ -191,7 +191,8 @@ def complain(message: str, hint: str) -> None:
 
 
 def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = False) -> None:
-    console.print(_text(line), style=style, soft_wrap=soft_wrap)
+    # a file or a program gets a line as it is; what is long is folded on a terminal only
+    console.print(_text(line), style=style, soft_wrap=soft_wrap or not console.is_terminal)
 
 
 def _text(text: str) -> Text:

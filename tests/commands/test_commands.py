@@ -170,6 +170,12 @@ def test_a_run_is_removed_only_when_nobody_holds_it(home: Path) -> None:
 def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> None:
     done = adasparse(tmp_path, "train", *SMALL, "--model", "dnn", "--seeds", "2", "seed=3")
     assert "seed=3 --seeds 2    to compare" in done.stdout
+    for line in ("seed 3  valid gauc_domain 0.", "seed 4  valid gauc_domain 0.", "2 of 2 runs"):
+        assert line in done.stderr
+    log = next(tmp_path.glob("runs/twin/dnn/*-s4/train.log")).read_text()
+    told = json.loads(next(tmp_path.glob("runs/twin/dnn/*-s4/report.json")).read_text())
+    assert "valid at step" in log
+    assert f"best checkpoint: test at step {told['best_step']}: auc {told['metrics']['test']['auc']:.4f}" in log
     report = next(tmp_path.glob("runs/twin/dnn/*-s3/report.json"))
     report.write_text(report.read_text()[:-20])
 

@@ -71,6 +71,7 @@ def train(
     from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
     from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
+    from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -83,9 +84,13 @@ def train(
     if dry_run:
         _show_plan(jobs, form, resume=resume)
         return
-    for job in jobs:
+    best = BestSoFar(jobs[0].loop.select)
+    for number, job in enumerate(jobs, start=1):
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
+        if len(jobs) > 1:
+            line = best.line(f"seed {job.seed}", valid_metric(done.report, best.metric))
+            note(f"{line}  {number} of {len(jobs)} runs")
         if not done.fresh:
             note(f"{done.folder} was finished before; nothing to train")
         _warn_of_leak(done.report)

@@ -153,6 +153,8 @@ class Progress(Protocol):
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None: ...
 
+    def expect(self, total: int) -> None: ...
+
     def note(self, line: str) -> None: ...
 
 
@@ -163,6 +165,9 @@ class Silent:
         pass
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        pass
+
+    def expect(self, total: int) -> None:
         pass
 
     def note(self, line: str) -> None:

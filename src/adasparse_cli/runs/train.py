@@ -47,7 +47,14 @@ from adasparse_cli.runs.prepare import (
     with_prepared,
 )
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
-from adasparse_cli.runs.run_results import log, logged, write_domains, write_predictions
+from adasparse_cli.runs.run_results import (
+    log,
+    logged,
+    logged_metrics,
+    logging_evaluations,
+    write_domains,
+    write_predictions,
+)
 from adasparse_cli.runs.saved_run import (
     DONE,
     ENCODER,
@@ -218,13 +225,12 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
-    chosen_device(job.device)  # before data are prepared
+    device = chosen_device(job.device)  # before data are prepared
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)
     parent = job.runs / manifest.name / job.label
-    device, threads = chosen_device(job.device), set_threads(job.threads)
-    sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    sitting = Sitting(device=str(device), threads=set_threads(job.threads), fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
         with only_owner(job.runs, wait=True):
@@ -317,7 +323,7 @@ def _train(
         seed=job.seed,
         folder=folder,
         on_step=lambda rows, figures: progress.advance(rows, figures),
-        on_line=tracker.line,
+        on_line=logging_evaluations(tracker.line),
     )
     steps = loop.length.scheduled_steps
     if model.sparsity_interval is not None and steps < FEW_STEPS:
@@ -345,6 +351,7 @@ def _train(
         rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
         scores = loop.scores(rows)
         metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()
+        log.info("best checkpoint: %s", logged_metrics({"kind": split, "step": result.best_step, **metrics[split]}))
         if scores.pruned is not None:
             sparsity[split] = scores.sparsity()
         if split is Split.test:

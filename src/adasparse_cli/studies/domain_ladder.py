@@ -35,6 +35,7 @@ from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
 from adasparse_cli.schema import Manifest
+from adasparse_cli.studies.best_so_far import BestSoFar
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
 from adasparse_cli.training.machine import chosen_device
@@ -133,7 +134,8 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
             for name, own, data in asked
             if finished_run(own, data) is None
         ]
-        failed = train_all(runs, progress, workers=workers, what="series of domain definitions")
+        each = BestSoFar(job.baseline[0].loop.select, comparable=False)  # every definition has groups of its own
+        failed = train_all(runs, progress, workers=workers, what="series of domain definitions", best=each)
         finding = _finding(job, failed)
         return finding, write_finding(finding, job.folder)
 

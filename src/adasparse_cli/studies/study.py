@@ -23,9 +23,10 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
-from adasparse_cli.runs.saved_run import DONE
+from adasparse_cli.runs.saved_run import DONE, read_report
 from adasparse_cli.runs.train import TrainJob, finished_run
 from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
 from adasparse_cli.studies.compared_worlds import compare_worlds
 from adasparse_cli.studies.comparison import Comparison, compare_arms
 from adasparse_cli.studies.plan import StudyJob
@@ -83,7 +84,12 @@ def run_study(
             for name, own in turn
             if finished_run(own, prepared[own.data.folder]) is None
         ]
-        failed = train_all(runs, progress, workers=workers, what=job.title)
+        best = BestSoFar(job.arms[0].jobs[0].loop.select, comparable=not job.worlds)
+        for arm in _arms(job, prepared):
+            for name, folder in arm.runs.items():
+                if folder is not None:
+                    best.add(f"{arm.name}, seed {name}", valid_metric(read_report(folder), best.metric))
+        failed = train_all(runs, progress, workers=workers, what=job.title, best=best)
         _write(job, prepared, failed)
         arms = _arms(job, prepared)
         if failed and not any(arm.folders for arm in arms):
