@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings.finding import FEW, Finding, Interval, as_csv, cell
+from adasparse_cli.findings.finding import FEW, Best, Finding, Interval, as_csv, cell
 from adasparse_cli.findings.machine import document, finding_details, machine_rows
 
 # Marks a metric of few positives.
@@ -39,6 +40,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
     code: f"\\u{code:04x}" for code in (*_DIRECTIONS, *_INVISIBLE)
 }
 _JSON_CONTROLS = {code: f"\\u{code:04x}" for code in _CONTROLS if code > 126}
+# Lines that a person copies from: a command, or a path. A terminal folds them itself, without breaks that would be copied.
+_COPIED = re.compile(r"\badasparse [a-z]|^(run|study|page|report|predictions|exported|wrote|prepared in)\b")
 # A cell longer than this keeps its beginning and its end; files and programs get it whole.
 LONGEST_CELL = 320
 # The same of an error or a hint, which may name a few paths and settings.
@@ -192,7 +195,9 @@ def complain(message: str, hint: str) -> None:
 
 def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = False) -> None:
     # a file or a program gets a line as it is; what is long is folded on a terminal only
-    console.print(_text(line), style=style, soft_wrap=soft_wrap or not console.is_terminal)
+    console.print(
+        _text(line), style=style, soft_wrap=soft_wrap or not console.is_terminal or _COPIED.search(line) is not None
+    )
 
 
 def _text(text: str) -> Text:
@@ -215,7 +220,7 @@ class _Column:
     """
 
     name: str
-    cells: Sequence[str]
+    cells: Sequence[Text]
     numeric: bool
     widest: int
     natural: int
@@ -235,7 +240,10 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]], *, first: bool, width:
     least = max(whole, head, min(widest, NARROW))
     return _Column(
         name=shown,
-        cells=cells,
+        cells=[
+            Text(text, style="bold" if isinstance(value, Best) else "")
+            for text, value in zip(cells, values, strict=True)
+        ],
         numeric=numeric,
         widest=widest,
         natural=max(widest, _width(shown), 1),
@@ -255,7 +263,7 @@ def _tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int)
             justify: JustifyMethod = "right" if column.numeric else "left"
             table.add_column(_text(column.name), justify=justify, overflow="fold", width=size)
         for cells in zip(*(column.cells for column in group), strict=True):
-            table.add_row(*map(_text, cells))
+            table.add_row(*cells)
         yield table
 
 
@@ -315,9 +323,13 @@ def _markdown(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: st
         return "| " + " | ".join(_one_line(text).replace("|", "\\|") for text in cells) + " |"
 
     rules = ["---" if position == 0 else "--:" for position in range(len(names))]
-    lines = [line(names), line(rules), *(line([cell(row.get(name), name) for name in names]) for row in rows)]
+    lines = [line(names), line(rules), *(line([_bold(row.get(name), name) for name in names]) for row in rows)]
     head = [f"**{title}**", ""] if title else []
     return "\n".join([*head, *lines, *(["", caption] if caption else []), "", ""])
+
+
+def _bold(value: Any, name: str) -> str:
+    return f"**{value}**" if isinstance(value, Best) else cell(value, name)
 
 
 def _latex(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:

@@ -185,7 +185,7 @@ def test_every_claim_gets_a_verdict_and_the_same_words_train_nothing_more(tmp_pa
     assert [claim["claim"] for claim in claims] == [
         "modes", "baselines", "domain", "control", "number-of-domains", "overlap", "exposure", "sparsity", "online",
     ]  # fmt: skip
-    assert {claim["verdict"] for claim in claims} <= {"holds", "does not hold", "undecided"}
+    assert {claim["verdict"] for claim in claims} <= {"supported", "not supported", "undecided"}
     before = sorted(tmp_path.glob("runs/*/*/*"))
     assert json.loads(adasparse(tmp_path, *words).stdout) == found
     assert sorted(tmp_path.glob("runs/*/*/*")) == before

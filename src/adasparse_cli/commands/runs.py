@@ -80,7 +80,7 @@ def ls(
     empty = {"settings", *(() if any(row["study"] for row in rows) else ("study",))}
     show(shown, columns=[name for name in rows[0] if name not in empty])
     own = [
-        {"run": f"{row['data']}/{row['model']}/{row['run']}", "settings": row["settings"]}
+        {"run": row["run"], "model": f"{row['data']}/{row['model']}", "settings": row["settings"]}
         for row in rows
         if row["settings"]
     ]
