@@ -31,6 +31,7 @@ from adasparse_cli.commands import (
     serve,
     study,
     train,
+    tune,
 )
 from adasparse_cli.commands.plain_help import use_plain_help
 from adasparse_cli.commands.streams import prepare_streams
@@ -79,6 +80,7 @@ app.command("compare", epilog=study.COMPARE_EXAMPLES)(study.compare)
 app.command("ablate", epilog=study.ABLATE_EXAMPLES)(study.ablate)
 app.command("sweep", epilog=study.SWEEP_EXAMPLES)(study.sweep)
 app.command("hpo", epilog=hpo.EXAMPLES)(hpo.hpo)
+app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 app.add_typer(analyze.app, name="analyze")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)

@@ -38,6 +38,8 @@ SAMPLED = (
     "test_a_folder_removed_under_way_ends_with_the_right_result_or_a_named_error",
     "test_a_signal_ends_a_command_with_nothing_half_written",
 )
+# And these, whose preparation alone takes 20 seconds, not at all.
+FULL_ONLY = ("test_training_on_a_full_disk", "test_a_study_on_a_full_disk")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,9 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.faults)
     if config.getoption("--short"):
-        for name in SAMPLED:
+        for name in (*SAMPLED, *FULL_ONLY):
             cases = [item for item in items if item.name.partition("[")[0] == name]
-            left_out = [case for k, case in enumerate(cases) if k % 4]
+            left_out = [case for k, case in enumerate(cases) if k % 4 or name in FULL_ONLY]
             items[:] = [item for item in items if item not in left_out]
             config.hook.pytest_deselected(items=left_out)
 

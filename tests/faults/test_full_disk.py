@@ -47,28 +47,20 @@ def test_preparation_on_a_full_disk(
     _attack(disk, words, before, content(disk / "home"), events, attacks(20, 1), server)
 
 
-def test_training_on_a_full_disk(
-    disk: Path, tmp_path: Path, attacks: Callable[[int, int], int], server: Server
-) -> None:
-    if not (count := attacks(20, 0)):
-        pytest.skip("in the full form only")
+def test_training_on_a_full_disk(disk: Path, tmp_path: Path, server: Server) -> None:
     before, words = tmp_path / "before", ("train", "--resume", *TINY, "loop.epochs=3", "loop.checkpoint_seconds=0")
     before.mkdir()
     run(before, "prep", *TINY[:2], server=server)
     shutil.copytree(before, disk / "home")
     events, _, _ = counted(disk / "home", *words, server=server)
-    _attack(disk, words, before, content(disk / "home"), events, count, server)
+    _attack(disk, words, before, content(disk / "home"), events, 20, server)
 
 
-def test_a_study_on_a_full_disk(
-    disk: Path, finished_study: FinishedStudy, attacks: Callable[[int, int], int], server: Server
-) -> None:
+def test_a_study_on_a_full_disk(disk: Path, finished_study: FinishedStudy, server: Server) -> None:
     done = finished_study
-    if not (count := attacks(20, 0)):
-        pytest.skip("in the full form only")
     (disk / "home").mkdir()
-    _attack(disk, STUDY, done.home, content(done.folder), done.events, count // 2, server)
-    _attack(disk, STUDY, done.home, content(done.folder), done.worker_events, count // 2, server, role="worker")
+    _attack(disk, STUDY, done.home, content(done.folder), done.events, 10, server)
+    _attack(disk, STUDY, done.home, content(done.folder), done.worker_events, 10, server, role="worker")
 
 
 def _attack(

@@ -289,7 +289,7 @@ class Fuzzing:
 
 
 def test_damaged_files_end_with_rows_or_a_named_error(attacks: Callable[[int, int], int], tmp_path: Path) -> None:
-    seconds = attacks(3600, 45)
+    seconds = attacks(3600, 60)
     came = Fuzzing(seconds, tmp_path).ended()
     print(f"{came.total()} cases in {seconds} s: {dict(came)}")
     assert came["read"]

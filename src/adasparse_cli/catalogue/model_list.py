@@ -177,18 +177,17 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
 
 def _weight(name: str, shape: DataShape | None) -> dict[str, int]:
     """What `model=NAME` weighs with its packaged settings; nothing is computed, so no memory is used."""
-    import torch
-
     from adasparse_cli.config.compose import compose
     from adasparse_cli.models import MODELS
     from adasparse_cli.models.base import NetworkSettings
+    from adasparse_cli.models.unfilled import unfilled
     from adasparse_cli.typed import typed
 
     tree = compose("train", [f"model={name}"])
     model: Any = MODELS[tree["model"]["name"]]
     settings = typed(tree["model"], model.Settings, "model")
     network = typed(tree["network"], NetworkSettings, "network")
-    with torch.device("meta"):
+    with unfilled():
         cost = model(settings, network, shape or example()).cost()
     counts = cost.backbone_parameters, cost.domain_parameters, cost.backbone_multiply_adds + cost.domain_multiply_adds
     return dict(zip(_COST, counts, strict=True))

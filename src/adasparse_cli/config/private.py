@@ -1,4 +1,4 @@
-"""A person's own folder of settings, beside the packaged ones: `data/`, `model/`, `loop/`, `experiment/` with YAML files.
+"""A person's own folder of settings, beside the packaged ones: `data/`, `model/`, `loop/`, `experiment/`, `search/` with YAML files.
 
 The command line sets it for its whole process (`--config-dir`). Where both have a file of one name, the packaged one counts.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adasparse_cli.errors import UsageError
 
-GROUPS = ("data", "network", "model", "loop", "tracking", "experiment")
+GROUPS = ("data", "network", "model", "loop", "tracking", "experiment", "search")
 _folder: Path | None = None
 
 

@@ -25,7 +25,7 @@ from adasparse_cli.typed import flat, from_yaml
 GROUPS = ("data", "network", "model", "loop", "tracking")
 # The commands that take settings, by the file of conf/ that theirs start from.
 COMMANDS = {
-    "train": ("train", "ablate", "compare", "sweep", "hpo", "reproduce", "analyze domains", "analyze sparsity"),
+    "train": ("train", "ablate", "compare", "sweep", "hpo", "tune", "reproduce", "analyze domains", "analyze sparsity"),
     "prep": ("prep",),
 }
 NO_DEFAULT = "???"

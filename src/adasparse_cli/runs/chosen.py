@@ -23,7 +23,7 @@ STUDY = "study.json"
 # The version of studies whose files have no checksums.
 UNSEALED_STUDY_VERSION = 2
 # The commands whose runs belong to a study. A run that `train` has worked on belongs to the person.
-STUDY_COMMANDS = ("ablate", "analyze", "compare", "hpo", "reproduce", "sweep")
+STUDY_COMMANDS = ("ablate", "analyze", "compare", "hpo", "reproduce", "sweep", "tune")
 
 
 @dataclass(frozen=True, kw_only=True)

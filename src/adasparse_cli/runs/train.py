@@ -36,6 +36,7 @@ from adasparse_cli.files import (
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.models.named import label_of, model_named, source_of
+from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
@@ -309,7 +310,7 @@ def _train(
     train = load_rows(data_folder, manifest, Split.train, device=device)
     valid = load_rows(data_folder, manifest, Split.valid, device=device)
     shape = load_shape(data_folder, manifest)
-    with torch.device("meta"):
+    with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")

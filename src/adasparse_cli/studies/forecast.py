@@ -10,6 +10,7 @@ import torch
 
 from adasparse_cli.catalogue.model_list import example
 from adasparse_cli.choices import Split
+from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, read_report
@@ -57,7 +58,7 @@ def forecast_run(job: TrainJob, *, resume: bool) -> Forecast:
     does = "train" if alike is None else "nothing" if (alike / DONE).exists() else "resume"
     parameters = None
     if manifest is not None:
-        with torch.device("meta"):
+        with unfilled():
             model = build_model(job, load_shape(place, manifest))
         parameters = sum(one.numel() for one in model.parameters())
     expected = (0.0, True) if does == "nothing" else expected_seconds(job)
@@ -88,7 +89,7 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
     else:
         return None
     shape = example() if manifest is None else load_shape(job.data.folder, manifest)
-    with torch.device("meta"):
+    with unfilled():
         cost = build_model(job, shape).cost()
     # forward, and twice as much backward, each multiply-add two operations
     operations = 6 * (cost.backbone_multiply_adds + cost.domain_multiply_adds)

@@ -1,0 +1,39 @@
+"""Models without values: what a model costs is known from its shapes alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves out what only sets values. Torch answers it for tensors without any by parts of its compiler, which take more
+    than a second to load.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        match getattr(func, "__name__", ""), args:
+            case "normal_" | "uniform_" | "copy_", (torch.Tensor() as own, *_):
+                return own
+            case "mul" | "__mul__", (torch.Tensor() as own, float()):
+                return own
+            case "randn" | "rand", sizes:
+                return torch.empty(*sizes)
+            case "cat", (list() as parts,):
+                return parts[0].new_empty(sum(len(part) for part in parts), *parts[0].shape[1:])
+            case "eye", (int() as size,):
+                return torch.empty(size, size)
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def unfilled() -> Iterator[None]:
+    """Tensors made here have shapes and no values; nothing is allocated and nothing is drawn."""
+    with torch.device("meta"), _WithoutValues():
+        yield
