@@ -33,6 +33,7 @@ WALK: dict[str, Sequence[str]] = {
     "ablate": ("--dry-run", *TINY),
     "sweep": ("loop.learning_rate=0.001,0.01", "model=dnn", *TINY),
     "hpo": ("loop.learning_rate=0.001,0.01", "model=dnn", "--trials", "2", *TINY),
+    "tune": ("--models", "dnn", "--trials", "2", *TINY),
     "analyze overlap": ("PRUNED", "--min-rows", "15", "--permutations", "99"),
     "analyze exposure": ("compare-twin",),
     "analyze abtest": ("DNN", "PRUNED", "--auctions", "200"),

@@ -26,13 +26,7 @@ from adasparse_cli.errors import (
     UsageError,
     at_once,
 )
-from adasparse_cli.files import (
-    disk_is_full,
-    no_room,
-    only_owner,
-    remove_stray_temporaries,
-    write_json,
-)
+from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.models.named import label_of, model_named, source_of
@@ -40,13 +34,7 @@ from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
-from adasparse_cli.runs.prepare import (
-    PrepJob,
-    PrepReport,
-    ensure_prepared,
-    plan_data,
-    with_prepared,
-)
+from adasparse_cli.runs.prepare import PrepJob, PrepReport, ensure_prepared, plan_data, with_prepared
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
 from adasparse_cli.runs.run_results import (
     log,
@@ -71,7 +59,7 @@ from adasparse_cli.runs.saved_run import (
 from adasparse_cli.training.dataset import load_rows, load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
-from adasparse_cli.training.machine import chosen_device, set_threads
+from adasparse_cli.training.machine import busy_warning, chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.tracking import SafeTracker, Tracker, TrackingSettings
@@ -231,7 +219,8 @@ def run_train(
     manifest = prepared.manifest
     require_learnable(manifest)
     parent = job.runs / manifest.name / job.label
-    sitting = Sitting(device=str(device), threads=set_threads(job.threads), fingerprint=manifest.fingerprint)
+    threads = set_threads(job.threads)
+    sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
         with only_owner(job.runs, wait=True):
@@ -249,6 +238,8 @@ def run_train(
                 if changes := add_sitting(folder, sitting):
                     progress.note(f"resuming under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
         owned.enter_context(logged(folder))
+        if device.type == "cpu" and (warning := busy_warning(threads)):
+            progress.note(warning)
         report: dict[str, Any] | None = None
         tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
         try:
