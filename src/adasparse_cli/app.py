@@ -35,6 +35,7 @@ from adasparse_cli.commands import (
 )
 from adasparse_cli.commands.plain_help import use_plain_help
 from adasparse_cli.commands.streams import prepare_streams
+from adasparse_cli.commands.threads import wait_quietly_when_busy
 from adasparse_cli.commands.usage import explained_usage, is_call_for_help, is_usage_fault
 from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError, UsageError
@@ -135,6 +136,7 @@ def main() -> None:
     # no process that a command starts looks for modules in the current folder, which may hold anyone's files
     os.environ["PYTHONSAFEPATH"] = "1"
     prepare_streams()
+    wait_quietly_when_busy(os.environ)
     # a closed terminal asks for an end as SIGTERM does: work is saved first; nohup has its way
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adasparse_cli.commands.threads import wait_quietly_when_busy
 from adasparse_cli.training import machine
 from tests.commands.typing_in import adasparse
 
@@ -18,11 +19,30 @@ def test_a_load_above_the_cores_is_said_of_several_threads(
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     warning = machine.busy_warning(threads)
     assert (warning is not None) is said
     if warning is not None:
         assert f"load of this machine is {load:.1f}, with 2 cores" in warning
         assert "threads=1" in warning
+
+
+@pytest.mark.parametrize(
+    ("load", "before", "after"),
+    [
+        (1.5, {}, {}),
+        (2.5, {}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}),
+        (2.5, {"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        (2.5, {"GOMP_SPINCOUNT": "100"}, {"GOMP_SPINCOUNT": "100"}),
+    ],
+)
+def test_threads_wait_quietly_on_a_busy_machine_alone(
+    monkeypatch: pytest.MonkeyPatch, load: float, before: dict[str, str], after: dict[str, str]
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    assert wait_quietly_when_busy(before) is ("PASSIVE" in after.values())
+    assert before == after
 
 
 def test_training_says_it_once_at_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

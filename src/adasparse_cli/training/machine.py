@@ -46,16 +46,18 @@ def set_threads(threads: int | None) -> int:
 def busy_warning(threads: int) -> str | None:
     """What to say where threads of one run will wait for cores that other processes use; None where they will not.
 
-    Threads wait for one another at the end of each product, and spin while they wait: with more threads than free cores a
-    step can take many times as long as with one thread.
+    Threads wait for one another at the end of each product. Unless they were asked to sleep, they spin: with more threads
+    than free cores a step can take several times as long as with one thread.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
     if threads == 1 or load <= cores:
         return None
+    waits = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    faster = "" if waits else "; OMP_WAIT_POLICY=PASSIVE in the environment, or threads=1, is faster then"
     return (
-        f"warning: the load of this machine is {load:.1f}, with {cores} cores, and this run uses {threads} threads, which wait for "
-        "one another; threads=1 is probably faster as long as other processes use the cores"
+        f"warning: the load of this machine is {load:.1f}, with {cores} cores, and this run uses {threads} threads: it is slow as "
+        f"long as other processes use the cores{faster}"
     )
 
 
