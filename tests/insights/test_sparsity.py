@@ -11,7 +11,8 @@ from tests import small
 
 
 def row(name: str, gain: float, real: bool | None) -> dict[str, Any]:
-    return {"interval": name, "over dnn": gain, "95 % interval": "[-1.0000, +1.0000]", "real": real}
+    verdict = None if real is None else "undecided" if not real else "better" if gain > 0 else "worse"
+    return {"interval": name, "over dnn": gain, "95 % interval": "[-1.0000, +1.0000]", "verdict": verdict}
 
 
 def test_parity_is_lost_after_the_last_interval_that_is_better() -> None:

@@ -1,10 +1,10 @@
 """What a difference, with its interval, says of a claim.
 
-A claim "A is better than B" holds if the difference is real (0 is excluded after correction) and on A's side. It does not
-hold if the interval leaves no room for a gain that matters: its upper end is below the smallest difference of interest.
-Else it is undecided: the study was too small. A claim "A is no worse than B" holds if the interval leaves no room for a
-loss that matters, and does not if a loss is real. The intervals are those that hold for all comparisons at once, so that
-"does not hold" is corrected as "holds" is.
+A claim "A is better than B" is supported if the difference is real (0 is excluded after correction) and on A's side. It is
+not supported if the interval leaves no room for a gain that matters: its upper end is below the smallest difference of interest.
+Else it is undecided: the study was too small. A claim "A is no worse than B" is supported if the interval leaves no room for
+a loss that matters, and is not if a loss is real. The intervals are those that hold for all comparisons at once, so that
+"not supported" is corrected as "supported" is.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SMALLEST = 0.001
 class Verdict(StrEnum):
     """What the evidence says of a claim."""
 
-    holds = "holds"
-    fails = "does not hold"
+    holds = "supported"
+    fails = "not supported"
     undecided = "undecided"
 
 
@@ -61,7 +61,7 @@ def _judged(found: Difference) -> bool:
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of a claim that is several claims at once: it holds if all do, and fails if one does."""
+    """Of a claim that is several claims at once: it is supported if all are, and is not if one is not."""
     if Verdict.fails in verdicts:
         return Verdict.fails
     return Verdict.undecided if Verdict.undecided in verdicts or not verdicts else Verdict.holds

@@ -58,14 +58,14 @@ def require_prepared(root: Path, name: str) -> None:
 
 
 def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """One line per field."""
+    """One line per field; `unseen` is the share (0–1) of test values that training did not see, or None."""
     return [
         {
             "field": field.name,
             "role": field.role.value,
             "kind": field.kind.value,
             "ids": field.size,
-            "unseen": f"{manifest.unseen[field.name]:.1%}" if field.name in manifest.unseen else "n/a",
+            "unseen": manifest.unseen.get(field.name),
         }
         for field in manifest.fields
     ]

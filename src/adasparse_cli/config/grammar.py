@@ -12,6 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString
 from hydra.errors import HydraException
 
+from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.unknown import looks_like_file, raw_hint
 from adasparse_cli.errors import UsageError
 from adasparse_cli.typed import DEEPEST
 
@@ -113,6 +115,8 @@ def _parsed(word: str, hint: str) -> Override:
 
 def require_readable(words: Sequence[str]) -> None:
     for word in words:
+        if "=" not in word:
+            raise _no_setting(word)
         override = _parsed(
             word,
             "words are key=value, such as loop.batch_size=2048; quote values with spaces, commas, = or brackets, such as "
@@ -124,6 +128,18 @@ def require_readable(words: Sequence[str]) -> None:
             raise UsageError(f"{word!r} names several values", hint=hint)
         if override.is_delete() or override.is_add() or override.is_force_add():
             raise UsageError(f"{word!r}: keys can be set, not added or taken away", hint="write key=value")
+
+
+def _no_setting(word: str) -> UsageError:
+    """A word that sets nothing: a file's name, the name of a model or a data set, or anything else."""
+    if looks_like_file(word):
+        return UsageError(f"{shown(word)} is a file, not a setting", hint=raw_hint(word))
+    for group in ("model", "data", "loop"):
+        if word in choices_in(group):
+            return UsageError(f"{shown(word)} is a {group}, not a setting", hint=f"write {group}={word}")
+    return UsageError(
+        f"{shown(word)} cannot be read", hint="settings are key=value, such as loop.batch_size=2048 or data=twin"
+    )
 
 
 def _require_plain(override: Override, word: str) -> None:

@@ -169,7 +169,7 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
     if choice is not None:
         having = [f"{group}={name}" for name in offered(group) if _below(key, group_settings(group, name))]
         if having:
-            raise UsageError(f"{key} is no key of {choice}", hint=f"it is a key of {', '.join(having)}")
+            raise UsageError(f"unknown setting {key} of {choice}", hint=f"it is a key of {', '.join(having)}")
     known = dict.fromkeys(setting.key for setting in settings(choices))
     for name in offered(group) if group in GROUPS and group not in choices else ():
         known |= dict.fromkeys(one.key for one in group_settings(group, name))

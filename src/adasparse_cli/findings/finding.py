@@ -279,6 +279,12 @@ def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{FEW.strip()} {'; '.join(lines)}" if lines else ""
 
 
+class Best(str):
+    """A cell that stands out: the best of its column, where the intervals allow to say so."""
+
+    __slots__ = ()
+
+
 # How the names of columns of differences begin that do not say so themselves.
 DIFFERENCES = ("gain", "over ", "RelaImpr")
 
@@ -296,7 +302,10 @@ def cell(value: Any, column: str = "") -> str:
         return f"{value:,}"
     if isinstance(value, float):
         short = column.endswith("%") or "seconds" in column
-        digits = ",.1f" if short else ".4f" if abs(value) < 1000 else ",.0f"
+        # a count that is a mean, such as a median of rows, is no metric
+        whole = value.is_integer() and abs(value) >= 2
+        size = abs(value)
+        digits = ",.0f" if whole or size >= 1000 else ",.1f" if short or size >= 100 else ".2f" if size >= 10 else ".4f"
         return format(value, f"{_sign(column)}{digits}")
     return str(value)
 

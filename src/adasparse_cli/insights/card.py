@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adasparse_cli.analysis.detectability import rows_and_seeds_for, rows_for, seeds_for
 from adasparse_cli.analysis.statistics import Difference
@@ -89,6 +90,36 @@ def outcome(found: Difference, *, lower_is_better: bool = False) -> Outcome:
     if found.is_real:
         return Outcome.better if (found.difference > 0) is not lower_is_better else Outcome.worse
     return Outcome.equal if alike(found) is Verdict.holds else Outcome.undecided
+
+
+def outcome_of(row: Mapping[str, Any], metric: str) -> Outcome | None:
+    """The same of a row of `Comparison.table`; None without an interval."""
+    real, low, high = (row[f"{metric}_{name}"] for name in ("real", "joint_low", "joint_high"))
+    if real is None:
+        return None
+    if real:
+        return Outcome.better if (row[f"{metric}_difference"] > 0) is not (metric in LOWER_IS_BETTER) else Outcome.worse
+    held = low is not None and high is not None and -SMALLEST < low <= high < SMALLEST
+    return Outcome.equal if held else Outcome.undecided
+
+
+def best_arm(comparison: Comparison, metric: str) -> str | None:
+    """The arm that is better than every other one in a metric; None where the intervals leave that open.
+
+    Its interval, corrected for the number of arms, and those of the others do not overlap; the baseline's is 0.
+    """
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    ends: dict[str, tuple[float, float]] = {comparison.baseline: (0.0, 0.0)}
+    for row in comparison.table():
+        low, high = row[f"{metric}_joint_low"], row[f"{metric}_joint_high"]
+        if low is not None and high is not None:
+            first, last = sorted((sign * low, sign * high))
+            ends[row["arm"]] = (first, last)
+        elif row["arm"] != comparison.baseline:
+            return None
+    best = max(ends, key=lambda arm: ends[arm][0])
+    others = [last for arm, (_, last) in ends.items() if arm != best]
+    return best if others and ends[best][0] > max(others) else None
 
 
 def headline(arms: Sequence[ArmOutcome], base: str, *, why_no_interval: str) -> str:

@@ -9,7 +9,7 @@ from adasparse_cli.analysis.verdict import SMALLEST
 from adasparse_cli.findings.card import ArmOutcome, Outcome
 from adasparse_cli.findings.figures import hover, label
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table, cell, estimate
-from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcomes
+from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcome_of, outcomes
 from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
@@ -180,10 +180,10 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """One arm's difference to the baseline, for a table."""
     shown = {
         "arm": row["arm"],
+        "verdict": outcome_of(row, metric),
         "difference": row[f"{metric}_difference"],
         INTERVAL: Interval(row[f"{metric}_low"], row[f"{metric}_high"]),
         "p (Holm)": row[f"{metric}_p_holm"],
-        "real": row[f"{metric}_real"],
         "detectable": row[f"{metric}_detectable"],
     }
     if metric == "gauc_domain":

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from adasparse_cli.findings.card import Outcome
 from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.insights.card import outcome_of
 from adasparse_cli.insights.differences import INTERVAL, test_support
 from adasparse_cli.studies.study import StudyReport
 
@@ -47,7 +49,7 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 "GAUC by domain": row["gauc_domain"],
                 f"over {base}": row["gauc_domain_difference"],
                 INTERVAL: Interval(row["gauc_domain_low"], row["gauc_domain_high"]),
-                "real": row["gauc_domain_real"],
+                "verdict": outcome_of(row, "gauc_domain"),
                 "AUC": row["auc"],
                 "log loss": row["log_loss"],
                 "multiply-adds saved": round(float(np.mean(saved))),
@@ -78,7 +80,7 @@ def sparsity_finding(report: StudyReport) -> Finding:
         ],
         figures=[_figure(rows, base)] if rows else [],
         notes=(
-            "Sparsity is that of the kept weights on test rows: the share of weight factors that are 0. A layer can lie outside "
+            "Sparsity of the best checkpoint on test rows: the share of weight factors that are 0. A layer can lie outside "
             "the interval asked for where training is short.",
             "Saved: products of the next layer that read a 0, per row. The pruners' own products are not taken off: they cost "
             "about as much as the network itself, unless they see the domain alone or have a low rank.",
@@ -93,12 +95,12 @@ def saved_multiply_adds(cut: Sequence[float], widths: Sequence[Sequence[int]]) -
 
 def parity(rows: Sequence[Mapping[str, Any]], base: str) -> list[str]:
     """Where the gain over the baseline ends, in words; rows stand from the least to the most sparse interval."""
-    judged = [row for row in rows if row["real"] is not None]
+    judged = [row for row in rows if row["verdict"] is not None]
     if not judged:
         return ["No interval can be compared: one seed, or runs are missing."]
     best = max(judged, key=lambda row: row[f"over {base}"])
-    better = [row["interval"] for row in judged if row["real"] and row[f"over {base}"] > 0]
-    worse = [row["interval"] for row in judged if row["real"] and row[f"over {base}"] < 0]
+    better = [row["interval"] for row in judged if row["verdict"] == Outcome.better]
+    worse = [row["interval"] for row in judged if row["verdict"] == Outcome.worse]
     lines = [
         f"Best in the mean: {best['interval']} ({best[f'over {base}']:+.4f} over {base}, {best['95 % interval']})."
     ]
@@ -121,12 +123,12 @@ def parity(rows: Sequence[Mapping[str, Any]], base: str) -> list[str]:
 def _figure(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
     return gains(
         "gain",
-        title=f"Gain over {base} in GAUC by domain, against the share of neurons cut",
+        title=f"Gain over {base} in GAUC by domain, against the share of pruned neurons",
         summary="Bars are 95 % intervals; above 0 is better.",
         x=[row["all layers, %"] for row in rows],
         y=[row[f"over {base}"] for row in rows],
         intervals=[row[INTERVAL] for row in rows],
         labels=[f"asked for {row['interval']}" for row in rows],
-        xaxis={"title": {"text": "neurons cut in test rows, %"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": "pruned neurons in test rows, %"}, "rangemode": "tozero"},
         base=base,
     )

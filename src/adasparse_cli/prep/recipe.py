@@ -157,6 +157,8 @@ class Progress(Protocol):
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None: ...
 
+    def expect(self, total: int) -> None: ...
+
     def note(self, line: str) -> None: ...
 
 
@@ -167,6 +169,9 @@ class Silent:
         pass
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        pass
+
+    def expect(self, total: int) -> None:
         pass
 
     def note(self, line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,14 +16,17 @@ from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.root import SEEDS, THREADS
-from adasparse_cli.errors import AdasparseError, DiskFullError, IntegrityError, InterruptedRun, NumericError, UsageError
-from adasparse_cli.files import (
-    disk_is_full,
-    no_room,
-    only_owner,
-    remove_stray_temporaries,
-    write_json,
+from adasparse_cli.errors import (
+    AdasparseError,
+    DiskFullError,
+    IntegrityError,
+    InterruptedRun,
+    NumericError,
+    UnknownSettingsError,
+    UsageError,
+    at_once,
 )
+from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.models.named import label_of, model_named, source_of
@@ -30,15 +34,16 @@ from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
-from adasparse_cli.runs.prepare import (
-    PrepJob,
-    PrepReport,
-    ensure_prepared,
-    plan_data,
-    with_prepared,
-)
+from adasparse_cli.runs.prepare import PrepJob, PrepReport, ensure_prepared, plan_data, with_prepared
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
-from adasparse_cli.runs.run_results import log, logged, write_domains, write_predictions
+from adasparse_cli.runs.run_results import (
+    log,
+    logged,
+    logged_metrics,
+    logging_evaluations,
+    write_domains,
+    write_predictions,
+)
 from adasparse_cli.runs.saved_run import (
     DONE,
     ENCODER,
@@ -54,7 +59,7 @@ from adasparse_cli.runs.saved_run import (
 from adasparse_cli.training.dataset import load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
-from adasparse_cli.training.machine import chosen_device, set_threads
+from adasparse_cli.training.machine import busy_warning, chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
 from adasparse_cli.training.row_source import other_rows, train_rows
 from adasparse_cli.training.settings import LoopSettings
@@ -103,6 +108,26 @@ def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> 
     Raises:
         UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
     """
+    try:
+        return _planned(overrides, config_file=config_file)
+    except UnknownSettingsError as unknown:
+        raise _with_other_faults(unknown) from None
+
+
+def _with_other_faults(unknown: UnknownSettingsError) -> UsageError:
+    """Unknown settings, and what is wrong with the values of the others."""
+
+    def first() -> None:
+        raise unknown
+
+    try:
+        at_once(first, functools.partial(_planned, unknown.known))
+    except UsageError as every:
+        return every
+    return unknown
+
+
+def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
     overrides = with_prepared(overrides, config_file=config_file)
     tree = compose("train", overrides, config_file=config_file)
     data = plan_data(tree, overrides, config_file=config_file)
@@ -131,19 +156,23 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         value = tree[key]
         if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
             raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
-    model = _model_settings(name, tree["model"], model_class)
+    model, loop, network, tracking = at_once(
+        lambda: _model_settings(name, tree["model"], model_class),
+        lambda: typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        lambda: typed(tree["network"], NetworkSettings, "network"),
+        lambda: typed(tree["tracking"], TrackingSettings, "tracking"),
+    )
     mode = getattr(model, "mode", None)
     shown = label_of(name)
     label = shown if mode is None else f"{shown}-{mode}"
     if loop_name != "standard":
         label = loop_name if name == "dnn" else f"{loop_name}-{label}"
-    loop = typed(tree["loop"], LOOPS[loop_name].Settings, "loop")
     return TrainJob(
         data=data,
-        network=typed(tree["network"], NetworkSettings, "network"),
+        network=network,
         model=model,
         loop=loop,
-        tracking=typed(tree["tracking"], TrackingSettings, "tracking"),
+        tracking=tracking,
         seed=tree["seed"],
         device=str(tree["device"]),
         threads=tree["threads"],
@@ -186,11 +215,12 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
+    device = chosen_device(job.device)  # before data are prepared
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)
     parent = job.runs / manifest.name / job.label
-    device, threads = chosen_device(job.device), set_threads(job.threads)
+    threads = set_threads(job.threads)
     sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
@@ -209,6 +239,8 @@ def run_train(
                 if changes := add_sitting(folder, sitting):
                     progress.note(f"resuming under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
         owned.enter_context(logged(folder))
+        if device.type == "cpu" and (warning := busy_warning(threads)):
+            progress.note(warning)
         report: dict[str, Any] | None = None
         tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
         try:
@@ -284,7 +316,7 @@ def _train(
         seed=job.seed,
         folder=folder,
         on_step=lambda rows, figures: progress.advance(rows, figures),
-        on_line=tracker.line,
+        on_line=logging_evaluations(tracker.line),
     )
     steps = loop.length.scheduled_steps
     if model.sparsity_interval is not None and steps < FEW_STEPS:
@@ -314,6 +346,7 @@ def _train(
         rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
         scores = loop.scores(rows)
         metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()
+        log.info("best checkpoint: %s", logged_metrics({"kind": split, "step": result.best_step, **metrics[split]}))
         if scores.pruned is not None:
             sparsity[split] = scores.sparsity()
         if split is Split.test:
