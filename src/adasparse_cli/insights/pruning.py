@@ -14,12 +14,12 @@ from adasparse_cli.findings.wording import listed
 from adasparse_cli.insights.domains import domain_file
 from adasparse_cli.studies.comparison import Comparison
 
-MOST_ROWS = 6  # of the table by layer that is shown unfolded
+MOST_ROWS = 6  # of the table by layer that is not folded
 LARGEST = 30  # domains in the table by domain
 
 
 def sparsity_finding(comparison: Comparison, domains: pl.DataFrame | None) -> Finding | None:
-    """Share of neurons pruned; None where no arm can prune."""
+    """Share of neurons pruned; None if no arm can prune."""
     pruning = comparison.pruning()
     if not pruning or not all("test" in one for found in pruning.values() for one in found):
         return None
@@ -104,7 +104,7 @@ def _by_layer(
 
 
 def _by_domain(comparison: Comparison, domains: pl.DataFrame, arm: str) -> Table | None:
-    """The largest domains by layer, mean over seeds; None where no layer is recorded by domain."""
+    """The largest domains by layer, mean over seeds; None if no layer is recorded by domain."""
     folders = next(one for one in comparison.arms if one.name == arm).folders.values()
     tables = [domain_file(folder) for folder in folders]
     columns = [name for name in tables[0].columns if name.startswith("sparsity_")]
