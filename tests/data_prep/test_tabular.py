@@ -171,9 +171,9 @@ def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.Monke
     assert pl.concat(list(data.frames)).height == 5
     assert [(r.line, r.column, r.reason) for r in data.rejects] == [
         (6, "", "is no JSON"),
-        (7, "", "is no JSON object"),
+        (7, "", "is not a JSON object"),
         (8, "place", "is nested"),
-        (9, "odd", "is a key that the first rows lack"),
+        (9, "odd", "is a key that the first rows do not have"),
     ]
 
 
@@ -199,7 +199,7 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_right_one(
 def test_a_file_that_is_no_parquet_is_a_fault_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 nothing PAR1")
-    with pytest.raises(DataError, match=r"a\.parquet is no readable Parquet file"):
+    with pytest.raises(DataError, match=r"a\.parquet is not a readable Parquet file"):
         tabular.read(settings_of(), [path])
 
 

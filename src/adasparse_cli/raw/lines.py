@@ -1,7 +1,7 @@
-"""Raw text as blocks of whole, well-formed lines, whatever it is packed in.
+"""Raw text as blocks of complete, well-formed lines, from plain or compressed files.
 
-A CSV reader may fill or cut ragged rows in silence, so fields can be counted here, on the raw bytes, before
-anything is parsed; and each line keeps its number, so that a fault can be named by its place.
+A CSV reader may silently pad or truncate ragged rows. Fields can therefore be counted here, on the raw bytes, before
+parsing. Each line keeps its number, so that an error can name its position.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from adasparse_cli.raw.file_kind import damaged, require_utf8
 from adasparse_cli.raw.packing import DamagedError, Unpacked
 from adasparse_cli.raw.rejected import NOT_UTF8, Reject
 
-# Below the size from which each block would be mapped, and its pages zeroed, anew.
+# Below the allocator's threshold above which each block would be mapped, and its pages zeroed, again.
 BLOCK_BYTES = 16 << 20
 BOM = codecs.BOM_UTF8
-# A longer line is rejected: a file without line breaks must not be read into memory as one.
+# Longer lines are rejected: a file without line breaks must not be read into memory as one line.
 LONGEST_LINE = 8 << 20
-# A quote that is still open after so many lines is taken for a fault of its own line.
+# A quote that is still open after this many lines is treated as an error of its line.
 LONGEST_RECORD = 1000
-# the limit of Python's csv module is for all readers of the process; ours is the one for lines
+# the limit of Python's csv module applies to all readers of the process; this package limits lines
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole rows, each ended by one newline, which is at `ends`, and the line in its file at which each begins (the header is line 1)."""
+    """Complete rows and the line where each begins (the header is line 1). Each row ends with one newline, at `ends`."""
 
     data: bytes
     numbers: np.ndarray
@@ -50,11 +50,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Raw lines as they stand in the file, the last one ended by a newline, and the number of each.
+    """Raw lines as in the file and their numbers; the last one ends with a newline.
 
     Args:
-        ends: where the newlines are that end rows, if rows may have newlines inside and were found already; `numbers` are
-            then those of the rows' first lines. None if each line is a row.
+        ends: positions of the newlines that end rows, if rows may contain newlines and have been found already. `numbers` are
+            then the numbers of the rows' first lines. None if each line is a row.
     """
 
     data: bytes
@@ -64,16 +64,16 @@ class Lines:
 
 @dataclass
 class TextFile:
-    """A text file with a header line, plain or packed.
+    """A text file with a header line, plain or compressed.
 
     Args:
-        path: where it is.
-        separator: one byte between fields; None where lines are no fields (NDJSON).
+        path: path of the file.
+        separator: one byte between fields; None if lines have no fields (NDJSON).
         rejects: rejected rows are added here.
-        quoted: whether fields may be in double quotes; blocks that hold one are then left for the
-            caller to count, row by row.
-        quoted_newlines: whether fields in double quotes may hold line breaks.
-        name: what the file is called in rejects; its own name if empty.
+        quoted: whether fields may be in double quotes. The caller then counts the fields of blocks with quotes,
+            row by row.
+        quoted_newlines: whether fields in double quotes may contain line breaks.
+        name: name of the file in rejected rows; the file's name if empty.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class TextFile:
 
     @property
     def columns(self) -> list[str]:
-        """The header's names."""
+        """The column names in the header."""
         assert self.separator is not None
         text, separator = self.header.decode("utf-8", "replace"), self.separator.decode()
         if not self.quoted:
@@ -109,7 +109,7 @@ class TextFile:
             ) from None
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-        """The rows after the header, in order; bad ones are rejected, blank ones left out."""
+        """The rows after the header, in order; bad rows are rejected, blank lines skipped."""
         parts = self.parts(block_bytes)
         for lines in self._joined(parts) if self.quoted_newlines else parts:
             block = self.checked(lines)
@@ -117,7 +117,7 @@ class TextFile:
                 yield block
 
     def parts(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
-        """The whole file in order, in parts of about so many bytes that `checked` can be asked about side by side."""
+        """The entire file in order, in parts of about `block_bytes` that `checked` can process in parallel."""
         line = 1
         with Unpacked(self.path) as file:
             while data := self._read(file, block_bytes + _to_line_end(file, block_bytes), line):
@@ -132,7 +132,7 @@ class TextFile:
                 if line == 1:
                     data = data.removeprefix(BOM)
                 self.consumed = file.position
-                # several times as fast as bytes.count where hits are many
+                # several times as fast as bytes.count if there are many matches
                 count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
                 if data:
                     yield Lines(data, np.arange(line, line + count))
@@ -150,7 +150,7 @@ class TextFile:
         self.rejects.append(Reject(source=self.name, line=line, column=column, value=value[:80], reason=reason))
 
     def checked(self, lines: Lines) -> Block:
-        """Take out what is no row. May be called from several threads at once."""
+        """Remove lines that are not rows. Thread-safe."""
         data, numbers = lines.data, lines.numbers
         if lines.ends is None and b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
@@ -174,7 +174,7 @@ class TextFile:
             rows = rows_with(13)
             if self.quoted_newlines:
                 rows = np.setdiff1d(rows, rows_with(34))
-            drop(rows, "has a carriage return that ends no line")
+            drop(rows, "has a carriage return inside a line")
         if self.separator is not None:
             if numbers[0] == 1:
                 keep[0] = False
@@ -197,12 +197,12 @@ class TextFile:
         kept = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
         numbers, ends = numbers[keep], np.cumsum((ends - starts + 1)[keep]) - 1
         if self.quoted and len(numbers) and b'"' in data and b'"' not in kept:
-            # the rows with quotes are gone, so nobody else counts the others
+            # rows with quotes have been removed, so the others are counted here
             return self.checked(Lines(kept, numbers, ends))
         return Block(kept, numbers, ends)
 
     def _headers(self, data: bytes, starts: np.ndarray, ends: np.ndarray, keep: np.ndarray) -> np.ndarray:
-        """The rows that are the header once more."""
+        """The rows that repeat the header."""
         codes = np.frombuffer(data, dtype=np.uint8)
         alike = keep & (ends - starts == len(self.header))
         alike[alike] = codes[starts[alike]] == self.header[0]
@@ -214,7 +214,7 @@ class TextFile:
         return f"{many} columns: {separators + 1} where the header has {self._counted + 1}"
 
     def _joined(self, parts: Iterator[Lines]) -> Iterator[Lines]:
-        """The same lines, with those of one record as one row; a record that goes on in the next part goes there."""
+        """The same lines, with the lines of a record joined to one row; a record that continues in the next part is moved there."""
         waiting = Lines(b"", np.zeros(0, dtype=np.int64))
         part = next(parts, None)
         while part is not None:
@@ -232,10 +232,10 @@ class TextFile:
             part = upcoming
 
     def _inside_records(self, data: bytes, ends: np.ndarray, *, last: bool) -> tuple[np.ndarray, int]:
-        """For each line, whether its row goes on in the next one; and how many lines make whole rows.
+        """For each line, whether its row continues in the next one; and the number of lines that form complete rows.
 
-        A line with an odd number of quotes opens a record, and the next such line closes it, if together they are a row;
-        else the quote is a fault of its line alone.
+        A line with an odd number of quotes opens a record, and the next such line closes it, if together they are a row.
+        Otherwise the quote is an error of its line only.
         """
         starts = np.concatenate([[0], ends[:-1] + 1])
         odd = np.flatnonzero(_separators(np.frombuffer(data, dtype=np.uint8), 34, ends) % 2).tolist()
@@ -256,7 +256,7 @@ class TextFile:
         return inside, len(ends)
 
     def _fields(self, row: bytes) -> int | None:
-        """How many fields a row has; None if a quote is not closed."""
+        """The number of fields in a row; None if a quote is not closed."""
         assert self.separator is not None
         try:
             text = row.decode("utf-8", "replace")
@@ -285,7 +285,7 @@ class TextFile:
                 f"{self.path}:1: the header {_too_long()}", hint="the file has no line breaks; get it again"
             )
         if not line.strip():
-            raise DataError(f"{self.path}:1: there is no header line", hint="the first line must name the columns")
+            raise DataError(f"{self.path}:1: the header line is missing", hint="the first line must name the columns")
         return line
 
     def _read(self, file: Unpacked, size: int, line: int, *, to_line_end: bool = False) -> bytes:
@@ -300,7 +300,7 @@ def _too_long() -> str:
 
 
 def _to_line_end(file: Unpacked, ahead: int) -> int:
-    """How far the first line end lies behind the next `ahead` bytes, so that they need not be copied together; 0 if unknown."""
+    """The distance to the first line end after the next `ahead` bytes, which avoids copying them together; 0 if unknown."""
     content = file.content
     if file.packing is not None or not isinstance(content, io.BufferedReader):
         return 0
@@ -308,7 +308,7 @@ def _to_line_end(file: Unpacked, ahead: int) -> int:
 
 
 def _separators(codes: np.ndarray, separator: int, ends: np.ndarray) -> np.ndarray:
-    """How many separators stand in each line."""
+    """The number of separators in each line."""
     return np.diff(np.searchsorted(np.flatnonzero(codes == separator), ends), prepend=0)
 
 

@@ -1,4 +1,4 @@
-"""Tables of separated text (CSV, TSV): fields may be in double quotes, and each bad row is rejected by its line."""
+"""Tables of separated text (CSV, TSV). Fields may be in double quotes. Each bad row is rejected with its line number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
         header = TextFile(path, b",", []).header.decode("utf-8", "replace")
         separator = max(_SEPARATORS, key=header.count)
     if len(separator.encode()) != 1 or separator in '"\r\n':
-        raise UsageError(f"data.separator={separator!r} is not one character", hint="such as ',' or '\\t'")
+        raise UsageError(f"data.separator={separator!r} is not one character", hint="for example ',' or '\\t'")
 
     def opened(sink: list[Reject]) -> TextFile:
         return TextFile(
@@ -40,7 +40,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
 
     file = opened(rejects)
     columns = usable_columns(f"{path}:1", file.columns, settings)
-    # a frame needs a name for each column, also for one that is left out
+    # a frame needs a name for each column, even for an ignored one
     kept = set(columns.kept)
     names = [own if own in kept else f"__{k}" for k, own in enumerate(file.columns)]
 
@@ -80,7 +80,7 @@ def _frame(block: Block, names: list[str], separator: str, file: TextFile) -> tu
 
 
 def _unquoted(block: Block, width: int, separator: str, file: TextFile) -> tuple[list[list[str]], list[int]]:
-    """Rows of a block with quotes, one by one: a quote that is not closed spoils its own row and no other."""
+    """Rows of a block with quotes, one by one. An unclosed quote rejects its own row only."""
     rows, kept = [], []
     for line, text in zip(block.numbers.tolist(), block.texts(), strict=True):
         try:
