@@ -364,7 +364,7 @@ def test_points_in_time_of_parquet_are_those_of_text(tmp_path: Path, unit: Any, 
 
 def test_a_split_by_day_of_rows_without_time_says_what_is_lacking(tmp_path: Path) -> None:
     own = settings_of("data.split=day")
-    with pytest.raises(DataError, match="no labelled row has a point in time") as caught:
+    with pytest.raises(DataError, match="no labelled row has a timestamp") as caught:
         prepare(own, plain(own), [written(tmp_path, "plain.csv", table())], tmp_path / "data", Silent())
     assert "data.timestamp=COLUMN" in caught.value.hint
     two_days = [{**row, "ts": 1537200000 + 86400 * (k % 2)} for k, row in enumerate(table())]

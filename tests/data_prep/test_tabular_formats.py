@@ -294,7 +294,7 @@ def test_where_no_row_can_be_read_the_error_shows_three(tmp_path: Path) -> None:
     path.write_text("y,place\n,a\n,b\n,c\n1,d,e\n")
     with pytest.raises(DataError) as caught:
         prepared(tmp_path / "data", [path])
-    assert "no row that can be read; 4 were rejected" in caught.value.message
+    assert "no readable row; 4 were rejected" in caught.value.message
     assert "a.csv:2: y '' is neither 0 nor 1" in caught.value.message
     assert "a.csv:5: '1,d,e' too many columns" in caught.value.message
 

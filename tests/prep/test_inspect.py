@@ -64,7 +64,7 @@ def test_counts_are_those_of_the_rows(tmp_path: Path) -> None:
 
 def test_constant_fields_and_tiny_domains_are_pointed_out(tmp_path: Path) -> None:
     texts = " | ".join(finding.text for finding in inspected(tmp_path, made_up()).findings)
-    assert "same has one value everywhere" in texts
+    assert "same has a single value" in texts
     (train, *_) = inspected(tmp_path, made_up()).domains
     assert train["under 100 rows"] == 1
 

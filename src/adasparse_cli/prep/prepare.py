@@ -1,7 +1,7 @@
-"""Raw files → prepared data, in three passes of bounded memory: values, vocabularies, ids.
+"""Raw files → prepared data, in three passes with bounded memory: values, vocabularies, ids.
 
-The data are made in a hidden folder beside their place and moved there whole; `manifest.json` is
-written last, so a folder that has one is complete.
+The data are made in a hidden folder next to their final place and moved there as a unit. `manifest.json` is
+written last, so a folder with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ SPLITS = (Split.train, Split.valid, Split.test, Split.unlabelled)
 def prepare(
     settings: DataSettings, values: Mapping[str, Any], raw: Sequence[Path], folder: Path, progress: Progress
 ) -> Manifest:
-    """Prepare data into `folder`, replacing what stands there only once the new data are whole.
+    """Prepare data into `folder`. Existing data are replaced only when the new data are complete.
 
     Args:
         settings: of the recipe.
         values: the same as plain values, for the manifest.
-        raw: the raw files; empty for a recipe that writes its own.
+        raw: the raw files; empty for a recipe that writes its own files.
 
     Raises:
-        DataError: a file cannot be read, or more rows than `max_rejected` were set aside.
-        DiskFullError: the disk has no room.
+        DataError: a file cannot be read, or more rows than `max_rejected` were rejected.
+        DiskFullError: the disk is full.
     """
     recipe = recipe_named(settings.recipe)
     work = work_folder(folder)
@@ -125,7 +125,7 @@ def _prepare(
     found = in_order(
         _field,
         ((plan, spill, settings, work) for plan in plans),
-        # a large column needs room enough by itself
+        # a large column needs enough memory by itself
         workers=2 if spill.rows < LARGE_ROWS else 1,
     )
     for plan, (vocabulary, field) in zip(plans, found, strict=True):
@@ -180,7 +180,7 @@ def _prepare(
     ]
     if not keep_raw:
         shutil.rmtree(work / "raw", ignore_errors=True)
-    # the raw files' checksums are those of the sources
+    # the checksums of raw files are stored with the sources
     files = checksums(
         work, [path for path in work.rglob("*") if path.is_file() and path.relative_to(work).parts[0] != "raw"]
     )
@@ -190,7 +190,7 @@ def _prepare(
         "settings": dict(values),
         "sources": [source.sha256 for source in made],
         "fields": [asdict(field) for field in fields],
-        # findings are worded, so a later version may word them otherwise
+        # findings contain wording, which may differ in a later version
         "files": {name: digest for name, digest in files.items() if name != FINDINGS},
     }
     return Manifest(
@@ -217,7 +217,7 @@ def _prepare(
 
 
 def _recorded_path(path: Path, work: Path) -> str:
-    """Where a source lies: absolute, or relative to the data's folder for one that was written into it."""
+    """The recorded path of a source: absolute, or relative to the data's folder for a source that was written into it."""
     return str(path.relative_to(work) if path.is_relative_to(work) else path.resolve())
 
 
@@ -276,12 +276,12 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
             )
     if not any(plan.role is FieldRole.domain_aware for plan in plans):
         raise UsageError(
-            "no field is domain-aware", hint="data.domain_aware=[FIELD,…], or leave it empty for the domain's"
+            "no field is domain-aware", hint="data.domain_aware=[FIELD,…], or leave it empty to use the domain's fields"
         )
 
 
 def _require_own_names(domain: Sequence[str], plans: Sequence[FieldPlan]) -> None:
-    """Fields must not share a column of the domains, or a file: the texts of lists are beside the lists themselves."""
+    """Check that fields do not share a column of the domains, or a file: the texts of lists are stored next to the lists."""
     keys = key_columns(domain)
     for name, key in zip(domain, keys, strict=True):
         if keys.count(key) > 1:
@@ -315,12 +315,12 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
 
 
 def rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
-    """Where the rows that could not be read stand while the data are not prepared."""
+    """The path of the rejected rows of a failed preparation."""
     return root / f"{settings.name}.rejects.parquet"
 
 
 def reject_table(rejects: Sequence[Reject]) -> pl.DataFrame:
-    """Rows set aside, as a table."""
+    """Rejected rows as a table."""
     schema = {"source": pl.String, "line": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
     return pl.DataFrame([asdict(reject) for reject in rejects], schema=schema)
 
@@ -330,5 +330,5 @@ def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
 
 
 def _taken(folder: Path) -> int:
-    """Bytes of the disk that a folder's files take."""
+    """Bytes on disk of a folder's files."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
