@@ -44,7 +44,7 @@ def test_a_section_a_value_or_nothing_may_be_named(tmp_path: Path) -> None:
 
 def test_wrong_words_name_the_right_ones(tmp_path: Path) -> None:
     done = adasparse(tmp_path, "config", "explain", "loop.slect", code=2)
-    assert "loop.slect is no key" in done.stderr
+    assert "unknown setting loop.slect" in done.stderr
     assert "did you mean loop.select?" in done.stderr
     done = adasparse(tmp_path, "config", "explain", "model", "model=stra", code=2)
     assert "did you mean star?" in done.stderr

@@ -72,7 +72,7 @@ def test_constant_fields_and_tiny_domains_are_pointed_out(tmp_path: Path) -> Non
 def test_what_makes_training_impossible_is_an_error_not_a_crash(tmp_path: Path) -> None:
     found = inspected(tmp_path, ["0,p1,i1,0,x"] * 50, "data.split=day")
     texts = [finding.text for finding in found.findings if finding.severity == "error"]
-    assert any("a split by day needs them" in text for text in texts)
+    assert any("a split by day needs timestamps" in text for text in texts)
     assert any("one class only" in text or "is empty" in text for text in texts)
 
 

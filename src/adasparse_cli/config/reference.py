@@ -1,4 +1,4 @@
-"""All settings on one page in Markdown: a table for each section, model, loop and recipe."""
+"""All settings on one Markdown page, with a table for each section, model, loop and recipe."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ are YAML mappings. `adasparse config explain KEY` prints one of them, and `adasp
 """
 TITLES = {
     "data": "Data: `data=NAME`",
-    "network": "What all models share: `network`",
+    "network": "Settings of all models: `network`",
     "model": "Models: `model=NAME`",
     "loop": "Training: `loop=NAME`",
-    "tracking": "Metrics to other places: `tracking=NAME`",
+    "tracking": "Metrics in other tools: `tracking=NAME`",
 }
 
 
 def reference_page() -> str:
     """The page."""
-    parts = [HEAD, "## Beside the sections\n", *_table(root_settings())]
+    parts = [HEAD, "## Settings outside the sections\n", *_table(root_settings())]
     for group in GROUPS:
         parts.append(f"\n## {TITLES[group]}\n")
         for names, found in _tables(group):
@@ -38,7 +38,7 @@ def reference_page() -> str:
 
 
 def default_words(setting: Setting, choices: Mapping[str, str] | None = None) -> str:
-    """The default as it is typed; where names of the group differ in it and none is chosen, each with its names."""
+    """The default as a user types it. If names of the group have different defaults and none is chosen, each default with its names."""
     group = setting.key.partition(".")[0]
     by_value: dict[str, list[str]] = {}
     for name in setting.of if group not in (choices or {}) else ():
@@ -54,8 +54,8 @@ def _typed(value: object) -> str:
 
 
 def _tables(group: str) -> Iterator[tuple[Sequence[str], Sequence[Setting]]]:
-    """Names of a group, and the settings that they have and share with no longer list of names."""
-    if group == "model":  # one model, one table, also where two models share a part
+    """Names of a group, and the settings that exactly these names share."""
+    if group == "model":  # one table per model, even if two models share a part
         by_model: dict[str, list[str]] = {}
         for name in offered(group):
             model = next(one.default for one in group_settings(group, name) if one.key == "model.name")
