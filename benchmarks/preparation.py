@@ -2,6 +2,8 @@
 
 python benchmarks/preparation.py           time at round-1 size against polars alone
 python benchmarks/preparation.py --memory  peak memory at 1M and at 10.4M rows (20 minutes, 25 GB of disk)
+python benchmarks/preparation.py --repeats time to find repeated rows at 1M and at 10.4M rows
+python benchmarks/preparation.py --splits  peak memory of the random split over that of the split by day, 3M rows
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ import tempfile
 from pathlib import Path
 
 import common
+import numpy as np
 import polars as pl
 
 from adasparse_cli.config.compose import compose
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named
+from adasparse_cli.prep.repeats import find_repeats
 from adasparse_cli.typed import plain, typed
+
+BLOCK = 1 << 20
 
 # ru_maxrss would count what the parent held when it started this process, so the kernel's own figure is read.
 PEAK = """
@@ -30,7 +36,7 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.typed import plain, typed
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named
-settings = typed(compose("prep", ["data=iaac"])["data"], recipe_named("iaac").Settings, "data")
+settings = typed(compose("prep", ["data=iaac", *sys.argv[3:]])["data"], recipe_named("iaac").Settings, "data")
 started = time.monotonic()
 manifest = prepare(settings, plain(settings), [Path(sys.argv[1])], Path(sys.argv[2]), Silent())
 found = {
@@ -92,11 +98,38 @@ def memory(folder: Path) -> None:
     print(f"over that at 1M rows: {more:.2f}×  (target 1.5 and vocabularies: {allowed:.0f} MiB)")
 
 
+def repeats(folder: Path) -> None:
+    """Random hashes, a tenth of them twice, in blocks as preparation reads them."""
+
+    def found(rows: int) -> None:
+        hashes = np.random.default_rng(0).integers(0, 2**64, rows * 9 // 10, dtype=np.uint64)
+        hashes = np.concatenate([hashes, hashes[: rows - len(hashes)]])
+        blocks = ((np.arange(at, min(at + BLOCK, rows)), hashes[at : at + BLOCK]) for at in range(0, rows, BLOCK))
+        assert len(find_repeats(blocks, rows=rows, folder=folder / "repeats")) == rows - rows * 9 // 10
+
+    seconds = common.by_turns({"1M": lambda: found(1_000_000), "10.4M": lambda: found(10_400_000)}, rounds=3)
+    ratio = common.ratios(seconds, "10.4M", "1M")
+    print(f"repeated rows at 10.4M over 1M rows: {ratio:.1f}×  ({min(seconds['10.4M']):.1f} s; target at most 12)")
+
+
+def splits(folder: Path) -> None:
+    """The same raw file, each split in a process of its own."""
+    path = raw_text(folder, "data=twin-round2", "data.rows=3000000")
+    peaks = {}
+    for split in ("day", "random"):
+        command = [sys.executable, "-c", PEAK, str(path), str(folder / split), f"data.split={split}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[split] = json.loads(done.stdout)["peak_memory_mib"]
+    ratio = peaks["random"] / peaks["day"]
+    print(f"peak memory, random split over split by day: {ratio:.2f}×  ({peaks['day']:.0f} MiB; target at most 1.1)")
+
+
 def main() -> None:
     """Measure what was asked for."""
     print(common.machine())
+    asked = {"--memory": memory, "--repeats": repeats, "--splits": splits}
     with tempfile.TemporaryDirectory() as name:
-        (memory if "--memory" in sys.argv else speed)(Path(name))
+        next((run for option, run in asked.items() if option in sys.argv), speed)(Path(name))
 
 
 if __name__ == "__main__":

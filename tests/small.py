@@ -17,6 +17,7 @@ from adasparse_cli.choices import (
     PenaltyUnit,
     Pooling,
     PrunerInput,
+    RowSource,
     RowSteps,
     SharpnessRule,
     ThresholdRule,
@@ -105,5 +106,7 @@ def loop_settings(**changes: Any) -> LoopSettings:
         "evaluation_batch_size": 64,
         "matmul_precision": MatmulPrecision.highest,
         "placebo": False,
+        "rows": RowSource.memory,
+        "window_rows": 2048,
     }
     return LoopSettings(**{**values, **changes})

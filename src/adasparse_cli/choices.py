@@ -154,6 +154,14 @@ class RowSteps(StrEnum):
     own = "own"
 
 
+class RowSource(StrEnum):
+    """Where the rows of a split are while a model is trained: all in memory, on disk, or what their size asks for."""
+
+    memory = "memory"
+    stream = "stream"
+    auto = "auto"
+
+
 class PrunerInput(StrEnum):
     """What a pruner looks at."""
 
@@ -203,6 +211,13 @@ class ApgCondition(StrEnum):
     group = "group"
     self = "self"
     mix = "mix"
+
+
+class Crosses(StrEnum):
+    """Which products of ids a logistic regression has a weight for."""
+
+    none = "none"
+    domain = "domain"
 
 
 class Activation(StrEnum):

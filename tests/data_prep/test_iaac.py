@@ -260,13 +260,21 @@ BAD_ROWS = {
     "label": (made_up(1, is_trade=2), "is_trade", "neither 0 nor 1"),
     "score": (made_up(1, shop_score_service="nan"), "shop_score_service", "neither in 0 to 1"),
     "list": (made_up(1, item_property_list="1;x"), "item_property_list", "not a list in the expected form"),
-    "prediction": (made_up(1, predict_category_property="1:2:3"), "predict_category_property", "not a list in the expected form"),
+    "prediction": (
+        made_up(1, predict_category_property="1:2:3"),
+        "predict_category_property",
+        "not a list in the expected form",
+    ),
     "list beyond 64 bits": (
         made_up(1, item_property_list="1;" + "9" * 20),
         "item_property_list",
         "not a list in the expected form",
     ),
-    "category beyond 64 bits": (made_up(1, item_category_list="1;" + "9" * 20), "item_category_list", "not a list in the expected"),
+    "category beyond 64 bits": (
+        made_up(1, item_category_list="1;" + "9" * 20),
+        "item_category_list",
+        "not a list in the expected",
+    ),
     "other digits": (made_up(1, item_property_list="1;٣"), "item_property_list", "not a list in the expected form"),
     "byte order mark": ("\ufeff" + made_up(1), "", "begins with a byte order mark"),
     "nul": (made_up(1, item_brand_id="3\0"), "", "NUL"),

@@ -23,6 +23,8 @@ TREES = {
     "apg-self": ["model=apg", "model.condition=self"],
     "apg-mix": ["model=apg", "model.condition=mix"],
     "dcnv2-low-rank": ["model=dcnv2", "model.cross.rank=3"],
+    "lr-plain": ["model=lr", "model.crosses=none"],
+    "ple-low-rank": ["model=ple", "model.full_domains=0", "model.rank=2"],
     "ppnet-ids": ["model=ppnet", "model.id_fields=[tags,item]"],
     "star-plain": ["model=star", "model.partitioned_norm.enabled=false"],
 }

@@ -18,9 +18,10 @@ from adasparse_cli.choices import EpochsRule, MatmulPrecision, Metric, Normalisa
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.training import loop as loop_module
 from adasparse_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from adasparse_cli.training.dataset import PermutedSteps
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, LAST
-from adasparse_cli.training.standard import StandardLoop, batch_bounds
+from adasparse_cli.training.standard import StandardLoop
 from tests.small import loop_settings, model, rows
 
 
@@ -77,9 +78,9 @@ def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(tmp_path: Path) -> 
 
 
 def test_a_last_batch_of_one_row_joins_the_one_before() -> None:
-    assert batch_bounds(65, 32) == [(0, 32), (32, 65)]
-    assert batch_bounds(66, 32) == [(0, 32), (32, 64), (64, 66)]
-    assert batch_bounds(1, 32) == [(0, 1)]
+    sizes = {rows: list(map(len, PermutedSteps(torch.arange(rows), 32))) for rows in (65, 66, 1, 64, 33)}
+    assert sizes == {65: [32, 33], 66: [32, 32, 2], 1: [1], 64: [32, 32], 33: [33]}
+    assert [len(step) for step in PermutedSteps(torch.arange(66), 32)[1:]] == [32, 2]
 
 
 def test_max_steps_ends_the_run_and_its_schedules(tmp_path: Path) -> None:

@@ -44,6 +44,22 @@ class EmbeddedRows:
         return self.parts()[0]
 
 
+@dataclass(frozen=True, slots=True)
+class AgnosticRows:
+    """Rows of a table that the domain-agnostic fields of a batch look up.
+
+    Args:
+        singles: of the single-valued fields.
+        values: of the multi-valued fields' bags, row by row and within a row field by field, one bag after the other.
+        first_value: where each bag begins in `values`. lengths: how many values it has.
+    """
+
+    singles: Int[Tensor, "rows single_fields"]
+    values: Int[Tensor, " values"]
+    first_value: Int[Tensor, " bags"]
+    lengths: Int[Tensor, " bags"]
+
+
 class FieldEmbedding(nn.Module):
     """Looks up every field of a row in one table; field f's ids start at row offset_f.
 
@@ -156,17 +172,28 @@ class FieldEmbedding(nn.Module):
         found = functional.embedding((ids + self.single_offsets).flatten(), self.weight, sparse=self.sparse)
         return found.view(len(ids), len(self.single_offsets) * self.width)
 
+    def agnostic_rows(self, field_ids: Int[Tensor, "rows fields"]) -> AgnosticRows:
+        """The rows of the table that the domain-agnostic fields look up."""
+        singles, multis = self.single_columns[: self.agnostic_singles], self.multi_columns[: self.agnostic_multis]
+        offsets = self.single_offsets[: self.agnostic_singles]
+        bags = field_ids.index_select(1, multis) + self.multi_offsets[: self.agnostic_multis]
+        return AgnosticRows(field_ids.index_select(1, singles) + offsets, *self._values_of(bags.flatten()))
+
     def _pooled(self, ids: Tensor) -> Tensor:
         """Multi-valued fields."""
-        bags = (ids + self.multi_offsets).flatten()
+        values, first_value, _ = self._values_of((ids + self.multi_offsets).flatten())
+        pooled = functional.embedding_bag(values, self.weight, first_value, mode=self.pooling, sparse=self.sparse)
+        return pooled.view(len(ids), len(self.multi_offsets) * self.width)
+
+    def _values_of(self, bags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The values of these bags one after the other, the place of each bag's first, and how many each has."""
         starts = self.bag_starts.index_select(0, bags)
         lengths = self.bag_starts.index_select(0, bags + 1) - starts
         ends = lengths.cumsum(0)
         first_value = ends - lengths
         shifts = torch.repeat_interleave(starts - first_value, lengths)
         values = self.bag_values.index_select(0, shifts + torch.arange(len(shifts), device=shifts.device))
-        pooled = functional.embedding_bag(values, self.weight, first_value, mode=self.pooling, sparse=self.sparse)
-        return pooled.view(len(ids), len(self.multi_offsets) * self.width)
+        return values, first_value, lengths
 
 
 def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:

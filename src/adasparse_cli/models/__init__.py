@@ -5,9 +5,13 @@ from adasparse_cli.models.apg import Apg
 from adasparse_cli.models.base import Model
 from adasparse_cli.models.biasnet import BiasNet
 from adasparse_cli.models.dcnv2 import Dcnv2
+from adasparse_cli.models.deepfm import DeepFm
 from adasparse_cli.models.dnn import Dnn
 from adasparse_cli.models.epnet import Epnet
+from adasparse_cli.models.lr import Lr
 from adasparse_cli.models.m2m import M2m
+from adasparse_cli.models.mmoe import Mmoe
+from adasparse_cli.models.ple import Ple
 from adasparse_cli.models.ppnet import Ppnet
 from adasparse_cli.models.saml import Saml
 from adasparse_cli.models.sarnet import Sarnet
@@ -18,9 +22,13 @@ MODELS: dict[str, type[Model]] = {
     "apg": Apg,
     "biasnet": BiasNet,
     "dcnv2": Dcnv2,
+    "deepfm": DeepFm,
     "dnn": Dnn,
     "epnet": Epnet,
+    "lr": Lr,
     "m2m": M2m,
+    "mmoe": Mmoe,
+    "ple": Ple,
     "ppnet": Ppnet,
     "saml": Saml,
     "sarnet": Sarnet,

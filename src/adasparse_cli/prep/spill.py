@@ -6,6 +6,7 @@ Later passes read single columns of these files, so memory does not grow with th
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,10 @@ from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.hashing import mixed
 from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, SOURCE, DataSettings, FieldPlan, Progress, RawData
+from adasparse_cli.prep.repeats import Repeats, find_repeats
 from adasparse_cli.raw.rejected import advice, examples
 
 SPLIT, PLACE = "__split", "__place"
-HASHES_AT_ONCE = 1_000_000
 # With frames of this size, the cost per frame and field is small compared with the cost per row.
 FRAME_ROWS = 1 << 16
 FRAMES_AT_ONCE = 16
@@ -161,24 +162,34 @@ def _require_room(spill: Spill, share: float) -> None:
 
 def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
     """Count the second and later copies of exactly equal labelled rows; with `drop` they are removed."""
-    # equal rows have equal hashes, so one remainder of the hash is searched at a time
-    parts = spill.rows // HASHES_AT_ONCE + 1
-    labelled = spill.scan([ROW_HASH, LABEL]).with_row_index("row").filter(pl.col(LABEL).is_not_null())
-    again: list[np.ndarray] = []
-    for part in range(parts):
-        keys = labelled.filter(pl.col(ROW_HASH) % parts == part).select("row", ROW_HASH).collect().sort("row")
-        again.append(keys.filter(~keys[ROW_HASH].is_first_distinct())["row"].to_numpy())
-    copies = np.concatenate(again)
+    copies = _repeats(spill, labelled=True)
     if len(copies) and rule is DuplicateRule.drop:
         start = 0
         for path in spill.paths:
             frame = _read(path)
-            own = copies[(copies >= start) & (copies < start + frame.height)] - start
+            again = copies.between(start, start + frame.height).rows
             start += frame.height
-            if len(own):
-                _rewrite(path, frame.filter(~np.isin(np.arange(frame.height), own)))
+            if len(again):
+                kept = np.ones(frame.height, dtype=bool)
+                kept[again] = False
+                _rewrite(path, frame.filter(kept))
         spill.rows -= len(copies)
     return len(copies)
+
+
+def _repeats(spill: Spill, *, labelled: bool) -> Repeats:
+    """Rows that are equal to an earlier one, among all rows or the labelled ones; rows are numbered over all frames."""
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        start = 0
+        for first in range(0, len(spill.paths), FRAMES_AT_ONCE):
+            frame = spill.scan([ROW_HASH, LABEL], paths=spill.paths[first : first + FRAMES_AT_ONCE]).collect()
+            numbers = np.arange(start, start + frame.height)
+            start += frame.height
+            chosen = frame[LABEL].is_not_null().to_numpy() if labelled else slice(None)
+            yield numbers[chosen], frame[ROW_HASH].to_numpy()[chosen]
+
+    return find_repeats(blocks(), rows=spill.rows, folder=spill.folder / "repeats")
 
 
 def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
@@ -228,24 +239,24 @@ def _lit(split: Split) -> pl.Expr:
 def add_split(spill: Spill, settings: DataSettings) -> None:
     """Assign a split to each row."""
     if settings.split is SplitRule.random:
-        places, start = _places(spill, settings), 0
+        copies, start = _repeats(spill, labelled=False), 0
         for path in spill.paths:
             frame = _read(path)
-            _rewrite(path, frame.with_columns(places.slice(start, frame.height)))
+            places = _places(frame, copies.between(start, start + frame.height), settings)
             start += frame.height
+            _rewrite(path, frame.with_columns(places))
     spill.split = split_expression(spill, settings)
 
 
-def _places(spill: Spill, settings: DataSettings) -> pl.Series:
+def _places(frame: pl.DataFrame, copies: Repeats, settings: DataSettings) -> pl.Series:
     """A number in [0, 1) for each row, from a hash of its values and of the number of equal rows before it.
 
     Equal rows are separate events. If all copies had the same split, a model would not be trained on the combinations that it
     is tested on, in a table with few distinct rows.
     """
-    keys = spill.scan([ROW_HASH]).collect()
-    copies = keys.select(pl.int_range(pl.len(), dtype=pl.UInt64).over(ROW_HASH)).to_series().to_numpy()
+    hashes = frame[ROW_HASH].to_numpy().copy()
     with np.errstate(over="ignore"):
-        hashes = keys[ROW_HASH].to_numpy() + copies * np.uint64(0x9E3779B97F4A7C15)
+        hashes[copies.rows] += copies.ranks * np.uint64(0x9E3779B97F4A7C15)
     return pl.Series(PLACE, (mixed(hashes, salt=settings.split_seed) >> np.uint64(11)) / 2.0**53)
 
 

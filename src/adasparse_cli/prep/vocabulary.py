@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,8 +11,9 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.prep.lookup import Lookup
+from adasparse_cli.prep.order_statistics import order_statistics
 from adasparse_cli.prep.recipe import FieldPlan
-from adasparse_cli.prep.spill import SPLIT, BagTable, Spill
+from adasparse_cli.prep.spill import FRAMES_AT_ONCE, SPLIT, BagTable, Spill
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def build_vocabulary(spill: Spill, plan: FieldPlan, *, min_count: int, buckets: 
     """Count a field's values in the train rows."""
     train = spill.scan([plan.name, SPLIT]).filter(pl.col(SPLIT) == Split.train.value)
     if plan.kind is FieldKind.numeric:
-        return Vocabulary(_buckets(train.select(pl.col(plan.name)).collect()[plan.name], buckets), plan.kind)
+        return Vocabulary(_buckets(spill, plan.name, buckets), plan.kind)
     counts = train.group_by(pl.col(plan.name).alias("value")).agg(pl.len().alias("count")).collect()
     return Vocabulary(_ordered(counts, min_count), plan.kind)
 
@@ -105,16 +107,24 @@ def _ordered(counts: pl.DataFrame, min_count: int) -> pl.DataFrame:
     return ordered.select(ids, pl.col("value"), pl.col("count").cast(pl.Int64))
 
 
-def _buckets(values: pl.Series, buckets: int) -> pl.DataFrame:
-    """Buckets of about equal counts between the values' quantiles; equal quantiles give one bucket."""
-    numbers = np.sort(values.drop_nulls().cast(pl.Float64).to_numpy())
-    if len(numbers):
-        edges = np.unique(numbers[np.arange(buckets) * len(numbers) // buckets])
-        upper: list[float | None] = [*edges[1:].tolist(), None]
-    else:
-        edges, upper = np.zeros(0), []
+def _buckets(spill: Spill, name: str, buckets: int) -> pl.DataFrame:
+    """Buckets of about equal counts between the quantiles of a column's train rows; equal quantiles give one bucket."""
+    missing = False
+
+    def blocks() -> Iterator[np.ndarray]:
+        nonlocal missing
+        for start in range(0, len(spill.paths), FRAMES_AT_ONCE):
+            some = spill.scan([name, SPLIT], paths=spill.paths[start : start + FRAMES_AT_ONCE])
+            values = (
+                some.filter(pl.col(SPLIT) == Split.train.value).select(pl.col(name).cast(pl.Float64)).collect()[name]
+            )
+            missing = missing or values.null_count() > 0
+            yield values.drop_nulls().to_numpy()
+
+    edges = np.unique(order_statistics(blocks, lambda number: [k * number // buckets for k in range(buckets)]))
     lower: list[float | None] = edges.tolist()
-    if values.null_count():
+    upper: list[float | None] = [*edges[1:].tolist(), None] if len(edges) else []
+    if missing:
         lower, upper = [*lower, None], [*upper, None]
     return pl.DataFrame(
         {

@@ -8,7 +8,10 @@ from typing import Any
 from adasparse_cli.prep.earlier_data import settings_as_today as data_as_today
 
 # What was always so before it became a setting.
-_LOOP = {"matmul_precision": "highest", "max_epochs": 10, "context_learning_rate": None, "row_steps": "all"}
+_LOOP = {
+    "matmul_precision": "highest", "max_epochs": 10, "context_learning_rate": None, "row_steps": "all", "rows": "auto",
+    "window_rows": 1 << 20,
+}  # fmt: skip
 _MODEL: dict[str, dict[str, Any]] = {"threshold": {"window": None}, "regulariser": {"per": "row"}}
 
 

@@ -37,6 +37,7 @@ from adasparse_cli.training.evaluate import Scores, metrics_of
 from adasparse_cli.training.loop import BEST
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
+from adasparse_cli.training.row_source import other_rows
 from adasparse_cli.typed import plain, typed
 
 # How much larger than in the test split a share of unknown values must be to be told.
@@ -168,7 +169,7 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
     for split in splits:
         if split not in run.manifest.splits or run.manifest.splits[split].rows == 0:
             raise DataError(f"{run.manifest.name} has no {split} split", hint="name one that it has: --split test")
-        rows = load_rows(run.data_folder, run.manifest, split, device=model.device)
+        rows = other_rows(run.data_folder, run.manifest, split, run.job.loop, device=model.device, progress=Silent())
         if rows.labels is None:
             raise DataError(f"the {split} split has no labels", hint="adasparse predict scores rows without labels")
         rows = rows.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else rows

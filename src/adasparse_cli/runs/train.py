@@ -51,11 +51,12 @@ from adasparse_cli.runs.saved_run import (
     failure_of,
     read_report,
 )
-from adasparse_cli.training.dataset import load_rows, load_shape
+from adasparse_cli.training.dataset import load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
+from adasparse_cli.training.row_source import other_rows, train_rows
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.tracking import SafeTracker, Tracker, TrackingSettings
 from adasparse_cli.typed import flat, plain, typed
@@ -266,8 +267,8 @@ def _train(
         verify(data_folder, manifest)
     keep_large_blocks()
     copy_encoder(data_folder, manifest, folder / ENCODER)
-    train = load_rows(data_folder, manifest, Split.train, device=device)
-    valid = load_rows(data_folder, manifest, Split.valid, device=device)
+    train = train_rows(data_folder, manifest, job.loop, device=device, progress=progress)
+    valid = other_rows(data_folder, manifest, Split.valid, job.loop, device=device, progress=progress)
     shape = load_shape(data_folder, manifest)
     with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
@@ -306,7 +307,9 @@ def _train(
     for split in (Split.valid, Split.test):
         if manifest.splits.get(split) is None or manifest.splits[split].rows == 0:
             continue
-        rows = valid if split is Split.valid else load_rows(data_folder, manifest, split, device=device)
+        rows = valid
+        if split is not Split.valid:
+            rows = other_rows(data_folder, manifest, split, job.loop, device=device, progress=progress)
         # the loop's valid rows are the control arm's already; scoring needs the same view of every split
         rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
         scores = loop.scores(rows)

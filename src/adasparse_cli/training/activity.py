@@ -40,7 +40,7 @@ def activity(model: AdaSparse, rows: Rows, *, num_domains: int, batch_size: int)
     """Run the rows through the model, sorted by domain, and count. Memory grows with domains × neurons, not with rows."""
     was_training = model.training
     model.eval()
-    device = rows.field_ids.device
+    device = rows.device
     order = np.argsort(rows.domains, kind="stable")
     domains = rows.domains[order]
     sums: list[torch.Tensor] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,8 @@ from adasparse_cli.prep.prepared import read_bags, split_parts
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.machine import free_memory
 
+# Label, domain and source (4 each), line (8), user (4): what evaluation looks at for all rows at once.
+BYTES_OF_KEYS = 24
 KEY_COLUMNS = ("__domain", "__label", "__user", "__source", "__line")
 
 
@@ -50,6 +53,26 @@ class Rows:
     def __len__(self) -> int:
         return int(self.field_ids.shape[0])
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all columns are in memory."""
+        return True
+
+    @property
+    def bytes_to_come(self) -> int:
+        """Memory that the rows will take beside what they take now."""
+        return 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.field_ids.device
+
+    def steps(self, seed: int, epoch: int, batch_size: int) -> Sequence[Any]:
+        """What each step of an epoch takes, in an order of seed and epoch alone; `batch` turns it into rows."""
+        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self))).to(self.device)
+        return PermutedSteps(order, batch_size)
+
     def batch(self, rows: Tensor | slice) -> Batch:
         """The rows chosen, as a model takes them."""
         if isinstance(rows, slice):
@@ -72,6 +95,36 @@ class Rows:
         order = torch.from_numpy(np.random.default_rng([seed, len(self)]).permutation(len(self)))
         order = order.to(self.domain_ids.device)
         return replace(self, domain_ids=self.domain_ids[order], condition_ids=self.condition_ids[order])
+
+
+@dataclass(frozen=True)
+class PermutedSteps(Sequence[Tensor]):
+    """The steps of an epoch as slices of a permutation."""
+
+    order: Tensor
+    batch_size: int
+
+    def __len__(self) -> int:
+        return number_of_steps(len(self.order), self.batch_size)
+
+    @overload
+    def __getitem__(self, step: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, step: slice) -> Sequence[Tensor]: ...
+
+    def __getitem__(self, step: int | slice) -> Tensor | Sequence[Tensor]:
+        if isinstance(step, slice):
+            return [self[one] for one in range(*step.indices(len(self)))]
+        start = range(len(self))[step] * self.batch_size
+        last = step in (-1, len(self) - 1)
+        return self.order[start:] if last else self.order[start : start + self.batch_size]
+
+
+def number_of_steps(rows: int, batch_size: int) -> int:
+    """Steps per epoch; a last step of one row (no statistics can be had of it) joins the one before."""
+    steps = -(-rows // batch_size)
+    return steps - 1 if steps > 1 and rows % batch_size == 1 else steps
 
 
 def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.device) -> Rows:

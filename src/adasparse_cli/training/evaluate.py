@@ -77,7 +77,7 @@ def context_shares(model: Model, rows: Rows) -> dict[str, float] | None:
     """
     if not model.reads_context:
         return None
-    chosen = torch.linspace(0, len(rows) - 1, min(len(rows), SHARE_ROWS)).round().long().to(rows.field_ids.device)
+    chosen = torch.linspace(0, len(rows) - 1, min(len(rows), SHARE_ROWS)).round().long().to(rows.device)
     return {name: round(share, 6) for name, share in model.context_shares(rows.batch(chosen)).items()}
 
 

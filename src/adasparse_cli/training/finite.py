@@ -24,11 +24,11 @@ class LossWatch:
         not_finite: the error for the rows of a step.
     """
 
-    def __init__(self, not_finite: Callable[[Tensor], NumericError]) -> None:
+    def __init__(self, not_finite: Callable[[Any], NumericError]) -> None:
         self._not_finite = not_finite
-        self._flagged: tuple[Tensor, torch.cuda.Event, Tensor] | None = None
+        self._flagged: tuple[Tensor, torch.cuda.Event, Any] | None = None
 
-    def look(self, loss: Tensor, rows: Tensor) -> None:
+    def look(self, loss: Tensor, rows: Any) -> None:
         """Look at the loss of these rows.
 
         Raises:

@@ -12,10 +12,10 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class Loop(ABC):
         self.steps_per_epoch = self._steps_per_epoch()
         self.length = Length(settings, self.steps_per_epoch)
         self.total_steps = self.length.total_steps
-        device = self.train.field_ids.device
+        device = self.train.device
         self._loss_sum = torch.zeros((), device=device)
         self._penalty_sum = torch.zeros((), device=device)
         self._pruned_sum = torch.zeros(len(self.model.gated_layers), device=device)
@@ -106,11 +106,11 @@ class Loop(ABC):
         """Steps of an epoch, the same for each."""
 
     @abstractmethod
-    def epoch_batches(self, epoch: int) -> list[Tensor]:
-        """The rows of each step of an epoch; they depend on seed and epoch alone."""
+    def epoch_batches(self, epoch: int) -> Sequence[Any]:
+        """What each step of an epoch takes, such as numbers of rows; it depends on seed and epoch alone."""
 
     @abstractmethod
-    def add_gradients(self, rows: Tensor) -> Gradients:
+    def add_gradients(self, rows: Any) -> Gradients:
         """Add the gradients of these rows of `train` to the parameters."""
 
     def scores(self, rows: Rows) -> Scores:
@@ -142,7 +142,7 @@ class Loop(ABC):
         self._adam.load_state_dict({"state": moments, "param_groups": self._adam.state_dict()["param_groups"]})
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.train.field_ids.device)
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.train.device)
         self._loss_sum.copy_(tensors["sums.loss"])
         self._penalty_sum.copy_(tensors["sums.penalty"])
         self._pruned_sum.copy_(tensors["sums.pruned"])
@@ -266,9 +266,9 @@ class Loop(ABC):
             return None
         return round((self.total_steps - self.state.step) * len(self.train) / self.steps_per_epoch)
 
-    def batches(self) -> Iterator[tuple[int, Tensor]]:
+    def batches(self) -> Iterator[tuple[int, Any]]:
         """Steps still to be done, each with its rows."""
-        epoch, batches = -1, []
+        epoch, batches = -1, cast("Sequence[Any]", ())
         while self.state.step < self.total_steps and not self.state.stopped_early:
             step = self.state.step
             if step // self.steps_per_epoch != epoch:
@@ -276,7 +276,7 @@ class Loop(ABC):
                 batches = self.epoch_batches(epoch)
             yield step, batches[step % self.steps_per_epoch]
 
-    def _step(self, step: int, rows: Tensor) -> None:
+    def _step(self, step: int, rows: Any) -> None:
         self.model.schedule(self.length.progress(step))
         with matmul_precision(self.settings.matmul_precision):
             found = self.add_gradients(rows)
@@ -292,7 +292,7 @@ class Loop(ABC):
         if found.pruned is not None:
             self._pruned_sum += found.pruned
 
-    def _not_finite(self, rows: Tensor) -> NumericError:
+    def _not_finite(self, rows: Any) -> NumericError:
         where = first_bad_layer(self.model, self.train.batch(rows))
         return NumericError(
             f"the loss is not finite at step {self.state.step + 1}, first in {where}",
@@ -379,8 +379,8 @@ class Loop(ABC):
         for index, moments in self._adam.state_dict()["state"].items():
             tensors |= _named(f"dense.{index}.", moments)
         tensors["random.cpu"] = torch.get_rng_state()
-        if self.train.field_ids.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.train.field_ids.device)
+        if self.train.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.train.device)
         tensors |= {
             "sums.loss": self._loss_sum,
             "sums.penalty": self._penalty_sum,

@@ -96,7 +96,7 @@ class MamlLoop(StandardLoop):
         assert isinstance(self.settings, MamlSettings)
         return self.settings
 
-    def add_gradients(self, rows: Tensor) -> Gradients:
+    def add_gradients(self, rows: Any) -> Gradients:
         nothing = torch.zeros((), device=rows.device)
         sums = _Sums(len(rows), nothing, nothing)
         others, tasks = self.tasks_of(rows)
@@ -137,7 +137,7 @@ class MamlLoop(StandardLoop):
         return self._placed(batch[~apart[place]]), tasks
 
     def _placed(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(rows).to(self.train.field_ids.device)
+        return torch.from_numpy(rows).to(self.train.device)
 
     def _add(self, batch: Batch, weights: Mapping[str, Tensor], sums: _Sums) -> None:
         prediction, loss = loss_of(self.model, weights, batch)
@@ -163,11 +163,11 @@ class MamlLoop(StandardLoop):
             if domain >= len(known) or not known[domain]:
                 continue
             drawn = np.random.default_rng(domain).permutation(rows_of[domain])[: settings.test_support_rows]
-            batch = support.batch(torch.from_numpy(drawn).to(rows.field_ids.device))
+            batch = support.batch(torch.from_numpy(drawn).to(rows.device))
             adapted = adapt(model, dense, batch, settings, through=False)
             with torch.no_grad():
                 for part in torch.split(torch.from_numpy(own), settings.evaluation_batch_size):
-                    prediction = functional_call(model, dict(adapted), (rows.batch(part.to(rows.field_ids.device)),))
+                    prediction = functional_call(model, dict(adapted), (rows.batch(part.to(rows.device)),))
                     logits[part.numpy()] = prediction.logits.float().cpu().numpy()
                     if pruned is not None:
                         assert prediction.pruned is not None

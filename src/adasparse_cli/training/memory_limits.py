@@ -8,7 +8,7 @@ from adasparse_cli.choices import Split
 from adasparse_cli.errors import ResourceError
 from adasparse_cli.models.base import Model
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, bytes_per_row
+from adasparse_cli.training.dataset import BYTES_OF_KEYS, Rows, bytes_per_row
 from adasparse_cli.training.machine import free_memory
 from adasparse_cli.training.memory import batch_bytes, resident_bytes
 from adasparse_cli.training.settings import LoopSettings
@@ -65,7 +65,9 @@ def require_peak_memory(label: str, model: Model, train: Rows, manifest: Manifes
     # the weights themselves are there; gradients and moments are not
     weights = sum(4 * parameter.numel() for parameter in model.parameters())
     optimiser = sum(_parameter_bytes(model).values()) - weights
-    rows = manifest.splits[Split.test].rows * bytes_per_row(manifest) if Split.test in manifest.splits else 0
+    per_row = bytes_per_row(manifest) if train.in_memory else BYTES_OF_KEYS
+    rows = manifest.splits[Split.test].rows * per_row if Split.test in manifest.splits else 0
+    rows += train.bytes_to_come
     on_cpu = model.device.type == "cpu"
     host = round(SHORT * (resident_bytes() + rows + (optimiser if on_cpu else 0)))
     more = rows + optimiser + (0 if on_cpu else batch)

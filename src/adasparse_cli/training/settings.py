@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from adasparse_cli.choices import Between, EpochsRule, MatmulPrecision, Metric, RowSteps
+from adasparse_cli.choices import Between, EpochsRule, MatmulPrecision, Metric, RowSource, RowSteps
 
 # Evaluations without a better one after which `epochs: auto` stops, where `patience` is not set.
 AUTO_PATIENCE = 2
@@ -45,6 +45,9 @@ class LoopSettings:
         matmul_precision: precision of the matrix products in a training step; below `highest` their factors are rounded to TF32 or bf16
             where the device has units for it, and their sums stay fp32. Scores are computed in full precision always.
         placebo: control arm: the model receives the domain of another row.
+        rows: where the rows are: in `memory`, or on disk (`stream`) as records beside the prepared data, of which windows are read
+            ahead; `auto` streams where the rows of the train split take more than 4 GiB. Streamed rows come in another order.
+        window_rows: rows that `stream` shuffles at a time. Twice as many are in memory.
     """
 
     name: str
@@ -70,6 +73,8 @@ class LoopSettings:
     evaluation_batch_size: Annotated[int, Between(1)]
     matmul_precision: MatmulPrecision
     placebo: bool
+    rows: RowSource
+    window_rows: Annotated[int, Between(256)]
 
     @property
     def finds_epochs(self) -> bool:

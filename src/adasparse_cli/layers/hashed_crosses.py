@@ -1,0 +1,77 @@
+"""One weight for each pair of a value and a domain, in a table that does not grow with the number of pairs."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adasparse_cli.layers.embedding import AgnosticRows
+
+# SplitMix64: its step, and the multipliers and shifts of its finaliser.
+_STEP = 0x9E3779B97F4A7C15
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST_SHIFT = 31
+
+
+class HashedCrosses(nn.Module):
+    """s = Σ_f pool_{v ∈ f} u[h(v, d)] over a row's domain-agnostic fields f, for the row's domain d.
+
+        h(v, d) = (splitmix64(v (D + 1) + d) mod 2⁶³) mod B
+
+    v is the value's row in the embedding table, so the values of two fields differ. Pairs that share a row of u share its
+    weight. u starts at 0, and so a pair that training has not met adds 0, unless it shares a row with one that it has met. A
+    domain that is not of training (d = D) has no pairs: s = 0. An empty bag adds 0.
+
+    h is arithmetic on integers: it is the same in every process and on every device. The gradient is sparse.
+
+    Args:
+        num_domains: D. buckets: B, rows of u. pooling: `mean` or `sum`, of the values of a bag.
+
+    Source: Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009 (arXiv 0902.2206), which
+    crosses every feature with the user so. Where we differ: their second hash, for a sign, is left out.
+    """
+
+    def __init__(self, num_domains: int, buckets: int, *, pooling: str) -> None:
+        super().__init__()
+        self.num_domains, self.buckets, self.pooling = num_domains, buckets, pooling
+        self.weight = nn.Parameter(torch.zeros(buckets, 1))
+
+    def forward(self, rows: AgnosticRows, places: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """s of each row; `places` are the domains of the rows."""
+        singles = self.places_of(rows.singles, places.unsqueeze(1))
+        summed = functional.embedding(singles, self.weight, sparse=True).sum((1, 2))
+        bags = len(rows.lengths) // max(1, len(places))
+        if bags:
+            domains = places.repeat_interleave(bags).repeat_interleave(rows.lengths)
+            found = self.places_of(rows.values, domains)
+            pooled = functional.embedding_bag(found, self.weight, rows.first_value, mode=self.pooling, sparse=True)
+            summed = summed + pooled.view(len(places), bags).sum(1)
+        return summed.masked_fill(places >= self.num_domains, 0.0)
+
+    def places_of(self, values: Tensor, domains: Tensor) -> Tensor:
+        """h of each pair."""
+        hashes = splitmix64(values.long() * (self.num_domains + 1) + domains)
+        return torch.remainder(hashes & 0x7FFFFFFFFFFFFFFF, self.buckets)
+
+
+def splitmix64(x: Tensor) -> Tensor:
+    """Scramble 64-bit numbers one to one; the bits are those of unsigned numbers.
+
+    Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
+    x = x + _signed(_STEP)
+    for shift, factor in _ROUNDS:
+        x = (x ^ _shifted(x, shift)) * _signed(factor)
+    return x ^ _shifted(x, _LAST_SHIFT)
+
+
+def _shifted(x: Tensor, shift: int) -> Tensor:
+    """To the right with zeros from the left; torch's own shift repeats the sign."""
+    return (x >> shift) & ((1 << (64 - shift)) - 1)
+
+
+def _signed(number: int) -> int:
+    """The signed 64-bit number of the same bits."""
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,79 @@
+"""Logistic regression: a weight for each value, and one for each value in each domain.
+
+    logit = Σ_f pool_{v ∈ f} w_v + Σ_{f ∈ e_a} pool_{v ∈ f} u[h(v, d)] + b
+
+f runs over all fields, in the second sum over the domain-agnostic ones: a domain-aware field says nothing more once the
+domain d is known. A field of one value has w_v; of a multi-valued field the weights are pooled as other models pool
+embeddings. u is a table of `buckets` rows into which pairs are hashed (layers/hashed_crosses.py). A domain not seen in
+training has the first sum alone.
+
+A sanity check: where it is ahead of a network, the network, its settings or the log's size are to be questioned.
+
+Source: the crosses are the hashed features of Weinberger et al., ICML 2009 (arXiv 0902.2206), and of McMahan et al., Ad Click
+Prediction: a View from the Trenches, KDD 2013. Where we differ: trained with the optimiser of all models (Adam on the
+rows of a batch), not with FTRL-Proximal; no L1 or L2 penalty, the best checkpoint is chosen on the valid split instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from adasparse_cli.batches import Batch, Prediction, no_penalty
+from adasparse_cli.choices import Between, Crosses
+from adasparse_cli.layers.hashed_crosses import HashedCrosses
+from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrSettings:
+    """Settings of the logistic regression. Of `network` it uses `pooling` alone.
+
+    Args:
+        crosses: `domain` for a weight of each value in each domain as well, or `none`.
+        buckets: B, rows of the table that these weights are hashed into.
+    """
+
+    name: str
+    crosses: Crosses
+    buckets: Annotated[int, Between(1)]
+
+
+class Lr(Model):
+    """Logistic regression on ids, and on ids crossed with the domain."""
+
+    Settings = LrSettings
+
+    def __init__(self, settings: LrSettings, network: NetworkSettings, shape: DataShape) -> None:
+        # a weight is an embedding of width 1 that starts at 0
+        super().__init__(replace(network, embedding_width=1, embedding_std=0.0, hidden=()), shape)
+        self.crosses = (
+            None
+            if settings.crosses is Crosses.none
+            else HashedCrosses(shape.num_domains, settings.buckets, pooling=network.pooling)
+        )
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Score the rows."""
+        summed = self.embed(batch).all_fields.sum(1)
+        if self.crosses is not None:
+            summed = summed + self.crosses(self.embedding.agnostic_rows(batch.field_ids), self.places(batch))
+        return Prediction(summed + self.bias, no_penalty(summed))
+
+    def head_bias(self) -> Tensor:
+        """b."""
+        return self.bias
+
+    def row_tables(self) -> dict[str, nn.Parameter]:
+        """The weights of crosses too."""
+        return super().row_tables() | ({} if self.crosses is None else {"crosses.weight": self.crosses.weight})
+
+    def cost(self) -> Cost:
+        """What the model weighs; it has no matrix product."""
+        found = self._cost(backbone=())
+        own = self.bias.numel()  # b, which no part holds
+        return replace(found, backbone_parameters=own, domain_parameters=found.domain_parameters - own)

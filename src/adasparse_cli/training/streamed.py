@@ -1,0 +1,212 @@
+"""Rows that stay on disk: windows of records are read ahead, and a step's rows are cut out of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adasparse_cli.batches import Batch
+from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.training.dataset import Rows, number_of_steps
+from adasparse_cli.training.row_cache import RowCache, mapped
+from adasparse_cli.training.row_order import BLOCK, LANES, RowOrder
+
+
+@dataclass(frozen=True)
+class StreamedStep:
+    """The rows of one step, by their place in an epoch's order."""
+
+    order: RowOrder
+    step: int
+
+    def __len__(self) -> int:
+        return self.order.length(self.step)
+
+
+@dataclass(frozen=True)
+class StreamedSteps(Sequence[StreamedStep]):
+    """The steps of an epoch; nothing is held for them."""
+
+    order: RowOrder
+
+    def __len__(self) -> int:
+        return self.order.steps
+
+    @overload
+    def __getitem__(self, step: int) -> StreamedStep: ...
+
+    @overload
+    def __getitem__(self, step: slice) -> Sequence[StreamedStep]: ...
+
+    def __getitem__(self, step: int | slice) -> StreamedStep | Sequence[StreamedStep]:
+        if isinstance(step, slice):
+            return [StreamedStep(self.order, one) for one in range(*step.indices(len(self)))]
+        return StreamedStep(self.order, range(len(self))[step])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedRows(Rows):
+    """Rows of records on disk. `field_ids` is a view of the file, whose pages are read when rows are taken."""
+
+    device_of_batches: torch.device
+
+    @property
+    def in_memory(self) -> bool:
+        """Not its ids."""
+        return False
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.device_of_batches
+
+    def batch(self, rows: Any) -> Batch:
+        """The rows chosen, on the device."""
+        chosen, device = rows.cpu() if isinstance(rows, Tensor) else rows, self.device_of_batches
+        return Batch(
+            self.field_ids[chosen].contiguous().to(device),
+            self.domain_ids[chosen].long().to(device),
+            self.condition_ids[chosen].long().to(device),
+            self.conditions,
+            None if self.labels is None else self.labels[chosen].float().to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedRows(MappedRows):
+    """The train rows of records on disk, in windows that are read ahead by one thread.
+
+    Args:
+        window_rows: rows in the windows; as many again are read ahead.
+    """
+
+    cache: RowCache
+    window_rows: int
+    windows: _Windows
+
+    @property
+    def bytes_to_come(self) -> int:
+        """The windows, those that are read ahead, and one lane's window once more while it is shuffled."""
+        held = min(2 * self.window_rows + self.window_rows // LANES, len(self))
+        return 4 * self.cache.columns * held
+
+    def steps(self, seed: int, epoch: int, batch_size: int) -> StreamedSteps:
+        """The steps of an epoch, as many as of rows in memory; their sizes differ by some rows."""
+        steps = number_of_steps(len(self), batch_size)
+        return StreamedSteps(RowOrder(len(self), steps, seed, epoch, self.window_rows))
+
+    def batch(self, rows: Any) -> Batch:
+        """The rows of a step, or those of a slice or of numbers, on the device."""
+        if not isinstance(rows, StreamedStep):
+            return super().batch(rows)
+        records = torch.cat(list(self.windows.records(rows.order, rows.step)))
+        fields, device = self.cache.fields, self.device_of_batches
+        records = records.to(device)
+        return Batch(
+            records[:, :fields].contiguous(),
+            records[:, fields].long(),
+            records[:, fields + 1].long(),
+            self.conditions,
+            records[:, fields + 2].float(),
+        )
+
+    def with_another_rows_domain(self, seed: int) -> Rows:
+        """Refused: which row lends its domain is drawn over all rows.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("loop.placebo needs all rows in memory", hint="loop.rows=memory, with fewer rows if need be")
+
+
+class _Windows:
+    """The current window of each lane and the next, read by one thread."""
+
+    def __init__(self, cache: RowCache) -> None:
+        self._cache = cache
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self.held: dict[tuple[int, int, int], Future[Tensor]] = {}
+        self._file: int | None = None
+
+    def records(self, order: RowOrder, step: int) -> Iterator[Tensor]:
+        """The records of a step, lane by lane."""
+        for number, lane in enumerate(order.lanes):
+            place, end = order.places(step, number)
+            while place < end:
+                window = lane.window_of(place)
+                start, stop = lane.start(window), int(lane.ends[window])
+                yield self._window(order, number, window)[place - start : min(end, stop) - start]
+                place = min(end, stop)
+
+    def _window(self, order: RowOrder, lane: int, window: int) -> Tensor:
+        """A window's records; those before it are let go, and the next one is asked for."""
+        for other in (window, window + 1):
+            key = (order.epoch, lane, other)
+            if other < len(order.lanes[lane].ends) and key not in self.held:
+                self.held[key] = self._pool.submit(self._read, order, lane, other)
+        for key in [key for key in self.held if key[0] != order.epoch or (key[1] == lane and key[2] < window)]:
+            self.held.pop(key).cancel()
+        return self.held[order.epoch, lane, window].result()
+
+    def _read(self, order: RowOrder, lane: int, window: int) -> Tensor:
+        own, size = order.lanes[lane], 4 * self._cache.columns
+        rows = int(own.ends[window]) - own.start(window)
+        found = np.empty((rows, self._cache.columns), dtype="<i4")
+        if self._file is None:
+            self._file = os.open(self._cache.path, os.O_RDONLY)
+        rest = memoryview(found.data).cast("B")
+        for block in own.window_blocks_of(window).tolist():
+            offset, left = block * BLOCK * size, min(self._cache.rows - block * BLOCK, BLOCK) * size
+            while left:
+                read = os.preadv(self._file, [rest[:left]], offset)
+                if not read:
+                    raise IntegrityError(
+                        f"{self._cache.path} became shorter while it was read", hint="run the same command again"
+                    )
+                rest, offset, left = rest[read:], offset + read, left - read
+        return torch.from_numpy(found).index_select(0, torch.from_numpy(own.shuffle(window)))
+
+
+def mapped_rows(
+    cache: RowCache, device: torch.device, *, users: np.ndarray | None, sources: np.ndarray, lines: np.ndarray
+) -> MappedRows:
+    """Rows of a split for evaluation; labels and domains are in memory, since metrics look at all of them at once."""
+    columns = _columns(cache, device) | {"users": users, "sources": sources, "lines": lines}
+    domains, labels = columns["domains"], columns["labels"]
+    in_memory = {"domains": np.array(domains), "labels": None if labels is None else labels.float()}
+    return MappedRows(**columns | in_memory, device_of_batches=device)
+
+
+def streamed_rows(cache: RowCache, device: torch.device, *, window_rows: int) -> StreamedRows:
+    """Rows of the train split."""
+    return StreamedRows(
+        **_columns(cache, device),
+        device_of_batches=device,
+        cache=cache,
+        window_rows=window_rows,
+        windows=_Windows(cache),
+    )
+
+
+def _columns(cache: RowCache, device: torch.device) -> dict[str, Any]:
+    records, fields = mapped(cache), cache.fields
+    every = torch.from_numpy(records)
+    labelled = not len(records) or records[0, fields + 2] >= 0
+    return {
+        "field_ids": every[:, :fields],
+        "domain_ids": every[:, fields],
+        "condition_ids": every[:, fields + 1],
+        "conditions": torch.from_numpy(cache.conditions.astype(np.int64)).to(device),
+        "labels": every[:, fields + 2] if labelled else None,
+        "domains": records[:, fields],
+        "users": None,
+        "sources": np.zeros(0, dtype=np.int32),
+        "lines": np.zeros(0, dtype=np.int64),
+    }
