@@ -198,7 +198,7 @@ JSON_FAULTS = {
     "nested": bad(json_row(title={"a": 1}), "title", '{"a": ', "is nested"),
     "wrong type": bad(json_row(price="cheap"), "price", "cheap", "is no number"),
     "list with its separator": bad(json_row(title=["a|b", "c"]), "title", '["a|b", "c"]', "has the list separator"),
-    "lone surrogate": bad(json_row(title="\ud83d"), "title", '{"y": 1', "half a surrogate pair"),
+    "lone surrogate": bad(json_row(title="\ud83d"), "title", '{"y": 1', "half of a surrogate pair"),
     "NUL character": bad(json_row(title="\0"), "title", '{"y": 1', "NUL character"),
     "NUL byte": bad(b'{"y": "\0"}', "", '{"y": "\0"}', "NUL byte"),
     "invalid UTF-8": bad(b'{"y": "\xff"}', "", '{"y": "', "is not UTF-8"),
