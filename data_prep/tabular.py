@@ -21,7 +21,7 @@ from typing import Annotated
 
 import polars as pl
 
-from adasparse_cli.choices import Between, FieldKind, FieldRole, Spelling, TimeUnit, nearest_names
+from adasparse_cli.choices import Between, Encoding, FieldKind, FieldRole, Spelling, TimeUnit, nearest_names
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
 from adasparse_cli.data_prep.tabular_times import DERIVED, described, far_reason, seconds_of, unit_of
@@ -68,7 +68,10 @@ class Settings(DataSettings):
             It is no feature; `analyze abtest` weighs rows by it. Unlabelled files may lack it.
         roles: role by column, where it is not `domain_agnostic`; `ignored` leaves a column out.
         kinds: kind by column, where the inferred one is wrong.
-        separator: character between the columns of a text file; null to find it in the header.
+        header: names of the columns of text files without a header line; empty where the first line names them.
+        encoding: how the characters of text files are written.
+        separator: between the columns of a text file, one or more characters; null to find it in the first line. Quotes mean
+            nothing in files with a separator of several characters.
         list_separator: character between the values of a multi-valued field.
         spelling: which texts of a field are one value.
         quoted_newlines: whether a text file's fields in double quotes may hold line breaks. Reading is slower then; a
@@ -87,6 +90,8 @@ class Settings(DataSettings):
     propensity: str | None
     roles: Mapping[str, FieldRole]
     kinds: Mapping[str, FieldKind]
+    header: tuple[str, ...]
+    encoding: Encoding
     separator: str | None
     list_separator: str
     spelling: Spelling
@@ -159,6 +164,18 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     rejects: list[Reject] = []
     names = source_names(sources)
     tables = [opened_table(path, name, settings, rejects) for path, name in zip(sources, names, strict=True)]
+    return read_tables(settings, tables, rejects)
+
+
+def read_tables(
+    settings: Settings, tables: Sequence[Table], rejects: list[Reject], places: Sequence[int] | None = None
+) -> RawData:
+    """The rows of opened tables: infer what was not said, and say what was inferred.
+
+    Args:
+        rejects: rows that cannot be read are added here.
+        places: of each table among the sources; None where the tables are the sources.
+    """
     first = tables[0]
     for table in tables[1:]:
         optional = () if settings.label in table.columns else (settings.label, settings.propensity)
@@ -177,7 +194,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
         plans=tuple(meanings.columns.plans),
         domain=settings.domain,
         label=settings.label,
-        frames=_frames(settings, tables, meanings, rejects),
+        frames=_frames(settings, tables, places or range(len(tables)), meanings, rejects),
         rejects=rejects,
         labelled=tuple(settings.label in table.columns for table in tables),
         consumed=lambda: sum(table.consumed() for table in tables),
@@ -243,17 +260,23 @@ def _meanings(settings: Settings, tables: Sequence[Table]) -> _Meanings:
 
 
 def _frames(
-    settings: Settings, tables: list[Table], meanings: _Meanings, rejects: list[Reject]
+    settings: Settings, tables: Sequence[Table], places: Sequence[int], meanings: _Meanings, rejects: list[Reject]
 ) -> Iterator[pl.DataFrame]:
-    for index, table in enumerate(tables):
+    for table, place, unit in zip(tables, places, meanings.units, strict=True):
         for frame in table.frames():
-            rows = _features(settings, table.name, index, frame, meanings, rejects)
+            rows = _features(settings, table.name, place, unit, frame, meanings, rejects)
             if rows.height:
                 yield rows
 
 
 def _features(
-    settings: Settings, source: str, index: int, frame: pl.DataFrame, meanings: _Meanings, rejects: list[Reject]
+    settings: Settings,
+    source: str,
+    index: int,
+    unit: TimeUnit,
+    frame: pl.DataFrame,
+    meanings: _Meanings,
+    rejects: list[Reject],
 ) -> pl.DataFrame:
     """Text to values; a row with a value that cannot be is rejected, by its first fault."""
     good = pl.Series([True]).new_from_index(0, frame.height)
@@ -279,7 +302,6 @@ def _features(
     columns.append(label.alias(LABEL))
     seconds = pl.Series([None], dtype=pl.Int64).new_from_index(0, frame.height)
     if settings.timestamp:
-        unit = meanings.units[index]
         seconds, far = seconds_of(frame[settings.timestamp], settings.timestamp_unit, unit)
         check(seconds.is_null(), settings.timestamp, "is no point in time")
         check(far, settings.timestamp, far_reason(settings.timestamp_unit, unit))

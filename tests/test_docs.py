@@ -32,6 +32,11 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
             for _ in range(20_000)
         ]
         (tmp_path / name).write_text("\n".join(["country,device,ad,price,hour,clicked", *rows]) + "\n")
+    (tmp_path / "shop").mkdir()
+    views = [f"u{draw.integers(50)},i{draw.integers(30)},{draw.integers(60)},m{draw.integers(3)}" for _ in range(2_000)]
+    (tmp_path / "shop" / "views.csv").write_text("\n".join(["user,item,seconds,market", *views]) + "\n")
+    users = [f"u{k},{draw.integers(18, 80)}" for k in range(50)]
+    (tmp_path / "shop" / "users.csv").write_text("\n".join(["user,age", *users]) + "\n")
     typed = commands(page)
     assert typed
     for line in typed:

@@ -10,7 +10,7 @@ import pytest
 
 COMMANDS = [
     [], ["prep"], ["train"], ["evaluate"], ["predict"], ["runs"], ["runs", "ls"], ["runs", "show"], ["runs", "rm"], ["runs", "verify"], ["runs", "diff"],
-    ["export"], ["serve"], ["models"], ["models", "ls"], ["models", "show"], ["models", "check"], ["models", "new"], ["data"], ["data", "ls"], ["data", "show"], ["data", "verify"], ["data", "rm"], ["config"], ["config", "show"],
+    ["export"], ["serve"], ["models"], ["models", "ls"], ["models", "show"], ["models", "check"], ["models", "new"], ["data"], ["data", "about"], ["data", "ls"], ["data", "show"], ["data", "verify"], ["data", "rm"], ["config"], ["config", "show"],
     ["config", "explain"], ["config", "reference"], ["config", "validate"], ["doctor"], ["compare"], ["ablate"], ["sweep"], ["report"], ["reproduce"], ["hpo"], ["tune"], ["analyze"],
     ["analyze", "overlap"], ["analyze", "exposure"], ["analyze", "abtest"], ["analyze", "sparsity"], ["analyze", "domains"],
 ]  # fmt: skip

@@ -111,6 +111,13 @@ class Spelling(StrEnum):
     lower_case = "lower_case"
 
 
+class Encoding(StrEnum):
+    """How a text file's characters are written. `latin-1` reads any bytes."""
+
+    utf_8 = "utf-8"
+    latin_1 = "latin-1"
+
+
 class TimeUnit(StrEnum):
     """Unit of times that are numbers since 1970.
 

@@ -52,6 +52,13 @@ def group_choices(ctx: typer.Context, incomplete: str) -> list[str]:
     return [one.removeprefix(head) for one in found if one.startswith(word)]
 
 
+def public_data(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Public data sets, for `data about`."""
+    from adasparse_cli.catalogue.public_data import known_data
+
+    return _starting(known_data(), incomplete)
+
+
 def models(ctx: typer.Context, incomplete: str) -> list[str]:
     """Models, and the loops that can be named in place of a model."""
     from adasparse_cli.config.packaged_sections import offered

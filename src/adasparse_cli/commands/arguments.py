@@ -31,6 +31,12 @@ Run = Annotated[
     ),
 ]
 DataName = Annotated[str, typer.Argument(help="Name of a prepared data set.", autocompletion=completion.prepared_data)]
+PublicName = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a public data set; adasparse data ls lists them.", autocompletion=completion.public_data
+    ),
+]
 Unfinished = Annotated[
     bool,
     typer.Option("--unfinished", help="Use a run that failed or was interrupted, with its best checkpoint so far."),

@@ -1,4 +1,4 @@
-"""`adasparse data`: look at prepared data, and remove them."""
+"""`adasparse data`: look at prepared data, and remove them; which public data sets can be prepared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, RunsFolder, Verify
-from adasparse_cli.render import chosen_format, note, say, show, show_json, visible
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, PublicName, RunsFolder, Verify
+from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
 
 if TYPE_CHECKING:
     from adasparse_cli.schema import Manifest
@@ -18,16 +18,52 @@ SHOWN_RUNS = 10
 app = typer.Typer(help="Show and remove prepared data.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("ls", epilog="Example:\n\n  adasparse data ls")
-def ls(data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """List the prepared data sets."""
-    from adasparse_cli.catalogue.data_list import list_data
+@app.command("ls", epilog="Examples:\n\n  adasparse data ls\n\n  adasparse data ls --recipes --csv")
+def ls(
+    data: DataFolder = Path("data"),
+    recipes: Annotated[
+        bool, typer.Option("--recipes", help="List only the public data sets that can be prepared, not those that are.")
+    ] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List the prepared data sets, and the public ones that can be prepared.
 
-    rows = list_data(data)
-    if rows or as_json or as_csv:
-        show(rows, form=chosen_format(as_json, as_csv))
-    else:
-        say(f"nothing is prepared in {data}; adasparse prep does it")
+    With --json or --csv, one of both: the prepared ones, or with --recipes the others.
+    """
+    from adasparse_cli.catalogue.data_list import list_data
+    from adasparse_cli.catalogue.public_data import recipe_rows
+
+    form = chosen_format(as_json, as_csv)
+    if not recipes:
+        rows = list_data(data)
+        if rows or form is not Format.text:
+            show(rows, form=form, title="Prepared")
+        else:
+            say(f"nothing is prepared in {data}; adasparse prep does it")
+        if form is not Format.text:
+            return
+    show(recipe_rows(), form=form, title="Public data sets that can be prepared from the files of their publishers")
+    if form is Format.text:
+        say("adasparse data about NAME says more; adasparse prep data=NAME raw=FOLDER prepares one")
+
+
+@app.command("about", epilog="Example:\n\n  adasparse data about kuairand-pure")
+def about(name: PublicName, as_json: AsJson = False) -> None:
+    """Show what a public data set is: its domain, where to get the files, its terms and its known traps."""
+    from dataclasses import asdict
+
+    from adasparse_cli.catalogue.public_data import about_data
+
+    known = about_data(name)
+    if as_json:
+        show_json({"data": name, **asdict(known)})
+        return
+    for key, value in asdict(known).items():
+        lines = [value] if isinstance(value, str) else value
+        for line in lines:
+            say(f"{key:<11}{line}")
+    say(f"{'prepare':<11}adasparse prep data={name} raw=PATH")
 
 
 @app.command("show", epilog="Examples:\n\n  adasparse data show twin\n\n  adasparse data show twin --ceilings")
@@ -58,7 +94,6 @@ def show_data(
         show_json(manifest.to_json())
         return
     from adasparse_cli.commands.prep import show_prepared
-    from adasparse_cli.render import Format
 
     domains = largest_domains(data / name, manifest, 10)  # checked before anything is shown
     show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")

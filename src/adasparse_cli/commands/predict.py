@@ -68,10 +68,9 @@ def predict(
             f"--engine {engine} is for exported models, and {run} is none", hint=f"adasparse export {run} makes one"
         )
     from adasparse_cli.catalogue.verify import verify_run
-    from adasparse_cli.raw.raw_files import raw_files
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.output import predictions_name
-    from adasparse_cli.runs.score import open_run, run_predict
+    from adasparse_cli.runs.score import files_to_score, open_run, run_predict
 
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)
@@ -80,7 +79,7 @@ def predict(
         verify_run(saved.folder)
     target = output or predictions_name(files[0])
     with ProgressDisplay() as progress:
-        report = run_predict(saved, raw_files(files), target, progress, overwrite=overwrite)
+        report = run_predict(saved, files_to_score(saved, files), target, progress, overwrite=overwrite)
     _show(report.rows, report.rejects, report.unseen_domain_rows, report.unseen)
     say(f"predictions: {report.output}")
 

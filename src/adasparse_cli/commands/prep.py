@@ -31,6 +31,10 @@ Examples:
 
   adasparse prep data=tabular raw=logs data.label=y 'data.domain=[day]'   (a folder, such as logs/day=1/part-0.parquet)
 
+  adasparse prep data=kuairand-pure raw=KuaiRand-Pure   (adasparse data ls: public data sets, and where the files are)
+
+  adasparse prep data=ali-ccp raw=FOLDER 'data.label=[click,conversion]'   (prepares ali-ccp-click and ali-ccp-conversion)
+
   adasparse prep --inspect data=iaac raw=train.txt
 """
 
@@ -48,22 +52,24 @@ def prep(
 ) -> None:
     """Prepare a data set: check, split and encode raw files."""
     from adasparse_cli.errors import DataError
-    from adasparse_cli.runs.prepare import plan_prep, run_inspect, run_prep
+    from adasparse_cli.runs.prepare import plan_preps, run_inspect, run_prep
 
-    job = plan_prep(overrides or [], config_file=config)
+    jobs = plan_preps(overrides or [], config_file=config)
     form = chosen_format(as_json, False)
     if inspect:
         with ProgressDisplay() as progress:
-            inspection = run_inspect(job, progress)
-        _show_inspection(inspection, form)
-        if any(finding.severity == "error" for finding in inspection.findings):
+            inspections = [run_inspect(job, progress) for job in jobs]
+        for inspection in inspections:
+            _show_inspection(inspection, form)
+        if any(finding.severity == "error" for inspection in inspections for finding in inspection.findings):
             raise typer.Exit(DataError.exit_code)
         return
-    with ProgressDisplay() as progress:
-        report = run_prep(job, progress, replace=replace)
-    if not report.fresh and form is not Format.json:
-        note(f"{report.folder} is up to date: same files, same settings")
-    show_prepared(report.folder, report.manifest, form)
+    for job in jobs:
+        with ProgressDisplay() as progress:
+            report = run_prep(job, progress, replace=replace)
+        if not report.fresh and form is not Format.json:
+            note(f"{report.folder} is up to date: same files, same settings")
+        show_prepared(report.folder, report.manifest, form)
 
 
 def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:

@@ -12,10 +12,13 @@ HEAD = """# Settings
 
 Every setting as a word on the command line is `KEY=VALUE`, such as `loop.batch_size=2048`; in a file for `--config`, sections
 are YAML mappings. `adasparse config explain KEY` prints one of them, and `adasparse config show` all values of a command.
-`null` means "none". A default with a name behind it is that of the data set, model or loop of this name.
+`null` means "none". A default with a name behind it is that of the data set, model or loop of this name; `adasparse config
+explain KEY data=NAME` prints one that is shortened to `{…}`.
 
 `adasparse config reference > docs/settings.md` writes this page.
 """
+# Largest number of characters of a list or mapping that is shown together with other defaults.
+LONGEST_DEFAULT = 80
 TITLES = {
     "data": "Data: `data=NAME`",
     "network": "Settings of all models: `network`",
@@ -38,15 +41,24 @@ def reference_page() -> str:
 
 
 def default_words(setting: Setting, choices: Mapping[str, str] | None = None) -> str:
-    """The default as a user types it. If names of the group have different defaults and none is chosen, each default with its names."""
+    """The default as a user types it.
+
+    If names of the group have different defaults and none is chosen, each default is followed by its names. Long lists and
+    mappings are then `[…]` or `{…}`.
+    """
     group = setting.key.partition(".")[0]
     by_value: dict[str, list[str]] = {}
     for name in setting.of if group not in (choices or {}) else ():
         value = next(one.default for one in group_settings(group, name) if one.key == setting.key)
-        by_value.setdefault(_typed(value), []).append(name)
+        by_value.setdefault(_short(value), []).append(name)
     if len(by_value) < 2:
         return _typed(setting.default)
     return "; ".join(f"{value} ({', '.join(names)})" for value, names in by_value.items())
+
+
+def _short(value: object) -> str:
+    text = _typed(value)
+    return text if len(text) <= LONGEST_DEFAULT or not isinstance(value, (Mapping, list)) else f"{text[0]}…{text[-1]}"
 
 
 def _typed(value: object) -> str:

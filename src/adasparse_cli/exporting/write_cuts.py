@@ -47,11 +47,11 @@ def write_sub_networks(
     rows = _rows_of_conditions(tables, network, distinct)
     model = engine.model
     assert isinstance(model, AdaSparse)
+    expected = engine.logits(rows)  # the model has the bags of these rows from here on
     # the factors are torch's own, so that a neuron at the threshold is kept or pruned as the model has it
     first = rows.take(np.arange(0, len(rows), PARITY_ROWS))
     factors = [part.cpu().numpy() for part in model.factors(engine.batch(first))]
     margins = network.margin(first)
-    expected = engine.logits(rows)
     tensors: dict[str, np.ndarray] = {FACTORS: np.concatenate(factors, axis=1)}
     found: dict[tuple[int, ...], dict[str, Any]] = {}
     uncut = network.multiply_adds()

@@ -13,6 +13,8 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
         "derived": None,
         "spelling": "as_written",
         "quoted_newlines": False,
+        "header": [],
+        "encoding": "utf-8",
     },
     "twin": {"straying": 0.25, "second_group": 0.2, "tastes": "joint"},
 }

@@ -6,6 +6,8 @@ the same for every data set and are in this package. A recipe is a module with
     Settings                                  a `DataSettings`: the `data` section of the configuration
     sources(settings, raw, folder, progress)  -> list[Path]: usually `raw`; a generator writes files
     read(settings, sources)                   -> RawData: reads only headers; rows come from its iterator
+    files(settings, raw)                      -> tuple[Path, …]: the files of the data set in the folders and among the files
+                                              that the user names (optional; without it, a folder means its tables)
     as_raw(frame, folder)                     -> Path: a frame as a raw file, its first row on line 2 (optional; without
                                               it, the Python API scores only files)
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal, Protocol
 
@@ -25,6 +28,7 @@ from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.foreign import import_recipe
 from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
 
@@ -201,6 +205,14 @@ def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | Non
     """The field of prepared data that is the domain id: the domain-aware field that is not in `aware`."""
     found = [field.name for field in prepared if field.role is FieldRole.domain_aware and field.name not in aware]
     return found[0] if found else None
+
+
+def given_files(recipe: ModuleType, settings: DataSettings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The files that a person means: a recipe may know its own by their names, in a folder that holds others too."""
+    if hasattr(recipe, "files"):
+        found: tuple[Path, ...] = recipe.files(settings, raw)
+        return found
+    return raw_files(raw)
 
 
 def recipe_named(name: str) -> ModuleType:

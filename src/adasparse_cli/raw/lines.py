@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adasparse_cli.choices import Encoding
 from adasparse_cli.errors import DataError
 from adasparse_cli.raw.file_kind import damaged, require_utf8
 from adasparse_cli.raw.packing import DamagedError, Unpacked
@@ -28,6 +29,8 @@ BOM = codecs.BOM_UTF8
 LONGEST_LINE = 8 << 20
 # A quote that is still open after this many lines is treated as an error of its line.
 LONGEST_RECORD = 1000
+# Replaces a separator of several characters while a file is read; a line that contains this byte has too many columns.
+_ONE_BYTE = b"\x1f"
 # the limit of Python's csv module applies to all readers of the process; this package limits lines
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 
@@ -64,16 +67,19 @@ class Lines:
 
 @dataclass
 class TextFile:
-    """A text file with a header line, plain or compressed.
+    """A text file, plain or compressed.
 
     Args:
         path: path of the file.
-        separator: one byte between fields; None if lines have no fields (NDJSON).
+        separator: between fields; None if lines have no fields (NDJSON). A separator of several bytes, for example `::`,
+            becomes one byte, which is then the `separator` of the blocks.
         rejects: rejected rows are added here.
         quoted: whether fields may be in double quotes. The caller then counts the fields of blocks with quotes,
             row by row.
         quoted_newlines: whether fields in double quotes may contain line breaks.
         name: name of the file in rejected rows; the file's name if empty.
+        names: the columns of a file without a header line; empty if the first line names them.
+        encoding: of the file; blocks are in UTF-8.
     """
 
     path: Path
@@ -82,21 +88,30 @@ class TextFile:
     quoted: bool = False
     quoted_newlines: bool = False
     name: str = ""
+    names: tuple[str, ...] = ()
+    encoding: Encoding = Encoding.utf_8
     header: bytes = b""
     consumed: int = 0
     _counted: int = field(default=0, init=False)
+    _written: bytes = field(default=b"", init=False)
 
     def __post_init__(self) -> None:
         self.name = self.name or self.path.name
-        header = self._read_header()
+        if self.separator is not None and len(self.separator) > 1:
+            self.separator, self._written = _ONE_BYTE, self.separator
+        self.first_line = self._read_first_line()
         if self.separator is not None:
-            self.header = header
+            self.header = b"" if self.names else self.first_line
             self._counted = len(self.columns) - 1
+            if self.names:
+                self._require_columns(self.separator)
 
     @property
     def columns(self) -> list[str]:
         """The column names in the header."""
         assert self.separator is not None
+        if self.names:
+            return list(self.names)
         text, separator = self.header.decode("utf-8", "replace"), self.separator.decode()
         if not self.quoted:
             return [name.strip() for name in text.split(separator)]
@@ -131,6 +146,7 @@ class TextFile:
                         data += rest if rest.endswith(b"\n") else rest + b"\n"
                 if line == 1:
                     data = data.removeprefix(BOM)
+                data = self._plain(data)
                 self.consumed = file.position
                 # several times as fast as bytes.count if there are many matches
                 count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
@@ -147,6 +163,8 @@ class TextFile:
 
     def reject(self, line: int, column: str, value: str, reason: str) -> None:
         """Reject a row."""
+        if self._written:
+            value = value.replace(_ONE_BYTE.decode(), self._written.decode())
         self.rejects.append(Reject(source=self.name, line=line, column=column, value=value[:80], reason=reason))
 
     def checked(self, lines: Lines) -> Block:
@@ -176,9 +194,10 @@ class TextFile:
                 rows = np.setdiff1d(rows, rows_with(34))
             drop(rows, "has a carriage return inside a line")
         if self.separator is not None:
-            if numbers[0] == 1:
-                keep[0] = False
-            drop(self._headers(data, starts, ends, keep), "repeats the header")
+            if self.header:
+                if numbers[0] == 1:
+                    keep[0] = False
+                drop(self._headers(data, starts, ends, keep), "repeats the header")
             if not (self.quoted and b'"' in data):
                 counts = _separators(codes, self.separator[0], ends)
                 for count in np.unique(counts[keep & (counts != self._counted)]).tolist():
@@ -211,7 +230,25 @@ class TextFile:
 
     def _ragged(self, separators: int) -> str:
         many = "too many" if separators > self._counted else "too few"
-        return f"{many} columns: {separators + 1} where the header has {self._counted + 1}"
+        where = "are expected" if self.names else "the header has"
+        expected = f"{self._counted + 1} {where}" if self.names else f"{where} {self._counted + 1}"
+        return f"{many} columns: {separators + 1} where {expected}"
+
+    def _plain(self, data: bytes) -> bytes:
+        """Whole lines in UTF-8, with one byte between fields."""
+        if self.encoding is Encoding.latin_1 and not data.isascii():
+            data = data.decode("latin-1").encode("utf-8")
+        return data.replace(self._written, _ONE_BYTE) if self._written else data
+
+    def _require_columns(self, separator: bytes) -> None:
+        """Refuse a file without a header line that is another one: its first line has other columns."""
+        found = self.first_line.count(separator) + 1
+        if found != len(self.names) and not (self.quoted and b'"' in self.first_line):
+            shown = ", ".join(self.names[:5]) + (", …" if len(self.names) > 5 else "")
+            raise DataError(
+                f"{self.path}:1: {found} columns, where {len(self.names)} are expected ({shown})",
+                hint="is it another file, or another version of it? The setting `header` names the columns",
+            )
 
     def _joined(self, parts: Iterator[Lines]) -> Iterator[Lines]:
         """The same lines, with the lines of a record joined to one row; a record that continues in the next part is moved there."""
@@ -264,15 +301,16 @@ class TextFile:
         except csv.Error:
             return None
 
-    def _read_header(self) -> bytes:
+    def _read_first_line(self) -> bytes:
         with Unpacked(self.path) as file:
             head = self._read(file, 1 << 16, 1)
             if head and b"\n" not in head:
                 head += self._read(file, LONGEST_LINE, 1, to_line_end=True)
         if not head:
             raise DataError(f"{self.path} is empty", hint="the file was not copied completely; get it again")
-        require_utf8(self.path, head, header=self.separator is not None)
-        line = head.removeprefix(BOM).partition(b"\n")[0].removesuffix(b"\r")
+        if self.encoding is Encoding.utf_8:
+            require_utf8(self.path, head, header=self.separator is not None)
+        line = self._plain(head.removeprefix(BOM).partition(b"\n")[0].removesuffix(b"\r"))
         if self.separator is None:
             return line
         if b"\r" in line:
@@ -285,7 +323,15 @@ class TextFile:
                 f"{self.path}:1: the header {_too_long()}", hint="the file has no line breaks; get it again"
             )
         if not line.strip():
-            raise DataError(f"{self.path}:1: the header line is missing", hint="the first line must name the columns")
+            what, hint = (
+                ("the first line is empty", "get the file again")
+                if self.names
+                else (
+                    "the header line is missing",
+                    "the first line must name the columns",
+                )
+            )
+            raise DataError(f"{self.path}:1: {what}", hint=hint)
         return line
 
     def _read(self, file: Unpacked, size: int, line: int, *, to_line_end: bool = False) -> bytes:

@@ -15,12 +15,20 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.prep.recipe import recipe_named
-from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.runs.chosen import ChosenRun
 from adasparse_cli.runs.prepare import require_files
 from adasparse_cli.runs.run_tables import read_domain_rows, read_predictions
 from adasparse_cli.runs.saved_run import DOMAINS, read_report, run_file
-from adasparse_cli.runs.score import SavedRun, Scored, named_rows, new_rows, open_run, score_files, trained_model
+from adasparse_cli.runs.score import (
+    SavedRun,
+    Scored,
+    files_to_score,
+    named_rows,
+    new_rows,
+    open_run,
+    score_files,
+    trained_model,
+)
 
 
 class Columns(Protocol):
@@ -114,7 +122,7 @@ class Run:
         """
         frame = _as_frame(rows)
         if frame is None:
-            return self._scored(_paths(rows)).table
+            return self._scored(_paths(self._saved, rows)).table
         if frame.height == 0:
             empty = {"domain": pl.String, "logit": pl.Float64, "probability": pl.Float64}
             return pl.DataFrame(schema=empty)
@@ -145,7 +153,7 @@ class Run:
             )
         frame = _as_frame(rows)
         with tempfile.TemporaryDirectory() as folder:
-            raw = _paths(rows) if frame is None else [self._as_raw(frame, Path(folder))]
+            raw = _paths(self._saved, rows) if frame is None else [self._as_raw(frame, Path(folder))]
             require_files(raw)
             parts = []
             for block in new_rows(self._saved, model, shape, raw):
@@ -194,9 +202,9 @@ def _as_frame(rows: Any) -> pl.DataFrame | None:
     return None
 
 
-def _paths(rows: Any) -> list[Path]:
+def _paths(run: SavedRun, rows: Any) -> list[Path]:
     given: Iterable[Any] = [rows] if isinstance(rows, (str, PathLike)) else rows
-    return list(raw_files([Path(one) for one in given]))
+    return list(files_to_score(run, [Path(one) for one in given]))
 
 
 def _in_order(table: pl.DataFrame, height: int) -> pl.DataFrame:

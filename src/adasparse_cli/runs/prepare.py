@@ -25,8 +25,7 @@ from adasparse_cli.prep.inspect import Inspection, inspect
 from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, recipe_named
-from adasparse_cli.raw.raw_files import raw_files
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
 from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
@@ -68,7 +67,29 @@ class PrepReport:
 def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
     """A job from settings of the command line."""
     tree = compose("prep", overrides, config_file=config_file)
-    return _job(tree, tree["data"], raw_files(tree["raw"]))
+    return _job(tree, tree["data"], tree["raw"])
+
+
+def plan_preps(overrides: Sequence[str], *, config_file: Path | None = None) -> list[PrepJob]:
+    """A job for each label: `data.label=[click,conversion]` prepares the data once for each, as NAME-click and NAME-conversion.
+
+    The other labels are no features.
+    """
+    tree = compose("prep", overrides, config_file=config_file)
+    labels = tree["data"].get("label")
+    if not isinstance(labels, list):
+        return [_job(tree, tree["data"], tree["raw"])]
+    if not labels or len(set(labels)) < len(labels):
+        raise UsageError(
+            f"data.label={labels} names no label, or one twice", hint="such as 'data.label=[click,conversion]'"
+        )
+    jobs = []
+    for label in labels:
+        values = {**tree["data"], "label": label, "name": f"{tree['data']['name']}-{label}"}
+        if "labels" not in values and "roles" in values:
+            values["roles"] = {**{one: "ignored" for one in labels if one != label}, **values["roles"]}
+        jobs.append(_job(tree, values, tree["raw"]))
+    return jobs
 
 
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
@@ -80,15 +101,23 @@ def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file:
     Raises:
         UsageError: the data are not prepared, and their settings or raw files are not known.
     """
-    values, raw = dict(tree["data"]), raw_files(tree["raw"])
+    values, raw = dict(tree["data"]), _paths(tree["raw"])
+    if isinstance(labels := values.get("label"), list):
+        names = " and ".join(f"{values['name']}-{one}" for one in labels)
+        raise UsageError(
+            f"data.label={labels}: a model is trained on one label",
+            hint=f"adasparse prep with the same settings prepares {names}, and data=NAME uses one of them",
+        )
     folder = Path(tree["paths"]["data"]) / str(values["name"])
     named = explicit_keys(overrides, config_file=config_file)
     manifest = existing(folder)
     if manifest is not None:
         _require_recipe(folder, manifest, str(values["recipe"]))
-        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in named}
+        # `data.take.label=…` names a part of `data.take`
+        asked = {".".join(key.split(".")[:2]) for key in named}
+        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in asked}
         # relative paths are files that the recipe wrote itself
-        raw = raw or tuple(Path(source.path) for source in manifest.sources if Path(source.path).is_absolute())
+        raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     elif not raw and "???" in values.values():
         raise UsageError(f"{folder} is not prepared", hint=_prepared_beside(folder))
     elif named & _DATA_KEYS == {"data.name"} and not any(key.startswith("data.") for key in named - _DATA_KEYS):
@@ -304,10 +333,15 @@ def existing(folder: Path) -> Manifest | None:
     return open_prepared(folder) if (folder / MANIFEST).exists() else None
 
 
+def _paths(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
 def _job(
-    tree: Mapping[str, Any], values: Mapping[str, Any], raw: tuple[Path, ...], *, raw_named: bool = True
+    tree: Mapping[str, Any], values: Mapping[str, Any], given: str | Sequence[str], *, raw_named: bool = True
 ) -> PrepJob:
     recipe = recipe_named(str(values["recipe"]))
     settings: DataSettings = typed(values, recipe.Settings, "data")
+    raw = given_files(recipe, settings, _paths(given))
     folder = Path(tree["paths"]["data"]) / settings.name
     return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))

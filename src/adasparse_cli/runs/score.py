@@ -22,7 +22,7 @@ from adasparse_cli.models.named import source_of
 from adasparse_cli.prep.place import MANIFEST
 from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
 from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file
-from adasparse_cli.prep.recipe import Progress, Silent, recipe_named
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.runs.output import require_output
@@ -210,6 +210,17 @@ class Scored:
     rejects: Sequence[Reject]
     unseen_domain_rows: int
     unseen: Mapping[str, float]
+
+
+def files_to_score(run: SavedRun, given: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The files that a person means for a run: files, folders, patterns, or what the recipe of its data knows by name.
+
+    Raises:
+        DataError: a folder holds no table, or a file of the recipe is missing.
+    """
+    recipe = recipe_named(run.manifest.recipe)
+    settings: DataSettings = typed(as_today(run.manifest), recipe.Settings, "data")
+    return given_files(recipe, settings.as_prepared(run.manifest.fields), given)
 
 
 def run_predict(

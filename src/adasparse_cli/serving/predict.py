@@ -195,7 +195,7 @@ def raw_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Reject])
         PlainFile(path, name, inputs, settings.get("separator"), rejects)
         for path, name in zip(files, source_names(files), strict=True)
     ]
-    columns = [set(file.columns() or ()) for file in plain]
+    columns = [_columns(file, str(settings.get("encoding", "utf-8"))) for file in plain]
     if all(own.issuperset(inputs) and timestamp not in own for own in columns) and not settings.get("quoted_newlines"):
         for file in plain:
             yield from file.blocks()
@@ -204,6 +204,16 @@ def raw_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Reject])
     from adasparse_cli.serving.recipe_rows import recipe_blocks  # loads polars
 
     yield from recipe_blocks(artefact, files, rejects)
+
+
+def _columns(file: PlainFile, encoding: str) -> set[str]:
+    """The columns of a table; none where it is in the encoding of the raw files, which the recipe reads."""
+    try:
+        return set(file.columns() or ())
+    except DataError:
+        if encoding == "utf-8":
+            raise
+        return set()
 
 
 def _require_inputs(artefact: Artefact, path: Path, columns: Collection[str]) -> None:

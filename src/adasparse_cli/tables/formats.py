@@ -10,6 +10,7 @@ from typing import Protocol
 
 import polars as pl
 
+from adasparse_cli.choices import Encoding
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import INTERNAL
 from adasparse_cli.raw.raw_files import partition_values
@@ -24,6 +25,12 @@ class FormatSettings(Protocol):
 
     @property
     def separator(self) -> str | None: ...
+
+    @property
+    def header(self) -> tuple[str, ...]: ...
+
+    @property
+    def encoding(self) -> Encoding: ...
 
     @property
     def list_separator(self) -> str: ...

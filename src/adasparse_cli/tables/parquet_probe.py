@@ -86,7 +86,7 @@ def check_described(path: Path) -> None:
         UnreadableError: the call failed.
         ResourceError: the child cannot be started.
     """
-    probe_of(os.getpid()).ask({"path": str(path)})
+    probe_of(os.getpid()).ask({"path": _place(path)})
 
 
 def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_separator: str) -> None:
@@ -97,7 +97,7 @@ def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_s
         ResourceError: the child cannot be started.
     """
     asked = {
-        "path": str(path),
+        "path": _place(path),
         "columns": list(columns),
         "start": start,
         "rows": rows,
@@ -113,6 +113,11 @@ def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_s
             except UnreadableError as error:
                 raise UnreadableError(f"column {column}: {error}") from None
         raise
+
+
+def _place(path: Path) -> str:
+    # the child stays in the folder in which it was started
+    return str(path.absolute())
 
 
 class _Probe:
