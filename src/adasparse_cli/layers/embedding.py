@@ -46,12 +46,12 @@ class EmbeddedRows:
 
 @dataclass(frozen=True, slots=True)
 class AgnosticRows:
-    """Rows of a table that the domain-agnostic fields of a batch look up.
+    """The table rows that the domain-agnostic fields of a batch look up.
 
     Args:
-        singles: of the single-valued fields.
-        values: of the multi-valued fields' bags, row by row and within a row field by field, one bag after the other.
-        first_value: where each bag begins in `values`. lengths: how many values it has.
+        singles: for the single-valued fields.
+        values: for the bags of the multi-valued fields, by row, within a row by field, concatenated.
+        first_value: index in `values` of the start of each bag. lengths: number of values of each bag.
     """
 
     singles: Int[Tensor, "rows single_fields"]
@@ -173,7 +173,7 @@ class FieldEmbedding(nn.Module):
         return found.view(len(ids), len(self.single_offsets) * self.width)
 
     def agnostic_rows(self, field_ids: Int[Tensor, "rows fields"]) -> AgnosticRows:
-        """The rows of the table that the domain-agnostic fields look up."""
+        """The table rows that the domain-agnostic fields look up."""
         singles, multis = self.single_columns[: self.agnostic_singles], self.multi_columns[: self.agnostic_multis]
         offsets = self.single_offsets[: self.agnostic_singles]
         bags = field_ids.index_select(1, multis) + self.multi_offsets[: self.agnostic_multis]
@@ -186,7 +186,7 @@ class FieldEmbedding(nn.Module):
         return pooled.view(len(ids), len(self.multi_offsets) * self.width)
 
     def _values_of(self, bags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The values of these bags one after the other, the place of each bag's first, and how many each has."""
+        """The concatenated values of these bags, the index of each bag's first value, and the number of values in each."""
         starts = self.bag_starts.index_select(0, bags)
         lengths = self.bag_starts.index_select(0, bags + 1) - starts
         ends = lengths.cumsum(0)

@@ -208,7 +208,7 @@ def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | Non
 
 
 def given_files(recipe: ModuleType, settings: DataSettings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
-    """The files that a person means: a recipe may know its own by their names, in a folder that holds others too."""
+    """The files that a user means. A recipe may select its files by name in a folder that also has other files."""
     if hasattr(recipe, "files"):
         found: tuple[Path, ...] = recipe.files(settings, raw)
         return found

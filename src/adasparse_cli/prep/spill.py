@@ -178,7 +178,7 @@ def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
 
 
 def _repeats(spill: Spill, *, labelled: bool) -> Repeats:
-    """Rows that are equal to an earlier one, among all rows or the labelled ones; rows are numbered over all frames."""
+    """Rows that are equal to an earlier one, among all rows or the labelled rows; rows are numbered over all frames."""
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         start = 0

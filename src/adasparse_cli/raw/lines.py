@@ -241,7 +241,7 @@ class TextFile:
         return data.replace(self._written, _ONE_BYTE) if self._written else data
 
     def _require_columns(self, separator: bytes) -> None:
-        """Refuse a file without a header line that is another one: its first line has other columns."""
+        """Check that the first line of a file without header line has the expected number of columns."""
         found = self.first_line.count(separator) + 1
         if found != len(self.names) and not (self.quoted and b'"' in self.first_line):
             shown = ", ".join(self.names[:5]) + (", …" if len(self.names) > 5 else "")

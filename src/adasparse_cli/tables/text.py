@@ -23,7 +23,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
     """Open a table of text.
 
     Raises:
-        UsageError: the separator is not one character.
+        UsageError: the separator is not valid.
         DataError: there is no header, or its names cannot be used.
     """
     separator = settings.separator or ("\t" if table_suffix(path) in (".tsv", ".tab") else None)
@@ -118,9 +118,9 @@ def _unquoted(block: Block, width: int, separator: str, file: TextFile) -> tuple
 
 
 class _OneLine:
-    """Gives a reader one text after the other, and ends behind each, so that a quote that is open takes no further line.
+    """Passes one text at a time to a csv reader and ends after it, so that an open quote consumes no further line.
 
-    A reader for each text takes two to three times as long, and longer where the garbage collector has many rows to look at.
+    A new reader for each text takes two to three times as long, and longer if the garbage collector tracks many rows.
     """
 
     text: str | None = None
