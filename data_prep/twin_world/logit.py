@@ -101,6 +101,7 @@ def domain_groups(draw: np.random.Generator, straying: float) -> Groups:
 
 
 def domain_of_users(users: pl.DataFrame) -> Integers:
+    """The domain of each user, as an index over gender × age × star."""
     places = [
         np.searchsorted(levels, users[name].to_numpy())
         for name, levels in zip(("gender", "age", "star"), DOMAIN_LEVELS, strict=True)
@@ -143,8 +144,8 @@ def taste_levels(factors: dict[str, Factor]) -> dict[str, Integers]:
     return {
         "category": factors["category"].level,
         "price": factors["price"].level,
-        "brand": _few(factors["brand"].level, TASTE_BRANDS),
-        "city": _few(factors["city"].level, TASTE_CITIES),
+        "brand": _rare_merged(factors["brand"].level, TASTE_BRANDS),
+        "city": _rare_merged(factors["city"].level, TASTE_CITIES),
         "hour": factors["hour"].level * HOUR_BANDS // 24,
     }
 
@@ -176,8 +177,8 @@ def _tastes(
     return tables
 
 
-def _few(level: Integers, number: int) -> Integers:
-    """The largest levels separately, the others merged into as many again."""
+def _rare_merged(level: Integers, number: int) -> Integers:
+    """Levels from `number` on, the rarer ones, merged into `number` shared levels; levels are sorted by frequency."""
     return np.where(level < number, level, number + level % number)
 
 
@@ -207,8 +208,8 @@ def _solved(draw: np.random.Generator, profile: marginals.Profile, factors: dict
             found = np.bincount(level[name], weights=rate, minlength=len(target)) / np.maximum(count, 1)
             known_level = np.isfinite(target) & (count > 0)
             step = np.zeros(len(target))
-            wanted, had = target[known_level], found[known_level]
-            step[known_level] = np.log(wanted / (1 - wanted)) - np.log(had / (1 - had))
+            asked, reached = target[known_level], found[known_level]
+            step[known_level] = np.log(asked / (1 - asked)) - np.log(reached / (1 - reached))
             effects[name] += step
             logit += step[level[name]]
     shift = np.log(profile.rate / (1 - profile.rate))

@@ -183,7 +183,7 @@ def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.Monke
         (["data.domain=[plase]"], "no column plase, which"),
         (["data.timestamp=tz"], "no column tz, which"),
         (["data.roles={usr: ignored}"], "no column usr, which"),
-        (["data.label=yy"], "no file has the label's column yy"),
+        (["data.label=yy"], "no file has the label column yy"),
     ],
 )
 def test_a_column_that_is_not_there_is_named_with_the_nearest_right_one(

@@ -169,7 +169,9 @@ def test_fields_that_would_share_a_file_are_refused(tmp_path: Path) -> None:
 def test_fields_that_would_share_a_column_of_the_domains_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("y,place,rows,rows (field)\n" + "".join(f"{k % 2},p,a,{k % 3}\n" for k in range(60)))
-    with pytest.raises(UsageError, match=r"names rows, whose column 'rows \(field\)' another field has too"):
+    with pytest.raises(
+        UsageError, match=r"names rows, whose column 'rows \(field\)' is also the column of another field"
+    ):
         prepared(tmp_path / "data", [path], domain=("rows", "rows (field)"))
 
 

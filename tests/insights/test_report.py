@@ -210,7 +210,7 @@ def test_nothing_pruned_is_a_sentence_and_no_figure(tmp_path: Path) -> None:
     for path in tmp_path.glob("*/report.json"):
         rewritten(path, lambda value: value["sparsity"].update(test=[0.0]))
     finding = part(opened(tmp_path, {arm.name: arm.runs for arm in found.comparison.arms}), "sparsity")  # type: ignore[misc]
-    assert finding.answers == ["Nothing is pruned in dnn and other."]
+    assert finding.answers == ["No neuron is pruned in dnn and other."]
     assert finding.figures == []
 
 

@@ -72,7 +72,7 @@ def described(name: str, root: Path, on: str | None, cache: Path | None) -> Mode
         UsageError: there is no such model or loop.
     """
     is_loop = name not in offered("model") and name in offered("loop")
-    group, room = ("loop", "training") if is_loop else ("model", "models")
+    group, package = ("loop", "training") if is_loop else ("model", "models")
     if not is_loop:
         chosen_groups([f"model={name}"])
     own = group_settings(group, name)
@@ -80,9 +80,9 @@ def described(name: str, root: Path, on: str | None, cache: Path | None) -> Mode
     shared = {one.key for one in group_settings("loop", "standard")} if is_loop else {"model.name"}
     row = next((one for one in listed_models(root, on, cache) if one["model"] == name), None)
     if row is None:  # a variant of a model, for example `adasparse-paper`
-        row = _weight(name, None if on is None else shape_of(root, on))
+        row = _cost_of(name, None if on is None else shape_of(root, on))
     return ModelPage(
-        description=docstring_of(f"adasparse_cli.{room}.{module}"),
+        description=docstring_of(f"adasparse_cli.{package}.{module}"),
         settings=tuple(one for one in own if one.key not in shared),
         choices={group: name},
         cost={key: row[key] for key in _COST},
@@ -114,14 +114,14 @@ def _hash_of_sources(manifest: bytes) -> str:
             elif one.name.endswith((".py", ".yaml")):
                 found.update(one.name.encode() + b"\0" + one.read_bytes())
 
-    for room in _SOURCES:  # the packages are not imported, because that would load torch
-        add(files("adasparse_cli") / room)
+    for package in _SOURCES:  # the packages are not imported, because that would load torch
+        add(files("adasparse_cli") / package)
     add(files("adasparse_cli.conf"))
     return found.hexdigest()[:16]
 
 
 def example() -> DataShape:
-    """The data shape for costs if no data set is named: as in benchmarks/."""
+    """The data shape that costs refer to if no data set is named, the same as in benchmarks/."""
     from adasparse_cli.choices import FieldKind, FieldRole
     from adasparse_cli.models.base import DataShape
     from adasparse_cli.schema import Field
@@ -159,7 +159,7 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
                 "model": name,
                 "what": (model.__doc__ or "").splitlines()[0],
                 "settings": ", ".join(own) or "–",
-                **_weight(name, shape),
+                **_cost_of(name, shape),
             }
         )
     plain = next(row for row in rows if row["model"] == "dnn")
@@ -175,7 +175,7 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def _weight(name: str, shape: DataShape | None) -> dict[str, int]:
+def _cost_of(name: str, shape: DataShape | None) -> dict[str, int]:
     """The cost of `model=NAME` with packaged settings. Nothing is computed, so no memory is used."""
     from adasparse_cli.config.compose import compose
     from adasparse_cli.models import MODELS

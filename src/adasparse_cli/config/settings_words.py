@@ -25,7 +25,7 @@ def settings_words(settings: Mapping[str, Any], sections: Sequence[str] = ("netw
     held = {name: section for name, section in settings.items() if isinstance(section, dict) and section}
     names = {name: held.get(name, {}).get("name") for name in ("model", "loop")}
     if not {*sections} <= held.keys() or not all(isinstance(name, str) for name in names.values()):
-        raise UsageError("these are not settings of a run", hint="adasparse config show train prints such")
+        raise UsageError("these are not settings of a run", hint="adasparse config show train prints valid settings")
     defaults = dict(leaves(_packaged(names["model"], names["loop"])))
     own = leaves({name: held[name] for name in sections})
     if packaged_section("model", str(names["model"])) is None and "model" in sections:

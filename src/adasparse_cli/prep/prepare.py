@@ -81,7 +81,7 @@ def prepare(
     except Exception as error:
         if not disk_is_full(error):
             raise
-        needed = _taken(work) + (error.needed if isinstance(error, DiskFullError) else no_room(folder).needed)
+        needed = _bytes_on_disk(work) + (error.needed if isinstance(error, DiskFullError) else no_room(folder).needed)
         shutil.rmtree(work, ignore_errors=True)
         raise no_room(folder, needed) from None
     finally:
@@ -103,8 +103,8 @@ def _prepare(
     _require_own_names(raw.domain, plans)
     if not any(raw.labelled):
         raise DataError(
-            f"no file has the label's column {raw.label}",
-            hint=f"data.label names it; the nearest columns are {nearest_names(raw.label, [p.name for p in plans])}",
+            f"no file has the label column {raw.label}",
+            hint=f"data.label sets it; similar columns are {nearest_names(raw.label, [p.name for p in plans])}",
         )
     for note in raw.notes:
         progress.note(note)
@@ -114,8 +114,8 @@ def _prepare(
     names = source_names(sources)
     place = {name: k for k, name in enumerate(names)}
     raw.rejects.sort(key=lambda reject: (place.get(reject.source, len(place)), reject.line))
-    for said in advice(raw.rejects):
-        progress.note(f"rejected rows: {said}")
+    for hint in advice(raw.rejects):
+        progress.note(f"rejected rows: {hint}")
     _require_few_rejects(raw.rejects, spill.rows, settings, work)
     duplicates = count_duplicates(spill, settings.duplicates)
     add_split(spill, settings)
@@ -271,7 +271,7 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
     for name in raw.domain:
         if name not in categorical:
             raise UsageError(
-                f"data.domain names {name}, which is {kinds.get(name, 'no field')}",
+                f"data.domain names {name}, which is {kinds.get(name, 'not a field')}",
                 hint=f"a domain is made of categorical fields: {', '.join(categorical)}",
             )
     if not any(plan.role is FieldRole.domain_aware for plan in plans):
@@ -286,7 +286,7 @@ def _require_own_names(domain: Sequence[str], plans: Sequence[FieldPlan]) -> Non
     for name, key in zip(domain, keys, strict=True):
         if keys.count(key) > 1:
             raise UsageError(
-                f"data.domain names {name}, whose column {key!r} another field has too",
+                f"data.domain names {name}, whose column {key!r} is also the column of another field",
                 hint="rename one of the columns",
             )
     multi = {file_stem(plan.name): plan.name for plan in plans if plan.kind is FieldKind.multi_valued}
@@ -308,7 +308,7 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     raise TooManyRejectedError(
         f"{len(rejects)} of {good + len(rejects)} rows were rejected "
         f"({share:.2%}, allowed {settings.max_rejected:.2%}); "
-        f"such as {examples(rejects)}",
+        f"for example {examples(rejects)}",
         hint="; ".join([f"{kept} lists them all", *advice(rejects), "data.max_rejected=SHARE allows more"]),
         reasons=dict(worst),
     )
@@ -329,6 +329,6 @@ def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
     write_table(reject_table(rejects), work / "rejects.parquet")
 
 
-def _taken(folder: Path) -> int:
+def _bytes_on_disk(folder: Path) -> int:
     """Bytes on disk of a folder's files."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))

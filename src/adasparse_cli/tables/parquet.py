@@ -29,22 +29,22 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
         probe.check_described(path)
         return probe.described(path)
 
-    schema, rows = _readable(opened, path, "the file's description")
+    schema, rows = _readable(opened, path, "the file's metadata")
     columns = usable_columns(str(path), list(schema), settings)
     ignored = [own for own in columns.kept if not settings.reads(own)]
     for own in columns.kept:
         kind = schema[own]
         if own not in ignored and not _has_text(kind):
             raise DataError(
-                f"{path}: the column {own} is of type {kind}, which has no plain text",
+                f"{path}: the column {own} is of type {kind}, which cannot be converted to text",
                 hint=f"ignore it with 'data.roles={{{own}: ignored}}', or write it as text, numbers or lists of these",
             )
-    # an ignored column distinguishes equal rows, as in a text file, but only a plain one is worth reading for that
+    # equal rows are found by all columns, as in text files; of the ignored columns, only plain ones are read for this
     kept = [
         own for own in columns.kept if own not in ignored or (_has_text(schema[own]) and not schema[own].is_nested())
     ]
     if not kept:
-        raise DataError(f"{path} has no column that can be read", hint="check data.roles, and the file")
+        raise DataError(f"{path} has no column that can be read", hint="check the file and data.roles")
     done = 0
 
     def text(start: int, number: int, sink: list[Reject]) -> pl.DataFrame:
@@ -82,9 +82,9 @@ def _readable(read: Callable[[], T], path: Path, what: str) -> T:
         OverflowError,
         ValueError,
     ) as error:
-        said = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{path} is not a readable Parquet file: {what} cannot be read: {said}", hint="get the file again"
+            f"{path} is not a readable Parquet file: {what} cannot be read: {reason}", hint="get the file again"
         ) from None
 
 
