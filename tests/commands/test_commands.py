@@ -242,7 +242,7 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
         (("prep", "raw=x"), 3, "x is not there", "raw=PATH"),
         (("evaluate", "nothing"), 2, "no run", "adasparse"),
         (("data", "show", "nothing"), 2, "no data set", "adasparse"),
-        (("config", "validate", "nothing.yaml"), 2, "no such file", "YAML"),
+        (("config", "validate", "nothing.yaml"), 2, "the file does not exist", "YAML"),
     ],
 )
 def test_a_fault_is_one_error_line_one_hint_line_and_its_exit_code(

@@ -112,8 +112,8 @@ def test_three_runs_as_a_table_and_as_csv(home: Path) -> None:
     assert "different prepared data" in done.stderr
     rows = list(csv.DictReader(io.StringIO(adasparse(home, "runs", "diff", "twin/dnn", "other/dnn", "--csv").stdout)))
     assert {row["key"] for row in rows} >= {"data.seed", "data.name", "test auc"}
-    assert "needs two runs" in adasparse(home, "runs", "diff", "twin/dnn", "twin/dnn", code=2).stderr
-    assert "needs two runs" in adasparse(home, "runs", "diff", "twin/dnn", code=2).stderr
+    assert "needs at least two runs" in adasparse(home, "runs", "diff", "twin/dnn", "twin/dnn", code=2).stderr
+    assert "needs at least two runs" in adasparse(home, "runs", "diff", "twin/dnn", code=2).stderr
 
 
 @pytest.mark.parametrize("name", sorted({*MODELS, "maml", "adasparse-paper"}))

@@ -49,6 +49,7 @@ WALK: dict[str, Sequence[str]] = {
     "models show": ("star",),
     "models check": ("dnn",),
     "data ls": (),
+    "data about": ("kuairand-pure",),
     "data show": ("twin",),
     "data verify": ("twin",),
     "config show": ("model=dnn",),

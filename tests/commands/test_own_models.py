@@ -132,7 +132,7 @@ def test_a_check_that_fails_otherwise_says_where(home: Path) -> None:
     ("name", "said"),
     [
         ("no_such:Model", "there is no module no_such"),
-        ("new_model:Missing", "Missing of new_model is no class derived from"),
+        ("new_model:Missing", "Missing of new_model is not a class derived from"),
         ("new_model:", "is not the name of a module"),
         ("os:path", "a module of Python itself"),
         ("new model:NewModel", "is not the name of a module"),
@@ -207,7 +207,7 @@ def test_a_folder_of_ones_own_adds_choices_and_replaces_none(tmp_path: Path) -> 
     assert "bias_hidden" not in adasparse(tmp_path, "config", "show", "model=dnn", "--config-dir=own").stdout
     assert "there is no experiment 'mine'" in adasparse(tmp_path, "compare", "--experiment", "mine", code=2).stderr
     assert "--config-dir" in adasparse(tmp_path, "runs", "ls", "--config-dir", code=2).stderr
-    assert "is no folder with" in adasparse(tmp_path, "runs", "ls", "--config-dir", "nowhere", code=2).stderr
+    assert "is not a folder with" in adasparse(tmp_path, "runs", "ls", "--config-dir", "nowhere", code=2).stderr
 
 
 class Focal(Dnn):

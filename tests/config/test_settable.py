@@ -190,7 +190,7 @@ def test_keys_are_found_by_prefix_and_by_choice() -> None:
     [
         ("model.ranks", {}, "unknown setting model.ranks", "did you mean model.rank?"),
         ("loop.slect", {}, "unknown setting loop.slect", "did you mean loop.select?"),
-        ("model.mode", {"model": "star"}, "unknown setting model.mode of model=star", "model=adasparse"),
+        ("model.mode", {"model": "star"}, "unknown setting model.mode for model=star", "model=adasparse"),
         ("nothing", {}, "unknown setting nothing", "config show"),
     ],
 )

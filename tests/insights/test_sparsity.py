@@ -26,7 +26,7 @@ def test_parity_is_lost_after_the_last_interval_that_is_better() -> None:
 def test_where_nothing_is_better_no_parity_is_claimed() -> None:
     assert (
         parity([row("a", 0.01, False), row("b", -0.01, False)], "dnn")[1]
-        == "No interval is shown to be better than dnn."
+        == "No interval is significantly better than dnn."
     )
     assert parity([row("a", 0.01, None)], "dnn") == ["No interval can be compared: one seed, or runs are missing."]
     assert "is not reached" in parity([row("a", 0.01, True)], "dnn")[-1]

@@ -1,4 +1,4 @@
-"""Every file of prepared data or of a run, read and checked; for a study see `studies.subject`."""
+"""Reads and checks every file of prepared data or of a run; for a study see `studies.subject`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def verify_data(folder: Path) -> int:
 def verify_run(folder: Path) -> int:
     """Check a run, with its checkpoints and findings.
 
-    Of a run that is not finished, or of an earlier version, only what has a checksum can be checked.
+    Unfinished runs and runs of earlier versions have checksums for some files only; only these files are checked.
 
     Returns:
         The number of files that have a checksum.

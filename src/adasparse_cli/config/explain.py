@@ -1,4 +1,4 @@
-"""What is wrong with the words that Hydra refuses."""
+"""Explains errors in overrides that Hydra rejects."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _is_below(key: str, known: Sequence[str]) -> bool:
 
 
 def _known_keys(root: str, words: Sequence[str]) -> list[str]:
-    """Every key of the tree that the choices among `words` lead to."""
+    """Every key of the tree for the choices in `words`."""
     choices = [word for word in words if re.fullmatch(r"(data|model|loop|network)=[\w.:-]+", word)]
     try:
         with composing():

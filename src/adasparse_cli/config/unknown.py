@@ -1,4 +1,4 @@
-"""What a person meant by a key or a name that is unknown."""
+"""Errors for unknown keys and names, with suggestions."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def key_meant(key: str, known: Sequence[str]) -> str | None:
 
 
 def unknown_key(key: str, known: Sequence[str], *, choice: str | None = None, otherwise: str = "") -> UsageError:
-    """A key that is unknown, and the nearest one.
+    """The error for an unknown key, with the nearest known key.
 
     Args:
-        known: every key there is, sections included. choice: the override that chose the key's section, such as `model=dnn`.
-        otherwise: what to say where no key is near and the section has no keys.
+        known: every known key, including sections. choice: the override that chose the key's section, for example `model=dnn`.
+        otherwise: the hint if no key is near and the section has no keys.
     """
     parent = key.rpartition(".")[0]
     beside = [name for name in known if name.rpartition(".")[0] == parent]
@@ -79,14 +79,14 @@ def unknown_key(key: str, known: Sequence[str], *, choice: str | None = None, ot
         return UsageError(f"{key} is an option, not a setting", hint=f"write --{key} {_OPTIONS[key]}")
     others = f"there are {', '.join(beside)}" if parent and beside else otherwise
     hint = f"did you mean {close}?" if close else others
-    return UsageError(f"unknown setting {key}" + (f" of {choice}" if choice else ""), hint=hint)
+    return UsageError(f"unknown setting {key}" + (f" for {choice}" if choice else ""), hint=hint)
 
 
 def unknown_choice(group: str, name: str, offered: Sequence[str], loops: Sequence[str]) -> UsageError:
-    """A name that a group of settings does not offer, and the nearest one.
+    """The error for an unknown name of a group, with the nearest known name.
 
     Args:
-        loops: the loops; for a model, each is offered as what trains the DNN.
+        loops: the loops; for a model, each is also offered, because it trains the DNN.
     """
     if group == "data" and looks_like_file(name):
         return UsageError(f"data={name} names a file, not a data set", hint=raw_hint(name))

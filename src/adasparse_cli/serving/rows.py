@@ -113,7 +113,7 @@ class PlainFile:
         for line, text in zip(block.numbers.tolist(), block.texts(), strict=True):
             found = json_object(text)
             if not isinstance(found, dict):
-                file.reject(line, "", text, "is no JSON object" if found is None else found)
+                file.reject(line, "", text, "is not a JSON object" if found is None else found)
                 continue
             lacking = next((name for name in self.inputs if name not in found), None)
             if lacking is not None:
