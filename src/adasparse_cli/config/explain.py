@@ -29,7 +29,7 @@ def explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
 
 
 def _unknown_keys(first: str, root: str, words: Sequence[str]) -> UsageError:
-    """All words that name no setting, of which Hydra found one; the others are kept, so that they can be checked too."""
+    """The error for all overrides with unknown keys; Hydra reports only the first. Valid overrides are returned for more checks."""
     known = _known_keys(root, words)
     wrong, kept = {}, []
     for word in words:
@@ -50,7 +50,7 @@ def _unknown_keys(first: str, root: str, words: Sequence[str]) -> UsageError:
 
 
 def _is_below(key: str, known: Sequence[str]) -> bool:
-    """Whether a key may be an entry of a mapping, such as `data.roles.user`."""
+    """Whether a key may be an entry of a mapping, for example `data.roles.user`."""
     parents = key.split(".")[:-1]
     return len(parents) > 1 and ".".join(parents) in known
 

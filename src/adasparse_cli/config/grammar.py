@@ -131,14 +131,14 @@ def require_readable(words: Sequence[str]) -> None:
 
 
 def _no_setting(word: str) -> UsageError:
-    """A word that sets nothing: a file's name, the name of a model or a data set, or anything else."""
+    """The error for a word that is not an override: a file name, the name of a model or a data set, or anything else."""
     if looks_like_file(word):
         return UsageError(f"{shown(word)} is a file, not a setting", hint=raw_hint(word))
     for group in ("model", "data", "loop"):
         if word in choices_in(group):
             return UsageError(f"{shown(word)} is a {group}, not a setting", hint=f"write {group}={word}")
     return UsageError(
-        f"{shown(word)} cannot be read", hint="settings are key=value, such as loop.batch_size=2048 or data=twin"
+        f"{shown(word)} cannot be read", hint="settings are key=value, for example loop.batch_size=2048 or data=twin"
     )
 
 

@@ -11,10 +11,10 @@ from adasparse_cli.choices import nearest
 from adasparse_cli.config.spelling import spelled
 from adasparse_cli.errors import UsageError
 
-# How the names of tables end.
+# Suffixes of table files.
 _TABLE = re.compile(r"\.(csv|tsv|txt|parquet|pq|ndjson|jsonl|json)(\.(gz|zip|bz2|xz|zst))?$|\.(zip|gz)$", re.IGNORECASE)
 LONGEST_PATH = 1000
-# What other tools call a setting.
+# Names of settings in other tools.
 _OTHER_NAMES = {
     "loop.learning_rate": ("lr", "rate", "step_size", "eta"),
     "loop.batch_size": ("bs", "batch", "batchsize", "minibatch", "train_batch_size"),
@@ -48,10 +48,10 @@ _OPTIONS = {
 
 
 def key_meant(key: str, known: Sequence[str]) -> str | None:
-    """The setting that is meant by a name without its section, or by another tool's name; None for none that is near.
+    """The setting that a name without section, or a name from another tool, probably means; None if none is near.
 
     Args:
-        known: every key there is, sections included.
+        known: every known key, including sections.
     """
     own = key.rpartition(".")[2].lower().replace("-", "_")
     leaves = [name for name in known if not any(other.startswith(f"{name}.") for other in known)]
@@ -61,7 +61,7 @@ def key_meant(key: str, known: Sequence[str]) -> str | None:
     exact = [name for name in leaves if name.rpartition(".")[2] == own]
     if len(exact) == 1:
         return exact[0]
-    # a section, such as `model`, is not what was meant by a key, such as `model.mode`
+    # a section, for example `model`, is not a suggestion for a key, for example `model.mode`
     return nearest(key, [name for name in leaves if nearest(own, [name.rpartition(".")[2]], alike=0.6)])
 
 
@@ -101,12 +101,12 @@ def unknown_choice(group: str, name: str, offered: Sequence[str], loops: Sequenc
 
 
 def looks_like_file(word: str) -> bool:
-    """Whether a word is the path of a file or a folder, or ends as the name of a table does."""
+    """Whether a word is the path of a file or a folder, or has the suffix of a table file."""
     return len(word) < LONGEST_PATH and (bool(_TABLE.search(word)) or ("\0" not in word and Path(word).exists()))
 
 
 def raw_hint(word: str) -> str:
-    """How a raw file is named: with `data=tabular raw=FILE`."""
+    """The hint that raw files are set with `data=tabular raw=FILE`."""
     value = spelled(word)
     own = shlex.quote(f"raw={value}")
     return f"raw files are given as data=tabular {own}: adasparse prep --inspect data=tabular {own} data.label=COLUMN 'data.domain=[COLUMN]'"

@@ -280,7 +280,7 @@ def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 class Best(str):
-    """A cell that stands out: the best of its column, where the intervals allow to say so."""
+    """A highlighted cell: the best of its column, if the intervals support this."""
 
     __slots__ = ()
 
@@ -302,7 +302,7 @@ def cell(value: Any, column: str = "") -> str:
         return f"{value:,}"
     if isinstance(value, float):
         short = column.endswith("%") or "seconds" in column
-        # a count that is a mean, such as a median of rows, is no metric
+        # a count that is a mean, for example a median of rows, is not a metric
         whole = value.is_integer() and abs(value) >= 2
         size = abs(value)
         digits = ",.0f" if whole or size >= 1000 else ",.1f" if short or size >= 100 else ".2f" if size >= 10 else ".4f"

@@ -1,8 +1,7 @@
-"""What a program reads: the same shape for `--json` of every command, the same names for `--json` and `--csv`.
+"""Output for programs: `--json` has the same schema for every command, and `--json` and `--csv` have the same names.
 
-A document is an object with `schema_version` and `rows`: a list of flat objects, the lines of `--csv`. What does not fit
-into lines has keys of its own beside them. Keys are snake_case. Names that belong to a person stand as they are typed:
-settings, fields, domains and runs.
+A document is an object with `schema_version` and `rows`, a list of flat objects that are the lines of `--csv`. Other content
+has separate keys. Keys are snake_case. Names that users choose are unchanged: settings, fields, domains and runs.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 from adasparse_cli.findings.finding import Finding, Interval
 
-# Raised when a key is renamed or removed, or a value means something else.
+# Incremented when a key is renamed or removed, or a value changes its meaning.
 SCHEMA_VERSION = 1
 _SIGNS = {"Δ": " delta ", "%": " percent ", "×": " x ", "±": " plus minus ", "α": "alpha", "β": "beta", "ε": "epsilon"}
 
@@ -28,10 +27,10 @@ def snake_case(name: str) -> str:
 
 
 def machine_rows(rows: Sequence[Mapping[str, Any]], *, names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Rows with snake_case keys; an interval `x` takes two, `x_low` and `x_high`. Every row has the same keys.
+    """Rows with snake_case keys; an interval `x` gives two, `x_low` and `x_high`. Every row has the same keys.
 
     Args:
-        names: columns whose name belongs to a person, such as a run's; they stand as they are.
+        names: columns whose name a user chose, for example the name of a run; they are unchanged.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     wide = {name for name in columns if any(isinstance(row.get(name), Interval) for row in rows)}
@@ -56,13 +55,13 @@ def document(
     """The object that `--json` prints.
 
     Args:
-        more: what does not fit into rows. names: as in `machine_rows`.
+        more: content that does not fit into rows. names: as in `machine_rows`.
     """
     return {"schema_version": SCHEMA_VERSION, "rows": machine_rows(rows, names=names), **(more or {})}
 
 
 def finding_details(finding: Finding) -> dict[str, Any]:
-    """A finding without what concerns its looks alone."""
+    """A finding without the fields that only affect its appearance."""
     tables = [
         {"name": one.name, "title": one.title, "caption": one.caption, "rows": machine_rows(one.rows)}
         for one in finding.tables
@@ -73,12 +72,12 @@ def finding_details(finding: Finding) -> dict[str, Any]:
 
 
 def _key(name: str) -> str:
-    """A setting such as `loop.learning_rate` keeps its name."""
+    """A key in snake_case; a setting, for example `loop.learning_rate`, keeps its name."""
     return name if re.fullmatch(r"[a-z_]\w*(\.\w+)+", name) else snake_case(name)
 
 
 def _distinct(keys: Sequence[str]) -> list[str]:
-    """Keys of which no two are equal: the second `over_seeds` is `over_seeds_2`."""
+    """Unique keys: the second `over_seeds` is `over_seeds_2`."""
     found: list[str] = []
     for key in keys:
         number, own = 1, key

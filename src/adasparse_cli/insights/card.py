@@ -93,7 +93,7 @@ def outcome(found: Difference, *, lower_is_better: bool = False) -> Outcome:
 
 
 def outcome_of(row: Mapping[str, Any], metric: str) -> Outcome | None:
-    """The same of a row of `Comparison.table`; None without an interval."""
+    """As `outcome`, for a row of `Comparison.table`; None without an interval."""
     real, low, high = (row[f"{metric}_{name}"] for name in ("real", "joint_low", "joint_high"))
     if real is None:
         return None
@@ -104,9 +104,9 @@ def outcome_of(row: Mapping[str, Any], metric: str) -> Outcome | None:
 
 
 def best_arm(comparison: Comparison, metric: str) -> str | None:
-    """The arm that is better than every other one in a metric; None where the intervals leave that open.
+    """The arm that is significantly better than every other arm in a metric; None if there is none.
 
-    Its interval, corrected for the number of arms, and those of the others do not overlap; the baseline's is 0.
+    Its interval, corrected for the number of arms, does not overlap the intervals of the others. The baseline's is 0.
     """
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     ends: dict[str, tuple[float, float]] = {comparison.baseline: (0.0, 0.0)}

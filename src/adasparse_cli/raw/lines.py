@@ -247,7 +247,7 @@ class TextFile:
             shown = ", ".join(self.names[:5]) + (", …" if len(self.names) > 5 else "")
             raise DataError(
                 f"{self.path}:1: {found} columns, where {len(self.names)} are expected ({shown})",
-                hint="is it another file, or another version of it? The setting `header` names the columns",
+                hint="check that it is the right file and version; the setting `header` names the columns",
             )
 
     def _joined(self, parts: Iterator[Lines]) -> Iterator[Lines]:

@@ -36,7 +36,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
         )
 
     def opened(sink: list[Reject]) -> TextFile:
-        # what writes a separator of several characters knows no quotes
+        # formats with a separator of several characters have no quotes
         quoted = len(separator) == 1
         return TextFile(
             path,
