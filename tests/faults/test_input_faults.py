@@ -185,7 +185,7 @@ def json_row(**values: object) -> bytes:
 
 
 JSON_FAULTS = {
-    "no JSON": bad(b'{"y": 1', "", '{"y": 1', "is no JSON"),
+    "no JSON": bad(b'{"y": 1', "", '{"y": 1', "is not JSON"),
     "no object": bad(b"[1, 2]", "", "[1, 2]", "is not a JSON object"),
     "missing key": Fault(lines=(b'{"y": 1, "place": "p1", "ts": 1537200000, "chance": 1}',), value=("title", None)),
     "missing label": bad(b'{"place": "p1", "ts": 1537200000, "chance": 1}', "y", "", "neither 0 nor 1"),
@@ -202,11 +202,11 @@ JSON_FAULTS = {
     "NUL character": bad(json_row(title="\0"), "title", '{"y": 1', "NUL character"),
     "NUL byte": bad(b'{"y": "\0"}', "", '{"y": "\0"}', "NUL byte"),
     "invalid UTF-8": bad(b'{"y": "\xff"}', "", '{"y": "', "is not UTF-8"),
-    "deep": bad(b"[" * 3900, "", "[[[", "is no JSON"),
+    "deep": bad(b"[" * 3900, "", "[[[", "is not JSON"),
     "too long line": bad(json_row(title="x" * 5000), "", '{"y": 1', "longer than 4,000 bytes"),
     "large number": Fault(lines=(json_row(title=10**40),), value=("title", "1" + "0" * 40)),
     "blank line": Fault(lines=(json_row(), b""), value=("title", "odd")),
-    "cut off": Fault(lines=(json_row()[:-9],), rejected=(("", '{"y": 1', "is no JSON"),), end=b""),
+    "cut off": Fault(lines=(json_row()[:-9],), rejected=(("", '{"y": 1', "is not JSON"),), end=b""),
 }
 
 

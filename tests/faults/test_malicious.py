@@ -227,7 +227,7 @@ def refused_module_of_a_run(home: Path) -> tuple[str, ...]:
     return ("evaluate", "latest", "--no-modules")
 
 
-@attack(4, "os.system is no model")
+@attack(4, "unknown model os.system")
 def model_of_a_run(home: Path) -> tuple[str, ...]:
     _in_config(home, "name: dnn", "name: os.system")
     return ("evaluate", "latest")

@@ -58,7 +58,7 @@ def about_data(name: str) -> About:
     if name not in known:
         generic = f"data={name} reads your own files or makes its own; " if name in offered("data") else ""
         raise UsageError(
-            f"{name!r} is no published data set that is known here",
+            f"{name!r} is not a known public data set",
             hint=f"{generic}there are {nearest_names(name, list(known))}",
         )
     return known[name]

@@ -31,7 +31,7 @@ def with_private_folder(folder: Path | None) -> Iterator[None]:
     if folder is not None and not any((folder / group).is_dir() for group in GROUPS):
         what = "has none of the folders" if folder.is_dir() else "is not a folder with"
         raise UsageError(
-            f"--config-dir {folder} {what} {', '.join(GROUPS)}", hint="such as my_settings/experiment/mine.yaml"
+            f"--config-dir {folder} {what} {', '.join(GROUPS)}", hint="for example my_settings/experiment/mine.yaml"
         )
     before, _folder = _folder, None if folder is None else folder.resolve()
     try:

@@ -10,10 +10,10 @@ from adasparse_cli.config.spelling import spelled
 
 HEAD = """# Settings
 
-Every setting as a word on the command line is `KEY=VALUE`, such as `loop.batch_size=2048`; in a file for `--config`, sections
-are YAML mappings. `adasparse config explain KEY` prints one of them, and `adasparse config show` all values of a command.
-`null` means "none". A default with a name behind it is that of the data set, model or loop of this name; `adasparse config
-explain KEY data=NAME` prints one that is shortened to `{…}`.
+On the command line, write settings as `KEY=VALUE`, for example `loop.batch_size=2048`. In a file for `--config`, write sections
+as YAML mappings. `adasparse config explain KEY` explains a setting, and `adasparse config show` prints all values of a command.
+`null` means "none". If a default is followed by a name in parentheses, it is the default of the data set, model or loop with this name.
+`adasparse config explain KEY data=NAME` prints a default that is shortened to `{…}` here.
 
 `adasparse config reference > docs/settings.md` writes this page.
 """

@@ -31,7 +31,7 @@ def run_exposure(source: Subject, *, bins: int, logarithmic: bool) -> tuple[Find
     finding = exposure_finding(source.comparison, domain_table(source.comparison), bins=bins, logarithmic=logarithmic)
     if finding is None:
         raise DataError(
-            "there are no two arms with all their seeds and test rows in one world",
+            "exposure needs two arms with all their seeds and test rows in one world",
             hint="name runs of two models, or a study; adasparse ablate makes one",
         )
     return finding, write_finding(finding, source.folder)
@@ -99,14 +99,16 @@ def _figure(comparison: Comparison, found: Exposure) -> Figure:
         for place in few
     ]  # fmt: skip
     ticks = [f"{one.low:,}<br>– {one.high:,}" if one.high > one.low else f"{one.low:,}" for one in found.bins]
-    said = f" Grey bins have fewer than {ENOUGH_POSITIVES} positives: their gains are mostly noise." if few else ""
+    note_on_grey = (
+        f" Grey bins have fewer than {ENOUGH_POSITIVES} positives: their gains are mostly noise." if few else ""
+    )
     reach = _reach([one for place, one in enumerate(found.bins) if place not in few]) if few else None
-    said += " They can be outside the axis." if reach else ""
+    note_on_grey += " They can be outside the axis." if reach else ""
     several = " The legend shows more arms." if any(arm not in shown for arm in others) else ""
     return Figure(
         name="bins",
         title=f"Gain over {base} in GAUC by domain, by bin of training rows",
-        summary=f"Bars are 95 % intervals. Above 0 is better.{said}{several}",
+        summary=f"Bars are 95 % intervals. Above 0 is better.{note_on_grey}{several}",
         traces=traces,
         layout={
             "xaxis": {

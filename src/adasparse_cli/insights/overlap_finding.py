@@ -141,7 +141,7 @@ def _pair(measured: Measured, a: int, b: int) -> dict[str, Any]:
     return {
         "domain": measured.names[measured.chosen[a]],
         "other": measured.names[measured.chosen[b]],
-        **{f"alike in {kind}": float(matrix[a, b]) for kind, matrix in measured.similar.items()},
+        **{f"similarity, {kind}": float(matrix[a, b]) for kind, matrix in measured.similar.items()},
         **_shared(measured.whole, a, b),
     }
 
@@ -202,11 +202,11 @@ def _layers(measured: Measured, similarity: Floats) -> list[dict[str, Any]]:
                 ("excess", own.excess),
             ):
                 row[name] = _mean(matrix[pairs])
-            row["excess, similar tenth"] = _mean(own.excess[pairs][similar])
-            row["excess, unlike tenth"] = _mean(own.excess[pairs][other])
+            row["excess, most similar tenth"] = _mean(own.excess[pairs][similar])
+            row["excess, least similar tenth"] = _mean(own.excess[pairs][other])
         row["closeness"] = _mean(own.closeness[pairs])
-        row["closeness, similar tenth"] = _mean(own.closeness[pairs][similar])
-        row["closeness, unlike tenth"] = _mean(own.closeness[pairs][other])
+        row["closeness, most similar tenth"] = _mean(own.closeness[pairs][similar])
+        row["closeness, least similar tenth"] = _mean(own.closeness[pairs][other])
         rows.append(row)
     return rows
 

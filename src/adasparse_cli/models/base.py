@@ -102,7 +102,7 @@ class Model(nn.Module, ABC):
         if len(network.hidden) < self.minimum_hidden:
             raise UsageError(
                 f"this model needs {self.minimum_hidden} hidden layer(s), network.hidden has {len(network.hidden)}",
-                hint="such as network.hidden=[256,128,64]",
+                hint="for example network.hidden=[256,128,64]",
             )
         self.network = network
         self.embedding = FieldEmbedding(

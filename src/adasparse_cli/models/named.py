@@ -27,7 +27,7 @@ def model_named(name: str) -> type[Model]:
     if foreign is None:
         close = nearest(name, MODELS)
         lead = f"did you mean {close}? " if close else ""
-        raise UsageError(f"model.name={name} is no model", hint=f"{lead}the models are {', '.join(sorted(MODELS))}")
+        raise UsageError(f"unknown model {name} (model.name)", hint=f"{lead}the models are {', '.join(sorted(MODELS))}")
     found = getattr(import_model(name, foreign), foreign.attribute, None)
     if not isinstance(found, type) or not issubclass(found, Model):
         raise UsageError(

@@ -83,7 +83,8 @@ def table_kind(path: Path) -> TableKind:
     if head.startswith(b"PAR1") and head[4:5] < b" ":
         if packing:
             raise DataError(
-                f"{path} is a Parquet file packed with {packing}", hint="unpack it; Parquet is compressed by itself"
+                f"{path} is a Parquet file compressed with {packing}",
+                hint="decompress it; Parquet has internal compression",
             )
         return TableKind.parquet
     if kind is TableKind.parquet:

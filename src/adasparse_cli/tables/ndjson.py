@@ -91,7 +91,7 @@ def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Ro
         file.reject(line, _printable(str(error)), shown, "is a key that appears twice in the object")
         return None
     except (ValueError, RecursionError):
-        file.reject(line, "", shown, "is no JSON")
+        file.reject(line, "", shown, "is not JSON")
         return None
     if not isinstance(row, dict):
         file.reject(line, "", shown, "is not a JSON object")
