@@ -351,7 +351,7 @@ def _parsed(path: Path, content: bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _as_text(value: Any) -> str:

@@ -145,7 +145,7 @@ def test_predictions_of_other_rows_are_refused(tmp_path: Path) -> None:
         (lambda folder: (folder / "predictions.parquet").write_bytes(b"PAR1 torn"), "predictions.parquet is damaged"),
         (lambda folder: (folder / "report.json").write_text('{"report_version": 1,'), "report.json is damaged"),
         (lambda folder: (folder / "report.json").write_text('{"report_version": 99}'), "is of report format 99"),
-        (lambda folder: (folder / "report.json").write_text('{"report_version": NaN}'), "NaN is no number"),
+        (lambda folder: (folder / "report.json").write_text('{"report_version": NaN}'), "NaN is not a number"),
         (lambda folder: (folder / "report.json").write_text("[]"), "it has no report_version"),
         (
             lambda folder: (folder / "predictions.parquet").write_bytes(

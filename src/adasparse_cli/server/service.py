@@ -157,7 +157,7 @@ class Service:
         try:
             found = json.loads(body.decode("utf-8"), parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            raise WrongRequestError(f"the body is no JSON: {str(error) or 'nested too deeply'}") from None
+            raise WrongRequestError(f"the body is not JSON: {str(error) or 'nested too deeply'}") from None
         rows = found.get("rows") if isinstance(found, dict) else None
         if not isinstance(rows, list):
             raise WrongRequestError('the body must be an object with a list of rows: {"rows": [{"field": value}]}')
@@ -181,4 +181,4 @@ class Service:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
