@@ -61,6 +61,11 @@ SOURCES = sorted(
     [
         *(path for path in (ROOT / "data_prep").rglob("*.py") if not path.name.startswith("tabular")),
         *(path for name in PACKAGES for path in (ROOT / "src" / "adasparse_cli" / name).glob("*.py")),
+        *(
+            path
+            for path in (ROOT / "src" / "adasparse_cli").glob("*.py")
+            if path.stem not in {"app", "progress", "render"}
+        ),
     ]
 )
 # Further words, checked only in docstrings: some messages and pages use them.

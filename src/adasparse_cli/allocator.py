@@ -1,4 +1,4 @@
-"""How the C library hands out memory. Floor 0: neither torch nor NumPy."""
+"""Settings of the C library's memory allocator. Floor 0: neither torch nor NumPy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_large_blocks() -> None:
     """Let the C library reuse large temporary blocks instead of returning them at once.
 
-    By default each block of a step is mapped anew, and its first touch costs a page fault per 4 KiB. Blocks of any
-    size are meant: the gradients of hundreds of domains' own weights are hundreds of megabytes.
-    Without effect where the C library is not glibc.
+    By default each block of a step is mapped again, and its first use costs a page fault per 4 KiB. This applies to blocks
+    of any size: the gradients of the private weights of hundreds of domains are hundreds of megabytes.
+    It has no effect if the C library is not glibc.
     """
     if sys.platform != "linux":
         return

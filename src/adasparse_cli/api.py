@@ -1,4 +1,4 @@
-"""The Python interface: what the commands do, as functions that return frames and objects.
+"""The Python interface: the commands as functions that return frames and objects.
 
     import adasparse_cli as ada
 
@@ -6,8 +6,8 @@
     run.metrics["test"]["gauc_domain"]
     ada.load_run("latest").predict(frame)
 
-Settings are the words of the command line, `"loop.batch_size=2048"`, or a mapping, `{"loop.batch_size": 2048}`. Nothing is
-printed; `progress=True` shows bars on stderr. A user's error is an `adasparse_cli.errors.AdasparseError`.
+Settings are written as on the command line, `"loop.batch_size=2048"`, or as a mapping, `{"loop.batch_size": 2048}`. Functions
+print nothing; `progress=True` shows progress bars on stderr. User errors are `adasparse_cli.errors.AdasparseError`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PreparedData:
     """A prepared data set.
 
     Args:
-        folder: where it is. manifest: its splits, fields, sources and fingerprint.
+        folder: its path. manifest: its splits, fields, sources and fingerprint.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class PreparedData:
 
     @property
     def name(self) -> str:
-        """What `data=NAME` calls it."""
+        """The name in `data=NAME`."""
         return self.manifest.name
 
     @property
@@ -82,7 +82,7 @@ class PreparedData:
         return read_domains(self.folder, self.manifest)
 
     def split(self, name: str) -> pl.DataFrame:
-        """The encoded rows of `train`, `valid` or `test`: an id per field, `__domain`, `__label`, where the row stood."""
+        """The encoded rows of `train`, `valid` or `test`: an id per field, `__domain`, `__label`, and the position of the raw row."""
         from adasparse_cli.choices import Split
 
         return read_split(self.folder, self.manifest, Split(name))
@@ -90,11 +90,11 @@ class PreparedData:
 
 @dataclass(frozen=True)
 class Study:
-    """Arms that were trained with the same seeds on the same data, and compared.
+    """Arms that were trained with the same seeds on the same data, and their comparison.
 
     Args:
         folder: of the study. failed: runs without a result, by name, with the reason.
-        comparison: reports, test rows and logits of each arm, and the differences to the baseline.
+        comparison: reports, test rows and logits of each arm, and the differences from the baseline.
     """
 
     folder: Path
@@ -104,10 +104,10 @@ class Study:
 
     @property
     def table(self) -> pl.DataFrame:
-        """One row per arm: the mean of each metric over seeds, its standard deviation, and its difference to the baseline.
+        """One row per arm: the mean of each metric over seeds, its standard deviation, and its difference from the baseline.
 
-        `…_low` and `…_high` bound the difference with 95 % confidence, `…_p_holm` is corrected for the number of arms,
-        `…_real` says whether it is below 0.05, `…_detectable` is the difference found with a chance of 80 %.
+        `…_low` and `…_high` are the ends of the 95 % confidence interval of the difference. `…_p_holm` is corrected for the number
+        of arms, `…_real` is whether it is below 0.05, and `…_detectable` is the difference detected with a probability of 80 %.
         """
         return pl.DataFrame(self.comparison.table(), infer_schema_length=None)
 
@@ -124,14 +124,14 @@ def prepare(
     replace: bool = False,
     progress: bool = False,
 ) -> PreparedData:
-    """Prepare a data set from raw files, as `adasparse prep`.
+    """Prepare a data set from raw files, like `adasparse prep`.
 
     Args:
-        words: such as `"data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[site]"`.
-        replace: whether prepared data that runs depend on may be replaced.
+        words: settings, for example `"data=tabular", "raw=clicks.csv", "data.label=clicked", "data.domain=[site]"`.
+        replace: whether prepared data on which runs depend may be replaced.
 
     Raises:
-        UsageError, DataError, ResourceError: as the command; each names what is wrong and what to do.
+        UsageError, DataError, ResourceError: as for the command; each names the problem and a remedy.
     """
     job = plan_prep(_words(words, settings), config_file=_path(config_file))
     with _shown(progress) as display:
@@ -148,14 +148,14 @@ def train(
     resume: bool = False,
     progress: bool = False,
 ) -> Run:
-    """Train one model, as `adasparse train`; its data are prepared first where they are not.
+    """Train one model, like `adasparse train`. Data that are not prepared yet are prepared first.
 
     Args:
-        words: such as `"data=twin", "loop.batch_size=2048", "seed=1"`.
-        resume: whether to continue the newest run of these settings; a finished one is loaded.
+        words: settings, for example `"data=twin", "loop.batch_size=2048", "seed=1"`.
+        resume: whether to continue the newest run with these settings; a finished run is loaded.
 
     Raises:
-        AdasparseError: as the command.
+        AdasparseError: as for the command.
     """
     flags = {**model_flags(model), "model.mode": mode}
     job = plan_train(with_flags(_words(words, settings), flags), config_file=_path(config_file))
@@ -174,31 +174,31 @@ def load_run(
     data: AnyPath = "data",
     unfinished: bool = False,
 ) -> Run:
-    """A finished run: its folder, a part of its path that only it has, `STUDY/ARM`, or `latest`.
+    """Load a finished run by its folder, a unique part of its path, `STUDY/ARM`, or `latest`.
 
     Args:
-        unfinished: whether a run that is not finished may be loaded, with its best weights so far.
+        unfinished: whether an unfinished run may be loaded, with its best weights so far.
 
     Raises:
-        UsageError: no run, or several.
+        UsageError: no run matches, or several.
     """
     return Run(choose_run(str(name), Path(runs), Path(studies), unfinished=unfinished), data_root=Path(data))
 
 
 def load_data(name: str, *, data: AnyPath = "data") -> PreparedData:
-    """A prepared data set by its name.
+    """Load a prepared data set by its name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none with this name.
     """
     return PreparedData(Path(data) / name, data_set(Path(data), name))
 
 
 def load_study(name: AnyPath = "latest", *, studies: AnyPath = "studies", baseline: str | None = None) -> Study:
-    """A study by its folder, a part of its name, or `latest`, with the runs that are done.
+    """Load a study by its folder, a part of its name, or `latest`, with its finished runs.
 
     Raises:
-        UsageError: no study, or several.
+        UsageError: no study matches, or several.
     """
     return _study(study_in(find_study(str(name), Path(studies)), baseline=baseline))
 
@@ -217,7 +217,7 @@ def list_models(on: str | None = None, *, data: AnyPath = "data") -> pl.DataFram
     """The models that can be trained, with their settings, parameters and multiply-adds per row.
 
     Args:
-        on: a prepared data set to weigh them on; without it, 21 made-up fields.
+        on: prepared data set for which the costs are computed; without it, 21 example fields.
     """
     return pl.DataFrame(machine_rows(listed_models(Path(data), on, cache_folder())), infer_schema_length=None)
 
@@ -235,18 +235,18 @@ def compare(
     config_file: AnyPath | None = None,
     progress: bool = False,
 ) -> Study:
-    """Train models with the same seeds on the same data and compare them, as `adasparse compare`.
+    """Train models with the same seeds on the same data and compare them, like `adasparse compare`.
 
-    What was trained before is used again; the same call continues an interrupted study. Runs are processes of their own,
-    so a script calls this below `if __name__ == "__main__":`.
+    Existing runs are reused, and the same call continues an interrupted study. Runs are separate processes,
+    so call this function below `if __name__ == "__main__":` in a script.
 
     Args:
-        models: names; all models without any. experiment: a named study instead, such as `ablation`.
-        seeds: seeds of every arm; 3, or what the experiment says. workers: runs at a time.
-        cluster: `domain` or `user`, what test rows are resampled by.
+        models: names; all models if empty. experiment: a named study instead, for example `ablation`.
+        seeds: number of seeds per arm; 3, or the number in the experiment. workers: number of parallel runs.
+        cluster: `domain` or `user`, the unit by which test rows are resampled.
 
     Raises:
-        AdasparseError: as the command.
+        AdasparseError: as for the command.
     """
     own, file = _words(words, settings), _path(config_file)
     job = (
@@ -265,7 +265,7 @@ def sweep(
     config_file: AnyPath | None = None,
     progress: bool = False,
 ) -> Study:
-    """Train every combination of values, `"loop.learning_rate=0.001,0.002"`, as `adasparse sweep`."""
+    """Train every combination of values, `"loop.learning_rate=0.001,0.002"`, like `adasparse sweep`."""
     job = plan_sweep(_words(words, settings), seeds=seeds, config_file=_path(config_file))
     return _done(job, workers=workers, cluster="domain", progress=progress)
 
@@ -280,7 +280,7 @@ def _study(report: StudyReport) -> Study:
 
 
 def _words(words: Sequence[str], settings: Settings | None) -> list[str]:
-    """A list is spelled [a,b], so a mapping never asks for a grid by accident."""
+    """Settings as overrides. A list becomes [a,b], so a mapping never requests a grid by accident."""
     return [
         *words,
         *(word(key, list(value) if isinstance(value, tuple) else value) for key, value in (settings or {}).items()),

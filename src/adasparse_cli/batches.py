@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out. Floor 1; the only contract between data and models."""
+"""The input and output of a model. Floor 1; the only contract between data and models."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Batch:
     Args:
         field_ids: per row and field (in the manifest's order) an id, counted from 0 within the
             field; for a multi-valued field the index of the row's bag.
-        domain_ids: the row's domain; ids from `num_domains` on were not seen in training.
-        condition_ids: the row's combination of domain-aware ids, as a row of `conditions`. This,
-            and not the row's own ids, is what a pruner or gate is fed, so that it computes once per
-            distinct combination, and so that a control arm can be fed another row's domain.
+        domain_ids: the row's domain; ids from `num_domains` on are unseen in training.
+        condition_ids: the row's combination of domain-aware ids, as a row of `conditions`. Pruners and
+            gates read this instead of the row's ids, so that they compute once per distinct
+            combination, and so that a control arm can receive another row's domain.
         conditions: ids of the domain-aware fields (in the manifest's order) per combination.
-        labels: 0 or 1 per row; None where unknown.
+        labels: 0 or 1 per row; None if unknown.
     """
 
     field_ids: Int[Tensor, "rows fields"]
@@ -36,11 +36,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of a batch.
+    """The output of a model for a batch.
 
     Args:
         logits: one per row, before the sigmoid.
-        penalty: what the model adds to the mean cross-entropy (a scalar; 0 for most).
+        penalty: scalar that the model adds to the mean cross-entropy (0 for most models).
         pruned: per row and gated layer the share (0–1) of neurons whose weight factor is exactly 0;
             None for models that prune nothing.
     """
@@ -51,5 +51,5 @@ class Prediction:
 
 
 def no_penalty(like: Tensor) -> Float[Tensor, ""]:
-    """The penalty of a model that has none, on the device and of the type of `like`."""
+    """A penalty of 0, on the device and with the type of `like`."""
     return torch.zeros((), dtype=like.dtype, device=like.device)

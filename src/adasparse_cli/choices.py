@@ -1,4 +1,4 @@
-"""The closed sets and the ranges that settings may take, and the right word for a wrong one. Floor 0: imports nothing of the project.
+"""The closed sets and ranges of settings, and suggestions for misspelled words. Floor 0: imports nothing of the project.
 
 A setting with a closed set of values is a `StrEnum` whose members are spelled as in YAML and on the
 command line. A number with a range is `Annotated[float, Between(0, 1)]`, the name of a folder `Annotated[str, PlainName()]`;
@@ -18,9 +18,9 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """A closed range of a number: `low` ≤ value ≤ `high`; None leaves a side open.
+    """A closed range of a number: `low` ≤ value ≤ `high`; None means no limit.
 
-    `exclusive` takes the bounds themselves out of the range.
+    With `exclusive`, the limits are not part of the range.
     """
 
     low: float | None = None
@@ -28,7 +28,7 @@ class Between:
     exclusive: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` lies in the range (NaN never does)."""
+        """Whether `value` is in the range (NaN never is)."""
         if self.exclusive:
             return (self.low is None or value > self.low) and (self.high is None or value < self.high)
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
@@ -45,7 +45,7 @@ def _figure(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PlainName:
-    """A text that names a folder of ours: it stays below its parent, and can be typed without quotes."""
+    """A text that can name a folder: it stays below its parent folder and needs no quotes in a shell."""
 
     def holds(self, value: str) -> bool:
         """Whether `value` is such a name."""
@@ -56,7 +56,7 @@ class PlainName:
 
 
 class Mode(StrEnum):
-    """The three ways AdaSparse turns a pruner's output into weight factors."""
+    """The three modes that convert a pruner's output to weight factors in AdaSparse."""
 
     binarization = "binarization"
     scaling = "scaling"
@@ -64,7 +64,7 @@ class Mode(StrEnum):
 
 
 class FieldRole(StrEnum):
-    """What a column is for."""
+    """The role of a column."""
 
     domain_aware = "domain_aware"
     domain_agnostic = "domain_agnostic"
@@ -83,7 +83,7 @@ class FieldKind(StrEnum):
 
 
 class Split(StrEnum):
-    """The parts of prepared data; `unlabelled` holds rows of files without a label."""
+    """The parts of prepared data; `unlabelled` has the rows of files without a label."""
 
     train = "train"
     valid = "valid"
@@ -92,14 +92,14 @@ class Split(StrEnum):
 
 
 class SplitRule(StrEnum):
-    """How rows are given to the splits: by day (needs a timestamp) or by a seeded hash of the row."""
+    """How rows are assigned to splits: by day (needs a timestamp) or by a seeded hash of the row."""
 
     day = "day"
     random = "random"
 
 
 class Spelling(StrEnum):
-    """Which texts of a field are one value.
+    """Which texts of a field are the same value.
 
     `as_written`: equal texts only. `numbers`: also 22 and 22.0, and True, TRUE and true. `stripped`: also texts that differ
     in outer spaces. `lower_case`: also texts that differ in case.
@@ -112,17 +112,17 @@ class Spelling(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How a text file's characters are written. `latin-1` reads any bytes."""
+    """The character encoding of a text file. `latin-1` reads any bytes."""
 
     utf_8 = "utf-8"
     latin_1 = "latin-1"
 
 
 class TimeUnit(StrEnum):
-    """Unit of times that are numbers since 1970.
+    """Unit of timestamps that are numbers since 1970.
 
-    `auto`: found from the column's median. `s_or_ms`: seconds, or milliseconds from 10^11 on, value by value: the rule
-    of data that were prepared before this setting.
+    `auto`: inferred from the column's median. `s_or_ms`: per value, milliseconds from 10^11 on, otherwise seconds: the rule
+    for data that were prepared before this setting.
     """
 
     auto = "auto"
@@ -134,14 +134,14 @@ class TimeUnit(StrEnum):
 
 
 class DuplicateRule(StrEnum):
-    """What happens to the second and later copies of an exactly equal row; they are counted either way."""
+    """What happens to the second and later copies of an exactly equal row; they are counted in any case."""
 
     keep = "keep"
     drop = "drop"
 
 
 class MatmulPrecision(StrEnum):
-    """How exact the matrix products of a training step are, in torch's words: fp32, TF32, or bf16 (on a GPU perhaps TF32)."""
+    """Precision of the matrix products in a training step, with torch's names: fp32, TF32, or bf16 (on a GPU possibly TF32)."""
 
     highest = "highest"
     high = "high"
@@ -149,20 +149,20 @@ class MatmulPrecision(StrEnum):
 
 
 class EpochsRule(StrEnum):
-    """How the number of epochs is found."""
+    """How the number of epochs is determined."""
 
     auto = "auto"
 
 
 class RowSteps(StrEnum):
-    """Which steps count in Adam's bias correction for a row of a table: all of training, or those that used the row."""
+    """The steps counted in Adam's bias correction for a table row: all steps of training, or the steps that used the row."""
 
     all = "all"
     own = "own"
 
 
 class RowSource(StrEnum):
-    """Where the rows of a split are while a model is trained: all in memory, on disk, or what their size asks for."""
+    """Where the rows of a split are during training: in memory, on disk, or chosen by their size."""
 
     memory = "memory"
     stream = "stream"
@@ -170,14 +170,14 @@ class RowSource(StrEnum):
 
 
 class PrunerInput(StrEnum):
-    """What a pruner looks at."""
+    """The input of a pruner."""
 
     hidden = "hidden"
     domain = "domain"
 
 
 class SharpnessRule(StrEnum):
-    """How the sharpness α of AdaSparse moves: on a schedule, or as a trained parameter."""
+    """How the sharpness α of AdaSparse changes: on a schedule, or as a trained parameter."""
 
     scheduled = "scheduled"
     learnable = "learnable"
@@ -191,21 +191,21 @@ class ThresholdRule(StrEnum):
 
 
 class PenaltyUnit(StrEnum):
-    """What counts once in the sparsity that the regulariser holds: each row of a batch, or each distinct domain in it."""
+    """The unit of the sparsity that the regulariser controls: each row of a batch, or each distinct domain in it."""
 
     row = "row"
     domain = "domain"
 
 
 class Backbone(StrEnum):
-    """The network that AdaSparse prunes: fully connected, or DCNv2's, with a cross network beside it."""
+    """The network that AdaSparse prunes: fully connected, or DCNv2, which adds a cross network."""
 
     mlp = "mlp"
     dcnv2 = "dcnv2"
 
 
 class ApgVersion(StrEnum):
-    """Which of APG's forms: whole matrices, shared outer factors, or those over-parameterised."""
+    """The versions of APG: full matrices, shared outer factors, or over-parameterised outer factors."""
 
     v1 = "v1"
     v4 = "v4"
@@ -213,7 +213,7 @@ class ApgVersion(StrEnum):
 
 
 class ApgCondition(StrEnum):
-    """What APG generates weights from: the row's domain, the layer's input, or both."""
+    """The input of APG's weight generator: the row's domain, the layer's input, or both."""
 
     group = "group"
     self = "self"
@@ -221,7 +221,7 @@ class ApgCondition(StrEnum):
 
 
 class Crosses(StrEnum):
-    """Which products of ids a logistic regression has a weight for."""
+    """The products of ids that have weights in the logistic regression."""
 
     none = "none"
     domain = "domain"
@@ -237,7 +237,7 @@ class Activation(StrEnum):
 
 
 class Normalisation(StrEnum):
-    """What stands between a hidden layer's product and its activation."""
+    """The normalisation between a hidden layer's product and its activation."""
 
     none = "none"
     batch = "batch"
@@ -245,7 +245,7 @@ class Normalisation(StrEnum):
 
 
 class ContextNormalisation(StrEnum):
-    """Whether the domain context is normalised over its own numbers before anything reads it."""
+    """Whether the domain context is normalised over its numbers before it is read."""
 
     none = "none"
     layer = "layer"
@@ -259,7 +259,7 @@ class Pooling(StrEnum):
 
 
 class Metric(StrEnum):
-    """Metrics that can choose the best checkpoint."""
+    """Metrics that can select the best checkpoint."""
 
     auc = "auc"
     log_loss = "log_loss"
@@ -267,7 +267,7 @@ class Metric(StrEnum):
 
 
 class TrackerName(StrEnum):
-    """Where metrics go beside the run's own files."""
+    """A tracker that receives metrics in addition to the run's files."""
 
     none = "none"
     tensorboard = "tensorboard"
@@ -275,16 +275,16 @@ class TrackerName(StrEnum):
 
 
 class TwinProfile(StrEnum):
-    """Which round of the contest the synthetic twin follows in its days, rates by day and missing shares."""
+    """The round of the contest that the synthetic twin follows in its days, rates by day and missing shares."""
 
     round1 = "round1"
     round2 = "round2"
 
 
 class TwinTastes(StrEnum):
-    """How the tastes of the synthetic twin's 12 groups follow from gender, age and star.
+    """How the tastes of the synthetic twin's 12 groups depend on gender, age and star.
 
-    `joint`: each group has its own taste. `additive`: the taste is a sum of one part each for gender, age and star.
+    `joint`: each group has independent tastes. `additive`: the taste is a sum of a gender, an age and a star term.
     """
 
     joint = "joint"
@@ -292,7 +292,7 @@ class TwinTastes(StrEnum):
 
 
 class ScoresFormat(StrEnum):
-    """How scores are written."""
+    """The file format of scores."""
 
     csv = "csv"
     parquet = "parquet"
@@ -300,7 +300,7 @@ class ScoresFormat(StrEnum):
 
 
 class RunOrder(StrEnum):
-    """What runs are listed by: the newest last, names in their order, the best metric first."""
+    """How lists of runs are sorted: newest last, by name, or best metric first."""
 
     time = "time"
     data = "data"
@@ -312,14 +312,14 @@ class RunOrder(StrEnum):
 
 
 def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
-    """The known word most like `word`, if one is at least so much alike (0 to 1)."""
+    """The known word most similar to `word`, if the similarity is at least `alike` (0 to 1)."""
     names = list(known)
-    # of `auc` and `gauc_domain`, `gauc` means the latter
+    # `gauc` is similar to `auc` and `gauc_domain`, and means the latter
     whole = [name for name in names if word in name.split("_")]
     found = whole if len(whole) == 1 else difflib.get_close_matches(word, names, n=1, cutoff=alike)
     return found[0] if found else None
 
 
 def nearest_names(word: str, known: Sequence[str]) -> str:
-    """The known names most like `word`, the nearest first, or the first few where none is alike."""
+    """The known names most similar to `word`, the most similar first; the first few names if none is similar."""
     return ", ".join(difflib.get_close_matches(word, known, n=2, cutoff=0.5) or list(known)[:8])

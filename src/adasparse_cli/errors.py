@@ -1,7 +1,7 @@
-"""The faults a person can meet, each with the exit code that scripts may rely on.
+"""Errors that a user can cause or encounter, each with the exit code that scripts can rely on.
 
-Floor 0: imports nothing of the project. Every error carries what went wrong and where (`message`)
-and what to do about it (`hint`); `app.py` prints them as two lines, without a traceback.
+Floor 0: imports nothing of the project. Every error has a `message` (what is wrong, and where) and a `hint` (what to do).
+`app.py` prints them as two lines, without a traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 
 class AdasparseError(Exception):
-    """A fault that is explained to the person in two lines: what and where, then what to do."""
+    """An error that is explained to the user in two lines: the problem and its location, then the remedy."""
 
     exit_code: ClassVar[int] = 1
 
@@ -22,13 +22,13 @@ class AdasparseError(Exception):
 
 
 class UsageError(AdasparseError):
-    """The words typed, or a setting, cannot be used (exit 2)."""
+    """The command line or a setting is not valid (exit 2)."""
 
     exit_code = 2
 
 
 class UnknownSettingsError(UsageError):
-    """Settings are named that do not exist (exit 2); `known` are the words that name others."""
+    """Settings that do not exist are named (exit 2); `known` are the overrides of existing settings."""
 
     def __init__(self, message: str, *, hint: str, known: tuple[str, ...]) -> None:
         super().__init__(message, hint=hint)
@@ -36,7 +36,7 @@ class UnknownSettingsError(UsageError):
 
 
 def at_once(*steps: Callable[[], Any]) -> list[Any]:
-    """What steps return that do not need one another; where several fail, one error names all faults.
+    """The results of independent steps; if several fail, one error lists all.
 
     Raises:
         UsageError: a step raised one.
@@ -62,7 +62,7 @@ class DataError(AdasparseError):
 
 
 class TooManyRejectedError(DataError):
-    """More rows were unreadable than is allowed; `reasons` counts them by reason."""
+    """More rows were unreadable than allowed; `reasons` counts them by reason."""
 
     def __init__(self, message: str, *, hint: str, reasons: Mapping[str, int]) -> None:
         super().__init__(message, hint=hint)
@@ -70,7 +70,7 @@ class TooManyRejectedError(DataError):
 
 
 class IntegrityError(AdasparseError):
-    """A file is not what was written: a checksum differs, a checkpoint does not fit (exit 4)."""
+    """A file differs from what was written: wrong checksum, or a checkpoint that does not match (exit 4)."""
 
     exit_code = 4
 
@@ -82,7 +82,7 @@ class ResourceError(AdasparseError):
 
 
 class DiskFullError(ResourceError):
-    """The disk has no room; once it has, the same command continues. `needed` is the least number of bytes."""
+    """The disk is full. Once there is space, the same command continues. `needed` is the minimum number of bytes."""
 
     def __init__(self, message: str, *, hint: str, needed: int) -> None:
         super().__init__(message, hint=hint)
@@ -102,7 +102,7 @@ class NumericError(AdasparseError):
 
 
 class InterruptedRun(AdasparseError):  # noqa: N818  # an interrupt is no error
-    """Stopped by the person (130) or by SIGTERM (143), after saving."""
+    """Stopped by the user (130) or by SIGTERM (143), after saving."""
 
     def __init__(self, message: str, *, hint: str, exit_code: int = 130) -> None:
         super().__init__(message, hint=hint)

@@ -1,7 +1,7 @@
-"""Modules that are not part of adasparse: importing one runs its code, so each is named first, and all can be refused.
+"""Imports of modules outside this package. An import runs code, so the name is printed first, and all can be refused.
 
-The command line sets the rule for its whole process, since settings that name a module come from many places: words,
-files of settings, manifests of prepared data, configurations of runs. Imports nothing heavy: `app` does so at its start.
+The command line sets the rule for its process, because settings that name a module come from many places: overrides,
+settings files, manifests of prepared data, configurations of runs. Imports nothing large: `app` imports it at its start.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ OURS, MODELS_GROUP = "adasparse_cli.data_prep", "adasparse.models"
 
 
 class ForeignModuleError(UsageError):
-    """A module that is not ours cannot be used."""
+    """A module outside this package cannot be used."""
 
 
 class RefusedModuleError(ForeignModuleError):
-    """A module that is not ours is named, and `--no-modules` was given."""
+    """A module outside this package is named, and `--no-modules` was given."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for modules that are not ours: whether they may be imported, and what receives their names before."""
+    """The rule for modules outside this package: whether they may be imported, and the function that reports their names first."""
 
     allowed: bool = True
     tell: Callable[[str], None] = lambda line: None
 
 
 _rule = Rule()
-_imported: dict[str, str] = {}  # modules that are not ours, with their files
+_imported: dict[str, str] = {}  # imported modules outside this package, with their files
 
 
 @contextlib.contextmanager
 def rule_of_modules(rule: Rule) -> Iterator[None]:
-    """Hold a rule for this process."""
+    """Set the rule for this process."""
     global _rule
     before, _rule = _rule, rule
     try:
@@ -51,10 +51,10 @@ def rule_of_modules(rule: Rule) -> Iterator[None]:
 
 
 def import_recipe(name: str) -> ModuleType:
-    """The module of a recipe: `iaac` is one of ours, `my_package.my_recipe` is anyone's.
+    """The module of a recipe: `iaac` is part of this package, `my_package.my_recipe` is custom.
 
     Raises:
-        UsageError: the name cannot be a module, modules are refused, or the module cannot be imported.
+        UsageError: the name is not a valid module name, modules are refused, or the module cannot be imported.
     """
     use = "use iaac, twin or tabular"
     _require_name(name, f"data.recipe={name[:80]}", f"{use}, or the dotted name of an importable module")
@@ -75,16 +75,16 @@ def import_recipe(name: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A model that is not part of the package: a class of an importable module."""
+    """A custom model: a class in an importable module."""
 
     module: str
     attribute: str
 
 
 def foreign_model(name: str) -> ForeignModel | None:
-    """What `model=NAME` means where NAME is not packaged: `my_package.my_model:MyModel`, or an entry point's name.
+    """The meaning of `model=NAME` for a model that is not packaged: `my_package.my_model:MyModel`, or the name of an entry point.
 
-    Nothing is imported. Entry points are those of the group `adasparse.models`, which an installed package may have.
+    Nothing is imported. Entry points are in the group `adasparse.models`, which an installed package may define.
     """
     module, colon, attribute = name.partition(":")
     if not colon:
@@ -96,10 +96,10 @@ def foreign_model(name: str) -> ForeignModel | None:
 
 
 def import_model(name: str, model: ForeignModel) -> ModuleType:
-    """The module of a model that is not ours.
+    """The module of a custom model.
 
     Raises:
-        UsageError: the name cannot be a module, modules are refused, or the module cannot be imported.
+        UsageError: the name is not a valid module name, modules are refused, or the module cannot be imported.
     """
     key = f"model={name}"
     for text in (model.module, model.attribute):
@@ -108,13 +108,13 @@ def import_model(name: str, model: ForeignModel) -> ModuleType:
 
 
 def import_foreign(name: str, key: str, *, hint: str) -> ModuleType:
-    """A module that is not part of the package.
+    """Import a module outside this package.
 
     Args:
         key: the setting that names it, with its value.
 
     Raises:
-        UsageError: it is a module of Python itself, modules are refused, it is not there, or it fails.
+        UsageError: it is a module of Python itself, modules are refused, it does not exist, or its import fails.
     """
     if name.split(".")[0] in sys.stdlib_module_names:
         raise ForeignModuleError(f"{key}: a module of Python itself cannot be meant", hint=hint)
@@ -146,7 +146,7 @@ def import_foreign(name: str, key: str, *, hint: str) -> ModuleType:
 
 
 def imported_files() -> Mapping[str, str]:
-    """The modules that are not ours and that this process has imported, with their files."""
+    """The imported modules outside this package, with their files."""
     return _imported
 
 

@@ -1,6 +1,6 @@
-"""How good predictions are: exact, per domain and per user, with "not available" where nothing can be said.
+"""Exact metrics of predictions, pooled, per domain and per user; None if a metric is not available.
 
-Floor 1: NumPy alone. A metric that cannot be computed is None (NaN inside arrays), never 0.5.
+Floor 1: only NumPy. A metric that cannot be computed is None (NaN inside arrays), never 0.5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ECE_BINS = 20
 
 @dataclass(frozen=True, slots=True)
 class GroupedAuc:
-    """AUC of each group: arrays over the groups; `auc` is NaN where a group has one class or no rows."""
+    """AUC of each group, as arrays over the groups; `auc` is NaN for a group with one class or without rows."""
 
     auc: Floats
     rows: Integers
@@ -35,18 +35,18 @@ class GroupedAuc:
         return float(np.average(self.auc[usable], weights=self.rows[usable])) if usable.any() else None
 
     def unweighted(self) -> float | None:
-        """The plain mean of AUC_g over groups with both classes."""
+        """The unweighted mean of AUC_g over groups with both classes."""
         usable = self.usable
         return float(self.auc[usable].mean()) if usable.any() else None
 
     @property
     def one_class_groups(self) -> int:
-        """Groups with rows, but of one class: they leave numerator and denominator."""
+        """Groups with rows of only one class; they are excluded from numerator and denominator."""
         return int(((self.rows > 0) & ~self.usable).sum())
 
     @property
     def one_class_row_share(self) -> float | None:
-        """Share (0–1) of the rows that stand in such groups."""
+        """Share (0–1) of the rows that are in such groups."""
         total = int(self.rows.sum())
         return float(self.rows[~self.usable].sum() / total) if total else None
 
@@ -56,15 +56,15 @@ class Metrics:
     """Metrics of one split.
 
     Args:
-        auc: over all rows, ties at half.
+        auc: over all rows, ties count half.
         log_loss: mean cross-entropy per row, in nats.
-        gauc_domain: by domain, weighted by rows: the primary one.
-        gauc_domain_unweighted: by domain, each counting the same.
-        gauc_user: by user, weighted by rows; rows without a user are left out.
-        calibration: predicted over actual positives (PCOC); 1 is right.
+        gauc_domain: by domain, weighted by rows; the primary metric.
+        gauc_domain_unweighted: by domain, unweighted.
+        gauc_user: by user, weighted by rows; rows without a user are excluded.
+        calibration: predicted over actual positives (PCOC); 1 is perfect.
         calibration_error: ECE over 20 bins of equal counts.
-        one_class_domains, one_class_users: groups left out of the GAUCs; their row shares (0–1).
-        rows_without_user: rows that `gauc_user` leaves out since they have no user; None where the data name no user.
+        one_class_domains, one_class_users: number of groups excluded from the GAUCs; their row shares (0–1).
+        rows_without_user: rows that `gauc_user` excludes because they have no user; None if the data have no user column.
     """
 
     rows: int
@@ -89,7 +89,7 @@ class Metrics:
 
 
 def auc(labels: NDArray[Any], scores: NDArray[Any]) -> float | None:
-    """Chance that a positive is ranked above a negative, ties at half; None unless both classes are there."""
+    """Probability that a positive is ranked above a negative, ties count half; None unless both classes are present."""
     found = grouped_auc(labels, scores, np.zeros(len(labels), dtype=np.int64), 1).auc[0]
     return None if np.isnan(found) else float(found)
 
@@ -100,7 +100,7 @@ def grouped_auc(labels: NDArray[Any], scores: NDArray[Any], groups: NDArray[Any]
     AUC_g = (Σ_positives (negatives below + ½ negatives tied)) / (positives · negatives), counted in integers.
 
     Args:
-        labels: 0 or 1. scores: any real numbers, NaN excepted. groups: ids in [0, num_groups).
+        labels: 0 or 1. scores: any real numbers, but not NaN. groups: ids in [0, num_groups).
     """
     positive = np.asarray(labels) > 0.5
     groups = np.asarray(groups, dtype=np.int64)
@@ -129,7 +129,7 @@ def grouped_auc(labels: NDArray[Any], scores: NDArray[Any], groups: NDArray[Any]
 
 
 def log_loss(labels: NDArray[Any], logits: NDArray[Any]) -> float | None:
-    """Mean over rows of log(1 + e^z) − y z, from the logits z, so that nothing has to be clipped."""
+    """Mean over rows of log(1 + e^z) − y z, from the logits z, so that no value needs clipping."""
     losses = _losses(labels, logits)
     return float(losses.mean()) if len(losses) else None
 
@@ -143,7 +143,7 @@ def calibration(labels: NDArray[Any], logits: NDArray[Any]) -> float | None:
 def calibration_error(labels: NDArray[Any], logits: NDArray[Any], *, bins: int = ECE_BINS) -> float | None:
     """ECE = Σ_b (n_b / n) |mean prediction − rate of positives| over bins of equal counts, ordered by score.
 
-    Rows of equal score share their rate of positives, so that the result does not depend on the order of the rows.
+    Rows with equal scores share their rate of positives, so the result does not depend on the order of the rows.
     """
     number = len(labels)
     if not number:
@@ -162,7 +162,7 @@ def calibration_error(labels: NDArray[Any], logits: NDArray[Any], *, bins: int =
 def per_domain(
     labels: NDArray[Any], logits: NDArray[Any], domain_ids: NDArray[Any], num_domains: int
 ) -> dict[str, NDArray[Any]]:
-    """Rows, positives, AUC, log loss and calibration of each domain; NaN where there is none."""
+    """Rows, positives, AUC, log loss and calibration of each domain; NaN if not available."""
     groups = np.asarray(domain_ids, dtype=np.int64)
     grouped = grouped_auc(labels, logits, groups, num_domains)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -189,7 +189,7 @@ def compute_metrics(
 
     Args:
         labels: 0 or 1. logits: before the sigmoid. domain_ids: in [0, num_domains). user_ids: from 0, −1 for a row
-            without a user; None where the data name no user.
+            without a user; None if the data have no user column.
     """
     by_domain = grouped_auc(labels, logits, domain_ids, num_domains)
     by_user, without = None, None
@@ -224,8 +224,8 @@ def _sorted(
     """Groups, sort keys and labels, ordered by (group, score)."""
     scores = np.asarray(scores)
     if scores.dtype == np.float32 and num_groups < 2**31:
-        # Group, score and label fit into one integer, whose plain sort is several times faster than an
-        # argsort. A float32's bits order like the number once negative ones are mirrored; adding zero makes
+        # Group, score and label fit into one integer. Sorting these is several times faster than an
+        # argsort. A float32's bits sort like the number once negative ones are mirrored; adding zero makes
         # −0 and 0 one score.
         bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)
         ordered = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + 2**31

@@ -1,4 +1,4 @@
-"""What prepared data is made of: fields and the manifest. Floor 0: no torch, no polars.
+"""The structure of prepared data: fields and the manifest. Floor 0: no torch, no polars.
 
 `manifest.json` is written last, so its presence means that the data are complete.
 """
@@ -13,22 +13,22 @@ from typing import Any, Self
 
 from adasparse_cli.choices import FieldKind, FieldRole, PlainName
 
-# Manifests of version 1 have no checksum of their own; everything else is the same.
+# Manifests of version 1 have no checksum; otherwise the versions are equal.
 FORMAT_VERSION, UNSEALED_VERSION = 2, 1
-# Of vocabularies and parts. It is part of the fingerprint, which stays the same when the manifest alone changes.
+# Version of vocabularies and parts. It is part of the fingerprint, which does not change with the manifest's version.
 ENCODING_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """One feature of a row, as models see it.
+    """One feature of a row, as models receive it.
 
     Args:
         name: its name, the same in the manifest, the parts and every table shown.
         role: `domain_aware` or `domain_agnostic`.
-        kind: `categorical` and `numeric` hold one id per row (a numeric value is the id of its
-            bucket); `multi_valued` holds the index of a row in the field's bags.
-        size: number of ids, id 0 (unseen or rarer than the minimum count) included.
+        kind: `categorical` and `numeric` have one id per row (the id of a numeric value is its
+            bucket); `multi_valued` has the row's index in the field's bags.
+        size: number of ids, including id 0 (unseen or rarer than the minimum count).
         bags: number of distinct bags of a multi-valued field, else 0. Bag 0 is the empty bag.
     """
 
@@ -41,7 +41,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A raw file that was read. `modified_ns` lets an unchanged file be recognised without reading it."""
+    """A raw file that was read. `modified_ns` makes it possible to recognise an unchanged file without reading it."""
 
     name: str
     path: str
@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitCounts:
-    """Rows and positives of a split (positives is None where there is no label)."""
+    """Rows and positives of a split (positives is None without a label)."""
 
     rows: int
     positives: int | None
@@ -67,13 +67,13 @@ class Manifest:
     Args:
         fields: in the order of the id columns in the parts: all domain-agnostic fields, then all
             domain-aware ones; single-valued before multi-valued within each group.
-        num_domains: domains seen in training. Their ids are 0 … num_domains − 1, ordered by
-            (−training rows, key); domains first seen later follow, up to `num_all_domains` − 1.
-        unseen: per field, the share (0–1) of the test split's values that were given id 0.
+        num_domains: number of domains in training. Their ids are 0 … num_domains − 1, ordered by
+            (−training rows, key); domains that appear only in other splits follow, up to `num_all_domains` − 1.
+        unseen: per field, the share (0–1) of the test split's values with id 0.
         settings: the recipe's settings, as plain values.
-        files: sha256 of every file of the folder but this one, by relative path.
+        files: sha256 of every file of the folder except this one, by relative path.
         fingerprint: sha256 over recipe, settings, sources' sha256, fields and files.
-        escaped_keys: whether the values of a field of `data.domain_id` are escaped (`prep.key`); not in earlier versions.
+        escaped_keys: whether the values of a field of `data.domain_id` are escaped (`prep.key`); absent in earlier versions.
     """
 
     format_version: int
@@ -119,7 +119,7 @@ class Manifest:
 
 
 def _require_inside(name: Any, files: Sequence[Any]) -> None:
-    """A name is of one folder, and a file is in the data's own: nothing else is read or written by what a manifest says."""
+    """Check that a name is a single folder, and that files are inside it, so that a manifest cannot refer to other places."""
     if not (isinstance(name, str) and PlainName().holds(name)):
         raise ValueError(f"{name!r} is not the name of a data set")
     for file in files:

@@ -1,6 +1,6 @@
-"""Plain values and what they become: frozen dataclasses, YAML text, one mapping with dotted keys. Floor 0.
+"""Conversion of plain values to frozen dataclasses, YAML text, and mappings with dotted keys. Floor 0.
 
-`typed` turns a section of settings into its dataclass and names everything that is wrong with it at once.
+`typed` converts a section of settings to its dataclass and reports all errors in it at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adasparse_cli.choices import Between, PlainName, nearest
 from adasparse_cli.errors import IntegrityError, UsageError
 
 T = TypeVar("T")
-# Levels of nesting in a file of settings; ours have four.
+# Largest nesting depth of a settings file; the packaged ones have four.
 DEEPEST = 20
 
 
@@ -40,12 +40,12 @@ def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
 
 
 def require_types(values: Any, kind: Any, path: Path | str, *, hint: str) -> None:
-    """Check values of a JSON file against the types that are declared for them: dataclasses, `TypedDict`s, unions.
+    """Check the values of a JSON file against their declared types: dataclasses, `TypedDict`s, unions.
 
-    Keys that are not declared are not looked at.
+    Undeclared keys are ignored.
 
     Raises:
-        IntegrityError: a value is of another type, or a key is missing; the file and the key are named.
+        IntegrityError: a value has another type, or a key is missing; the message names the file and the key.
     """
     fault = _wrong(values, kind, "")
     if fault is not None:
@@ -53,7 +53,7 @@ def require_types(values: Any, kind: Any, path: Path | str, *, hint: str) -> Non
 
 
 def _wrong(value: Any, kind: Any, where: str) -> str | None:
-    """Where a value is not of a type, and what it is there."""
+    """The first place where a value does not have the type, and the type that it has there."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     fault = f"{where or 'the whole'} is {value!r:.80}"
     if origin in (typing.Union, types.UnionType):
@@ -90,13 +90,13 @@ def _wrong(value: Any, kind: Any, where: str) -> str | None:
 
 @functools.cache
 def _types_of(kind: Any) -> Mapping[str, Any]:
-    """The declared types of a dataclass or `TypedDict`; a list of runs asks hundreds of times."""
+    """The declared types of a dataclass or `TypedDict`, cached: a list of runs needs them hundreds of times."""
     return typing.get_type_hints(kind)
 
 
 @functools.cache
 def _required(kind: Any) -> frozenset[str]:
-    """Keys without which values cannot be read."""
+    """The required keys."""
     if typing.is_typeddict(kind):
         return frozenset(kind.__required_keys__)
     fields = dataclasses.fields(kind)
@@ -146,12 +146,12 @@ def from_yaml(text: str) -> dict[str, Any]:
 
 
 def without_passwords(text: str) -> str:
-    """A text with the user and password of each address in it, such as `http://user:password@host`, replaced by stars."""
+    """A text in which user and password of each address, for example `http://user:password@host`, are replaced by stars."""
     return re.sub(r"(?<=://)[^/\s'\"]+@", "***@", text)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without what settings do not need and attacks do: tags, aliases (a few lines expand to gigabytes), deep nesting."""
+    """YAML without features that settings do not need and attacks use: tags, aliases (a few lines expand to gigabytes), deep nesting."""
 
     _depth = 0
 
@@ -169,7 +169,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _read(value: Any, kind: Any, where: str, faults: list[str]) -> Any:
-    """`value` as `kind`; what is wrong is added to `faults`."""
+    """Convert `value` to `kind`; errors are added to `faults`."""
     if value == "???":
         faults.append(f"{where} has no value: give {where}=…")
         return None
