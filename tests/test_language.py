@@ -55,7 +55,7 @@ PAGES = [
 # Packages of which docstrings and comments are checked, too.
 PACKAGES = (
     "analysis", "catalogue", "config", "exporting", "findings", "insights", "layers", "models", "page", "prep", "raw",
-    "server", "tables", "testing",
+    "server", "serving", "tables", "testing",
 )  # fmt: skip
 SOURCES = sorted(
     [

@@ -1,4 +1,4 @@
-"""The form of a trained model, for engines that are not torch."""
+"""The form of a trained model, for engines other than torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from adasparse_cli.serving.network import Gate, Shape
 
 
 def shape_of(model: Model) -> Shape | None:
-    """The form of a model that `serving.network` computes; None for any other."""
-    # exactly these: a class of one's own that is derived from one computes something else
+    """The form of a model that `serving.network` can compute; None for other models."""
+    # only exactly these classes: a derived class can compute something else
     if type(model) not in (Dnn, Dcnv2, AdaSparse):
         return None
     assert isinstance(model, (Dnn, Dcnv2, AdaSparse))

@@ -1,4 +1,4 @@
-"""Rows of raw values with known ids, drawn from the vocabularies, for the artefact's own check."""
+"""Draws rows of raw values with known ids from the vocabularies, for the check of an artefact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adasparse_cli.schema import Field
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.values import Bags, ValueType
 
-# Rows beside one per domain: of unseen domains and values, missing ones, empty lists.
+# Number of rows in addition to one per domain: with unseen domains and values, missing values, empty lists.
 OTHERS = 64
 LONGEST_LIST = 6
 UNSEEN_SHARE, MISSING_SHARE = 0.1, 0.1
@@ -25,7 +25,7 @@ class DrawnRows:
     """Rows of raw values.
 
     Args:
-        columns: raw values by input field. encoded: the same as ids, by the tables of preparation.
+        columns: raw values by input field. encoded: the same rows as ids, from the tables of preparation.
     """
 
     columns: dict[str, list[Any]]
@@ -37,7 +37,7 @@ class DrawnRows:
 
 
 def draw_rows(tables: Tables, domains: Sequence[int], *, seed: int = 0) -> DrawnRows:
-    """One row of each domain, then OTHERS more: of any domain, half of them with an unseen value in its key.
+    """One row of each domain, then OTHERS more rows of any domain, half of them with an unseen value in its key.
 
     Values of other fields are drawn from the vocabularies; some are unseen, missing, or empty lists.
     """
@@ -60,7 +60,7 @@ def draw_rows(tables: Tables, domains: Sequence[int], *, seed: int = 0) -> Drawn
 
 
 def as_rows(tables: Tables, columns: dict[str, list[Any]]) -> EncodedRows:
-    """Raw values as ids, by the tables of preparation."""
+    """Encode raw values with the tables of preparation."""
     found = tables.encoded(columns)
     rows = len(next(iter(columns.values())))
     ids = np.zeros((rows, len(tables.manifest.fields)), dtype=np.int32)

@@ -1,9 +1,9 @@
-"""The uncut model as one ONNX graph: raw values of the fields in, logit and probability out. Needs the package onnx.
+"""The full model as one ONNX graph, from raw values of the fields to logit and probability. Needs the package onnx.
 
 Graphs are built node by node: torch's exporter leaves loops and sequences in them, and takes a thousand times as long.
 
 A categorical field is an input of shape [rows], a numeric one of doubles, a multi-valued one of shape [rows, most values],
-filled up with the missing value. Id 0, unseen, is what LabelEncoder gives a value that it does not have.
+padded with the missing value. LabelEncoder gives id 0 (unseen) to a value that it does not have.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary
 
 OPSET, ML_OPSET, IR_VERSION = 21, 4, 10
-# A protobuf holds less than 2 GiB.
+# Limit of a protobuf: 2 GiB.
 LARGEST_TABLE = 1_900 << 20
 
 
 @dataclass
 class Graph:
-    """Nodes and constants of a graph under construction; values are named by what makes them."""
+    """Nodes and constants of a graph under construction; values are named after the node that computes them."""
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def finished(graph: Graph, logit: str, inputs: Sequence[onnx.ValueInfoProto]) ->
 
 
 def why_no_graph(network: Network | None, encoder: RowEncoder, label: str) -> str | None:
-    """Why a model has no graph; None where it has."""
+    """The reason why a model has no graph; None if it has."""
     if network is None:
         return f"the model {label} is computed by torch alone"
     if network.agnostic.weight.nbytes + network.aware.weight.nbytes > LARGEST_TABLE:
@@ -154,7 +154,7 @@ def _bucket(graph: Graph, name: str, buckets: Buckets) -> str:
 
 
 def _combined(graph: Graph, encoder: RowEncoder, ids: Mapping[str, str]) -> str:
-    """The combination's id: a value of it is known only if each of its parts is, so their ids tell it."""
+    """The combination's id, from the ids of its parts: a combination is known only if each part is."""
     radix = _radix(encoder)
     parts = [
         graph.add("Mul", ids[name], graph.constant(step, np.int64))
@@ -180,7 +180,7 @@ def _radix(encoder: RowEncoder) -> list[int]:
 
 
 def _combination_keys(encoder: RowEncoder) -> dict[int, int] | None:
-    """Numbers of the parts' ids by the combination's id; None where a part has no id, or the numbers are too large."""
+    """Numbers of the parts' ids by the combination's id; None if a part has no id, or the numbers are too large."""
     radix, found = _radix(encoder), {}
     for values, place in encoder.combinations.items():
         parts = []
@@ -206,7 +206,7 @@ class Table:
         self.first = {one.name: starts[place] for place, one in enumerate(fields)}
 
     def embed(self, fields: Sequence[Field], ids: Mapping[str, str], bags: Mapping[str, str]) -> str:
-        """rows × width of the fields, single-valued ones first."""
+        """The embeddings of the fields, rows × width, single-valued fields first."""
         graph = self.graph
         parts = []
         if single := [one.name for one in fields if one.kind is not FieldKind.multi_valued]:

@@ -1,7 +1,7 @@
-"""The sub-networks of all exported conditions as one ONNX graph, which an input chooses from. Needs the package onnx.
+"""The sub-networks of all exported conditions as one ONNX graph; an input selects one. Needs the package onnx.
 
-Each layer's weights stand one after the other in a flat constant; the number of a sub-network gives where its own begin and
-their shape. Inputs are `domain`, one number for the whole batch, and the domain-agnostic fields as in `model.onnx`.
+The weights of each layer are concatenated in a flat constant. The number of a sub-network gives the start and the shape of
+its weights. Inputs are `domain`, one number for the entire batch, and the domain-agnostic fields as in `model.onnx`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def packed_graph(
     agnostic = [one for one in network.fields if one.role is not FieldRole.domain_aware]
     ids, bags, inputs = field_ids(graph, encoder, agnostic)
     x = Table(graph, weights["embedding.weight"], network.fields, network.shape.pooling).embed(agnostic, ids, bags)
-    # kept columns are rows of the transposed input: Gather is slow on another axis
+    # kept columns are rows of the transposed input: Gather is slow on other axes
     h = graph.add(
         "Gather", graph.add("Transpose", x, perm=[1, 0]), _own(graph, [cut.inputs for cut in cuts], np.int64), axis=0
     )
@@ -48,7 +48,7 @@ def packed_graph(
 
 
 def why_not_packed(network: Network, encoder: RowEncoder, cuts: Sequence[SubNetwork]) -> str | None:
-    """Why there is no such graph; None where there is."""
+    """The reason why there is no such graph; None if there is."""
     if not cuts:
         return "there are no exported sub-networks"
     if network.cross:
@@ -59,7 +59,7 @@ def why_not_packed(network: Network, encoder: RowEncoder, cuts: Sequence[SubNetw
 
 
 def _own(graph: Graph, parts: Sequence[np.ndarray], dtype: type) -> str:
-    """The part of the chosen sub-network."""
+    """The part of the selected sub-network."""
     starts = np.cumsum([0, *map(len, parts)])
     flat = graph.constant(np.concatenate(parts), dtype)
     begin = graph.add("Gather", graph.constant(starts[:-1], np.int64), NUMBER, axis=0)

@@ -1,4 +1,4 @@
-"""A run's encoder as plain values: what the artefact's reader needs, from the tables of prepared data."""
+"""A run's encoder as plain values for an artefact, read from the tables of prepared data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tables:
 
     @cached_property
     def vocabularies(self) -> dict[str, Vocabulary]:
-        """By field, as preparation uses them."""
+        """The vocabularies by field, as preparation uses them."""
         return {
             field.name: Vocabulary(
                 pl.read_parquet(
@@ -49,7 +49,7 @@ class Tables:
 
     @cached_property
     def combination(self) -> str | None:
-        """The field that is the domain itself."""
+        """The field that is the domain id."""
         settings = as_today(self.manifest)
         roles = {name for name, role in (settings.get("roles") or {}).items() if role == FieldRole.domain_aware}
         aware = {*(settings.get("domain_aware") or ()), *self.manifest.domain, *roles}
@@ -57,7 +57,7 @@ class Tables:
 
     @cached_property
     def keys(self) -> pl.DataFrame:
-        """The values of the domain's fields, in their own types, of domains 0, 1, …"""
+        """The values of the domain's fields, in their types, for domains 0, 1, …"""
         domains = read_domains(self.folder, self.manifest)
         columns = []
         for name, key in zip(self.manifest.domain, key_columns(self.manifest.domain), strict=True):
@@ -76,10 +76,10 @@ class Tables:
         return next(field for field in self.manifest.fields if field.name == name)
 
     def type_of(self, field: Field) -> ValueType:
-        """What the values of a field are.
+        """The type of a field's values.
 
         Raises:
-            UsageError: they are none that an artefact holds.
+            UsageError: an artefact cannot store this type.
         """
         if field.kind is FieldKind.numeric:
             return ValueType.number
@@ -94,7 +94,7 @@ class Tables:
         )
 
     def require_plain_domain(self) -> None:
-        """Refuse domains that are not made of categorical fields.
+        """Check that domains consist of categorical fields.
 
         Raises:
             UsageError: a field of the domain is numeric or multi-valued.
@@ -127,7 +127,7 @@ class Tables:
 
     @cached_property
     def rules(self) -> dict[str, Any]:
-        """How text becomes a value, as `adasparse.json` holds it."""
+        """The rules that convert text to values, as in `adasparse.json`."""
         settings = as_today(self.manifest)
         return {
             "missing": list(settings.get("missing", [""])),
@@ -136,7 +136,7 @@ class Tables:
         }
 
     def encoded(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Ids of raw values by field, as preparation gives them: a list of ids per row for a multi-valued field."""
+        """Ids of raw values by field, as in preparation: a list of ids per row for a multi-valued field."""
         found: dict[str, Any] = {}
         for field in self.manifest.fields:
             vocabulary = self.vocabularies[field.name]
@@ -167,7 +167,7 @@ class Tables:
         return numbers
 
     def conditions(self) -> dict[str, list[int]] | None:
-        """Ids of the domain-aware fields of each domain; None where a domain does not tell them."""
+        """Ids of the domain-aware fields of each domain; None if the domain does not determine them."""
         aware = [field for field in self.manifest.fields if field.role is FieldRole.domain_aware]
         if any(field.name not in (*self.manifest.domain, self.combination) for field in aware):
             return None

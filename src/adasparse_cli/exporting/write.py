@@ -47,20 +47,20 @@ from adasparse_cli.serving.network import Network, Weights
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.torch_engine import TorchEngine
 
-# Golden rows are of so many domains at most.
+# Largest number of domains with golden rows.
 GOLDEN_DOMAINS = 1000
-# A sub-network that saves less than this is no faster than a DNN by much.
+# A sub-network that saves less than this is hardly faster than a DNN.
 WORTHWHILE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSource:
-    """What is exported.
+    """The input of an export.
 
     Args:
         model: with its trained weights, on the CPU. encoder: folder of the run's vocabularies.
         label: the model's name with its mode. settings: sections `model` and `network` as plain values.
-        run: what names the run.
+        run: identification of the run.
     """
 
     model: Model
@@ -73,12 +73,12 @@ class ExportSource:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written.
+    """The result of an export.
 
     Args:
-        domains: one line per domain with a sub-network: name, kept neurons, multiply-adds, parity.
-        refused: why there are no sub-networks; None where there are, or would be.
-        multiply_adds: of the uncut network, 0 where nobody counts them.
+        domains: one row per domain with a sub-network: name, kept neurons, multiply-adds, parity.
+        refused: the reason why there are no sub-networks; None if there are or could be.
+        multiply_adds: of the full network, 0 if unknown.
         parity: the largest difference of logits between a sub-network and the model.
     """
 
@@ -97,7 +97,7 @@ class ExportReport:
 
 
 def chosen_domains(tables: Tables, words: Sequence[str]) -> list[int]:
-    """Numbers of the domains that `--domains` names: `all` seen in training, `top:N` of them, or keys.
+    """Numbers of the domains that `--domains` names: `all` domains in training, `top:N` of them, or keys.
 
     Raises:
         UsageError: a word is none of these.
@@ -124,14 +124,14 @@ def chosen_domains(tables: Tables, words: Sequence[str]) -> list[int]:
 def write_artefact(
     source: ExportSource, target: Path, words: Sequence[str] | None, *, graph: bool = False
 ) -> ExportReport:
-    """Write the folder; it appears whole or not at all.
+    """Write the folder, completely or not at all.
 
     Args:
-        words: of `--domains`; None for all where the model has sub-networks, else for none.
+        words: of `--domains`; None for all if the model has sub-networks, else for none.
         graph: whether to write `model.onnx` too.
 
     Raises:
-        UsageError: sub-networks are asked for by name, and the model has none; or a domain is unknown.
+        UsageError: sub-networks are requested by name, and the model has none; or a domain is unknown.
         IntegrityError: a sub-network differs from the model.
     """
     tables = Tables(source.encoder, source.manifest)
@@ -193,7 +193,7 @@ def _write(
             )
     drawn = draw_rows(tables, domains[:GOLDEN_DOMAINS])
     near = np.zeros(len(drawn.encoded), dtype=bool) if network is None else network.margin(drawn.encoded) < NEAR
-    near &= not near.all()  # some rows are better than none
+    near &= not near.all()  # if all rows are near, keep them: some rows are better than none
     _write_golden(folder / GOLDEN, drawn, engine, leave_out=near)
     index = {**_index(source, tables, network, refused, cuts), "golden_rows_left_out": int(near.sum())}
     if graph:
@@ -217,7 +217,7 @@ def _sums(folder: Path) -> dict[str, str]:
 def _write_graph(
     source: ExportSource, index: Mapping[str, Any], network: Network | None, weights: Weights, folder: Path
 ) -> dict[str, Any]:
-    """Write `model.onnx`, and `domains.onnx` where it can be; the parts of the index that say so.
+    """Write `model.onnx`, and `domains.onnx` if possible. Returns the parts of the index that describe them.
 
     Raises:
         UsageError: the model has no graph.
@@ -256,7 +256,7 @@ def _index(
     refused: str | None,
     cuts: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The content of adasparse.json, but for the checksums."""
+    """The content of adasparse.json without the checksums."""
     manifest = source.manifest
     fields = []
     for field in manifest.fields:

@@ -1,4 +1,4 @@
-"""Cuts out the sub-networks of an export, and compares each with the trained model."""
+"""Extracts the sub-networks of an export, and compares each with the trained model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from adasparse_cli.serving.network import Network, sigmoid
 from adasparse_cli.serving.torch_engine import TorchEngine
 from adasparse_cli.serving.values import Bags
 
-# The largest difference of logits and probabilities that is rounding: of logits relative to those above 1.
+# Largest difference of logits and probabilities that counts as rounding; logits above 1 are compared relatively.
 LOGIT_TOLERANCE, PROBABILITY_TOLERANCE = 1e-5, 1e-6
-# With a neuron so near to the threshold, rounding decides whether it is kept, and engines may differ by it: such a row
-# checks nothing. fp32 leaves an error of about 1e-6 in v_out.
+# If a neuron is this near to the threshold, rounding decides whether it is kept, and engines may differ. Such a row
+# is not compared. fp32 leaves an error of about 1e-6 in v_out.
 NEAR = 5e-6
-# Rows of random values on which each sub-network is compared with the model.
+# Number of random rows on which each sub-network is compared with the model.
 PARITY_ROWS = 16
 
 
@@ -40,15 +40,15 @@ def write_sub_networks(
     conditions: Mapping[str, Sequence[int]],
     domains: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Cut out the sub-network of each domain and compare it with the model; domains of equal ids share one."""
+    """Extract the sub-network of each domain and compare it with the model; domains with equal ids share one."""
     aware = [field.name for field in tables.manifest.fields if field.role is FieldRole.domain_aware]
     keys = [tuple(int(conditions[name][domain]) for name in aware) for domain in domains]
     distinct = list(dict.fromkeys(keys))
     rows = _rows_of_conditions(tables, network, distinct)
     model = engine.model
     assert isinstance(model, AdaSparse)
-    expected = engine.logits(rows)  # the model has the bags of these rows from here on
-    # the factors are torch's own, so that a neuron at the threshold is kept or pruned as the model has it
+    expected = engine.logits(rows)  # from here on, the model has the bags of these rows
+    # torch computes the factors, so that a neuron at the threshold is kept or pruned as in the model
     first = rows.take(np.arange(0, len(rows), PARITY_ROWS))
     factors = [part.cpu().numpy() for part in model.factors(engine.batch(first))]
     margins = network.margin(first)
@@ -91,10 +91,10 @@ def _difference(expected: np.ndarray, found: np.ndarray, *, near: bool, name: st
     """The largest difference of logits.
 
     Args:
-        near: whether a neuron is so near to the threshold that rounding decides about it, also within torch.
+        near: whether a neuron is so near to the threshold that rounding decides whether it is kept, even within torch.
 
     Raises:
-        IntegrityError: it is more than rounding.
+        IntegrityError: the difference is larger than rounding.
     """
     difference = np.abs(expected.astype(np.float64) - found)
     of_chance = np.abs(sigmoid(expected.astype(np.float64)) - sigmoid(found.astype(np.float64)))
@@ -108,7 +108,7 @@ def _difference(expected: np.ndarray, found: np.ndarray, *, near: bool, name: st
 
 
 def _rows_of_conditions(tables: Tables, network: Network, keys: Sequence[Sequence[int]]) -> EncodedRows:
-    """PARITY_ROWS rows of random ids of each condition."""
+    """PARITY_ROWS rows of random ids for each condition."""
     draw = np.random.default_rng(1)
     count = len(keys) * PARITY_ROWS
     fields = tables.manifest.fields
@@ -134,4 +134,4 @@ def save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 def _save_file(tensors: Mapping[str, np.ndarray], path: Path) -> None:
     mode = path.stat().st_mode
     save_file(dict(tensors), path)
-    path.chmod(mode)  # it writes files that nobody else may read
+    path.chmod(mode)  # safetensors creates files that other users cannot read

@@ -1,7 +1,7 @@
-"""The HTTP side of `adasparse serve`. Needs starlette and uvicorn.
+"""The HTTP interface of `adasparse serve`. Needs starlette and uvicorn.
 
 POST /predict     {"rows": [{field: value}]} → {"predictions": [{"logit", "probability", "domain"}]}
-GET  /signature   inputs and outputs        GET /health   whether it is ready        GET /metrics   counts, as Prometheus reads them
+GET  /signature   inputs and outputs        GET /health   whether it is ready        GET /metrics   counts in Prometheus format
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starlette.routing import Route
 from adasparse_cli.errors import BusyError, UsageError
 from adasparse_cli.server.service import FullError, Service, WrongRequestError
 
-# Connections beside those that wait for a score: health checks, and bodies that are being read.
+# Connections in addition to waiting requests: health checks, and bodies that are being read.
 OTHERS = 64
 
 
@@ -32,10 +32,10 @@ class _TooLargeError(Exception):
 
 
 def build_app(service: Service, *, most_bytes: int) -> Starlette:
-    """The application; it closes the service when it stops.
+    """The application. It closes the service when it stops.
 
     Args:
-        most_bytes: of a request's body.
+        most_bytes: largest size of a request's body.
     """
 
     async def predict(request: Request) -> Response:
@@ -84,7 +84,7 @@ async def _predict(service: Service, request: Request, most_bytes: int) -> tuple
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return _fault(415, f"the content type is {kind or 'missing'}, application/json is needed"), 0
-    if service.waiting >= service.most_waiting:  # nothing is read that cannot be scored
+    if service.waiting >= service.most_waiting:  # do not read a request that cannot be scored
         return _full(service), 0
     try:
         body = await _body(request, most_bytes)
@@ -130,11 +130,11 @@ def _json(status: int, content: Any) -> Response:
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket at an address; port 0 is any free one.
+    """A socket bound to an address; port 0 means any free port.
 
     Raises:
         BusyError: the port is in use.
-        UsageError: the address is none of this machine.
+        UsageError: the address does not belong to this machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -144,7 +144,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
-        found.listen(128)  # else a port that another process holds would be found out only later
+        found.listen(128)  # otherwise a port in use would be detected only later
     except OSError as error:
         found.close()
         if isinstance(error, PermissionError):
@@ -158,10 +158,10 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def serve(service: Service, listening: socket.socket, *, most_bytes: int, stop_seconds: int) -> None:
-    """Answer requests until SIGINT or SIGTERM; requests that were accepted are answered first.
+    """Answer requests until SIGINT or SIGTERM; accepted requests are answered first.
 
     Args:
-        stop_seconds: how long answers that are under way may take then.
+        stop_seconds: time limit for pending answers after the signal.
     """
     settings = uvicorn.Config(
         build_app(service, most_bytes=most_bytes),

@@ -1,4 +1,4 @@
-"""Scores requests one after the other, a bounded number of them waiting; knows nothing of HTTP."""
+"""Scores requests one after the other, with a limit on waiting requests; independent of HTTP."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class FullError(Exception):
-    """As many requests wait as may."""
+    """The maximum number of requests is waiting."""
 
 
 class WrongRequestError(DataError):
-    """A request that cannot be scored; `row` counts from 0, None where no row is to blame."""
+    """A request that cannot be scored; `row` counts from 0, None if the error is not in a row."""
 
     def __init__(self, message: str, *, row: int | None = None, column: str | None = None) -> None:
         super().__init__(message, hint="GET /signature lists the inputs")
@@ -36,7 +36,7 @@ class WrongRequestError(DataError):
 
 @dataclass
 class Counts:
-    """What was served since the start."""
+    """Counts of requests since the start."""
 
     requests: Counter[int] = field(default_factory=Counter)  # by status
     rows: int = 0
@@ -45,7 +45,7 @@ class Counts:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, status: int, rows: int, seconds: float) -> None:
-        """A request that was answered."""
+        """Count an answered request."""
         with self._lock:
             self.requests[status] += 1
             self.rows += rows
@@ -76,8 +76,8 @@ class Service:
     """An exported model that answers requests.
 
     Args:
-        most_waiting: requests that may wait or be scored at a time.
-        most_rows: of one request.
+        most_waiting: largest number of requests that are waiting or being scored.
+        most_rows: largest number of rows in a request.
     """
 
     def __init__(self, artefact: Artefact, engine: Engine, *, most_waiting: int, most_rows: int) -> None:
@@ -92,14 +92,14 @@ class Service:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait or are scored now."""
+        """Number of requests that are waiting or being scored."""
         return self._waiting
 
     def submit(self, body: bytes) -> Future[dict[str, Any]]:
-        """Score a request, in its turn.
+        """Score a request after the ones before it.
 
         Raises:
-            FullError: `most_waiting` requests wait.
+            FullError: `most_waiting` requests are waiting.
         """
         with self._lock:
             if self._waiting >= self.most_waiting:
@@ -118,14 +118,14 @@ class Service:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Finish what waits."""
+        """Finish the waiting requests."""
         self._worker.shutdown(wait=True)
 
     def answer(self, body: bytes) -> dict[str, Any]:
         """The scores of a request: `{"rows": [{field: value, …}, …]}`.
 
         Raises:
-            WrongRequestError: it is no such object, or a value cannot be used.
+            WrongRequestError: the body does not have this form, or a value cannot be used.
         """
         rows = self._rows(body)
         columns = self._columns(rows)

@@ -1,13 +1,13 @@
-"""The folder that `adasparse export` writes, read again: checked, then opened part by part. Neither torch nor polars.
+"""Reads the folder that `adasparse export` writes: checks it, then opens its parts. Needs neither torch nor polars.
 
-adasparse.json          what it is: signature, fields, form of the network, checksum of each file, and its own
-weights.safetensors     the uncut weights, embedding tables included
-domains.safetensors     sub-networks of conditions, where the model has them
+adasparse.json          signature, fields, form of the network, checksum of each file, and its own checksum
+weights.safetensors     the weights of the full model, including embedding tables
+domains.safetensors     sub-networks of conditions, if the model has them
 vocabularies/*.json     values of ids 1, 2, … of each field, or the lower edges of its buckets
 domains.json            the domains: key and training rows
-model.onnx              the uncut model from raw values to probability, where it was asked for
-domains.onnx            the sub-networks, one of which the input `domain` chooses, where it was asked for
-golden.jsonl            rows of raw values with the logit that the trained model gives them
+model.onnx              the full model from raw values to probability (optional)
+domains.onnx            the sub-networks; the input `domain` selects one (optional)
+golden.jsonl            rows of raw values with the logit of the trained model
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ FORMAT_VERSION = 1
 INDEX, WEIGHTS, SUB_NETWORKS, MODEL = "adasparse.json", "weights.safetensors", "domains.safetensors", "model.onnx"
 PACKED = "domains.onnx"
 DOMAINS, GOLDEN, VOCABULARIES = "domains.json", "golden.jsonl", "vocabularies"
-FACTORS = "factors"  # tensor of all conditions' weight factors in domains.safetensors
+FACTORS = "factors"  # tensor in domains.safetensors with the weight factors of all conditions
 ENGINES = ("torch", "numpy", "onnx")
 
 
 class _Domain(TypedDict):
-    """How domains are keyed."""
+    """The keys of domains."""
 
     fields: list[str]
     combination: str | None
@@ -49,7 +49,7 @@ class _Domain(TypedDict):
 
 
 class Index(TypedDict):
-    """The content of adasparse.json, as far as it is read."""
+    """The parts of adasparse.json that are read."""
 
     made_by: dict[str, str]
     run: dict[str, Any]
@@ -72,7 +72,7 @@ _HINT = "copy the whole folder again, or export the run anew"
 
 
 def is_artefact(folder: Path) -> bool:
-    """Whether a folder is one that `adasparse export` wrote."""
+    """Whether a folder was written by `adasparse export`."""
     return (folder / INDEX).is_file()
 
 
@@ -109,13 +109,13 @@ class Artefact:
 
     @cached_property
     def sealed(self) -> SealedFolder:
-        """Its files, each checked before it is used."""
+        """Its files, each checked before use."""
         return SealedFolder(
             folder=self.folder, files=self.index["files"], changed="was changed after the export", hint=_HINT
         )
 
     def path(self, name: str) -> Path:
-        """A file of the folder after its bytes are checked.
+        """The path of a file in the folder, after a check of its bytes.
 
         Raises:
             IntegrityError: it is missing or differs.
@@ -131,15 +131,15 @@ class Artefact:
         self.sealed.verify()
 
     def why_not(self, engine: str) -> str | None:
-        """Why an engine cannot score this model; None where it can."""
+        """The reason why an engine cannot score this model; None if it can."""
         reason: str | None = self.index["engines"][engine]
         return reason
 
     def require(self, engine: str) -> None:
-        """Refuse an engine that cannot score this model.
+        """Check that an engine can score this model.
 
         Raises:
-            UsageError: with the reason.
+            UsageError: it cannot; the message has the reason.
         """
         if (reason := self.why_not(engine)) is not None:
             able = [name for name in ENGINES if self.why_not(name) is None]
@@ -147,7 +147,7 @@ class Artefact:
 
     @cached_property
     def encoder(self) -> RowEncoder:
-        """What turns raw values into ids."""
+        """The encoder from raw values to ids."""
         rules = rules_of(self.index["input"])
         vocabularies: dict[str, Vocabulary | Buckets] = {}
         combination, combinations = self.index["domain"]["combination"], []
@@ -169,12 +169,12 @@ class Artefact:
         )
 
     def tensors(self, name: str) -> Tensors:
-        """A file of tensors after its bytes are checked."""
+        """A file of tensors, after a check of its bytes."""
         return Tensors(self.path(name))
 
     @cached_property
     def network(self) -> Network:
-        """The uncut network in NumPy.
+        """The full network in NumPy.
 
         Raises:
             UsageError: NumPy cannot score this model.
@@ -212,7 +212,7 @@ class Tensors:
     """A safetensors file, read tensor by tensor.
 
     Raises:
-        IntegrityError: it is none.
+        IntegrityError: it is not a safetensors file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -224,7 +224,7 @@ class Tensors:
         except (SafetensorError, ValueError, TypeError) as error:
             raise IntegrityError(f"{path} is not a file of tensors: {error}", hint=_HINT) from None
         self._names: dict[str, list[str]] = {}
-        for name in self._file.keys():  # noqa: SIM118  # no mapping
+        for name in self._file.keys():  # noqa: SIM118  # not a mapping
             self._names.setdefault(name.split(".")[0] + ".", []).append(name)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -236,20 +236,20 @@ class Tensors:
         return {name: self[name] for names in self._names.values() for name in names}
 
     def below(self, prefix: str) -> dict[str, np.ndarray]:
-        """Tensors whose name starts with a word and a point, without it."""
+        """Tensors whose name starts with `prefix` and a point, by the rest of their name."""
         return {name.removeprefix(prefix): self[name] for name in self._names[prefix]}
 
 
 def condition_key(values: Any) -> Key:
-    """A condition as JSON holds it."""
+    """A condition as it is written in JSON."""
     return tuple(tuple(one) if isinstance(one, list) else int(one) for one in values)
 
 
 def open_artefact(folder: Path) -> Artefact:
-    """An exported model. Its files are checked when they are used.
+    """Open an exported model. Its files are checked when they are used.
 
     Raises:
-        IntegrityError: adasparse.json is missing or damaged, or is of a newer format.
+        IntegrityError: adasparse.json is missing or damaged, or has a newer format.
     """
     path = folder / INDEX
     try:

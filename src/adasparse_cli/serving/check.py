@@ -1,4 +1,4 @@
-"""`adasparse export --check`: every file against its checksum, and the golden rows by every engine that is there."""
+"""`adasparse export --check`: checks every file against its checksum, and the golden rows with every available engine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from adasparse_cli.serving.artefact import ENGINES, GOLDEN, PACKED, Artefact, co
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.network import sigmoid
 
-# What an engine needs beside this package.
+# Packages that an engine needs.
 NEEDS = {"torch": "torch", "numpy": "numpy", "onnx": "onnxruntime"}
 
 
 class Engine(Protocol):
-    """What scores rows of ids."""
+    """Scores rows of ids."""
 
     name: str
 
@@ -30,7 +30,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedEngine:
-    """What an engine made of the golden rows; `skipped` says why it was not asked.
+    """The result of an engine on the golden rows; `skipped` is the reason if it was not run.
 
     Args:
         logit, probability: the largest differences.
@@ -64,7 +64,7 @@ def run_check(folder: Path) -> Sequence[CheckedEngine]:
     """Check a folder.
 
     Raises:
-        IntegrityError: a file is missing or differs, or an engine gives another score.
+        IntegrityError: a file is missing or differs, or an engine gives different scores.
     """
     artefact = open_artefact(folder)
     artefact.verify()
@@ -90,7 +90,7 @@ def _checked(artefact: Artefact, name: str, rows: EncodedRows, expected: np.ndar
 
 
 def _checked_packed(artefact: Artefact, rows: EncodedRows, expected: np.ndarray) -> CheckedEngine:
-    """`domains.onnx` on the golden rows of conditions that it holds."""
+    """The result of `domains.onnx` on the golden rows of its conditions."""
     from adasparse_cli.serving.onnx_engine import PackedEngine  # loads ONNX Runtime
 
     engine = PackedEngine(str(artefact.path(PACKED)), artefact.encoder)
@@ -113,10 +113,10 @@ def _checked_packed(artefact: Artefact, rows: EncodedRows, expected: np.ndarray)
 def _compared(
     artefact: Artefact, name: str, logits: np.ndarray, expected: np.ndarray, lines: np.ndarray
 ) -> CheckedEngine:
-    """Scores against golden ones.
+    """Compare scores with the golden ones.
 
     Args:
-        lines: place of each among the golden rows.
+        lines: index of each score among the golden rows.
 
     Raises:
         IntegrityError: they differ by more than rounding.

@@ -1,13 +1,13 @@
-"""The sub-network of a domain, cut out of AdaSparse: exact, since pruned neurons are 0 whatever the row.
+"""Extracts the sub-network of a domain from AdaSparse. It is exact, because pruned neurons are 0 for every row.
 
-With K_l the kept neurons of layer l (π^l ≠ 0) and e_d the embeddings of the domain's own fields, all of one condition:
+K_l are the neurons of layer l that are not pruned (π^l ≠ 0), e_d the embeddings of the domain's fields, all for one condition:
 
     W_1' = diag(π^0) W_1[K_0, K_1]      b_1' = b_1[K_1] + e_d W_1[e_d, K_1]
     W_l' = diag(π^(l−1)) W_l[K_(l−1), K_l]      b_l' = b_l[K_l]
     logit = act(… act(e_a[K_0] W_1' + b_1') …) w' + b
 
-(W inputs × outputs.) On DCNv2 a pruned input is 0 in each x_l, so the cross network loses its rows and columns too; its
-columns of e_d stay, since x_l is not constant there.
+(W is inputs × outputs.) With DCNv2, a pruned input is 0 in each x_l, so its rows and columns of the cross network are removed,
+too. The columns of e_d remain, because x_l is not constant there.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SubNetwork:
     activation: Activation
 
     def logits(self, agnostic: np.ndarray) -> np.ndarray:
-        """float32, one per row, from e_a of rows of this condition."""
+        """Logits, float32, one per row, from e_a of rows of this condition."""
         activation = ACTIVATIONS[self.activation]
         chosen = agnostic if len(self.inputs) == agnostic.shape[1] else agnostic.take(self.inputs, axis=1)
         h = chosen
@@ -72,7 +72,7 @@ class SubNetwork:
         return np.asarray(crossed @ cross.head)
 
     def multiply_adds(self) -> int:
-        """Of one row's matrix products."""
+        """Multiply-adds of the matrix products per row."""
         crossed = 0
         if self.cross is not None:
             crossed = len(self.cross.head) + sum(part.weight.size for parts in self.cross.maps for part in parts)
@@ -80,7 +80,7 @@ class SubNetwork:
 
     @property
     def nbytes(self) -> int:
-        """Memory of its weights."""
+        """Memory of its weights in bytes."""
         return sum(part.nbytes for part in self.to_tensors().values())
 
     def to_tensors(self) -> dict[str, np.ndarray]:
@@ -118,7 +118,7 @@ class SubNetwork:
 
 
 def why_not_cut(shape: Shape) -> str | None:
-    """Why a network has no exact sub-networks; None where it has."""
+    """The reason why a network has no exact sub-networks; None if it has."""
     if not shape.gates:
         return "this model prunes nothing: it has no weight factors"
     if PrunerInput.hidden in shape.pruner_inputs:
@@ -132,10 +132,10 @@ def why_not_cut(shape: Shape) -> str | None:
 
 
 def sub_network(network: Network, condition: EncodedRows, factors: Sequence[np.ndarray]) -> SubNetwork:
-    """Cut out the network of one condition.
+    """Extract the network of one condition.
 
     Args:
-        condition: one row of it; its other fields do not matter. factors: π of each gate, one row each.
+        condition: one row of it; its other fields have no effect. factors: π of each gate, one row each.
     """
     shape = network.shape
     own = dict(zip(network.pruners, (np.asarray(part[0], dtype=np.float64) for part in factors), strict=True))
@@ -181,5 +181,5 @@ def _cross(network: Network, inputs: np.ndarray, factors: np.ndarray, aware: np.
 
 
 def kept_neurons(factors: Sequence[np.ndarray]) -> list[int]:
-    """How many neurons each gate keeps of one condition."""
+    """The number of neurons that each gate keeps for one condition."""
     return [int(np.count_nonzero(part)) for part in factors]

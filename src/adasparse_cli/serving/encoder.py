@@ -1,4 +1,4 @@
-"""Rows of raw values become rows of ids, by vocabularies alone. NumPy: neither torch nor polars."""
+"""Encodes rows of raw values as rows of ids with vocabularies. NumPy only: neither torch nor polars."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class EncodedRows:
     """Rows of ids.
 
     Args:
-        ids: int32, rows × fields in the artefact's order; of a multi-valued field the number of the row's bag.
+        ids: int32, rows × fields in the artefact's order; for a multi-valued field the number of the row's bag.
         bags: by the name of each multi-valued field.
-        domains: the number of each row's domain; the number of all domains where nobody knows it.
+        domains: the number of each row's domain; for an unknown domain, the number of all domains.
     """
 
     ids: np.ndarray
@@ -32,14 +32,14 @@ class EncodedRows:
         return len(self.ids)
 
     def take(self, rows: np.ndarray | slice) -> EncodedRows:
-        """Some of the rows."""
+        """The rows at these indices."""
         bags = {name: Bags(own.values, own.starts, own.of_row[rows]) for name, own in self.bags.items()}
         return EncodedRows(ids=self.ids[rows], bags=bags, domains=self.domains[rows])
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A value that cannot be used: the place of its row, its column, the value and the reason."""
+    """A value that cannot be used: index of its row, its column, the value and the reason."""
 
     place: int
     column: str
@@ -48,15 +48,15 @@ class Fault:
 
 
 class RowEncoder:
-    """From columns of raw values to ids.
+    """Maps columns of raw values to ids.
 
     Args:
         fields: in the artefact's order.
-        vocabularies: by field; none for the combination's.
-        combination: name of the field that is the domain itself, made from the others; None where there is none.
-        combinations: of that field, the values of the domain's fields for ids 1, 2, …
+        vocabularies: by field; none for the combination.
+        combination: name of the field that is the domain id, computed from the others; None if there is none.
+        combinations: for that field, the values of the domain's fields for ids 1, 2, …
         domain: names of the domain's fields.
-        keys: the values of the domain's fields of domains 0, 1, …
+        keys: the values of the domain's fields for domains 0, 1, …
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class RowEncoder:
 
     @property
     def num_all_domains(self) -> int:
-        """Domains that have a number."""
+        """Number of known domains."""
         return len(self.keys)
 
     def name_of(self, domain: int) -> str | None:
-        """A domain's name: its key as one text; None for one that nobody knows."""
+        """A domain's name: its key as one text; None for an unknown domain."""
         if domain >= len(self.keys):
             return None
         if domain not in self._names:
@@ -91,10 +91,10 @@ class RowEncoder:
         return self._names[domain]
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> tuple[EncodedRows, list[Fault]]:
-        """Ids of all rows, and what is wrong with some: the ids of those rows mean nothing.
+        """The ids of all rows, and errors. The ids of rows with errors are meaningless.
 
         Args:
-            columns: raw values by input field, all of one length; other columns are not looked at.
+            columns: raw values by input field, all of the same length; other columns are ignored.
         """
         rows = len(columns[self.inputs[0]])
         ids = np.zeros((rows, len(self.fields)), dtype=np.int32)
@@ -120,13 +120,13 @@ class RowEncoder:
         return EncodedRows(ids=ids, bags=bags, domains=domains), faults
 
     def _of_domains(self, columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """The number of each row's domain, and the id of its combination; each distinct key is looked up once."""
+        """The number of each row's domain, and the id of its combination. Each distinct key is looked up once."""
         raw = [columns[name] for name in self.domain]
         keys: list[Hashable]
         if all(set(map(type, column)) <= {str, int, type(None)} for column in raw):
             keys = list(zip(*raw, strict=True))
             known: dict[Hashable, tuple[int, int]] = {key: self._of_key(key) for key in set(keys)}
-        else:  # values that cannot be hashed, or that are equal to one of another type
+        else:  # values that cannot be hashed, or that are equal to a value of another type
             keys = list(range(rows))
             known = {place: self._of_key(values) for place, values in enumerate(zip(*raw, strict=True))}
         found = np.array([known[key] for key in keys], dtype=np.int64).reshape(rows, 2)
@@ -135,6 +135,6 @@ class RowEncoder:
     def _of_key(self, values: Any) -> tuple[int, int]:
         try:
             key = tuple(self.vocabularies[name].value_of(raw) for name, raw in zip(self.domain, values, strict=True))
-        except WrongValueError:  # is among the faults already
+        except WrongValueError:  # is already among the errors
             return len(self.keys), 0
         return self._domains.get(key, len(self.keys)), self.combinations.get(key, 0)

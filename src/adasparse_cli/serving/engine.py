@@ -1,4 +1,4 @@
-"""The NumPy engine: rows of a condition go through its sub-network, the rows of small groups through the uncut network.
+"""The NumPy engine. It scores the rows of a condition with its sub-network, and the rows of small groups with the full network.
 
 Importing it loads neither torch nor polars.
 """
@@ -16,14 +16,14 @@ from adasparse_cli.serving.cut import SubNetwork, sub_network, why_not_cut
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.network import Network, sigmoid
 
-# From so many rows of one condition on, its sub-network is faster than the uncut network in a batch with others.
+# From this number of rows per condition on, its sub-network is faster than the full network in a mixed batch.
 SMALL_GROUP = 8
-# From so many on, it is worth cutting one out that is not there.
+# From this number of rows on, extracting a sub-network that is not stored pays off.
 CUT_FROM = 64
-# Rows of one pass: their embeddings and layers stay in the processor's cache.
+# Rows per pass: their embeddings and layers stay in the processor's cache.
 PASS_ROWS = 1024
 CACHE_BYTES = 256 << 20
-# Weight factors of so many conditions are remembered.
+# Number of conditions whose weight factors are cached.
 CACHED_FACTORS = 4096
 
 Key = tuple[Hashable, ...]
@@ -33,7 +33,7 @@ class NumpyEngine:
     """Scores rows of ids.
 
     Args:
-        stored: sub-networks of known conditions, read when they are first used, and their weight factors.
+        stored: sub-networks of known conditions, read on first use, and their weight factors.
     """
 
     name = "numpy"
@@ -53,12 +53,12 @@ class NumpyEngine:
         self._aware = [place for place, _ in network.aware_fields]
         sizes = [field.size if field.bags == 0 else None for _, field in network.aware_fields]
         known = [size for size in sizes if size is not None]
-        # numbers of conditions by mixed radix, where 63 bits hold them
+        # numbers of conditions in mixed radix, if 63 bits are enough
         plain = len(known) == len(sizes) and np.prod([float(size) for size in known]) < 2**63
         self._radix = np.cumprod([1, *known[:-1]]).astype(np.int64) if plain and known else None
 
     def logits(self, rows: EncodedRows) -> np.ndarray:
-        """float32, one per row, whatever else is scored with it."""
+        """Logits, float32, one per row. They do not depend on the other rows."""
         if not len(rows):
             return np.zeros(0, dtype=np.float32)
         if not self.cuts:
@@ -83,7 +83,7 @@ class NumpyEngine:
         return logits
 
     def _of_one(self, rows: EncodedRows) -> np.ndarray:
-        """Rows of one condition."""
+        """Logits of rows of one condition."""
         own = self._own(rows, 0, len(rows))
         return _in_passes(rows, self._uncut if own is None else partial(self._by_sub_network, own))
 
@@ -91,17 +91,17 @@ class NumpyEngine:
         return own.logits(self.network.agnostic(rows))
 
     def probabilities(self, rows: EncodedRows) -> np.ndarray:
-        """float64, one per row."""
+        """Probabilities, float64, one per row."""
         return sigmoid(self.logits(rows).astype(np.float64))
 
     def sub_network(self, condition: EncodedRows) -> SubNetwork:
-        """The sub-network of a row's condition: the stored one, one of the cache, or one that is cut out now."""
+        """The sub-network of a row's condition: stored, cached, or extracted now."""
         found = self._own(condition, 0, CUT_FROM)
         assert found is not None
         return found
 
     def key_of(self, rows: EncodedRows, row: int) -> Key:
-        """A row's condition: its ids of the domain-aware fields, of a multi-valued one the ids of its bag."""
+        """A row's condition: its ids of the domain-aware fields; for a multi-valued field the ids of its bag."""
         key: list[Hashable] = []
         for place, field in self.network.aware_fields:
             number = int(rows.ids[row, place])
@@ -113,7 +113,7 @@ class NumpyEngine:
         return tuple(key)
 
     def _groups(self, rows: EncodedRows) -> tuple[np.ndarray, np.ndarray]:
-        """The rows by condition, and where each condition begins."""
+        """The rows sorted by condition, and the start of each condition."""
         if len(rows) == 1:
             return np.zeros(1, dtype=np.int64), np.array([0, 1])
         own = rows.ids[:, self._aware]
@@ -125,7 +125,7 @@ class NumpyEngine:
         return order, np.concatenate([[0], steps, [len(rows)]])
 
     def _own(self, rows: EncodedRows, row: int, count: int) -> SubNetwork | None:
-        """The sub-network of a row's condition, of which there are `count` rows; None where it is not worth cutting out."""
+        """The sub-network of a row's condition, which has `count` rows; None if extracting it does not pay off."""
         key = self.key_of(rows, row)
         found = self._cut.get(key)
         if found is not None:
@@ -155,7 +155,7 @@ class NumpyEngine:
         return found
 
     def _uncut(self, rows: EncodedRows) -> np.ndarray:
-        """Rows of several conditions, in their order: the factors of each condition are computed once."""
+        """Logits of rows of several conditions, in their order; the factors of each condition are computed once."""
         order, bounds = self._groups(rows)
         of_row = np.empty(len(rows), dtype=np.int64)
         factors = []

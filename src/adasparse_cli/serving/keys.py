@@ -1,4 +1,4 @@
-"""The key of a domain as one text, without polars; `prep.key` says how it is written, and tests hold the two together."""
+"""The key of a domain as one text, without polars. `prep.key` defines the format, and tests compare both."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A trained network in NumPy: the DNN, DCNv2 and AdaSparse, uncut. The equations are those of `models/`.
+"""A trained network in NumPy: the full DNN, DCNv2 or AdaSparse. The equations are those of `models/`.
 
-    h^0 = e_a,   h^l <- h^l ⊙ π^l where layer l is gated,   h^1 = block_1([h^0 ; e_d]),   h^(l+1) = block_(l+1)(h^l)
+    h^0 = e_a,   h^l <- h^l ⊙ π^l if layer l is gated,   h^1 = block_1([h^0 ; e_d]),   h^(l+1) = block_(l+1)(h^l)
     logit = head(h^L), or head([cross([h^0 ; e_d]) ; h^L])
 
 Batch normalisation is folded into its layer: with s = γ / √(variance + eps), W <- diag(s) W, b <- s (b − mean) + shift.
-Scores are float32; what is folded is computed in float64 first.
+Scores are float32; folded weights are computed in float64 first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EPS = 1e-5  # of torch's normalisations
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What turns a layer's pruner into weight factors: α and ε of `layers/gate.py`."""
+    """Parameters that map a pruner's output to weight factors: α and ε of `layers/gate.py`."""
 
     layer: int
     sharpness: float
@@ -36,15 +36,15 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The form of a network, as `adasparse.json` holds it.
+    """The form of a network, as in `adasparse.json`.
 
     Args:
         hidden: number of hidden layers.
         cross: number of cross layers, 0 without a cross network.
         low_rank: whether cross layers are products of two thin matrices.
-        mode, scale: of the weight factors; None where nothing is gated.
+        mode, scale: of the weight factors; None if nothing is gated.
         pruner_inputs, pruner_low_rank: of the pruners.
-        context_normalised, context_gain: how the domain context is made; a gain of 1 is none.
+        context_normalised, context_gain: form of the domain context; a gain of 1 has no effect.
     """
 
     embedding_width: int
@@ -65,22 +65,22 @@ class Shape:
 
 @dataclass(frozen=True)
 class Affine:
-    """x W + b, W inputs × outputs."""
+    """x W + b, with W inputs × outputs."""
 
     weight: np.ndarray
     bias: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.dot(x, self.weight)  # has less to set up than the operator
+        found: np.ndarray = np.dot(x, self.weight)  # has less overhead than the operator
         found += self.bias
         return found
 
 
 class Table:
-    """Embeddings of some fields from one table, laid out as `layers.embedding` does: single-valued before multi-valued.
+    """Embeddings of some fields from one table, in the order of `layers.embedding`: single-valued before multi-valued.
 
     Args:
-        weight: ids of all fields of the table × width. fields: of the table, with their places among a row's ids.
+        weight: ids of all fields of the table × width. fields: of the table, with their positions among a row's ids.
     """
 
     def __init__(self, weight: np.ndarray, fields: Sequence[tuple[int, Field]], pooling: Pooling) -> None:
@@ -92,18 +92,18 @@ class Table:
         multi = [k for k in range(len(fields)) if k not in single]
         self.multi = [(fields[k][1].name, int(starts[k])) for k in multi]
         self.width = weight.shape[1] * len(fields)
-        # all fields are looked up at once; what that finds for multi-valued ones is written over
+        # all fields are looked up at once; the results for multi-valued fields are overwritten
         self._columns = np.concatenate([self.columns, np.zeros(len(multi), dtype=np.int64)])
         self._offsets = np.concatenate([self.offsets, np.zeros(len(multi), dtype=np.int64)])
         self._kept = np.array([1] * len(single) + [0] * len(multi), dtype=np.int32)
 
     def part(self, fields: Sequence[tuple[int, Field]], first: int) -> Table:
-        """The same table for a run of its fields, whose ids start at row `first`."""
+        """The same table for consecutive fields, whose ids start at row `first`."""
         size = sum(field.size for _, field in fields)
         return Table(self.weight[first : first + size], fields, self.pooling)
 
     def __call__(self, rows: EncodedRows) -> np.ndarray:
-        """rows × width."""
+        """The embeddings, rows × width."""
         if not len(self._columns):
             return np.zeros((len(rows), 0), dtype=self.weight.dtype)
         if len(rows) == 1 and self.multi:
@@ -117,7 +117,7 @@ class Table:
         return np.asarray(found.reshape(len(rows), -1))
 
     def _one_row(self, rows: EncodedRows) -> np.ndarray:
-        """All fields of one row in one look-up: the calls cost more than what they find."""
+        """The embeddings of a single row in one look-up: the cost of calls exceeds the cost of look-ups."""
         chosen = [rows.ids[0].take(self.columns) + self.offsets]
         for name, first in self.multi:
             bags = rows.bags[name]
@@ -136,14 +136,14 @@ class Table:
         return found.reshape(1, -1)
 
     def _pooled(self, bags: Bags, first: int) -> np.ndarray:
-        """One embedding per row; each bag is pooled once, or each row's where there are fewer rows than bags."""
+        """One embedding per row. Each bag is pooled once, or each row's bag if there are fewer rows than bags."""
         if len(bags.of_row) < len(bags.starts):
             return self._sums(*_flat(bags, bags.of_row), first)
         lengths = np.diff(bags.starts)
         return np.take(self._sums(bags.values, bags.starts[:-1], lengths, first), bags.of_row, axis=0)
 
     def _sums(self, values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, first: int) -> np.ndarray:
-        """Bag k pools `values[starts[k]:starts[k] + lengths[k]]`; bags follow one another."""
+        """Bag k pools `values[starts[k]:starts[k] + lengths[k]]`; bags are consecutive."""
         pooled: np.ndarray = np.zeros((len(lengths), self.weight.shape[1]), dtype=self.weight.dtype)
         full = lengths > 0
         if not len(values):
@@ -159,7 +159,7 @@ class Table:
 
 
 def _flat(bags: Bags, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The values of chosen bags one after the other, where each begins, and its length."""
+    """The concatenated values of chosen bags, the start of each bag, and its length."""
     first = bags.starts[chosen]
     lengths = bags.starts[chosen + 1] - first
     ends = lengths.cumsum()
@@ -169,7 +169,7 @@ def _flat(bags: Bags, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 class Network:
-    """A trained network, uncut.
+    """A full trained network.
 
     Args:
         weights: as the model saved them.
@@ -200,12 +200,12 @@ class Network:
         return [*self.blocks, self.head]
 
     def multiply_adds(self) -> int:
-        """Of the matrix products of one row, pruners and embeddings not counted."""
+        """Multiply-adds of the matrix products per row, without pruners and embeddings."""
         crossed = sum(part.weight.size for parts in self.cross for part in parts)
         return crossed + sum(layer.weight.size for layer in self.layers)
 
     def contexts(self, rows: EncodedRows) -> np.ndarray:
-        """The domain context of rows, float64: one row per condition is enough."""
+        """The domain context of rows, float64; one row per condition is sufficient."""
         assert self.context is not None
         values = self.context(rows).astype(np.float64)
         if self.shape.context_normalised:
@@ -213,14 +213,14 @@ class Network:
         return values * self.shape.context_gain
 
     def factors(self, rows: EncodedRows) -> list[np.ndarray]:
-        """π of each gate where it depends on the domain alone, rows × width, float64; one row per condition is enough."""
+        """π of each gate if it depends only on the domain, rows × width, float64; one row per condition is sufficient."""
         if not self.pruners:
             return []
         contexts = self.contexts(rows)
         return [pruner.factors(pruner.of_context(contexts)) for pruner in self.pruners.values()]
 
     def margin(self, rows: EncodedRows) -> np.ndarray:
-        """The least |v_out − ε| over the neurons of each row: how near a neuron is to being kept or pruned otherwise."""
+        """The smallest |v_out − ε| over the neurons of each row: the distance to a different pruning decision."""
         gaps = np.full(len(rows), np.inf)
         if not self.pruners or self.shape.mode is Mode.scaling:
             return gaps
@@ -235,11 +235,11 @@ class Network:
     def logits(
         self, rows: EncodedRows, factors: Sequence[np.ndarray] | None = None, *, gaps: np.ndarray | None = None
     ) -> np.ndarray:
-        """float32, one per row.
+        """Logits, float32, one per row.
 
         Args:
-            factors: π of each row by gate, where they are known already.
-            gaps: where factors depend on the row: made as small as `margin` says.
+            factors: π of each row by gate, if already known.
+            gaps: if factors depend on the row, an array that is reduced to the result of `margin`.
         """
         if factors is None and self.pruners and PrunerInput.hidden not in self.shape.pruner_inputs:
             factors = [part.astype(np.float32) for part in self.factors(rows)]
@@ -278,7 +278,7 @@ class Network:
 
 
 class _Pruner:
-    """v = U (W [h ; c]) + b, and π of it."""
+    """A pruner, v = U (W [h ; c]) + b, and its π."""
 
     def __init__(self, weights: Weights, gate: Gate, shape: Shape) -> None:
         name = f"pruners.{gate.layer}"
@@ -290,7 +290,7 @@ class _Pruner:
         self.bias = weights[f"{name}.bias"].astype(np.float64)
 
     def of_context(self, contexts: np.ndarray) -> np.ndarray:
-        """v, where it depends on the domain alone."""
+        """v, if it depends only on the domain."""
         assert self.domain is not None
         return self._out(contexts @ self.domain)
 
@@ -309,7 +309,7 @@ class _Pruner:
         return out if self.mode is Mode.binarization else np.asarray(self.scale * out)
 
     def narrow(self, gaps: np.ndarray, v: np.ndarray) -> None:
-        """Make each row's gap as small as the least |v_out − ε| of its neurons."""
+        """Reduce each row's gap to the smallest |v_out − ε| of its neurons."""
         np.minimum(gaps, np.abs(self.squashed(v) - self.gate.threshold).min(axis=1, initial=np.inf), out=gaps)
 
     def factors(self, v: np.ndarray) -> np.ndarray:
@@ -328,7 +328,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """In place."""
+    """ReLU, in place."""
     return np.asarray(np.maximum(x, 0.0, out=x))
 
 
@@ -337,7 +337,7 @@ def _leaky(x: np.ndarray) -> np.ndarray:
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    from scipy.special import erf  # for the networks that use it
+    from scipy.special import erf  # only for the networks that use it
 
     return np.asarray(0.5 * x * (1.0 + erf(x * x.dtype.type(0.5**0.5))))
 
@@ -387,7 +387,7 @@ def _cross_map(weights: Weights, layer: int, low_rank: bool) -> list[Affine]:
 
 
 def shape_from(values: Mapping[str, Any]) -> Shape:
-    """The form that `adasparse.json` holds."""
+    """The form in `adasparse.json`."""
     known = dict(values)
     known["gates"] = tuple(Gate(**gate) for gate in known["gates"])
     known["pruner_inputs"] = tuple(PrunerInput(one) for one in known["pruner_inputs"])

@@ -1,4 +1,4 @@
-"""The ONNX engine: `model.onnx` by ONNX Runtime. Needs the package onnxruntime, neither torch nor polars."""
+"""The ONNX engine: runs `model.onnx` with ONNX Runtime. Needs the package onnxruntime, but neither torch nor polars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASS_ROWS = 4096
 
 
 class OnnxEngine:
-    """Scores rows of ids: they become the values again that the graph takes, one known value or an unseen one per id.
+    """Scores rows of ids. Each id is converted to a value for the graph: a known value, or an unseen one for id 0.
 
     Args:
         path: of the graph.
@@ -34,7 +34,7 @@ class OnnxEngine:
         self._fill = {name: values[-1] for name, values in self._values.items()}
 
     def logits(self, rows: EncodedRows) -> np.ndarray:
-        """float32, one per row."""
+        """Logits, float32, one per row."""
         found = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(rows), PASS_ROWS):
             part = rows.take(slice(start, start + PASS_ROWS))
@@ -42,11 +42,11 @@ class OnnxEngine:
         return np.concatenate(found)
 
     def inputs(self, rows: EncodedRows) -> dict[str, np.ndarray]:
-        """The graph's inputs of rows."""
+        """The graph's inputs for rows."""
         found = {}
         for place, field in enumerate(self._fields):
             values = self._values.get(field.name)
-            if values is None:  # the combination, which the graph makes
+            if values is None:  # the combination, which the graph computes
                 continue
             if field.kind is FieldKind.multi_valued:
                 bags = rows.bags[field.name]
@@ -62,12 +62,12 @@ class OnnxEngine:
 
 
 class PackedEngine(OnnxEngine):
-    """`domains.onnx`: rows of one exported condition at a time."""
+    """`domains.onnx`: scores rows of one exported condition at a time."""
 
     name = "onnx, domains.onnx"
 
     def logits_of(self, number: int, rows: EncodedRows) -> np.ndarray:
-        """float32, one per row of the condition that has this number."""
+        """Logits, float32, one per row of the condition with this number."""
         taken = {one.name for one in self._session.get_inputs()}
         inputs = {name: values for name, values in self.inputs(rows).items() if name in taken}
         found: np.ndarray = self._session.run(["logit"], {**inputs, NUMBER: np.array([number], dtype=np.int64)})[0]
@@ -75,7 +75,7 @@ class PackedEngine(OnnxEngine):
 
 
 def _values(vocabulary: Vocabulary | Buckets) -> np.ndarray:
-    """A value for each id, an unseen one for id 0; the missing value comes last."""
+    """A value for each id, an unseen one for id 0; the missing value is last."""
     if isinstance(vocabulary, Buckets):
         lower = vocabulary.lower.tolist()
         ids = [lower[0] if lower else np.nan, *lower]
@@ -94,5 +94,5 @@ def _values(vocabulary: Vocabulary | Buckets) -> np.ndarray:
 
 
 def onnx_engine(artefact: Artefact) -> OnnxEngine:
-    """The engine of an artefact that was exported with its graph."""
+    """The engine of an artefact with a graph."""
     return OnnxEngine(str(artefact.path(MODEL)), artefact.encoder)

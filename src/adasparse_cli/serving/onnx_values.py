@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-# Of an input of integers; fills up lists too.
+# Missing value of an integer input; also fills up lists.
 MISSING_INTEGER = -(2**63)
-# Of an input of texts; fills up lists too. A value of a field is never empty.
+# Missing value of a text input; also fills up lists. A value of a field is never empty.
 MISSING_TEXT = ""
-# The input of `domains.onnx` that chooses a sub-network.
+# The input of `domains.onnx` that selects a sub-network.
 NUMBER = "domain"

@@ -1,4 +1,4 @@
-"""An exported model's scores for new files."""
+"""Scores new files with an exported model."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from adasparse_cli.serving.network import sigmoid
 from adasparse_cli.serving.rows import PlainFile, RawBlock
 from adasparse_cli.serving.scores_file import json_line, kept_names, read_kept, scores_format
 
-# How much larger than in the test split a share of unknown values must be to be told.
+# Ratio to the share of unseen values in the test split from which a share is reported.
 NOTABLE = 0.1
-# Fields that the tabular recipe makes from its timestamp, whatever columns of their name say.
+# Fields that the tabular recipe derives from its timestamp, even if columns have these names.
 _OF_TIMES = ("hour", "weekday")
 
 
 class Progress(Protocol):
-    """How scoring tells where it is."""
+    """Receives the progress of scoring."""
 
     def start(self, what: str, total: int | None, unit: str) -> None: ...
 
@@ -44,12 +44,12 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredFile:
-    """What was scored.
+    """The result of scoring.
 
     Args:
         rejects: rows that could not be scored.
-        unseen: per field the share (0–1) of rows with a value unknown from training, where it is NOTABLE more than in the test split.
-        seconds: of reading, encoding, scoring and writing. scoring_seconds: of the engine alone.
+        unseen: per field the share (0–1) of rows with a value unseen in training, if NOTABLE more than in the test split.
+        seconds: of reading, encoding, scoring and writing. scoring_seconds: of the engine only.
     """
 
     output: Path
@@ -63,7 +63,7 @@ class ScoredFile:
 
 
 def usual_engine(artefact: Artefact) -> str:
-    """NumPy where it can score the model, else torch."""
+    """NumPy if it can score the model, otherwise torch."""
     return "numpy" if artefact.why_not("numpy") is None else "torch"
 
 
@@ -77,15 +77,15 @@ def predict_files(
     keep: Sequence[str] = (),
     form: ScoresFormat | None = None,
 ) -> ScoredFile:
-    """Score files, labelled or not, and write one line per row: where it stood, its domain, its logit and probability.
+    """Score labelled or unlabelled files. Write one line per row: its position, its domain, its logit and probability.
 
     Args:
-        engine: one of ENGINES; None for the usual one.
-        keep: columns of the files that are copied to the output. form: of the output; None for what its name says.
+        engine: one of ENGINES; None for the default.
+        keep: columns of the files that are copied to the output. form: of the output; None to use its name.
 
     Raises:
-        UsageError: the engine cannot score this model, or the output is none that can be written.
-        DataError: a file cannot be read, lacks a field, or holds no row.
+        UsageError: the engine cannot score this model, or the output cannot be written.
+        DataError: a file cannot be read, has a missing field, or has no row.
         IntegrityError: a file of the artefact is missing or differs.
     """
     if engine is not None and engine not in ENGINES:
@@ -202,13 +202,13 @@ class _Scorer:
 def raw_blocks(
     artefact: Artefact, files: Sequence[Path], rejects: list[Reject], *, keep: Sequence[str] = ()
 ) -> Iterator[RawBlock]:
-    """The rows of files: read as they stand where their columns are the input fields, else as the data's recipe reads them.
+    """The rows of files. Files whose columns are the input fields are read directly, others with the data's recipe.
 
     Args:
-        keep: further columns to read, as they stand.
+        keep: additional columns to read, unchanged.
 
     Raises:
-        DataError: a file cannot be read, or lacks a field.
+        DataError: a file cannot be read, or has a missing field.
     """
     inputs = artefact.encoder.inputs
     settings = artefact.index["data"]["settings"]
@@ -234,7 +234,7 @@ def raw_blocks(
 def _with_kept(
     blocks: Iterable[RawBlock], path: Path, name: str, keep: Sequence[str], settings: Mapping[str, Any]
 ) -> Iterator[RawBlock]:
-    """The blocks of a file, with the columns that are to be kept."""
+    """The blocks of a file, with the columns to keep."""
     if not keep:
         yield from blocks
         return
@@ -246,7 +246,7 @@ def _with_kept(
 
 
 def _columns(file: PlainFile, encoding: str) -> set[str]:
-    """The columns of a table; none where it is in the encoding of the raw files, which the recipe reads."""
+    """The columns of a table; none if it has the encoding of the raw files, which the recipe reads."""
     try:
         return set(file.columns() or ())
     except DataError:
@@ -256,10 +256,10 @@ def _columns(file: PlainFile, encoding: str) -> set[str]:
 
 
 def _require_inputs(artefact: Artefact, path: Path, columns: Collection[str]) -> None:
-    """Refuse a table of input fields that lacks some, where the recipe reads another format: it would name columns of that.
+    """Check that a table of input fields is complete. A recipe for another format would name the columns of that format instead.
 
     Raises:
-        DataError: most fields are there, but not all.
+        DataError: most fields are present, but not all.
     """
     inputs = artefact.encoder.inputs
     lacking = [name for name in inputs if name not in columns]
@@ -293,7 +293,7 @@ def _write_csv(path: Path, first: _Part, others: Iterator[_Part]) -> None:
 def _write_ndjson(path: Path, first: _Part, others: Iterator[_Part]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for part in _and(first, others):
-            # the shortest text of a logit in 32 bits, as in CSV
+            # the shortest text of a 32-bit logit, as in CSV
             logits = [float(str(one)) for one in part.logits]
             columns = (part.lines.tolist(), _rows(part), part.domains, logits, part.probabilities.tolist())
             for line, kept, domain, logit, chance in zip(*columns, strict=True):
@@ -308,14 +308,14 @@ def _rows(part: _Part) -> list[tuple[Any, ...]]:
 
 
 def _kept_cell(value: Any) -> str:
-    """A kept value as a field of CSV."""
+    """A kept value as a CSV field."""
     if value is None:
         return ""
     return _cell(marked(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
 
 
 def _write_parquet(path: Path, first: _Part, others: Iterator[_Part]) -> None:
-    import polars as pl  # for this format alone
+    import polars as pl  # only for this format
 
     frames = [
         pl.DataFrame(
@@ -339,7 +339,7 @@ def _and(first: Any, others: Iterator[Any]) -> Iterator[Any]:
 
 
 def _cell(text: str) -> str:
-    """A text as a field of CSV."""
+    """A text as a CSV field."""
     file = io.StringIO()
     csv.writer(file, lineterminator="").writerow([text])
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Files that only the data's recipe can read: the contest's raw text, Parquet, fields made from a time. Loads polars."""
+"""Reads files that need the data's recipe: the contest's raw text, Parquet, fields derived from a timestamp. Loads polars."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def recipe_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Rejec
     """The rows of files as the recipe reads them.
 
     Raises:
-        DataError: a file lacks a field, or is none that the recipe reads.
+        DataError: a file has a missing field, or the recipe cannot read it.
     """
     data = artefact.index["data"]
     recipe = recipe_named(str(data["recipe"]))

@@ -1,4 +1,4 @@
-"""Files of raw values as columns, without polars: separated text and NDJSON, plain or packed."""
+"""Reads files of raw values as columns, without polars: separated text and NDJSON, plain or compressed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class RawBlock:
     """Some rows of a file.
 
     Args:
-        source: what the file is called. lines: where each row begins. columns: raw values by field.
-        kept: values of further columns, which are copied to the output.
+        source: name of the file. lines: first line of each row. columns: raw values by field.
+        kept: values of additional columns, which are copied to the output.
     """
 
     source: str
@@ -33,11 +33,11 @@ class RawBlock:
 
 
 class PlainFile:
-    """A file whose columns are the input fields themselves.
+    """A file whose columns are the input fields.
 
     Args:
-        inputs: names of the fields; other columns are not looked at.
-        separator: of text; None to find it in the header.
+        inputs: names of the fields; other columns are ignored.
+        separator: of text; None to infer it from the header.
         rejects: rejected rows are added here.
     """
 
@@ -50,7 +50,7 @@ class PlainFile:
         self.separator = self._separator_of(separator) if self.kind is TableKind.text else None
 
     def columns(self) -> list[str] | None:
-        """The columns, for NDJSON the keys of the first row; None where the file is not read without polars."""
+        """The columns, for NDJSON the keys of the first row; None if the file cannot be read without polars."""
         if self.kind is TableKind.text:
             return self._opened([]).columns
         if self.kind is TableKind.ndjson:
@@ -126,7 +126,7 @@ class PlainFile:
 
 
 def json_object(text: str) -> dict[str, Any] | str | None:
-    """A line's object; None or a reason where it is none."""
+    """The object in a line, or None or a reason if there is none."""
     try:
         found = json.loads(text, object_pairs_hook=_without_doubles)
     except _TwiceError as error:
@@ -137,7 +137,7 @@ def json_object(text: str) -> dict[str, Any] | str | None:
 
 
 class _TwiceError(Exception):
-    """An object names a key twice."""
+    """An object has a key twice."""
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

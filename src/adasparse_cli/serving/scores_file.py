@@ -1,4 +1,4 @@
-"""The file of scores: its format by its name or as asked for, and the columns that a person wants to keep."""
+"""The file of scores: its format, from its name or a setting, and the columns to keep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.serving.rows import PlainFile, json_object
 
 _OWN = ("source", "line", "domain", "label", "logit", "probability")
-# Separators of recipes that have no setting for it.
+# Separators of recipes without a setting for it.
 _SEPARATORS = {"iaac": " ", "twin": " "}
 
 
@@ -29,10 +29,10 @@ _BY_SUFFIX = {
 
 
 def scores_format(output: Path | None, asked: ScoresFormat | None) -> ScoresFormat:
-    """The format that a file's name says, or that was asked for; CSV without both.
+    """The format from the file's name or from `asked`; CSV without both.
 
     Raises:
-        UsageError: the name says nothing, or another format than the one asked for.
+        UsageError: the name has an unknown suffix, or a different format than `asked`.
     """
     named = None if output is None else _BY_SUFFIX.get(output.suffix.lower())
     if output is not None and (output.is_dir() or (named is None and asked is None)):
@@ -45,7 +45,7 @@ def scores_format(output: Path | None, asked: ScoresFormat | None) -> ScoresForm
 
 
 def kept_names(keep: Sequence[str]) -> dict[str, str]:
-    """What kept columns are called in the output: their own names, behind `input_` where the output has such a column.
+    """The names of kept columns in the output: unchanged, or with the prefix `input_` if the output has such a column.
 
     Raises:
         UsageError: a column is named twice.
@@ -56,15 +56,15 @@ def kept_names(keep: Sequence[str]) -> dict[str, str]:
 
 
 def read_kept(path: Path, name: str, keep: Sequence[str], settings: Mapping[str, Any]) -> dict[int, tuple[Any, ...]]:
-    """The values of some columns of a raw file, by the line at which each row begins.
+    """The values of some columns of a raw file, by the first line of each row.
 
     Text files give texts; NDJSON and Parquet give their values.
 
     Args:
-        name: what the file is called. settings: those of the data.
+        name: name of the file. settings: of the data.
 
     Raises:
-        DataError: the file lacks a column.
+        DataError: the file does not have a column.
     """
     separator = settings.get("separator") or _SEPARATORS.get(str(settings.get("recipe")))
     file = PlainFile(path, name, (), separator, [])
@@ -75,10 +75,10 @@ def read_kept(path: Path, name: str, keep: Sequence[str], settings: Mapping[str,
 
 
 def require_columns(path: Path, columns: Collection[str], keep: Sequence[str]) -> None:
-    """Refuse a file that lacks a column which is to be kept.
+    """Check that a file has the columns to keep.
 
     Raises:
-        DataError: it lacks one.
+        DataError: one is missing.
     """
     lacking = next((one for one in keep if one not in columns), None)
     if lacking is not None:
@@ -125,7 +125,7 @@ def _of_ndjson(
 
 
 def _of_parquet(path: Path, keep: Sequence[str]) -> dict[int, tuple[Any, ...]]:
-    import polars as pl  # for this format alone
+    import polars as pl  # only for this format
 
     try:
         columns = pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema().names()
@@ -133,7 +133,7 @@ def _of_parquet(path: Path, keep: Sequence[str]) -> dict[int, tuple[Any, ...]]:
         rows = pl.read_parquet(path, columns=list(keep), glob=False, hive_partitioning=False).rows()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}", hint="get the file again") from None
-    return dict(enumerate(rows, start=2))  # the first row of a table without a header line is line 2
+    return dict(enumerate(rows, start=2))  # the first row of a table without header line is line 2
 
 
 def json_line(row: Mapping[str, Any]) -> str:

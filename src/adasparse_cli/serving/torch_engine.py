@@ -1,4 +1,4 @@
-"""The torch engine: the trained model itself, uncut, whatever the model."""
+"""The torch engine: the full trained model, for every kind of model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TorchEngine:
         self._aware = [place for place, field in enumerate(fields) if field.role is FieldRole.domain_aware]
 
     def logits(self, rows: EncodedRows) -> np.ndarray:
-        """float32, one per row."""
+        """Logits, float32, one per row."""
         self.model.set_bags(
             {
                 name: Bags(torch.from_numpy(bags.values), torch.from_numpy(np.asarray(bags.starts, dtype=np.int64)))
@@ -50,7 +50,7 @@ class TorchEngine:
         return np.concatenate(found)
 
     def batch(self, rows: EncodedRows) -> Batch:
-        """The rows as models take them."""
+        """The rows as a batch for the model."""
         conditions, of_row = np.unique(rows.ids[:, self._aware], axis=0, return_inverse=True)
 
         def tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
@@ -65,7 +65,7 @@ class TorchEngine:
 
 
 def torch_engine(artefact: Artefact) -> TorchEngine:
-    """The artefact's model, built anew."""
+    """The artefact's model, built again."""
     index = artefact.index
     kind: Any = model_named(index["model"]["name"])
     settings = typed(index["model"], kind.Settings, "model")

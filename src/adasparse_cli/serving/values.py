@@ -1,7 +1,7 @@
-"""Raw values of a field and the ids that training gave them. NumPy alone: neither torch nor polars.
+"""Maps raw values of a field to the ids of training. NumPy only: neither torch nor polars.
 
-A vocabulary gives a value the id that prepared data gave it. Id 0 is for values that training did not see, or saw too
-rarely. `None` is "missing", a value of its own where training had missing values.
+A vocabulary gives a value the same id as in the prepared data. Id 0 is for values that are unseen in training or too
+rare. `None` is a missing value, which is a separate value if training had missing values.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 
 from adasparse_cli.choices import Spelling
 
-# A whole number as other tools write it once a value of its column is missing.
+# A whole number in the spelling of other tools after a value of its column was missing.
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _EITHER = re.compile(r"[+-]?\d+(\.0)?")
 _BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
-# Types of which no value equals one of another type, as 1, 1.0 and True do.
+# Types whose values never equal a value of another type, unlike 1, 1.0 and True.
 _PLAIN = {str, int, type(None)}
-# Raw values that a vocabulary remembers beside its own.
+# Number of raw values that a vocabulary caches in addition to its own.
 REMEMBERED = 100_000
 
 
 class ValueType(StrEnum):
-    """What the values of a field are."""
+    """The type of a field's values."""
 
     integer = "integer"
     text = "text"
@@ -38,16 +38,16 @@ class ValueType(StrEnum):
 
 
 class WrongValueError(ValueError):
-    """A value that a field cannot have; says why."""
+    """A value that a field cannot have; the text is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextRules:
-    """How text becomes a value, the same as in preparation.
+    """How text is converted to a value, as in preparation.
 
     Args:
-        missing: texts that mean "missing".
-        spelling: which texts are one value.
+        missing: texts that mean a missing value.
+        spelling: which texts are the same value.
         list_separator: between the values of a list.
     """
 
@@ -56,12 +56,12 @@ class TextRules:
     list_separator: str
 
     def bare(self, text: str) -> str | None:
-        """A text before its spelling; None where it is missing."""
+        """A text before spelling rules; None if it is missing."""
         bare = text if self.spelling in (Spelling.as_written, Spelling.numbers) else text.strip()
         return None if bare in self.missing else bare
 
     def spelled(self, text: str) -> str:
-        """A text in its one spelling."""
+        """A text in its normalised spelling."""
         if self.spelling is Spelling.as_written:
             return text
         if self.spelling is not Spelling.numbers:
@@ -71,10 +71,10 @@ class TextRules:
         return text.lower() if self.spelling is Spelling.lower_case else _BOOLEANS.get(text, text)
 
     def text_of(self, value: Any) -> str | None:
-        """The value of a field of texts. Integers and booleans are read as their text, as columns of a file are.
+        """The value in a text field. Integers and booleans are converted to text, as in the columns of a file.
 
         Raises:
-            WrongValueError: it is of another type.
+            WrongValueError: it has another type.
         """
         if value is None:
             return None
@@ -88,10 +88,10 @@ class TextRules:
         return None if bare is None else self.spelled(bare)
 
     def integer_of(self, value: Any) -> int | None:
-        """The value of a field of integers; a text of digits is one.
+        """The value in an integer field; a text of digits is accepted.
 
         Raises:
-            WrongValueError: it is of another type.
+            WrongValueError: it has another type.
         """
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
@@ -104,10 +104,10 @@ class TextRules:
         raise WrongValueError(f"is {shown(value)}, an integer is needed")
 
     def number_of(self, value: Any) -> float | None:
-        """The value of a numeric field; a text of a number is one. NaN and infinity are none.
+        """The value in a numeric field; a text with a number is accepted. NaN and infinity are not.
 
         Raises:
-            WrongValueError: it is of another type, or not finite.
+            WrongValueError: it has another type, or is not finite.
         """
         if value is None:
             return None
@@ -135,7 +135,7 @@ class Vocabulary:
     """The ids of a categorical or multi-valued field.
 
     Args:
-        values: of ids 1, 2, …; None among them is "missing".
+        values: of ids 1, 2, …; None is the missing value.
         kind: `integer` or `text`.
     """
 
@@ -145,30 +145,30 @@ class Vocabulary:
         self._memory: dict[Any, int] = {}
 
     def value_of(self, raw: Any) -> Any:
-        """A raw value as the vocabulary has it.
+        """A raw value as the vocabulary stores it.
 
         Raises:
-            WrongValueError: it is of another type.
+            WrongValueError: it has another type.
         """
         if self.kind is ValueType.integer:
             return self.rules.integer_of(raw)
         text = self.rules.text_of(raw)
         if text is not None and text not in self.known and _EITHER.fullmatch(text):
-            # a level 22 that was written 22.0 is the one that was prepared, and the other way round
+            # a level 22 written as 22.0 matches the prepared level, and vice versa
             other = text.removesuffix(".0") if text.endswith(".0") else f"{text}.0"
             return other if other in self.known else text
         return text
 
     def id_of(self, raw: Any) -> int:
-        """The id of a raw value, 0 where training did not know it.
+        """The id of a raw value, 0 if it is unseen in training.
 
         Raises:
-            WrongValueError: it is of another type.
+            WrongValueError: it has another type.
         """
         return self.known.get(self.value_of(raw), 0)
 
     def ids(self, column: Sequence[Any], faults: dict[int, str]) -> np.ndarray:
-        """int32, one per raw value; `faults` receives a reason by the place of each value that the field cannot have."""
+        """Ids, int32, one per raw value; `faults` receives a reason, by index, for each value that the field cannot have."""
         if set(map(type, column)) <= _PLAIN:
             memory = self._memory
             try:
@@ -187,7 +187,7 @@ class Vocabulary:
         return _one_by_one(column, self.id_of, faults)
 
     def bags(self, column: Sequence[Any], faults: dict[int, str]) -> Bags:
-        """The bag of each raw list, or of each text whose values the list separator parts."""
+        """The bag of each raw list, or of each text that the list separator splits."""
         numbers: dict[tuple[int, ...], int] = {(): 0}
         texts: dict[str, int] = {}
 
@@ -205,7 +205,7 @@ class Vocabulary:
         return Bags(np.array([one for ids in numbers for one in ids], dtype=np.int64), starts, of_row)
 
     def _remembered(self, raw: Any) -> int:
-        """`id_of`, for values of which none is equal to one of another type."""
+        """`id_of`, cached for values of types whose values never equal a value of another type."""
         found = self._memory.get(raw)
         if found is None:
             found = self.id_of(raw)
@@ -234,10 +234,10 @@ class Bags:
 
 
 class Buckets:
-    """The ids of a numeric field: bucket k is [lower[k − 1], lower[k]); the first is open below.
+    """The ids of a numeric field: bucket k is [lower[k − 1], lower[k]); the first has no lower bound.
 
     Args:
-        missing: id of "missing", 0 where training had none.
+        missing: id of a missing value, 0 if training had none.
     """
 
     kind = ValueType.number
@@ -249,19 +249,19 @@ class Buckets:
         """A raw value as a number.
 
         Raises:
-            WrongValueError: it is none.
+            WrongValueError: it is not a number.
         """
         return self.rules.number_of(raw)
 
     def ids(self, column: Sequence[Any], faults: dict[int, str]) -> np.ndarray:
-        """int32, one per raw value, see `Vocabulary.ids`."""
+        """Ids, int32, one per raw value, see `Vocabulary.ids`."""
 
         def as_number(raw: Any) -> float:
             number = self.rules.number_of(raw)
             return math.nan if number is None else number
 
         numbers: np.ndarray | None = None
-        if set(map(type, column)) <= {float, type(None)}:  # the usual ones at once
+        if set(map(type, column)) <= {float, type(None)}:  # the common case at once
             numbers = np.array(column, dtype=np.float64)
             missing = np.array([raw is None for raw in column], dtype=bool)
             numbers = numbers if np.isfinite(numbers[~missing]).all() else None
@@ -286,7 +286,7 @@ def _one_by_one(
 
 
 def rules_of(values: Mapping[str, Any]) -> TextRules:
-    """Rules as an artefact holds them."""
+    """The rules stored in an artefact."""
     return TextRules(
         missing=frozenset(values["missing"]),
         spelling=Spelling(values["spelling"]),

@@ -1,1 +1,1 @@
-"""What an author of a model needs to check it: made-up rows, and what every model must do."""
+"""Tools to check a custom model: synthetic rows, and the contract that every model must fulfil."""

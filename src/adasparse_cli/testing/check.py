@@ -1,4 +1,4 @@
-"""The contract of models, checked for a model by its name."""
+"""Checks a model, by its name, against the contract of models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adasparse_cli.typed import typed
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """A check, what is broken (None where it holds), and whether it applies to the model."""
+    """A check, the problem (None if the check passes), and whether it applies to the model."""
 
     check: str
     broken: str | None = None
@@ -29,12 +29,12 @@ class CheckResult:
 
 
 def maker(words: Sequence[str], check: str) -> Make:
-    """Builds the model that words choose for a check, on made-up fields, always with the same weights.
+    """Builds the model that overrides choose for a check, on synthetic fields, always with the same weights.
 
-    Most checks take a small network, hidden [16, 8] and embeddings of sd 0.5; those of `OF_PACKAGED` the packaged one.
+    Most checks use a small network, hidden [16, 8] and embeddings with sd 0.5; checks in `OF_PACKAGED` use the packaged one.
 
     Raises:
-        UsageError: the words choose no model.
+        UsageError: the overrides choose no model.
     """
     tree = compose("train", words)
     model_class: Any = model_named(str(tree["model"]["name"]))
@@ -57,15 +57,15 @@ def maker(words: Sequence[str], check: str) -> Make:
 
 
 def check_model(words: Sequence[str]) -> list[CheckResult]:
-    """Every check of the contract, for the model that words such as `model=my_package.my_model:MyModel` choose.
+    """Run every check of the contract for the model that overrides such as `model=my_package.my_model:MyModel` choose.
 
-    A check that fails stops no other.
+    A failed check does not stop the others.
     """
     return [check_one(words, name) for name in CHECKS]
 
 
 def check_one(words: Sequence[str], check: str) -> CheckResult:
-    """One check of the contract, by its name in `CHECKS`."""
+    """Run one check of the contract, by its name in `CHECKS`."""
     return _result(check, maker(words, check))
 
 
@@ -78,7 +78,7 @@ def _result(name: str, make: Make) -> CheckResult:
         return CheckResult(check=name, broken=str(broken))
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        # the last line of the author's own code says more than the line of torch that failed
+        # the last line in the author's code is more helpful than the line of torch that failed
         own = [frame for frame in frames if frame.filename in imported_files().values()]
         where = (own or frames)[-1]
         return CheckResult(check=name, broken=f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")

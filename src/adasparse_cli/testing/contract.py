@@ -1,4 +1,4 @@
-"""What every model must do, as checks that name what is broken. The project's own tests run them for each packaged model."""
+"""The contract of every model, as checks that report the problem. The project's tests run them for each packaged model."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from adasparse_cli.training.standard import StandardLoop
 from adasparse_cli.typed import typed
 
 ROWS = 64
-# Rows of a domain that training did not see; `sample.SHAPE` has domains 0 to 5.
+# Rows of a domain that is unseen in training; `sample.SHAPE` has domains 0 to 5.
 UNSEEN = (6, 99)
 Make = Callable[[Normalisation], Model]
 
 
 class BrokenContractError(AssertionError):
-    """A model does not do what every model must."""
+    """A model violates the contract."""
 
 
 class NotApplicableError(Exception):
@@ -37,7 +37,7 @@ class NotApplicableError(Exception):
 
 
 def require(holds: bool | Tensor, what: str) -> None:
-    """Raise with `what` unless it holds."""
+    """Raise an error with the text `what` unless `holds`."""
     if not holds:
         raise BrokenContractError(what)
 
@@ -52,7 +52,7 @@ def one_logit_per_row(make: Make) -> None:
 
 
 def starts_at_the_base_rate(make: Make) -> None:
-    """`start_at` moves the mean logit by the log-odds, up to where the head's bias stood: at most 1/√8 from 0."""
+    """`start_at` shifts the mean logit by the log-odds, up to the initial head bias, which is at most 1/√8 from 0."""
     before, after = make(Normalisation.none).eval(), make(Normalisation.none).eval()
     after.start_at(0.02)
     moved = after(_rows()).logits - before(_rows()).logits
@@ -62,7 +62,7 @@ def starts_at_the_base_rate(make: Make) -> None:
 
 
 def every_parameter_receives_a_gradient(make: Make) -> None:
-    """After four steps, in double precision; tables of which a step uses few rows have sparse gradients."""
+    """After four steps in double precision; tables of which a step uses few rows have sparse gradients."""
     model = make(Normalisation.none).double()
     batch = _rows()
     assert batch.labels is not None
@@ -84,7 +84,7 @@ def every_parameter_receives_a_gradient(make: Make) -> None:
 
 
 def rows_do_not_influence_one_another_in_evaluation(make: Make) -> None:
-    """In evaluation a row has the same logit alone and among others, in any order, with each normalisation."""
+    """In evaluation a row has the same logit alone and with others, in any order, with each normalisation."""
     for normalisation in Normalisation:
         model, batch = make(normalisation).eval(), _rows()
         whole = model(batch).logits
@@ -119,7 +119,7 @@ def saved_weights_predict_the_same(make: Make) -> None:
 
 
 def unseen_ids_and_domains_are_scored(make: Make) -> None:
-    """Id 0 of every field, and a domain beyond those of training, have a finite logit."""
+    """Id 0 of every field, and a domain that is unseen in training, have a finite logit."""
     batch = _rows(4)
     unseen = replace(
         batch,
@@ -131,7 +131,7 @@ def unseen_ids_and_domains_are_scored(make: Make) -> None:
 
 
 def an_unseen_domain_is_scored_by_the_shared_part(make: Make) -> None:
-    """After training, every unseen domain has the same score, and no domain's own weights enter it."""
+    """After training, every unseen domain has the same score, independent of the private weights of domains."""
     model, few = make(Normalisation.none), sample.rows(200, seed=4)
     _train(model, few, few)
     model.eval()
@@ -160,7 +160,7 @@ def a_small_batch_can_be_learnt_by_heart(make: Make) -> None:
 
 
 def costs_add_up(make: Make) -> None:
-    """`cost()` counts all parameters, the multiply-adds that torch counts, and needs no memory to say so."""
+    """`cost()` counts all parameters and the multiply-adds that torch counts, and allocates no memory."""
     model = make(Normalisation.none).eval()
     cost = model.cost()
     total = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
@@ -173,7 +173,7 @@ def costs_add_up(make: Make) -> None:
         with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as counter, torch.no_grad():
             model(sample.part(batch, torch.tensor(chosen)))
         counted.append(counter.get_total_flops() // 2)
-    # what a batch does once is in both counts and falls out
+    # costs per batch are in both counts and cancel out
     said, found = cost.backbone_multiply_adds + cost.domain_multiply_adds, counted[1] - counted[0]
     require(said == found, f"cost() says {said:,} multiply-adds per row, torch counts {found:,}")
     with torch.device("meta"):
@@ -181,7 +181,7 @@ def costs_add_up(make: Make) -> None:
 
 
 def the_context_is_seen(make: Make) -> None:
-    """Each part that reads the domain context takes at least 2 % of its variance from it at the start."""
+    """Each part that reads the domain context takes at least 2 % of its variance from it at initialisation."""
     model = make(Normalisation.none)
     if not model.reads_context:
         raise NotApplicableError
@@ -207,9 +207,9 @@ CHECKS: Mapping[str, Callable[[Make], None]] = {
         the_context_is_seen,
     )
 }
-# Checks of a model with its packaged network; the others change every embedding to a size that shows what it does.
+# Checks of a model with its packaged network; the others rescale every embedding so that effects are visible.
 OF_PACKAGED = frozenset({"the context is seen"})
-# torch counts addmm, but not its form that adds in place
+# torch counts addmm, but not its in-place form
 _IN_PLACE = {torch.ops.aten.addmm_: lambda total, left, right, out_shape: 2 * left[0] * left[1] * right[1]}
 
 
@@ -222,7 +222,7 @@ def _rows(count: int = ROWS, seed: int = 9) -> Batch:
 
 
 def _train(model: Model, rows: Rows, judged: Rows, **changes: object) -> float:
-    """Train with a small standard loop, and say the best AUC on the judged rows."""
+    """Train with a small standard loop and return the best AUC on the judged rows."""
     values = {
         "batch_size": 32,
         "epochs": 3,

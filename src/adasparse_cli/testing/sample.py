@@ -1,4 +1,4 @@
-"""Made-up fields and rows: small, with a bag, and a label that follows the item and the domain."""
+"""Synthetic fields and rows: few, with a multi-valued field, and a label that depends on the item and the domain."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHAPE = DataShape(fields=FIELDS, bags=BAGS, num_domains=6)
 
 
 def rows(count: int = 500, seed: int = 0) -> Rows:
-    """Rows whose label follows the item and the place, with some noise."""
+    """Rows with a label that depends on the item and the place, with some noise."""
     draw = np.random.default_rng(seed)
     domains = draw.integers(0, 6, count)
     ids = np.stack(
@@ -50,7 +50,7 @@ def rows(count: int = 500, seed: int = 0) -> Rows:
 
 
 def part(batch: Batch, chosen: torch.Tensor) -> Batch:
-    """The rows chosen of a batch."""
+    """The chosen rows of a batch."""
     return replace(
         batch,
         field_ids=batch.field_ids[chosen],

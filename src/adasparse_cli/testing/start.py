@@ -1,4 +1,4 @@
-"""The files that a new model starts from: its page, its values, its test."""
+"""The initial files of a new model: module, values and test."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _FILES = {"model.py.txt": "{module}.py", "model.yaml.txt": "{module}.yaml", "tes
 
 
 def start_model(module: str, folder: Path) -> list[Path]:
-    """Write a small working model named `module` into `folder`: the DNN and a bias for each domain.
+    """Write a small working model named `module` to `folder`: the DNN with a bias for each domain.
 
     Returns:
-        The files, in the order in which they are to be read.
+        The files, in the recommended reading order.
 
     Raises:
-        UsageError: the name is no lower-case identifier, there is no such folder, or a file is there already.
+        UsageError: the name is not a lower-case identifier, the folder does not exist, or a file exists already.
     """
     if not (module.isidentifier() and module.isascii() and module == module.lower()) or module.startswith("_"):
         raise UsageError(
