@@ -170,7 +170,7 @@ def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.Monke
     data = tabular.read(settings_of(), [path])
     assert pl.concat(list(data.frames)).height == 5
     assert [(r.line, r.column, r.reason) for r in data.rejects] == [
-        (6, "", "is no JSON"),
+        (6, "", "is not JSON"),
         (7, "", "is not a JSON object"),
         (8, "place", "is nested"),
         (9, "odd", "is a key that the first rows do not have"),
