@@ -34,7 +34,7 @@ def reproduction(source: Subject) -> Finding:
     answers = [
         *_preparing(first, source.comparison.data["fingerprint"]),
         f"Train a run again with its command in the table.{folder} On the same machine with the same number of threads, the result "
-        "has the same bytes.",
+        "is byte-identical.",
     ]
     return Finding(
         name="reproduction",
@@ -47,15 +47,15 @@ def reproduction(source: Subject) -> Finding:
 
 def trained_with(comparison: Comparison) -> dict[str, str]:
     """Versions, machine and commit of the first run."""
-    sitting = read_environment(_first_run(comparison))["sittings"][-1]
-    host = sitting["host"]
-    commit = sitting.get("git_commit")
-    changed = ", with uncommitted changes" if sitting.get("git_changed") else ""
+    environment = read_environment(_first_run(comparison))["environments"][-1]
+    host = environment["host"]
+    commit = environment.get("git_commit")
+    changed = ", with uncommitted changes" if environment.get("git_changed") else ""
     return {
         "versions": ", ".join(
-            [*(f"{name} {number}" for name, number in sitting["versions"].items()), f"python {host['python']}"]
+            [*(f"{name} {number}" for name, number in environment["versions"].items()), f"python {host['python']}"]
         ),
-        "machine": f"{host['system']}, {host['cores']} cores, {sitting['threads']} threads per run, {sitting['device']}",
+        "machine": f"{host['system']}, {host['cores']} cores, {environment['threads']} threads per run, {environment['device']}",
         **({"commit": f"{commit[:12]}{changed}"} if commit else {}),
     }
 
@@ -83,7 +83,9 @@ def _preparing(run: Path, fingerprint: str) -> list[str]:
     unknown = manifest is None and not raw and "keep_raw" not in values
     words = words_to_prepare(values, ["FILE"] if unknown else raw, root)
     if words is None:
-        how = f"Their settings cannot be written as overrides; they are in section `data` of `{typed_path(run / CONFIG)}`."
+        how = (
+            f"the settings cannot be written as overrides; they are in section `data` of `{typed_path(run / CONFIG)}`."
+        )
         answers = [f"Prepare the data: {how} The fingerprint must be `{fingerprint[:12]}`."]
     else:
         answers = [f"Prepare the data: `adasparse prep {words}`. The fingerprint must be `{fingerprint[:12]}`."]

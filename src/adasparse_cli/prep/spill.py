@@ -251,8 +251,8 @@ def add_split(spill: Spill, settings: DataSettings) -> None:
 def _places(frame: pl.DataFrame, copies: Repeats, settings: DataSettings) -> pl.Series:
     """A number in [0, 1) for each row, from a hash of its values and of the number of equal rows before it.
 
-    Equal rows are separate events. If all copies had the same split, a model would not be trained on the combinations that it
-    is tested on, in a table with few distinct rows.
+    Equal rows are separate events. If all copies had the same split, a table with few distinct rows would train a model on
+    other combinations than it is tested on.
     """
     hashes = frame[ROW_HASH].to_numpy().copy()
     with np.errstate(over="ignore"):
