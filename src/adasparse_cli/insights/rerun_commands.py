@@ -47,7 +47,7 @@ def reproduction(source: Subject) -> Finding:
 
 def trained_with(comparison: Comparison) -> dict[str, str]:
     """Versions, machine and commit of the first run."""
-    environment = read_environment(_first_run(comparison))["environments"][-1]
+    environment = read_environment(_first_run(comparison))["sittings"][-1]
     host = environment["host"]
     commit = environment.get("git_commit")
     changed = ", with uncommitted changes" if environment.get("git_changed") else ""
