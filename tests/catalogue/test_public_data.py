@@ -40,14 +40,14 @@ def test_about_tells_everything_that_is_known(name: str, tmp_path: Path) -> None
     said = adasparse(tmp_path, "data", "about", name).stdout
     for text in (about.domain, about.get, about.terms, *about.traps, *about.unverified):
         assert text in said
-    assert json.loads(adasparse(tmp_path, "data", "about", name, "--json").stdout)["terms"] == about.terms
+    assert json.loads(adasparse(tmp_path, "data", "about", name, "--json").stdout)["rows"][0]["terms"] == about.terms
 
 
 def test_listings_show_what_is_prepared_and_what_can_be(tmp_path: Path) -> None:
     said = adasparse(tmp_path, "data", "ls").stdout
     assert "nothing is prepared in data" in said
     assert all(name in said for name in known_data())
-    assert json.loads(adasparse(tmp_path, "data", "ls", "--json").stdout) == []
+    assert json.loads(adasparse(tmp_path, "data", "ls", "--json").stdout)["rows"] == []
     rows = list(csv.DictReader(io.StringIO(adasparse(tmp_path, "data", "ls", "--recipes", "--csv").stdout)))
     assert [row["recipe"] for row in rows] == list(known_data())
 

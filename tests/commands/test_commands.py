@@ -269,7 +269,7 @@ def test_a_log_that_is_small_for_pruners_is_named_before_training(tmp_path: Path
 
 
 def test_an_unknown_command_exits_with_2(tmp_path: Path) -> None:
-    assert "No such command" in adasparse(tmp_path, "trian", code=2).stderr
+    assert "unknown command 'trian'" in adasparse(tmp_path, "trian", code=2).stderr
 
 
 def test_a_damaged_checkpoint_exits_with_4(home: Path) -> None:

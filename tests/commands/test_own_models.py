@@ -148,7 +148,7 @@ def test_values_that_are_missing_or_wrong_are_named(home: Path) -> None:
     assert "model.scale" in adasparse(home, "train", "model=new_model:NewModel", *TINY, code=2).stderr
     (home / "new_model.yaml").unlink()
     done = adasparse(home, "train", "model=new_model:NewModel", *TINY, code=2)
-    assert "new_model.yaml, which must hold the model's values" in done.stderr
+    assert "new_model.yaml does not exist; it must hold the model's values" in done.stderr
 
 
 def test_modules_can_be_refused_and_listing_imports_none(home: Path) -> None:
