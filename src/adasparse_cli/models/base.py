@@ -94,6 +94,7 @@ class Model(nn.Module, ABC):
     minimum_hidden: ClassVar[int] = 0
     reads_context: bool = False  # whether the domain context is an input of its own
     twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
+    spans_ranks: bool = True  # False where rows of a batch share more than `ranks.summed` and `BatchNorm` add up
     sparsity_interval: tuple[float, float] | None = None
     sparsity_by_domain: bool = False  # whether it is of the mean over distinct domains, not over rows
 

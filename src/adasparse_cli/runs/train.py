@@ -186,17 +186,21 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
+    if ranks.rank() > 0:
+        return _follow(job)
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)
     parent = job.runs / manifest.name / job.label
     device, threads = chosen_device(job.device), set_threads(job.threads)
-    sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    together = f" × {ranks.world_size()} processes" if ranks.world_size() > 1 else ""
+    sitting = Sitting(device=f"{device}{together}", threads=threads, fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
         with only_owner(job.runs, wait=True):
             folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
             if folder is not None and (folder / DONE).exists():
+                tell("")
                 return TrainReport(folder=folder, report=read_report(folder), fresh=False)
             if folder is None:
                 if resume:
@@ -211,8 +215,9 @@ def run_train(
         owned.enter_context(logged(folder))
         report: dict[str, Any] | None = None
         tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
+        tell(str(folder.resolve()))
         try:
-            report = _train(job, prepared, folder, progress, tracker, device)
+            report = _train(job, prepared, folder, progress, tracker.line, device)
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -228,6 +233,46 @@ def run_train(
             tracker.close(report)
         finish(folder)
     return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def _follow(job: TrainJob) -> TrainReport:
+    """Train as one of the other ranks, which write nothing; the report is empty.
+
+    Raises:
+        DataError: this process does not see the data or the run that the first one made.
+    """
+    place = hear()
+    if not place:
+        return TrainReport(folder=job.runs, report={}, fresh=False)
+    folder = Path(place)
+    manifest = existing(job.data.folder)
+    if manifest is None or not folder.is_dir():
+        lacking = job.data.folder if manifest is None else folder
+        raise DataError(
+            f"process {ranks.rank()} does not see {lacking.resolve()}, which process 0 made",
+            hint="paths.data and paths.runs must be on a file system that all machines share",
+        )
+    prepared = PrepReport(folder=job.data.folder, manifest=manifest, fresh=False)
+    device, _ = chosen_device(job.device), set_threads(job.threads)
+    _train(job, prepared, folder, Silent(), lambda line: None, device)
+    return TrainReport(folder=folder, report={}, fresh=True)
+
+
+def _require_together(job: TrainJob, model: Model) -> None:
+    """Refuse what several processes would compute otherwise than one."""
+    size = ranks.world_size()
+    if size == 1:
+        return
+    if job.loop.name != "standard":
+        raise UsageError(
+            f"loop={job.loop.name} cannot be trained by {size} processes: its tasks need all rows of a domain in one",
+            hint="train it in one process",
+        )
+    if not model.spans_ranks:
+        raise UsageError(
+            f"{job.label} cannot be trained by {size} processes: it takes statistics over the rows of each domain in a batch",
+            hint="train it in one process; of star, model.partitioned_norm.enabled=false",
+        )
 
 
 def _require_resumable(folder: Path) -> None:
@@ -260,19 +305,27 @@ def build_model(job: TrainJob, shape: DataShape) -> Model:
 
 
 def _train(
-    job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker, device: torch.device
+    job: TrainJob,
+    prepared: PrepReport,
+    folder: Path,
+    progress: Progress,
+    on_line: Callable[[dict[str, Any]], None],
+    device: torch.device,
 ) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
+    leads = ranks.rank() == 0
     if not prepared.fresh:
         verify(data_folder, manifest)
     keep_large_blocks()
-    copy_encoder(data_folder, manifest, folder / ENCODER)
+    if leads:
+        copy_encoder(data_folder, manifest, folder / ENCODER)
     train = train_rows(data_folder, manifest, job.loop, device=device, progress=progress)
     valid = other_rows(data_folder, manifest, Split.valid, job.loop, device=device, progress=progress)
     shape = load_shape(data_folder, manifest)
     with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
+    _require_together(job, model)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 
     loop = LOOPS[job.loop.name](
@@ -284,7 +337,7 @@ def _train(
         seed=job.seed,
         folder=folder,
         on_step=lambda rows, figures: progress.advance(rows, figures),
-        on_line=tracker.line,
+        on_line=on_line,
     )
     steps = loop.length.scheduled_steps
     if model.sparsity_interval is not None and steps < FEW_STEPS:
@@ -299,6 +352,8 @@ def _train(
     progress.start(f"training {job.label}", loop.rows_to_go(), "rows")
     log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
     result = loop.run()
+    if not leads:
+        return {}
     log.info("stopped at step %d, best at step %d", result.steps, result.best_step)
 
     progress.start("evaluating", None, "rows")
