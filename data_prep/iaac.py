@@ -1,12 +1,12 @@
 """IAAC: the raw text of the Alimama advertising contest of 2018 (IJCAI-18), rounds 1 and 2.
 
 One header line, fields separated by one space, no quoting, `-1` for missing; ids are positive 64-bit
-integers. Files with the column `is_trade` are labelled, those without it are not. `context_timestamp` is
-unix seconds and is read in UTC+8, the contest's own zone, wherever the machine stands.
+integers. Files with the column `is_trade` are labelled, others are not. `context_timestamp` is
+unix seconds and is interpreted in UTC+8, the contest's time zone, independent of the machine's time zone.
 
-Features are every column that carries signal, plus the hour and weekday, plus how well the query's
-prediction matches the item. Left out: `instance_id` and `context_id`, which name the row and not
-what it is; the root of the category path, which is one and the same value everywhere.
+Features are all informative columns, the hour and weekday, and how well the query's
+prediction matches the item. Not used: `instance_id` and `context_id`, which only identify the row;
+the root of the category path, which is the same everywhere.
 """
 
 from __future__ import annotations
@@ -109,14 +109,14 @@ NUMERIC = (
     "shop_score_description",
 )
 MULTI_VALUED = ("item_property_list", "predicted_categories", "predicted_properties")
-# The contest's logs are of August and September 2018; a year either way leaves room for a re-dated copy.
+# The contest's logs are from August and September 2018; a year before and after allows for re-dated copies.
 EARLIEST, LATEST = 1483200000, 1577808000
 UTC_OFFSET_SECONDS = 8 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(DataSettings):
-    """IAAC has no settings beyond those of every data set."""
+    """IAAC has only the settings of every data set."""
 
 
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
@@ -124,13 +124,13 @@ def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Pro
     if not raw:
         raise UsageError(
             "no raw files are named",
-            hint="adasparse prep data=iaac raw=round1_ijcai_18_train_20180301.zip; the contest gives the file out",
+            hint="adasparse prep data=iaac raw=round1_ijcai_18_train_20180301.zip; download the file from the contest",
         )
     return raw
 
 
 def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
-    """A frame with the contest's columns as a raw file, in `folder`; its first row is line 2.
+    """Write a frame with the contest's columns as a raw file to `folder`; its first row is line 2.
 
     Raises:
         DataError: a column is missing.
@@ -191,7 +191,7 @@ def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
     for name in (*settings.domain, *aware):
         if name not in kinds:
             raise UsageError(
-                f"data.domain or data.domain_aware names {name}, which is no field",
+                f"data.domain or data.domain_aware names {name}, which is not a field",
                 hint=f"did you mean {nearest_names(name, list(kinds))}?",
             )
     return tuple(
@@ -217,7 +217,7 @@ def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:
 
 
 def _parsed(lines: Lines, file: TextFile, lists: Lists) -> pl.DataFrame:
-    """A part's rows with typed columns, bad rows rejected."""
+    """A part's rows with typed columns; bad rows are rejected."""
     schema = {name: SCHEMA[name] for name in file.columns}
     rows, numbers = _strictly(lines.data, schema), lines.numbers
     if rows is None or rows.height != len(numbers):
@@ -234,10 +234,10 @@ def _parsed(lines: Lines, file: TextFile, lists: Lists) -> pl.DataFrame:
 
 
 def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame | None:
-    """The rows, if every line has all fields and no more, each of its type; else None.
+    """The rows, if every line has exactly all fields with the right types; else None.
 
-    polars refuses a line of too many fields, a text that is no UTF-8 and a number that is none; it fills lines of too few
-    fields, and blank ones, with nulls, of which good lines have none. It takes a byte order mark off the first line.
+    polars refuses lines with too many fields, invalid UTF-8 and invalid numbers. It fills lines with too few
+    fields, and blank lines, with nulls, which valid lines do not have. It removes a byte order mark from the first line.
     """
     if data.startswith(BOM) or b"\0" in data:
         return None
@@ -249,7 +249,7 @@ def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame
 
 
 def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) -> tuple[pl.DataFrame, np.ndarray]:
-    """The slow way, for a block that holds a value of the wrong type."""
+    """The slow method, for a block with a value of the wrong type."""
     text = pl.read_csv(
         block.data,
         has_header=False,
@@ -263,9 +263,9 @@ def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) ->
     good = pl.Series([True]).new_from_index(0, text.height)
     columns = []
     for name, kind in schema.items():
-        # polars takes a number behind tabs when it parses, and not when it casts
+        # when parsing, polars accepts a number after tabs; when casting, it does not
         column = text[name] if kind is pl.String else text[name].str.strip_chars_start("\t").cast(kind, strict=False)
-        word = {pl.Int64: "is no whole number", pl.Float64: "is no number", pl.String: "is empty"}[kind]
+        word = {pl.Int64: "is not a whole number", pl.Float64: "is not a number", pl.String: "is empty"}[kind]
         bad = (text[name] == "") if kind is pl.String else column.is_null()
         _reject(bad & good, text[name], lines, file, name, word)
         good &= ~bad
@@ -274,9 +274,9 @@ def _cast(block: Block, schema: dict[str, type[pl.DataType]], file: TextFile) ->
 
 
 def _in_range(rows: pl.DataFrame, file: TextFile) -> pl.DataFrame:
-    """Take out rows whose values cannot be, naming the first fault of each."""
+    """Remove rows with impossible values, with the first error of each."""
     timestamp = pl.col("context_timestamp")
-    faults = [("context_timestamp", "is no second of 2017 to 2019", (timestamp < EARLIEST) | (timestamp >= LATEST))]
+    faults = [("context_timestamp", "is not a second in 2017 to 2019", (timestamp < EARLIEST) | (timestamp >= LATEST))]
     if LABEL_COLUMN in rows.columns:
         label = pl.col(LABEL_COLUMN)
         faults.append((LABEL_COLUMN, "is neither 0 nor 1", (label != 0) & (label != 1)))
@@ -287,7 +287,7 @@ def _in_range(rows: pl.DataFrame, file: TextFile) -> pl.DataFrame:
     for name, kind in SCHEMA.items():
         if kind is pl.Int64 and name in rows.columns:
             faults.append((name, "is negative", pl.col(name) < -1))
-    faults += [(name, "is no list of its form", pl.col(wrong_column(name))) for name in LISTS]
+    faults += [(name, "is not a list in the expected form", pl.col(wrong_column(name))) for name in LISTS]
     bad = rows.select(bad.alias(str(k)) for k, (_, _, bad) in enumerate(faults))
     if not any(bad.select(pl.all().any()).row(0)):
         return rows
@@ -304,7 +304,7 @@ def _reject(bad: pl.Series, values: pl.Series, lines: pl.Series, file: TextFile,
 
 
 def _features(rows: pl.DataFrame, *, source: int) -> pl.DataFrame:
-    """Raw columns as features; -1 becomes null, which is a value of its own, never a magnitude."""
+    """Raw columns as features. -1 becomes null, which is a separate value, never a magnitude."""
     seconds = pl.col("context_timestamp") + UTC_OFFSET_SECONDS
     kept = [name for name in CATEGORICAL if name in SCHEMA]
     hashes = row_hashes(
@@ -338,11 +338,11 @@ def _null_if_missing(name: str) -> pl.Expr:
 
 
 def _match(rows: pl.DataFrame) -> tuple[pl.Series, pl.Expr]:
-    """How well the query's prediction fits the item.
+    """How well the query's prediction matches the item.
 
-    predicted_category_rank: place (from 1) of the item's category, second level, among the predicted
-    ones; null where it is not among them. shared_property_count: how many of the item's properties are
-    predicted, whatever the category they are predicted for; null where nothing is predicted at all.
+    predicted_category_rank: rank (from 1) of the item's second-level category among the predicted
+    categories; null if it is not among them. shared_property_count: number of the item's properties that are
+    predicted for any category; null if nothing is predicted.
     """
     ranks = _first_places(rows["predicted"], rows["item_category_1"])
     shared = pl.col("owned").list.set_intersection("asked").list.len().cast(pl.Int64)
@@ -353,13 +353,13 @@ def _match(rows: pl.DataFrame) -> tuple[pl.Series, pl.Expr]:
 
 
 def _first_places(lists: pl.Series, wanted: pl.Series) -> pl.Series:
-    """For each row the place, from 1, at which its list first holds what is wanted, which is null for nothing."""
+    """For each row the rank (from 1) at which its list first contains the wanted value; null if it does not."""
     lengths = lists.list.len().to_numpy()
     owners = np.repeat(np.arange(len(lists)), lengths)
     places = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     equal = lists.explode(empty_as_null=False, keep_nulls=False) == wanted.gather(owners)
     hits = np.flatnonzero(equal.fill_null(False).to_numpy())[::-1]
     found = np.zeros(len(lists), dtype=np.int64)
-    found[owners[hits]] = places[hits] + 1  # from the last to the first, so that the first stays
+    found[owners[hits]] = places[hits] + 1  # from the last to the first, so that the first remains
     ranks = pl.Series(found)
     return ranks.set(ranks == 0, None)

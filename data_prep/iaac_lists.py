@@ -1,4 +1,4 @@
-"""IAAC's list columns: each distinct text is read once."""
+"""IAAC's list columns: each distinct text is parsed once."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ LISTS = {
 
 
 class Lists:
-    """What is known of the lists' texts, a struct for each; texts come again in many blocks."""
+    """The parsed texts of the lists, one struct per text; texts repeat in many blocks."""
 
     def __init__(self) -> None:
         self.types = {name: numbered_type() for name in LISTS}
         self.facts = {name: Remembered(partial(_facts, name)) for name in LISTS}
 
     def known(self, rows: pl.DataFrame) -> list[pl.Series]:
-        """Of each row's lists: whether the form is wrong, a hash, and the numbers they hold."""
+        """For the lists of each row: whether the form is wrong, a hash, and the numbers in the list."""
         return [column for name, facts in self.facts.items() for column in facts(rows[name]).struct.unnest()]
 
 
 def _facts(name: str, texts: pl.Series) -> pl.Series:
-    """Columns of `Lists.known`, for distinct texts of one kind of list."""
+    """The columns of `Lists.known`, for distinct texts of one kind of list."""
     if name == "item_category_list":
         path = _numbers(texts.str.split(";"))
         lists, made = [path], {f"item_category_{level}": path.list.get(level, null_on_oob=True) for level in (1, 2)}
@@ -54,7 +54,7 @@ def digest_column(name: str) -> str:
 
 
 def _numbers(lists: pl.Series) -> pl.Series:
-    """Lists of texts as lists of numbers without the -1 that stands for none; what is no 64-bit number is null."""
+    """Lists of texts as lists of numbers without -1, which means none; texts that are not 64-bit numbers become null."""
     return lists.list.eval(pl.element().cast(pl.Int64, strict=False)).list.eval(
         pl.element().filter(pl.element().ne_missing(-1))
     )
@@ -71,5 +71,5 @@ def predicted_categories(texts: pl.Series) -> pl.Series:
 
 
 def predicted_properties(texts: pl.Series) -> pl.Series:
-    """`cat:prop,prop;cat:-1` as lists of property ids; `-1` entries say that none is predicted."""
+    """`cat:prop,prop;cat:-1` as lists of property ids; `-1` means that none is predicted."""
     return _numbers(texts.str.extract_all(r"[:,]-?[0-9]+").list.eval(pl.element().str.strip_chars_start(":,")))

@@ -6,7 +6,7 @@
     features[205]           the values of field 205 in a column of `FIELD^BVALUE^CWEIGHT`, joined by ^A; several values become
                             a list with `list_separator` between them
 
-A value that does not fit its form (a rating that is no number) stays as it is, so that the row is rejected with it.
+A value that does not fit its form (a rating that is not a number) stays as it is, so that the row is rejected with it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""A synthetic twin of IAAC: raw contest text from a seed, read by the same reader as the real files.
+"""A synthetic twin of IAAC: raw contest text generated from a seed and read by the same reader as the real files.
 
     logit = base + level effects + item, shop and user effects + match effect + heterogeneity · taste(group of domain)
 
-Level effects (price, category, sales, gender, age, star, hour, shop score) are solved for, so that the rate of
-each level is IAAC's at any heterogeneity. A domain (gender × age × star) belongs to one of 12 latent groups and a
-little to a second one; groups differ in their taste for price, category, brand, city and hour. At heterogeneity 0
-domains differ in their base rate alone. Nothing here knows of any model's form. docs/twin.md tells more.
+Level effects (price, category, sales, gender, age, star, hour, shop score) are solved numerically, so that the rate of
+each level equals IAAC's at any heterogeneity. A domain (gender × age × star) belongs to one of 12 latent groups and with
+a small weight to a second one. Groups differ in their taste for price, category, brand, city and hour. At heterogeneity 0
+domains differ only in their base rate. The generator does not depend on the form of any model. See docs/twin.md.
 
-The probability of each row and the groups are written beside the text, in `truth/`, which no model reads.
+The probability of each row and the groups are written to `truth/`, which no model reads.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ CHUNK_ROWS = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(iaac.Settings):
-    """IAAC's settings, and the generator's.
+    """The settings of IAAC, and of the generator.
 
     Args:
         rows: number of rows to write.
         seed: seed of the generator; the same seed and rows give the same bytes.
         heterogeneity: how much domains differ beyond their base rate; 0 is the negative control.
-        straying: share (0–1) of domains whose first group is drawn at random; the others have that of their fields.
-        second_group: weight (0–1) of a domain's second group, which is drawn at random, in its taste.
-        tastes: whether groups have tastes of their own, or sums of parts of gender, age and star.
+        straying: share (0–1) of domains with a random first group; the group of the others follows from their fields.
+        second_group: weight (0–1) in a domain's taste of its second group, which is drawn at random.
+        tastes: whether each group has independent tastes, or sums of gender, age and star terms.
         profile: days, rates by day and missing shares of round 1 or round 2.
-        keep_raw: leave the raw text beside the prepared data.
+        keep_raw: whether the raw text is kept with the prepared data.
     """
 
     rows: Annotated[int, Between(1_000)]
@@ -58,7 +58,7 @@ class Settings(iaac.Settings):
 
 
 def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:
-    """Write the raw text and the truth below `folder`.
+    """Write the raw text and the truth to `folder`.
 
     Raises:
         UsageError: raw files are named, which the twin does not read.
@@ -90,7 +90,7 @@ def as_raw(frame: pl.DataFrame, folder: Path) -> Path:
 
 
 def ceilings(settings: Settings) -> pl.DataFrame:
-    """The logits that models could reach which know more and more of the tastes, for each line of the raw text.
+    """The logits of models that know increasingly many of the tastes, for each line of the raw text.
 
     Returns:
         `line`, and a column for each name of `twin_world.ceilings`. The world is drawn again from its settings.
@@ -110,9 +110,9 @@ def ceilings(settings: Settings) -> pl.DataFrame:
 
 @dataclass
 class World:
-    """Everything drawn before a line is written: who clicks what and when, and how likely a purchase is.
+    """All random draws before a line is written: users, items, times, and the probability of a purchase.
 
-    Arrays of rows are in the file's order: by day, within a day by shop, within a shop by chance.
+    Arrays of rows are in the file's order: by day, within a day by shop, within a shop at random.
     """
 
     settings: Settings
@@ -134,7 +134,7 @@ class World:
 
     @classmethod
     def drawn(cls, settings: Settings) -> World:
-        """Draw a world from the settings' seed."""
+        """Draw a world with the settings' seed."""
         draw = np.random.default_rng([settings.seed, settings.rows])
         profile = marginals.ROUND1 if settings.profile is TwinProfile.round1 else marginals.ROUND2
         shops, items = population.shops_and_items(draw, settings.rows)
@@ -207,7 +207,7 @@ class World:
         write_atomically(truth, lambda temporary: table.write_parquet(temporary))
 
     def written_rows(self) -> Integers:
-        """The row that each line repeats: its own, or for an exact duplicate the one before."""
+        """The row that each line repeats: the line's row, or the previous row for an exact duplicate."""
         shop = self.items["shop"].to_numpy()[self.item]
         day = (self.seconds + iaac.UTC_OFFSET_SECONDS) // 86400
         copies = np.random.default_rng([self.settings.seed, 7]).random(len(shop)) < marginals.DUPLICATES
@@ -216,7 +216,7 @@ class World:
         return np.arange(len(shop)) - copies
 
     def taste_levels(self) -> dict[str, Integers]:
-        """The levels of each row that domains have tastes for."""
+        """The levels of each row for which domains have tastes."""
         seconds = self.seconds + iaac.UTC_OFFSET_SECONDS
         factors = twin_logit.levels(
             self.items,

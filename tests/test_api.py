@@ -156,7 +156,7 @@ def test_a_study_is_a_frame(home: Path) -> None:
     assert study.table["arm"].to_list() == ["dnn", "adasparse"]
     told = json.loads(
         adasparse(home, "compare", "--models", "dnn,adasparse", "--seeds", "2", "data=clicks", *SMALL, "--json").stdout
-    )
+    )["rows"]
     assert study.table.to_dicts() == told
     assert ada.load_study().table.equals(study.table)
     assert study.domains["name"].sort().to_list() == list("01234")
@@ -164,7 +164,7 @@ def test_a_study_is_a_frame(home: Path) -> None:
 
 
 def test_lists_are_those_of_the_commands(home: Path) -> None:
-    told = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    told = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert ada.list_runs().to_dicts() == told
     assert ada.list_data()["data"].to_list() == ["clicks"]
     assert "star" in ada.list_models()["model"].to_list()

@@ -1,9 +1,10 @@
-"""What a person reads uses the field's terms: help texts, the settings' meanings, the README and the documentation's pages."""
+"""Text for readers uses the field's terms: help texts, the meanings of settings, the documentation, and docstrings."""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,36 @@ GLOSSARY = {
 }
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
     *(ROOT / "docs").glob("how-to/*.md"),
-    *(ROOT / "docs" / f"{name}.md" for name in ("index", "tutorial", "method", "settings")),
-]
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in (
+            "index", "tutorial", "method", "settings", "analyses", "decisions", "reliability", "serving", "twin",
+        )
+    ),
+]  # fmt: skip
+# Packages of which docstrings and comments are checked, too.
+PACKAGES = (
+    "analysis", "catalogue", "config", "exporting", "findings", "insights", "layers", "models", "page", "prep", "raw",
+    "server", "tables", "testing",
+)  # fmt: skip
+SOURCES = sorted(
+    [
+        *(path for path in (ROOT / "data_prep").rglob("*.py") if not path.name.startswith("tabular")),
+        *(path for name in PACKAGES for path in (ROOT / "src" / "adasparse_cli" / name).glob("*.py")),
+    ]
+)
+# Further words, checked only in docstrings: some messages and pages use them.
+IN_DOCSTRINGS = {
+    r"of (its|one's|their) own": "separate, private",
+    r"(?<!there )is no (number|list|folder|file|table|field|text|run|class)": "is not a …",
+    r"looked at": "read, checked, analysed",
+    r"learnt": "learned",
+    r"anew": "again",
+    r"less (that|those) (in|of)": "minus",
+}
 
 
 def helps(command: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -54,12 +82,19 @@ def helps(command: Any, name: str) -> Iterator[tuple[str, str]]:
         yield from helps(other, f"{name} {inner}")
 
 
-def old_words(text: str) -> list[str]:
+def old_words(text: str, glossary: Mapping[str, str] = GLOSSARY) -> list[str]:
     return [
         f"{found[0]!r}: write {new!r}"
-        for old, new in GLOSSARY.items()
+        for old, new in glossary.items()
         if (found := re.search(rf"\b{old}\b", text, re.IGNORECASE))
     ]
+
+
+def docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and text of each docstring of a module, its public classes and functions, on one line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            yield getattr(node, "name", "module"), " ".join(text.split())
 
 
 def test_help_texts_use_the_fields_terms() -> None:
@@ -80,3 +115,9 @@ def test_pages_use_the_fields_terms(page: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_packaged_settings_use_the_fields_terms(path: Path) -> None:
     assert not old_words(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_use_the_fields_terms(path: Path) -> None:
+    found = {name: words for name, text in docstrings(path) if (words := old_words(text, GLOSSARY | IN_DOCSTRINGS))}
+    assert not found, found

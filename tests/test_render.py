@@ -16,7 +16,7 @@ from rich.console import Console
 
 from adasparse_cli import render
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings.finding import cell
+from adasparse_cli.findings.finding import Best, cell
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import (
     Format,
@@ -26,7 +26,7 @@ from adasparse_cli.render import (
     remark,
     say,
     show,
-    show_json,
+    show_machine,
 )
 
 MARKED = ("[/nope] :smile:", "[bold]red[/bold]", ":smile:", "[link=x]a[/link]", r"\[red]", "1 [2] 'x' 3.5")
@@ -229,9 +229,9 @@ def test_names_change_neither_lines_nor_directions(name: str) -> None:
 
 def test_json_for_a_terminal_escapes_what_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
     written = screen(monkeypatch)
-    show_json({"name": "\x9b2J \u202e ü", "other": "\x1b[2J"})
+    show_machine([{"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}], Format.json)
     assert not set(written.getvalue()) & set("\x1b\x9b\u202e")
-    assert json.loads(written.getvalue()) == {"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}
+    assert json.loads(written.getvalue())["rows"][0] == {"name": "\x9b2J \u202e ü", "other": "\x1b[2J"}
 
 
 def test_a_name_of_2000_characters_is_cut_in_a_table_and_whole_in_files() -> None:
@@ -245,3 +245,57 @@ def test_a_name_of_2000_characters_is_cut_in_a_table_and_whole_in_files() -> Non
         assert len(written.getvalue()) < 5000
     assert name in shown([{"domain": name}], 100, form=Format.csv)
     assert name in shown([{"domain": name}], 100, form=Format.json)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (247.0, "247"),
+        (247.25, "247.2"),
+        (12.5, "12.50"),
+        (0.7123456, "0.7123"),
+        (1.0, "1.0000"),
+        (1234.5, "1,234"),
+        (None, "n/a"),
+    ],
+)
+def test_numbers_have_the_digits_they_deserve(value: float | None, text: str) -> None:
+    assert cell(value, "rows: median") == text
+
+
+def test_piped_lines_and_commands_are_never_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, a sentence is wrapped between words, and a command is left to the terminal."""
+    command = "next: adasparse train --model dnn data=clicks loop.epochs=1 network.hidden=[8,8,8] seed=9    to compare"
+    sentence = "a sentence that is longer than the forty columns of this terminal, by far"
+    for terminal in (False, True):
+        written = screen(monkeypatch, 40, terminal=terminal)
+        say(command)
+        say(sentence)
+        lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in written.getvalue().splitlines()]
+        assert lines[0] == command
+        assert (lines[1] == sentence) is not terminal
+
+
+def test_the_best_value_stands_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"arm": "a", "AUC": Best("0.71 ± 0.01")}, {"arm": "b", "AUC": "0.65 ± 0.01"}]
+    written = screen(monkeypatch, terminal=True)
+    show(rows)
+    bold = [line for line in written.getvalue().splitlines() if "0.71" in line or "0.65" in line]
+    assert "\x1b[1m" in bold[0]
+    assert "\x1b[1m" not in bold[1]
+    assert "| a | **0.71 ± 0.01** |" in shown(rows, 80, form=Format.markdown)
+    assert "**" not in shown(rows, 80) + shown(rows, 80, form=Format.csv)
+
+
+def test_names_of_runs_are_whole_at_60_columns() -> None:
+    rows = [
+        {
+            "time (UTC)": "2026-11-27 23:01:15",
+            "data": "clicks",
+            "model": "adasparse-fusion",
+            "run": "20261127T230115Z-s10",
+            "state": "done",
+            "AUC": 0.5,
+        }
+    ]
+    assert "20261127T230115Z-s10" in shown(rows, 60)

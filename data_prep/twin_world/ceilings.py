@@ -1,7 +1,7 @@
-"""What a model can reach on the twin that knows shared tastes, additive ones, those by pairs of fields, or all of them.
+"""The best possible logits on the twin for a model that knows shared tastes, additive ones, pairwise ones, or all of them.
 
-The taste of domain d for level k is T[d, k]. With n_d rows of domain d, a level of knowledge with the design X
-(one row per domain, 0/1 columns) can reach
+The taste of domain d for level k is T[d, k]. With n_d rows of domain d, a degree of knowledge with the design matrix X
+(one row per domain, 0/1 columns) reaches
 
     T̂ = X argmin_B Σ_d n_d ‖T[d] − X[d] B‖²
 
@@ -29,7 +29,7 @@ def logits(
     levels: dict[str, Integers],
     domain: Integers,
 ) -> dict[str, Floats]:
-    """The logit of each row by what is known of tastes.
+    """The logit of each row by degree of knowledge about tastes.
 
     Args:
         without: logits without tastes. tastes: by column, domain × level. levels: by column, of each row.
@@ -49,14 +49,14 @@ def logits(
 
 
 def projected(table: Floats, design: Floats, weights: Floats) -> Floats:
-    """The least-squares approximation of `table` by `design`, with a weight for each row of both."""
+    """The least-squares approximation of `table` by `design`, with one weight per row."""
     root = np.sqrt(weights)[:, None]
     found: Floats = design @ np.linalg.lstsq(root * design, root * table, rcond=None)[0]
     return found
 
 
 def _design(size: int) -> Floats:
-    """One 0/1 column for each combination of values of every `size` fields (of none: ones); a row per domain."""
+    """One 0/1 column for each combination of values of `size` fields (of none: ones); one row per domain."""
     if not size:
         return np.ones((int(np.prod([len(levels) for levels in twin_logit.DOMAIN_LEVELS])), 1))
     values = np.meshgrid(*(np.arange(len(levels)) for levels in twin_logit.DOMAIN_LEVELS), indexing="ij")

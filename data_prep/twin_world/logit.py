@@ -1,4 +1,4 @@
-"""How likely each row of the twin is to end in a purchase: level effects, tastes of domains, and their solution.
+"""The probability that a row of the twin ends in a purchase: level effects, tastes of domains, and their solution.
 
 logit = base + level effects + item, shop and user effects + match effect + heterogeneity · taste(groups of the domain)
 """
@@ -14,13 +14,13 @@ from adasparse_cli.choices import TwinTastes
 from adasparse_cli.data_prep.twin_world import marginals
 from adasparse_cli.data_prep.twin_world.population import Floats, Integers
 
-CELLS = (2, 3, 2)  # parts of gender, age and star that share a group
+CELLS = (2, 3, 2)  # parts of gender, age and star whose domains share a group
 GROUPS = 12
 # Standard deviations of tastes, chosen so that the true probabilities reach an AUC of about 0.71 at heterogeneity 0,
-# where little more can be learnt from IAAC, and a GAUC by domain of about 0.79 at 1.
+# about as much as can be learned from IAAC, and a GAUC by domain of about 0.79 at 1.
 TASTE = {"category": 0.70, "price": 0.70, "brand": 0.50, "city": 0.50, "hour": 0.50}
 MATCH_EFFECT = 0.25
-# Large brands and cities have a taste of their own; small ones share one by chance.
+# Large brands and cities have separate tastes; small ones share one at random.
 TASTE_BRANDS, TASTE_CITIES, HOUR_BANDS = 40, 30, 6
 SOLVER_ROWS, SOLVER_ROUNDS = 400_000, 12
 
@@ -33,7 +33,7 @@ DOMAIN_LEVELS = (
 
 @dataclass(frozen=True)
 class Factor:
-    """A column whose levels have an effect each, and the relative rates that its levels shall have (NaN: any)."""
+    """A column with one effect per level, and the target rates of its levels (NaN: no target)."""
 
     level: Integers
     rates: Floats
@@ -53,7 +53,7 @@ def levels(
 
     def factor(values: Integers, table: dict[int, tuple[int, float]]) -> Factor:
         names = np.array(list(table))
-        # a missing value is the last level, of any rate
+        # a missing value is the last level, without a target rate
         level = np.where(values == marginals.MISSING, len(names), np.searchsorted(names, values))
         return Factor(level, np.array([*(rate for _, rate in table.values()), np.nan]))
 
@@ -78,7 +78,7 @@ class Groups:
     """The latent groups of all domains.
 
     Args:
-        first, second: of each domain. cells: of each group, its part of gender (0–1), age (0–2) and star (0–1).
+        first, second: group of each domain. cells: for each group, its part of gender (0–1), age (0–2) and star (0–1).
     """
 
     first: Integers
@@ -87,7 +87,10 @@ class Groups:
 
 
 def domain_groups(draw: np.random.Generator, straying: float) -> Groups:
-    """First and second group of each domain; all but a share `straying` have the group of their gender, age and star."""
+    """First and second group of each domain; a share `straying` has a random first group.
+
+    The first group of the other domains follows from their gender, age and star.
+    """
     genders, ages, stars = np.meshgrid(*(np.arange(len(levels)) for levels in DOMAIN_LEVELS), indexing="ij")
     cell = np.ravel_multi_index((genders == 2, np.minimum(ages // 3, 2), stars > 5), CELLS).ravel()
     names = draw.permutation(GROUPS)
@@ -98,6 +101,7 @@ def domain_groups(draw: np.random.Generator, straying: float) -> Groups:
 
 
 def domain_of_users(users: pl.DataFrame) -> Integers:
+    """The domain of each user, as an index over gender × age × star."""
     places = [
         np.searchsorted(levels, users[name].to_numpy())
         for name, levels in zip(("gender", "age", "star"), DOMAIN_LEVELS, strict=True)
@@ -121,13 +125,13 @@ def logits(
 ) -> tuple[Floats, Floats, dict[str, Floats]]:
     """The logit of each row with and without its domain's taste, and the table domain × level of each column's tastes.
 
-    The effects of levels are solved for with tastes, so that the first logit reaches the known rates of all levels.
+    The effects of levels are solved with tastes included, so that the first logit reaches the target rates of all levels.
     """
     shop = items["shop"].to_numpy()[item]
     fixed = items["effect"].to_numpy()[item] + shops["effect"].to_numpy()[shop] + users["effect"].to_numpy()[user]
     fixed += 0.08 * shops["score"].to_numpy()[shop]
     fixed += np.array([-1.2, 0.4, 0.0, -0.4])[factors["rank"].level] * MATCH_EFFECT
-    # Tastes are drawn even where they do not count, so that one seed gives one world at every heterogeneity.
+    # Tastes are drawn even if they are not used, so that one seed gives one world at every heterogeneity.
     levels = taste_levels(factors)
     tables = _tastes(draw, levels, groups, tastes, second_group)
     taste = taste_of_rows(tables, levels, domain_of_users(users)[user])
@@ -136,12 +140,12 @@ def logits(
 
 
 def taste_levels(factors: dict[str, Factor]) -> dict[str, Integers]:
-    """The levels of each row that domains have tastes for."""
+    """The levels of each row for which domains have tastes."""
     return {
         "category": factors["category"].level,
         "price": factors["price"].level,
-        "brand": _few(factors["brand"].level, TASTE_BRANDS),
-        "city": _few(factors["city"].level, TASTE_CITIES),
+        "brand": _rare_merged(factors["brand"].level, TASTE_BRANDS),
+        "city": _rare_merged(factors["city"].level, TASTE_CITIES),
         "hour": factors["hour"].level * HOUR_BANDS // 24,
     }
 
@@ -173,13 +177,13 @@ def _tastes(
     return tables
 
 
-def _few(level: Integers, number: int) -> Integers:
-    """The largest levels apart, the others folded onto as many again."""
+def _rare_merged(level: Integers, number: int) -> Integers:
+    """Levels from `number` on, the rarer ones, merged into `number` shared levels; levels are sorted by frequency."""
     return np.where(level < number, level, number + level % number)
 
 
 def _solved(draw: np.random.Generator, profile: marginals.Profile, factors: dict[str, Factor], rest: Floats) -> Floats:
-    """Effects of levels such that each level's rate is the known one, by turns (a sample of rows is enough)."""
+    """Effects of levels that give each level its target rate, solved level by level (a sample of rows is enough)."""
     sample = np.arange(len(rest))
     if len(rest) > SOLVER_ROWS:
         sample = np.sort(draw.choice(len(rest), SOLVER_ROWS, replace=False))
@@ -204,8 +208,8 @@ def _solved(draw: np.random.Generator, profile: marginals.Profile, factors: dict
             found = np.bincount(level[name], weights=rate, minlength=len(target)) / np.maximum(count, 1)
             known_level = np.isfinite(target) & (count > 0)
             step = np.zeros(len(target))
-            wanted, had = target[known_level], found[known_level]
-            step[known_level] = np.log(wanted / (1 - wanted)) - np.log(had / (1 - had))
+            asked, reached = target[known_level], found[known_level]
+            step[known_level] = np.log(asked / (1 - asked)) - np.log(reached / (1 - reached))
             effects[name] += step
             logit += step[level[name]]
     shift = np.log(profile.rate / (1 - profile.rate))

@@ -1,7 +1,7 @@
-"""What is known of IAAC's distributions, as numbers to follow. Levels, rows and rates are those of round 1.
+"""The known distributions of IAAC, which the twin follows. Levels, rows and rates are from round 1.
 
-Source: counts over the contest's published files (Tianchi 231647). Where a distribution was not counted
-(collected, page-view and review levels, shop stars) a plausible one stands here, and no test compares it.
+Source: counts over the contest's published files (Tianchi 231647). For distributions that were not counted
+(collected, page-view and review levels, shop stars) these are assumptions, and no test compares them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Profile:
     Args:
         rows: of its labelled file. items, shops, users: distinct ids in it.
         first_day: days since 1970 in UTC+8.
-        day_rows, day_rates: weight and rate of positives of each day; None where a day has the overall rate.
-        last_day_hours: hours that the last day covers.
+        day_rows, day_rates: weight and rate of positives of each day; None if a day has the overall rate.
+        last_day_hours: number of hours in the last day.
         user_rows: rows per user at the quartiles (see `quantile_counts`).
         missing: shares of rows with a missing value.
     """
@@ -67,7 +67,7 @@ SHOP_ROWS = ((1, 4, 16, 79.5, 11_278), 120.8)
 USER_ROWS = ((1, 1, 2, 3, 65), 2.42)
 MOST_ITEMS = 67  # of one shop; the mean is 2.54
 
-# level -> (rows, rate in %); a rate of None follows from the rest
+# level -> (rows, rate in %); a rate of None follows from the others
 GENDER = {0: (360_817, 1.85), 1: (94_070, 2.12), 2: (10_349, 1.88)}
 AGE = {
     1000: (12_958, 1.37),
@@ -108,13 +108,13 @@ CATEGORY = (
     (186, 2.5),
     (88, 2.5),
 )
-# Levels 3 to 9 were counted; the 923 rows left are spread over the others.
+# Levels 3 to 9 were counted; the remaining 923 rows are spread over the others.
 PRICE = {
     0: (60, 4.8), 1: (120, 4.8), 2: (400, 4.8), 3: (3_587, 4.8), 4: (14_607, 5.0), 5: (41_057, 3.1),
     6: (89_057, 2.3), 7: (209_285, 1.5), 8: (115_587, 1.3), 9: (4_035, 0.8), 10: (200, 0.8), 11: (90, 0.8),
     16: (30, 0.8), 17: (23, 0.8),
 }  # fmt: skip
-# The rate rises from 1.0 % at level 6 to 3.2 % at 16; most rows stand at 9 to 14.
+# The rate rises from 1.0 % at level 6 to 3.2 % at 16; most rows are at 9 to 14.
 SALES = {
     1: (300, 1.0), 2: (600, 1.0), 3: (1_500, 1.0), 4: (4_000, 1.0), 5: (8_000, 1.0), 6: (14_000, 1.0),
     7: (20_000, 1.22), 8: (28_000, 1.44), 9: (50_000, 1.66), 10: (62_000, 1.88), 11: (85_000, 1.9),

@@ -1,6 +1,6 @@
-"""Who sells what, who looks at it and when: the twin's shops, items, users, queries, days and hours.
+"""The twin's shops, items, users, queries, days and hours.
 
-Follows the counts of `marginals`: long tails, levels, missing values. No purchase is decided here.
+Follows the counts of `marginals`: long tails, levels, missing values. Purchases are not drawn here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from adasparse_cli.prep.hashing import mixed
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# Standard deviations of the effects that single items, shops and users have on the logit.
+# Standard deviations of the effects of single items, shops and users on the logit.
 ITEM_EFFECT, SHOP_EFFECT, USER_EFFECT = 0.20, 0.10, 0.10
 QUERIES_PER_CATEGORY = 400
 
@@ -26,7 +26,7 @@ def quantile_counts(
     """`number` counts of at least 1 that sum to `total`, shaped by quartiles, maximum and mean.
 
     Between the quartiles counts are spread evenly on a logarithmic scale; in the upper quarter with a bend that
-    gives the mean. Where the total asks for another mean than the known one, quartiles grow with it.
+    gives the mean. If the total implies another mean than the known one, quartiles are scaled with it.
     """
     places = (np.arange(number) + 0.5) / number
     quarter, within = np.minimum((places * 4).astype(int), 3), places * 4 % 1
@@ -34,7 +34,7 @@ def quantile_counts(
 
     def counts(bend: float) -> Integers:
         share = np.where(quarter == 3, within**bend, within)
-        # a quartile is a count that is reached, so it may not be cut off just below its whole number
+        # a quartile is a count that is reached, so it must not be rounded down below its integer
         reached: Integers = np.floor(np.exp(q[quarter] + share * (q[quarter + 1] - q[quarter])) + 0.08).astype(np.int64)
         return reached
 
@@ -43,7 +43,7 @@ def quantile_counts(
         middle = (low + high) / 2
         low, high = (middle, high) if counts(middle).sum() > total else (low, middle)
     result = counts(high)
-    # a bend moves many counts at once; the few rows still missing go to the largest
+    # a bend changes many counts at once; the few missing rows are added to the largest
     missing = total - int(result.sum())
     top = np.arange(number - max(number // 4, 1), number)
     result[top] += missing // len(top)
@@ -52,7 +52,7 @@ def quantile_counts(
 
 
 def _scaled(first: int, second: int, rows: int) -> int:
-    """A number of ids between and beyond the two rounds, by the power law through both."""
+    """A number of ids for any number of rows, by the power law through both rounds."""
     power = np.log(second / first) / np.log(marginals.ROUND2.rows / marginals.ROUND1.rows)
     return max(int(first * (rows / marginals.ROUND1.rows) ** power), 3)
 
@@ -70,9 +70,9 @@ def drawn_from(draw: np.random.Generator, weights: Floats, number: int) -> Integ
 
 
 def _filled(draw: np.random.Generator, sizes: Integers, shares: Floats, rank: Floats | None = None) -> Integers:
-    """Give things of the given sizes to levels so that each level gets its share of the total size.
+    """Assign entities of the given sizes to levels so that each level gets its share of the total size.
 
-    In a random order, or by `rank` (smallest to the first level); level borders fall between things.
+    In a random order, or by `rank` (smallest to the first level); level borders are between entities.
     """
     order = draw.permutation(len(sizes)) if rank is None else np.argsort(rank, kind="stable")
     middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
@@ -82,7 +82,7 @@ def _filled(draw: np.random.Generator, sizes: Integers, shares: Floats, rank: Fl
 
 
 def _tail(largest: tuple[int, ...], number: int, total: int) -> Floats:
-    """Sizes of which the largest are known; the rest falls as a power law from the last of them."""
+    """Sizes with known largest values; the others follow a power law from the last of them."""
     rest = np.arange(len(largest) + 1, number + 1, dtype=np.float64)
     left = total - sum(largest)
     low, high = 0.01, 5.0
@@ -98,7 +98,7 @@ def _with_missing(draw: np.random.Generator, values: Integers, share: float) -> 
 
 
 def shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Shops with their sizes and what is constant about them, and the items they sell."""
+    """Shops with their sizes and constant attributes, and the items they sell."""
     profile = marginals.ROUND1 if rows < 5_000_000 else marginals.ROUND2
     number = _scaled(marginals.ROUND1.shops, marginals.ROUND2.shops, rows)
     quartiles, mean = marginals.SHOP_ROWS
@@ -116,7 +116,7 @@ def shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame,
 
     def score(mean_and_sd: tuple[float, float], missing: float) -> tuple[Floats, list[str]]:
         mean, sd = mean_and_sd
-        # one minus a gamma has the mean, the spread and the skew of such scores, and ends at one
+        # one minus a gamma variable has the mean, the spread and the skew of such scores, and ends at one
         values = np.maximum(1 - draw.gamma((1 - mean) ** 2 / sd**2, sd**2 / (1 - mean), number), 0.0)
         shown = [_full_precision(value) for value in values]
         return values, shown
@@ -192,7 +192,7 @@ def shops_and_items(draw: np.random.Generator, rows: int) -> tuple[pl.DataFrame,
 
 
 def _covering(draw: np.random.Generator, sizes: Integers, share: float) -> NDArray[np.bool_]:
-    """Small things, in a random order, that together have the given share of the rows."""
+    """Small entities, in a random order, that together have the given share of the rows."""
     most = share * sizes.sum()
     order = draw.permutation(np.flatnonzero(sizes <= most / 3))
     chosen = np.zeros(len(sizes), dtype=bool)
@@ -232,7 +232,7 @@ def _category_lists(draw: np.random.Generator, category: Integers) -> list[str]:
 
 
 def _property_pool(category: int) -> Integers:
-    """Property ids of a category: 600 of its own and 200 that all share."""
+    """Property ids of a category: 600 of the category and 200 shared by all."""
     return np.concatenate([ids(np.arange(600), 10 + category, 10), ids(np.arange(200), 0, 11)])
 
 
@@ -254,7 +254,7 @@ def users(draw: np.random.Generator, rows: int, profile: marginals.Profile) -> p
     counts = quantile_counts(draw, number, rows, quartiles, mean)
 
     def level(table: dict[int, int], missing: NDArray[np.bool_]) -> Integers:
-        # filled by rows, so that rows per level come out as counted
+        # filled by rows, so that rows per level equal the counts
         values = np.array(list(table))[_filled(draw, counts, np.array(list(table.values()), float))]
         return np.where(missing, marginals.MISSING, values)
 
@@ -289,7 +289,7 @@ def hours(draw: np.random.Generator, day: Integers, profile: marginals.Profile) 
 
 
 def queries(draw: np.random.Generator, items: pl.DataFrame) -> pl.DataFrame:
-    """Predictions of a query, by the category they are made for and its place among the predicted ones."""
+    """Predictions of a query, by the category they are made for and its rank among the predicted ones."""
     second = ids(np.arange(13), 0, 8).tolist()
     others = [*second, *ids(np.arange(40), 0, 13).tolist()]
     pools = [_property_pool(c).tolist() for c in range(13)]
@@ -322,7 +322,7 @@ def queries(draw: np.random.Generator, items: pl.DataFrame) -> pl.DataFrame:
 
 
 def query_of_rows(draw: np.random.Generator, category: Integers, queries: pl.DataFrame) -> tuple[Integers, Integers]:
-    """A query for each row, and the place of the item's category in its prediction (0: not there)."""
+    """A query for each row, and the rank of the item's category in its prediction (0: not there)."""
     rank = queries["rank"].to_numpy()
     place = draw.random(len(category))
     variant = np.where(place < marginals.PREDICTED_FIRST, 0, np.where(place < marginals.PREDICTED_AMONG, 1, 2))

@@ -27,13 +27,15 @@ from adasparse_cli.catalogue.model_list import cache_folder, listed_models
 from adasparse_cli.catalogue.run_list import list_runs as run_rows
 from adasparse_cli.config.grammar import with_flags
 from adasparse_cli.config.spelling import word
+from adasparse_cli.findings.machine import machine_rows
 from adasparse_cli.prep.prepared import read_domains, read_split
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.runs.chosen import choose_run
 from adasparse_cli.runs.loaded_run import Run
 from adasparse_cli.runs.prepare import plan_prep, run_prep
-from adasparse_cli.runs.train import model_flags, plan_train, run_train
+from adasparse_cli.runs.train import run_train
+from adasparse_cli.runs.train_job import model_flags, plan_train
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.plan import StudyJob, plan_compare, plan_experiment, plan_sweep
@@ -204,12 +206,12 @@ def load_study(name: AnyPath = "latest", *, studies: AnyPath = "studies", baseli
 
 def list_runs(folder: AnyPath = "runs") -> pl.DataFrame:
     """All runs, the oldest first, with their state, settings and metrics."""
-    return pl.DataFrame(run_rows(Path(folder)), infer_schema_length=None)
+    return pl.DataFrame(machine_rows(run_rows(Path(folder))), infer_schema_length=None)
 
 
 def list_data(folder: AnyPath = "data") -> pl.DataFrame:
     """All prepared data sets."""
-    return pl.DataFrame(data_rows(Path(folder)), infer_schema_length=None)
+    return pl.DataFrame(machine_rows(data_rows(Path(folder))), infer_schema_length=None)
 
 
 def list_models(on: str | None = None, *, data: AnyPath = "data") -> pl.DataFrame:
@@ -218,7 +220,7 @@ def list_models(on: str | None = None, *, data: AnyPath = "data") -> pl.DataFram
     Args:
         on: a prepared data set to weigh them on; without it, 21 made-up fields.
     """
-    return pl.DataFrame(listed_models(Path(data), on, cache_folder()), infer_schema_length=None)
+    return pl.DataFrame(machine_rows(listed_models(Path(data), on, cache_folder())), infer_schema_length=None)
 
 
 def compare(

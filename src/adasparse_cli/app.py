@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli import __version__
+from adasparse_cli.command_line import remember
 from adasparse_cli.commands import (
     analyze,
     config,
@@ -33,7 +34,10 @@ from adasparse_cli.commands import (
     train,
     tune,
 )
+from adasparse_cli.commands.plain_help import use_plain_help
 from adasparse_cli.commands.streams import prepare_streams
+from adasparse_cli.commands.threads import wait_quietly_when_busy
+from adasparse_cli.commands.usage import explained_usage, is_call_for_help, is_usage_fault
 from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError, UsageError
 from adasparse_cli.files import disk_is_full, no_room
@@ -87,6 +91,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+use_plain_help(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -121,6 +126,7 @@ def _options(
 def main() -> None:
     """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
     words = sys.argv[1:]
+    remember(words)
     if COMPLETING in os.environ:
         line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
         with contextlib.suppress(Exception), with_private_folder(_config_dir(line.split())[0]):
@@ -132,6 +138,7 @@ def main() -> None:
     # no process that a command starts looks for modules in the current folder, which may hold anyone's files
     os.environ["PYTHONSAFEPATH"] = "1"
     prepare_streams()
+    wait_quietly_when_busy(os.environ)
     # a closed terminal asks for an end as SIGTERM does: work is saved first; nohup has its way
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
@@ -139,7 +146,7 @@ def main() -> None:
         try:
             own, sys.argv[1:] = _config_dir([word for word in words if word not in ("--debug", "--no-modules")])
             with rule_of_modules(rule), with_private_folder(own), _ended_by_signals():
-                app(standalone_mode=True, prog_name=PROGRAM)
+                _run()
         finally:
             sys.stdout.flush()
     except AdasparseError as error:
@@ -180,6 +187,29 @@ def main() -> None:
         )
         complain(f"{type(error).__name__}: {error}", hint)
         _leave(1)
+
+
+def _run() -> None:
+    """Run the command that was typed.
+
+    Raises:
+        UsageError: the words do not fit it. InterruptedRun, KeyboardInterrupt: it was stopped.
+    """
+    try:
+        code = app(standalone_mode=False, prog_name=PROGRAM)
+    except typer.Abort:
+        raise InterruptedRun("not confirmed, so nothing was done", hint="--yes does not ask", exit_code=1) from None
+    except Exception as error:
+        if is_call_for_help(error):
+            error.show()  # type: ignore[attr-defined]  # of typer's own exception
+            _leave(2)
+        if is_usage_fault(error):
+            raise explained_usage(error, sys.argv[1:]) from None
+        raise
+    if code == 130:  # typer's word for Ctrl-C
+        raise KeyboardInterrupt
+    if isinstance(code, int) and code:
+        _leave(code)
 
 
 def _config_dir(words: list[str]) -> tuple[Path | None, list[str]]:

@@ -291,6 +291,14 @@ class TwinTastes(StrEnum):
     additive = "additive"
 
 
+class ScoresFormat(StrEnum):
+    """How scores are written."""
+
+    csv = "csv"
+    parquet = "parquet"
+    ndjson = "ndjson"
+
+
 class RunOrder(StrEnum):
     """What runs are listed by: the newest last, names in their order, the best metric first."""
 
@@ -305,7 +313,10 @@ class RunOrder(StrEnum):
 
 def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
     """The known word most like `word`, if one is at least so much alike (0 to 1)."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)
+    names = list(known)
+    # of `auc` and `gauc_domain`, `gauc` means the latter
+    whole = [name for name in names if word in name.split("_")]
+    found = whole if len(whole) == 1 else difflib.get_close_matches(word, names, n=1, cutoff=alike)
     return found[0] if found else None
 
 

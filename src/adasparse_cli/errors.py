@@ -6,8 +6,8 @@ and what to do about it (`hint`); `app.py` prints them as two lines, without a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 
 class AdasparseError(Exception):
@@ -25,6 +25,34 @@ class UsageError(AdasparseError):
     """The words typed, or a setting, cannot be used (exit 2)."""
 
     exit_code = 2
+
+
+class UnknownSettingsError(UsageError):
+    """Settings are named that do not exist (exit 2); `known` are the words that name others."""
+
+    def __init__(self, message: str, *, hint: str, known: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.known = known
+
+
+def at_once(*steps: Callable[[], Any]) -> list[Any]:
+    """What steps return that do not need one another; where several fail, one error names all faults.
+
+    Raises:
+        UsageError: a step raised one.
+    """
+    results, faults = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except UsageError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        hints = dict.fromkeys(error.hint for error in faults)
+        raise UsageError("; ".join(error.message for error in faults), hint="; ".join(hints))
+    return results
 
 
 class DataError(AdasparseError):

@@ -80,6 +80,12 @@ class ProgressDisplay:
                 f"{self._what}: {_amount(self._done, self._unit)}{of}, {self._rate(now)} {_details(detail)}".rstrip()
             )
 
+    def expect(self, total: int) -> None:
+        """The work under way is more, or less, than was expected: `total` units in all."""
+        self._total = total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=total)
+
     def note(self, line: str) -> None:
         """A line that stays."""
         render.note(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings.finding import FEW, Finding, Interval, as_csv, cell
+from adasparse_cli.findings.finding import FEW, Best, Finding, Interval, as_csv, cell
+from adasparse_cli.findings.machine import document, finding_details, machine_rows
 
 # Marks a metric of few positives.
 # What is read by a program or kept in a file is not cut to a screen's width.
@@ -38,6 +40,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
     code: f"\\u{code:04x}" for code in (*_DIRECTIONS, *_INVISIBLE)
 }
 _JSON_CONTROLS = {code: f"\\u{code:04x}" for code in _CONTROLS if code > 126}
+# Lines that a person copies from: a command, or a path. A terminal folds them itself, without breaks that would be copied.
+_COPIED = re.compile(r"\badasparse [a-z]|^(run|study|page|report|predictions|exported|wrote|prepared in)\b")
 # A cell longer than this keeps its beginning and its end; files and programs get it whole.
 LONGEST_CELL = 320
 # The same of an error or a hint, which may name a few paths and settings.
@@ -52,6 +56,10 @@ class Format(StrEnum):
     csv = "csv"
     markdown = "markdown"
     latex = "latex"
+
+
+# The formats that programs read; only a result goes to stdout then.
+MACHINE = (Format.json, Format.csv)
 
 
 def chosen_format(as_json: bool, as_csv: bool, form: Format | None = None) -> Format:
@@ -77,10 +85,8 @@ def show(
 ) -> None:
     """Write rows with the same keys as a table, as JSON or as CSV."""
     names = list(columns or (rows[0] if rows else ()))
-    if form is Format.json:
-        show_json([{name: row.get(name) for name in names} for row in rows])
-    elif form is Format.csv:
-        _write(as_csv(rows, names))
+    if form in MACHINE:
+        show_machine([{name: row.get(name) for name in names} for row in rows], form)
     elif form is Format.markdown:
         _write(_markdown(names, rows, title, caption))
     elif form is Format.latex:
@@ -102,11 +108,10 @@ def show_finding(
     Args:
         runs: the runs that it was made from, for JSON.
     """
-    if form is Format.json:
-        show_json({**({"runs": runs} if runs else {}), **finding.to_json()})
-        return
-    if form is Format.csv:
-        show(finding.tables[0].rows if finding.tables else [], form=form)
+    if form in MACHINE:
+        rows = finding.tables[0].rows if finding.tables else []
+        more = {**finding_details(finding), "runs": runs, "folder": None if kept is None else str(kept)}
+        show_machine(rows, form, more)
         return
     if finding.question:
         say(finding.question)
@@ -121,8 +126,29 @@ def show_finding(
         say(f"tables and plots: {kept}; adasparse report shows them on a page")
 
 
-def show_json(value: Any) -> None:
-    """Write a value as JSON."""
+def show_machine(
+    rows: Sequence[Mapping[str, Any]], form: Format, more: Mapping[str, Any] | None = None, *, names: Sequence[str] = ()
+) -> None:
+    """Write what a program reads: `document` as JSON, or its rows as CSV.
+
+    Args:
+        more: keys beside `rows`, for JSON.
+        names: columns whose name belongs to a person, such as a run's; they stand as they are.
+    """
+    if form is Format.json:
+        _write_json(document(rows, more, names=names))
+    elif rows:
+        own = [{key: _csv_value(value) for key, value in row.items()} for row in machine_rows(rows, names=names)]
+        _write(as_csv(own, list(own[0])))
+
+
+def _csv_value(value: Any) -> Any:
+    """Lists and mappings as JSON."""
+    nested = isinstance(value, (list, tuple, Mapping))
+    return json.dumps(value, ensure_ascii=False, default=_plain) if nested else value
+
+
+def _write_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=not _is_unicode(), allow_nan=False, default=_plain)
     out.file.write(text.translate(_JSON_CONTROLS) + "\n")
 
@@ -168,7 +194,10 @@ def complain(message: str, hint: str) -> None:
 
 
 def _print(console: Console, line: str, *, style: str = "", soft_wrap: bool = False) -> None:
-    console.print(_text(line), style=style, soft_wrap=soft_wrap)
+    # a file or a program gets a line as it is; what is long is folded on a terminal only
+    console.print(
+        _text(line), style=style, soft_wrap=soft_wrap or not console.is_terminal or _COPIED.search(line) is not None
+    )
 
 
 def _text(text: str) -> Text:
@@ -191,7 +220,7 @@ class _Column:
     """
 
     name: str
-    cells: Sequence[str]
+    cells: Sequence[Text]
     numeric: bool
     widest: int
     natural: int
@@ -211,7 +240,10 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]], *, first: bool, width:
     least = max(whole, head, min(widest, NARROW))
     return _Column(
         name=shown,
-        cells=cells,
+        cells=[
+            Text(text, style="bold" if isinstance(value, Best) else "")
+            for text, value in zip(cells, values, strict=True)
+        ],
         numeric=numeric,
         widest=widest,
         natural=max(widest, _width(shown), 1),
@@ -231,7 +263,7 @@ def _tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int)
             justify: JustifyMethod = "right" if column.numeric else "left"
             table.add_column(_text(column.name), justify=justify, overflow="fold", width=size)
         for cells in zip(*(column.cells for column in group), strict=True):
-            table.add_row(*map(_text, cells))
+            table.add_row(*cells)
         yield table
 
 
@@ -291,9 +323,13 @@ def _markdown(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: st
         return "| " + " | ".join(_one_line(text).replace("|", "\\|") for text in cells) + " |"
 
     rules = ["---" if position == 0 else "--:" for position in range(len(names))]
-    lines = [line(names), line(rules), *(line([cell(row.get(name), name) for name in names]) for row in rows)]
+    lines = [line(names), line(rules), *(line([_bold(row.get(name), name) for name in names]) for row in rows)]
     head = [f"**{title}**", ""] if title else []
     return "\n".join([*head, *lines, *(["", caption] if caption else []), "", ""])
+
+
+def _bold(value: Any, name: str) -> str:
+    return f"**{value}**" if isinstance(value, Best) else cell(value, name)
 
 
 def _latex(names: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, caption: str) -> str:

@@ -222,7 +222,7 @@ def _read_dataclass(value: Any, kind: Any, where: str, faults: list[str]) -> Any
     for key in value:
         if key not in names:
             close = nearest(str(key), names)
-            faults.append(f"{where}.{key} is no key" + (f": did you mean {where}.{close}?" if close else ""))
+            faults.append(f"unknown setting {where}.{key}" + (f": did you mean {where}.{close}?" if close else ""))
     before = len(faults)
     read = {}
     for name in names:

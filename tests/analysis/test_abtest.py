@@ -120,7 +120,7 @@ def of_all_pairs(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
 
 @pytest.mark.parametrize("spread", [-0.1, 5.1, 1000.0, math.nan])
 def test_bids_that_would_overflow_or_decide_alone_are_refused(spread: float) -> None:
-    with pytest.raises(ValueError, match="not from 0 to 5"):
+    with pytest.raises(ValueError, match="must be from 0 to 5"):
         held(world(np.random.default_rng(0), [5, 5]), bid_spread=spread)
 
 

@@ -32,11 +32,11 @@ def test_ceilings_rise_with_what_is_known_up_to_the_true_probabilities(made: Pre
 
 def test_other_settings_than_those_of_the_data_are_found_out(made: PrepReport) -> None:
     settings = {**made.manifest.settings, "straying": 0.5}
-    with pytest.raises(IntegrityError, match="make another world"):
+    with pytest.raises(IntegrityError, match="give another world"):
         ceilings(made.folder, dataclasses.replace(made.manifest, settings=settings))
 
 
 def test_data_without_truth_have_no_ceilings(made: PrepReport) -> None:
     files = {name: digest for name, digest in made.manifest.files.items() if not name.startswith("truth/")}
-    with pytest.raises(UsageError, match="synthetic data alone"):
+    with pytest.raises(UsageError, match="only synthetic data"):
         ceilings(made.folder, dataclasses.replace(made.manifest, files=files))

@@ -136,14 +136,17 @@ def test_seeds_are_shown_with_their_spread(home: Path) -> None:
 
 
 def test_everything_can_be_looked_at(home: Path) -> None:
-    runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert runs[0]["state"] == "done"
     assert "loop.batch_size=256" in runs[0]["settings"]
     assert "loop.batch_size=256" in adasparse(home, "runs", "ls").stdout.split("Settings that are not")[1]
-    assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion").stdout)["mode"] == "fusion"
-    models = {row["model"]: row for row in json.loads(adasparse(home, "models", "ls", "--on", "twin", "--json").stdout)}
+    assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion", "--json").stdout)["mode"] == "fusion"
+    models = {
+        row["model"]: row
+        for row in json.loads(adasparse(home, "models", "ls", "--on", "twin", "--json").stdout)["rows"]
+    }
     assert {*MODELS, "maml"} == models.keys()
-    assert models["star"]["domain parameters"] > 50 * models["star"]["backbone parameters"]
+    assert models["star"]["domain_parameters"] > 50 * models["star"]["backbone_parameters"]
     assert "300 domains" in adasparse(home, "models", "ls").stdout
     assert "twin" in adasparse(home, "data", "ls").stdout
     assert "item_id" in adasparse(home, "data", "show", "twin").stdout
@@ -167,11 +170,17 @@ def test_a_run_is_removed_only_when_nobody_holds_it(home: Path) -> None:
 def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> None:
     done = adasparse(tmp_path, "train", *SMALL, "--model", "dnn", "--seeds", "2", "seed=3")
     assert "seed=3 --seeds 2    to compare" in done.stdout
+    for line in ("seed 3  valid gauc_domain 0.", "seed 4  valid gauc_domain 0.", "2 of 2 runs"):
+        assert line in done.stderr
+    log = next(tmp_path.glob("runs/twin/dnn/*-s4/train.log")).read_text()
+    told = json.loads(next(tmp_path.glob("runs/twin/dnn/*-s4/report.json")).read_text())
+    assert "valid at step" in log
+    assert f"best checkpoint: test at step {told['best_step']}: auc {told['metrics']['test']['auc']:.4f}" in log
     report = next(tmp_path.glob("runs/twin/dnn/*-s3/report.json"))
     report.write_text(report.read_text()[:-20])
 
     def listed() -> dict[str, dict[str, Any]]:
-        return {row["run"][-2:]: row for row in json.loads(adasparse(tmp_path, "runs", "ls", "--json").stdout)}
+        return {row["run"][-2:]: row for row in json.loads(adasparse(tmp_path, "runs", "ls", "--json").stdout)["rows"]}
 
     assert {run: row["state"] for run, row in listed().items()} == {"s3": "damaged", "s4": "done"}
     config = next(tmp_path.glob("runs/twin/dnn/*-s4/config.yaml"))
@@ -186,7 +195,7 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path) -> No
         config.write_text(broken)
         row = listed()["s4"]
         assert (row["state"], "loop.batch_size=256" in row["settings"]) == ("done", True)  # its report says so
-        assert row["AUC"] is not None
+        assert row["auc"] is not None
     config = report.with_name("config.yaml")
     text = config.read_text()
     config.write_text(text + "\n")
@@ -219,13 +228,13 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
         (("train", "model=nope"), 2, "there is no model 'nope'", "adasparse"),
         (("train", "seed=-1"), 2, "seed=-1 must be a whole number, at least 0", "seed=1"),
         (("train", "threads=0"), 2, "threads=0 must be a whole number, at least 1", "threads=1"),
-        (("train", "model=apg", "model.ranks=3"), 2, "model.ranks is no key", "did you mean model.rank?"),
+        (("train", "model=apg", "model.ranks=3"), 2, "unknown setting model.ranks", "did you mean model.rank?"),
         (("train", "data=tabular", "data.name=typo"), 2, "data/typo is not prepared", "prep"),
         (("prep", "data.name=.."), 2, "must be a name of letters", "config show"),
         (("prep", "data.name=../runs"), 2, "must be a name of letters", "config show"),
         (("prep", "data.name="), 2, "must be a name of letters", "config show"),
         (("train", "loop.batch_size=0"), 2, "loop.batch_size=0 must be at least 2", "config show"),
-        (("train", "data.splitt=day"), 2, "data.splitt is no key", "did you mean data.split?"),
+        (("train", "data.splitt=day"), 2, "unknown setting data.splitt", "did you mean data.split?"),
         (("train", "--mode", "scaling", "model.mode=fusion"), 2, "given twice", "keep one"),
         (("train", "device=abacus"), 2, "device=abacus", "auto"),
         (("train", "data=iaac"), 2, "no raw files are named", "raw="),
@@ -233,7 +242,7 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
         (("prep", "raw=x"), 3, "x is not there", "raw=PATH"),
         (("evaluate", "nothing"), 2, "no run", "adasparse"),
         (("data", "show", "nothing"), 2, "no data set", "adasparse"),
-        (("config", "validate", "nothing.yaml"), 2, "no such file", "YAML"),
+        (("config", "validate", "nothing.yaml"), 2, "the file does not exist", "YAML"),
     ],
 )
 def test_a_fault_is_one_error_line_one_hint_line_and_its_exit_code(
@@ -326,7 +335,7 @@ def test_a_loss_that_is_not_finite_exits_with_7_and_marks_the_run_as_failed(home
     assert "loop.learning_rate" in done.stderr
     (run,) = home.glob("runs/twin/adasparse-fusion/*s333")
     assert "not finite" in (run / "FAILED").read_text()
-    rows = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    rows = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert [row["state"] for row in rows if row["run"] == run.name] == ["failed"]
 
 

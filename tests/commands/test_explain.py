@@ -27,14 +27,16 @@ def test_a_key_is_explained(tmp_path: Path) -> None:
 def test_a_prefix_is_a_table_and_json_has_all(tmp_path: Path) -> None:
     said = adasparse(tmp_path, "config", "explain", "model.regulariser").stdout
     assert all(f"model.regulariser.{name}" in said for name in ("enabled", "interval", "start", "end"))
-    rows = json.loads(adasparse(tmp_path, "config", "explain", "model", "model=star", "--json").stdout)
+    rows = json.loads(adasparse(tmp_path, "config", "explain", "model", "model=star", "--json").stdout)["rows"]
     assert {row["key"]: row["default"] for row in rows}["model.auxiliary_hidden"] == "[32]"
-    assert all(row["meaning"] and row["valid"] and row["used by"].startswith("model=") for row in rows)
+    assert all(row["meaning"] and row["valid"] and row["used_by"].startswith("model=") for row in rows)
 
 
 def test_a_section_a_value_or_nothing_may_be_named(tmp_path: Path) -> None:
     def keys(*words: str) -> list[str]:
-        return [row["key"] for row in json.loads(adasparse(tmp_path, "config", "explain", *words, "--json").stdout)]
+        return [
+            row["key"] for row in json.loads(adasparse(tmp_path, "config", "explain", *words, "--json").stdout)["rows"]
+        ]
 
     assert keys("model=star") == keys("model", "model=star")
     assert keys("loop.select=auc") == ["loop.select"]
@@ -44,7 +46,7 @@ def test_a_section_a_value_or_nothing_may_be_named(tmp_path: Path) -> None:
 
 def test_wrong_words_name_the_right_ones(tmp_path: Path) -> None:
     done = adasparse(tmp_path, "config", "explain", "loop.slect", code=2)
-    assert "loop.slect is no key" in done.stderr
+    assert "unknown setting loop.slect" in done.stderr
     assert "did you mean loop.select?" in done.stderr
     done = adasparse(tmp_path, "config", "explain", "model", "model=stra", code=2)
     assert "did you mean star?" in done.stderr

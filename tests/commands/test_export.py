@@ -90,7 +90,9 @@ def test_domains_are_chosen_by_number_or_key(home: Path) -> None:
 def test_the_check_passes_and_names_what_it_left_out(home: Path) -> None:
     done = adasparse(home, "export", "--check", "model")
     assert "is valid" in done.stdout
-    found = {one["engine"]: one for one in json.loads(adasparse(home, "export", "--check", "model", "--json").stdout)}
+    found = {
+        one["engine"]: one for one in json.loads(adasparse(home, "export", "--check", "model", "--json").stdout)["rows"]
+    }
     assert found["torch"]["rows"] == found["numpy"]["rows"] > 64
     assert found["numpy"]["logit"] <= 1e-5
 
@@ -287,7 +289,9 @@ def test_wrong_words_are_explained(home: Path) -> None:
 
 def test_the_graph_is_one_more_engine(home: Path, expected: list[float]) -> None:
     adasparse(home, "export", "latest", "-o", "graph", "--onnx")
-    found = {one["engine"]: one for one in json.loads(adasparse(home, "export", "--check", "graph", "--json").stdout)}
+    found = {
+        one["engine"]: one for one in json.loads(adasparse(home, "export", "--check", "graph", "--json").stdout)["rows"]
+    }
     assert found["onnx"]["rows"] == found["torch"]["rows"]
     adasparse(home, "predict", "graph", "new.csv", "-o", "by-onnx.csv", "--engine", "onnx")
     assert logits(home / "by-onnx.csv") == pytest.approx(expected, abs=1e-5)

@@ -42,7 +42,7 @@ def test_a_new_model_keeps_the_contract_trains_and_is_used_like_any_other(home: 
     assert f"model={model}: importing new_model, which is not part of adasparse, runs its code" not in told.stdout
     (run,) = home.glob("runs/twin/new_model.NewModel/*")
     assert json.loads((run / "report.json").read_text())["settings"]["model"] == {"scale": 2.0, "name": model}
-    (line,) = json.loads(adasparse(home, "runs", "ls", "--json").stdout)
+    (line,) = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert line["settings"].split()[0] == f"model={model}"
     assert "model.scale=2.0" in line["settings"].split()
     adasparse(home, "evaluate", "latest")
@@ -57,12 +57,12 @@ def test_a_check_of_a_model_ends_with_a_code(home: Path, monkeypatch: pytest.Mon
     """Two checks: a model is trained in some others."""
     two = {name: CHECKS[name] for name in ("one logit per row", "costs add up")}
     monkeypatch.setattr("adasparse_cli.testing.check.CHECKS", two)
-    checked = json.loads(adasparse(home, "models", "check", "new_model:NewModel", "--json").stdout)
+    checked = json.loads(adasparse(home, "models", "check", "new_model:NewModel", "--json").stdout)["rows"]
     assert [row["holds"] for row in checked] == [True, True]
     changed(home, "backbone=(self.blocks, self.head)", "backbone=(self.head,)")
     monkeypatch.delitem(sys.modules, "new_model")
     done = adasparse(home, "models", "check", "new_model:NewModel", "--json", code=1)
-    assert [row["holds"] for row in json.loads(done.stdout)] == [True, False]
+    assert [row["holds"] for row in json.loads(done.stdout)["rows"]] == [True, False]
 
 
 def test_a_changed_model_is_another_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_check_that_fails_otherwise_says_where(home: Path) -> None:
     ("name", "said"),
     [
         ("no_such:Model", "there is no module no_such"),
-        ("new_model:Missing", "Missing of new_model is no class derived from"),
+        ("new_model:Missing", "Missing of new_model is not a class derived from"),
         ("new_model:", "is not the name of a module"),
         ("os:path", "a module of Python itself"),
         ("new model:NewModel", "is not the name of a module"),
@@ -202,12 +202,12 @@ def test_a_folder_of_ones_own_adds_choices_and_replaces_none(tmp_path: Path) -> 
         (tmp_path / "own" / group).mkdir(parents=True, exist_ok=True)
         (tmp_path / "own" / group / f"{name}.yaml").write_text(text)
     plan = adasparse(tmp_path, "compare", "--experiment", "mine", "--config-dir", "own", "--dry-run", "--json", *TINY)
-    assert {row["arm"] for row in json.loads(plan.stdout)} == {"dnn", "wide"}
+    assert {row["arm"] for row in json.loads(plan.stdout)["rows"]} == {"dnn", "wide"}
     assert "- 128" in adasparse(tmp_path, "config", "show", "model=wide", "--config-dir=own").stdout
     assert "bias_hidden" not in adasparse(tmp_path, "config", "show", "model=dnn", "--config-dir=own").stdout
     assert "there is no experiment 'mine'" in adasparse(tmp_path, "compare", "--experiment", "mine", code=2).stderr
     assert "--config-dir" in adasparse(tmp_path, "runs", "ls", "--config-dir", code=2).stderr
-    assert "is no folder with" in adasparse(tmp_path, "runs", "ls", "--config-dir", "nowhere", code=2).stderr
+    assert "is not a folder with" in adasparse(tmp_path, "runs", "ls", "--config-dir", "nowhere", code=2).stderr
 
 
 class Focal(Dnn):

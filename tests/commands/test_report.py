@@ -97,5 +97,5 @@ def test_a_folder_given_as_the_pages_file_is_a_fault_in_two_lines(tmp_path: Path
     adasparse(tmp_path, "train", "--model", "dnn", "data.rows=2000", "loop.max_steps=2", *TINY)
     done = adasparse(tmp_path, "report", "latest", "-o", str(tmp_path), code=2)
     error, hint = done.stderr.strip().splitlines()[-2:]
-    assert error == f"error: {tmp_path} is a folder, and the page is a file"
-    assert hint == f"hint: give it a name: -o {tmp_path}/report.html"
+    assert error == f"error: {tmp_path} is a folder, but the page is a file"
+    assert hint == f"hint: name a file: -o {tmp_path}/report.html"

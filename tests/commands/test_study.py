@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_times(text: str) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in json.loads(text)]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in json.loads(text)["rows"]]
 
 
 def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: Path) -> None:

@@ -84,7 +84,7 @@ def test_domains_of_one_class_leave_the_other_metrics(tmp_path: Path) -> None:
     """Half of the domains are all positive, the others all negative: an AUC, a log loss, no GAUC."""
     domains = np.arange(NUMBER) % 6
     text = said(study(tmp_path, domains=domains, labels=domains % 2))
-    assert "GAUC by domain cannot be had: no test domain has both classes." in text
+    assert "GAUC by domain is not available: no test domain has both classes." in text
     assert "GAUC by domain, difference" not in text
     assert "AUC, difference to dnn" in text
     assert "log loss (less is better), difference to dnn" in text
@@ -94,8 +94,8 @@ def test_domains_of_one_class_leave_the_other_metrics(tmp_path: Path) -> None:
 
 def test_test_rows_of_one_class_leave_the_log_loss(tmp_path: Path) -> None:
     text = said(study(tmp_path, labels=np.zeros(NUMBER)))
-    assert "GAUC by domain cannot be had: no test domain has both classes." in text
-    assert "\nAUC cannot be had: the test rows are all of one class." in text
+    assert "GAUC by domain is not available: no test domain has both classes." in text
+    assert "\nAUC is not available: the test rows are all of one class." in text
     assert "log loss (less is better), difference to dnn" in text
     assert "AUC, difference" not in text
     assert "\nlog loss, " in text
@@ -117,14 +117,14 @@ def test_less_log_loss_is_better(tmp_path: Path) -> None:
     [
         (
             {"seeds": 1},
-            "No interval can be had: one seed does not tell how far results vary by chance; --seeds 3 does.",
+            "No interval is available: one seed does not tell how far results vary by chance; --seeds 3 does.",
         ),
-        ({"domains": np.zeros(NUMBER)}, "No interval can be had: all test rows are of one domain."),
+        ({"domains": np.zeros(NUMBER)}, "No interval is available: all test rows are of one domain."),
     ],
 )
 def test_without_an_interval_nothing_is_called_undecided(tmp_path: Path, how: dict[str, Any], why: str) -> None:
     text = said(study(tmp_path, **how))
-    assert text.count("No interval can be had") == 1
+    assert text.count("No interval is available") == 1
     assert why in text
     assert "AUC, difference to dnn" in text
     for word in ("undecided", "Intervals cover", "95 % interval", "p (Holm)"):
@@ -135,7 +135,7 @@ def test_a_single_domain_of_both_classes_has_no_interval_of_its_gauc(tmp_path: P
     domains = np.arange(NUMBER) % 6
     labels = np.where(domains == 0, np.arange(NUMBER) % 4 == 0, domains % 2)
     text = said(study(tmp_path, domains=domains, labels=labels))
-    assert "No interval can be had for GAUC by domain: one domain alone has rows in domains of both classes." in text
+    assert "No interval is available for GAUC by domain: one domain alone has rows in domains of both classes." in text
     assert "\nAUC, " in text
 
 
@@ -145,7 +145,7 @@ def test_an_arm_that_lacks_a_run_is_not_called_undecided(tmp_path: Path) -> None
     text = said(study(tmp_path, arms=arms))
     assert "GAUC by domain, not compared with dnn: lacking" in text
     alone = said(study(tmp_path, arms=[arms[0], arms[2]]))
-    assert "No difference to dnn can be had: it takes the baseline and another arm with all their seeds." in alone
+    assert "No difference to dnn is available: it takes the baseline and another arm with all their seeds." in alone
 
 
 @pytest.mark.parametrize("width", [60, 160])
@@ -217,7 +217,7 @@ def test_without_test_rows_there_is_a_sentence_and_still_a_best(tmp_path: Path) 
             (folder / "report.json").write_text(json.dumps(report))
     comparison = compare_arms(arms, baseline="dnn")
     text = said(StudyReport(folder=tmp_path, title="Made", question="?", comparison=comparison, failed={}), choose=True)
-    assert "No difference to dnn can be had: there are no test rows." in text
+    assert "No difference to dnn is available: there are no test rows." in text
     assert "longer with 0.7000, which has no figure on the test split." in text
 
 
@@ -267,7 +267,7 @@ def test_a_sweep_ends_with_its_best_setting(tmp_path: Path) -> None:
     )
     shown = adasparse(tmp_path, "sweep", "loop.learning_rate=0.001,0.01", "model=dnn", *tiny).stdout
     assert "Best by GAUC by domain on the valid split: loop.learning_rate=0.0" in shown
-    assert shown.count("No interval can be had: one seed") == 1
+    assert shown.count("No interval is available: one seed") == 1
 
 
 @pytest.mark.parametrize("words", [("data=twin", "loop.epochs=7"), ("loop.epochs=7",), ("train", "loop.epochs=7")])

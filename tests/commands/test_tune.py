@@ -21,16 +21,16 @@ def test_models_are_searched_and_compared_at_their_best(tmp_path: Path) -> None:
         own = [read_report(run) for run in runs if run.parent.name == row["model"]]
         assert row["trials"] == len(own) == 5
         values = [report["metrics"]["valid"]["gauc_domain"] for report in own]
-        assert row["valid gauc_domain, best"] == max(values)
+        assert row["valid_gauc_domain_best"] == max(values)
         packaged = next(report for report in own if report["settings"]["loop"]["learning_rate"] == 0.002)
-        assert row["valid gauc_domain, packaged"] == packaged["metrics"]["valid"]["gauc_domain"]
+        assert row["valid_gauc_domain_packaged"] == packaged["metrics"]["valid"]["gauc_domain"]
     # asked again, it trains nothing and says the same
     assert json.loads(adasparse(tmp_path, *WORDS, "--json").stdout)["tables"][0]["rows"] == rows
     assert sorted(tmp_path.glob("runs/twin/*/*")) == runs
     # its study is planned with the settings that were found
     folder = next(tmp_path.glob("studies/tune-*"))
     words = ("--config-dir", str(folder), "compare", "--experiment", "tuned-twin", "--seeds", "1", *TINY, "threads=1")
-    plan = json.loads(adasparse(tmp_path, *words, "--dry-run", "--json").stdout)
+    plan = json.loads(adasparse(tmp_path, *words, "--dry-run", "--json").stdout)["rows"]
     assert {row["arm"]: row["state"] for row in plan} == {"dnn": "done", "biasnet": "done"}
 
 

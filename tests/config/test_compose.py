@@ -18,7 +18,7 @@ from adasparse_cli.config.grammar import with_flags
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.config.packaged_sections import packaged_section
 from adasparse_cli.errors import UsageError
-from adasparse_cli.runs.train import plan_train
+from adasparse_cli.runs.train_job import plan_train
 from adasparse_cli.typed import from_yaml, plain, to_yaml, typed, without_passwords
 
 
@@ -78,7 +78,7 @@ def test_a_right_section_becomes_its_dataclass_and_comes_back() -> None:
         ({"inner": {"share": 2, "pair": [1, 2]}}, "outer.inner.share=2 must be at least 0 and at most 1"),
         ({"inner": {"share": 0.5, "pair": [1]}}, "must have 2 entries"),
         ({"roles": {"a": "green"}}, "outer.roles.a=green must be one of red, blue"),
-        ({"colr": 1}, "outer.colr is no key: did you mean outer.colour?"),
+        ({"colr": 1}, "unknown setting outer.colr: did you mean outer.colour?"),
         ({"name": "???"}, "outer.name has no value"),
         ({"limit": 0}, "at least 1"),
         ({"inner": {"share": float("nan"), "pair": [1, 2]}}, "must be"),
@@ -122,9 +122,9 @@ def test_settings_survive_yaml_and_back(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["data.splitt=day"], "data.splitt is no key", "did you mean data.split?"),
-        (["model=dnn", "model.mode=fusion"], "model.mode is no key of model=dnn", "there are model.name"),
-        (["model.learning_rate=0.1"], "model.learning_rate is no key", "did you mean loop.learning_rate?"),
+        (["data.splitt=day"], "unknown setting data.splitt", "did you mean data.split?"),
+        (["model=dnn", "model.mode=fusion"], "unknown setting model.mode for model=dnn", "there are model.name"),
+        (["model.learning_rate=0.1"], "unknown setting model.learning_rate", "did you mean loop.learning_rate?"),
         (["model=mamml"], "there is no model 'mamml'", "did you mean loop=maml?"),
         (["model=adasparce"], "there is no model 'adasparce'", "did you mean adasparse?"),
         (["data.domain=[a"], "cannot be read", "key=value"),

@@ -188,10 +188,10 @@ def test_keys_are_found_by_prefix_and_by_choice() -> None:
 @pytest.mark.parametrize(
     ("key", "choices", "says", "hint"),
     [
-        ("model.ranks", {}, "model.ranks is no key", "did you mean model.rank?"),
-        ("loop.slect", {}, "loop.slect is no key", "did you mean loop.select?"),
-        ("model.mode", {"model": "star"}, "model.mode is no key of model=star", "model=adasparse"),
-        ("nothing", {}, "nothing is no key", "config show"),
+        ("model.ranks", {}, "unknown setting model.ranks", "did you mean model.rank?"),
+        ("loop.slect", {}, "unknown setting loop.slect", "did you mean loop.select?"),
+        ("model.mode", {"model": "star"}, "unknown setting model.mode for model=star", "model=adasparse"),
+        ("nothing", {}, "unknown setting nothing", "config show"),
     ],
 )
 def test_unknown_keys_name_the_nearest(key: str, choices: dict[str, str], says: str, hint: str) -> None:

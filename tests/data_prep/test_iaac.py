@@ -252,26 +252,34 @@ def test_the_same_rows_come_out_however_the_file_is_packed(tmp_path: Path, kind:
 BAD_ROWS = {
     "too few": (made_up(1).rsplit(" ", 1)[0], "", "too few columns: 26"),
     "too many": (made_up(1) + " 7", "", "too many columns: 28"),
-    "no integer": (made_up(1, item_id="12x"), "item_id", "is no whole number"),
-    "float id": (made_up(1, user_id="1.5"), "user_id", "is no whole number"),
-    "too large": (made_up(1, shop_id="9223372036854775808"), "shop_id", "is no whole number"),
-    "empty": (made_up(1, shop_id=""), "shop_id", "is no whole number"),
-    "early": (made_up(1, context_timestamp=12), "context_timestamp", "no second of 2017"),
+    "no integer": (made_up(1, item_id="12x"), "item_id", "is not a whole number"),
+    "float id": (made_up(1, user_id="1.5"), "user_id", "is not a whole number"),
+    "too large": (made_up(1, shop_id="9223372036854775808"), "shop_id", "is not a whole number"),
+    "empty": (made_up(1, shop_id=""), "shop_id", "is not a whole number"),
+    "early": (made_up(1, context_timestamp=12), "context_timestamp", "not a second in 2017"),
     "label": (made_up(1, is_trade=2), "is_trade", "neither 0 nor 1"),
     "score": (made_up(1, shop_score_service="nan"), "shop_score_service", "neither in 0 to 1"),
-    "list": (made_up(1, item_property_list="1;x"), "item_property_list", "no list of its form"),
-    "prediction": (made_up(1, predict_category_property="1:2:3"), "predict_category_property", "no list of its form"),
+    "list": (made_up(1, item_property_list="1;x"), "item_property_list", "not a list in the expected form"),
+    "prediction": (
+        made_up(1, predict_category_property="1:2:3"),
+        "predict_category_property",
+        "not a list in the expected form",
+    ),
     "list beyond 64 bits": (
         made_up(1, item_property_list="1;" + "9" * 20),
         "item_property_list",
-        "no list of its form",
+        "not a list in the expected form",
     ),
-    "category beyond 64 bits": (made_up(1, item_category_list="1;" + "9" * 20), "item_category_list", "no list of its"),
-    "other digits": (made_up(1, item_property_list="1;٣"), "item_property_list", "no list of its form"),
+    "category beyond 64 bits": (
+        made_up(1, item_category_list="1;" + "9" * 20),
+        "item_category_list",
+        "not a list in the expected",
+    ),
+    "other digits": (made_up(1, item_property_list="1;٣"), "item_property_list", "not a list in the expected form"),
     "byte order mark": ("\ufeff" + made_up(1), "", "begins with a byte order mark"),
     "nul": (made_up(1, item_brand_id="3\0"), "", "NUL"),
     "nul in a list": (made_up(1, item_property_list="1;\0"), "", "NUL"),
-    "quote": ('"' + made_up(1), "instance_id", "is no whole number"),
+    "quote": ('"' + made_up(1), "instance_id", "is not a whole number"),
     "header again": (HEADER, "", "repeats the header"),
 }
 
@@ -305,7 +313,7 @@ def test_bad_utf8_spoils_its_own_row_alone(tmp_path: Path) -> None:
     assert all_rows(data).height == 8
     assert [(reject.line, reject.reason) for reject in data.rejects] == [
         (5, "is not UTF-8"),
-        (7, "is no list of its form"),
+        (7, "is not a list in the expected form"),
     ]
 
 

@@ -208,5 +208,5 @@ def test_tables_without_a_header_in_latin_1_with_two_characters_between_columns(
     ]
     with pytest.raises(DataError, match=r"a.dat.gz:1: 3 columns, where 2 are expected \(y, place\)"):
         read_tabular(path, "data.header=[y,place]", *words[1:])
-    with pytest.raises(UsageError, match="cannot stand between columns"):
+    with pytest.raises(UsageError, match="is not a valid separator"):
         read_tabular(path, words[0], "data.separator='\"'", words[2])

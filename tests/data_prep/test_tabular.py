@@ -171,9 +171,9 @@ def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.Monke
     assert pl.concat(list(data.frames)).height == 5
     assert [(r.line, r.column, r.reason) for r in data.rejects] == [
         (6, "", "is no JSON"),
-        (7, "", "is no JSON object"),
+        (7, "", "is not a JSON object"),
         (8, "place", "is nested"),
-        (9, "odd", "is a key that the first rows lack"),
+        (9, "odd", "is a key that the first rows do not have"),
     ]
 
 
@@ -183,7 +183,7 @@ def test_a_bad_json_line_is_one_reject(tmp_path: Path, monkeypatch: pytest.Monke
         (["data.domain=[plase]"], "no column plase, which"),
         (["data.timestamp=tz"], "no column tz, which"),
         (["data.roles={usr: ignored}"], "no column usr, which"),
-        (["data.label=yy"], "no file has the label's column yy"),
+        (["data.label=yy"], "no file has the label column yy"),
     ],
 )
 def test_a_column_that_is_not_there_is_named_with_the_nearest_right_one(
@@ -199,7 +199,7 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_right_one(
 def test_a_file_that_is_no_parquet_is_a_fault_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 nothing PAR1")
-    with pytest.raises(DataError, match=r"a\.parquet is no readable Parquet file"):
+    with pytest.raises(DataError, match=r"a\.parquet is not a readable Parquet file"):
         tabular.read(settings_of(), [path])
 
 
@@ -364,7 +364,7 @@ def test_points_in_time_of_parquet_are_those_of_text(tmp_path: Path, unit: Any, 
 
 def test_a_split_by_day_of_rows_without_time_says_what_is_lacking(tmp_path: Path) -> None:
     own = settings_of("data.split=day")
-    with pytest.raises(DataError, match="no labelled row has a point in time") as caught:
+    with pytest.raises(DataError, match="no labelled row has a timestamp") as caught:
         prepare(own, plain(own), [written(tmp_path, "plain.csv", table())], tmp_path / "data", Silent())
     assert "data.timestamp=COLUMN" in caught.value.hint
     two_days = [{**row, "ts": 1537200000 + 86400 * (k % 2)} for k, row in enumerate(table())]

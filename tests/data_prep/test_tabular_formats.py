@@ -130,7 +130,7 @@ def test_a_name_that_stands_for_something_else_is_refused_or_ignored(tmp_path: P
         pl.DataFrame(rows).write_parquet(path)
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(DataError, match="has a name that adasparse uses itself"):
+    with pytest.raises(DataError, match="has a name that adasparse reserves"):
         read(path)
     data, frame = read(path, roles={name: FieldRole.ignored})
     assert frame.height == 60
@@ -169,7 +169,9 @@ def test_fields_that_would_share_a_file_are_refused(tmp_path: Path) -> None:
 def test_fields_that_would_share_a_column_of_the_domains_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("y,place,rows,rows (field)\n" + "".join(f"{k % 2},p,a,{k % 3}\n" for k in range(60)))
-    with pytest.raises(UsageError, match=r"names rows, whose column 'rows \(field\)' another field has too"):
+    with pytest.raises(
+        UsageError, match=r"names rows, whose column 'rows \(field\)' is also the column of another field"
+    ):
         prepared(tmp_path / "data", [path], domain=("rows", "rows (field)"))
 
 
@@ -192,7 +194,7 @@ FOREIGN: dict[str, tuple[str, bytes, str, str]] = {
     "old Mac": ("a.csv", b"y,place\r1,a\r0,b\r", "carriage return alone", "tr "),
     "workbook": ("a.xlsx", packed_book(), "Office document", "CSV"),
     "Feather": ("a.feather", b"ARROW1\0\0" + bytes(64), "Arrow", "Parquet"),
-    "text named Parquet": ("a.parquet", b"y,place\n1,a\n", "no readable Parquet", "again"),
+    "text named Parquet": ("a.parquet", b"y,place\n1,a\n", "not a readable Parquet", "again"),
     "tar": ("a.csv", b"a.csv" + bytes(252) + b"ustar" + bytes(250), "tar archive", "tar -xf"),
     "empty": ("a.csv", b"", "is empty", "again"),
     "open quote in the header": ("a.csv", b'y,"place\n1,a\n', "the header has a quote", "first line"),
@@ -218,7 +220,7 @@ def test_parquet_and_ndjson_are_known_by_their_content(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(DataError, match=r"nowhere\.csv is not there"):
+    with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
         read(Path("nowhere.csv"))
 
 
@@ -294,7 +296,7 @@ def test_where_no_row_can_be_read_the_error_shows_three(tmp_path: Path) -> None:
     path.write_text("y,place\n,a\n,b\n,c\n1,d,e\n")
     with pytest.raises(DataError) as caught:
         prepared(tmp_path / "data", [path])
-    assert "no row that can be read; 4 were rejected" in caught.value.message
+    assert "no readable row; 4 were rejected" in caught.value.message
     assert "a.csv:2: y '' is neither 0 nor 1" in caught.value.message
     assert "a.csv:5: '1,d,e' too many columns" in caught.value.message
 

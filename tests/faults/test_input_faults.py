@@ -186,19 +186,19 @@ def json_row(**values: object) -> bytes:
 
 JSON_FAULTS = {
     "no JSON": bad(b'{"y": 1', "", '{"y": 1', "is no JSON"),
-    "no object": bad(b"[1, 2]", "", "[1, 2]", "is no JSON object"),
+    "no object": bad(b"[1, 2]", "", "[1, 2]", "is not a JSON object"),
     "missing key": Fault(lines=(b'{"y": 1, "place": "p1", "ts": 1537200000, "chance": 1}',), value=("title", None)),
     "missing label": bad(b'{"place": "p1", "ts": 1537200000, "chance": 1}', "y", "", "neither 0 nor 1"),
-    "unknown key": bad(json_row(more=1), "more", "1", "key that the first rows lack"),
-    "key twice": bad(json_row()[:-1] + b', "y": 0}', "y", '{"y": 1', "key that the object has twice"),
+    "unknown key": bad(json_row(more=1), "more", "1", "key that the first rows do not have"),
+    "key twice": bad(json_row()[:-1] + b', "y": 0}', "y", '{"y": 1', "key that appears twice in the object"),
     "lone surrogate twice": bad(
-        json_row()[:-1] + b', "\\ud83d": 1, "\\ud83d": 2}', "\\ud83d", '{"y": 1', "key that the object has twice"
+        json_row()[:-1] + b', "\\ud83d": 1, "\\ud83d": 2}', "\\ud83d", '{"y": 1', "key that appears twice in the object"
     ),
     "lone surrogate nested": bad(json_row()[:-1] + b', "\\ud83d": {}}', "\\ud83d", "{}", "is nested"),
     "nested": bad(json_row(title={"a": 1}), "title", '{"a": ', "is nested"),
     "wrong type": bad(json_row(price="cheap"), "price", "cheap", "is no number"),
     "list with its separator": bad(json_row(title=["a|b", "c"]), "title", '["a|b", "c"]', "has the list separator"),
-    "lone surrogate": bad(json_row(title="\ud83d"), "title", '{"y": 1', "half a surrogate pair"),
+    "lone surrogate": bad(json_row(title="\ud83d"), "title", '{"y": 1', "half of a surrogate pair"),
     "NUL character": bad(json_row(title="\0"), "title", '{"y": 1', "NUL character"),
     "NUL byte": bad(b'{"y": "\0"}', "", '{"y": "\0"}', "NUL byte"),
     "invalid UTF-8": bad(b'{"y": "\xff"}', "", '{"y": "', "is not UTF-8"),

@@ -146,7 +146,7 @@ def attack(code: int, says: str = "") -> Callable[[Build], Build]:
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
-def _words(name: str, *words: str, says: str = "is not resolved") -> None:
+def _words(name: str, *words: str, says: str = "is not allowed") -> None:
     ATTACKS[name] = (lambda home: ("config", "show", *words), {2}, says)
 
 
@@ -172,7 +172,7 @@ def _doubling(line: str) -> str:
     return "\n".join(line.format(k, k - 1) for k in range(1, 40))
 
 
-_file("env_in_a_file", lambda: "data: {name: '${oc.env:SECRET}'}\n", "is not resolved")
+_file("env_in_a_file", lambda: "data: {name: '${oc.env:SECRET}'}\n", "is not allowed")
 _file("target_in_a_file", lambda: "model: {_target_: os.system, command: touch canary-ran}\n")
 _file("hydra_in_a_file", lambda: "hydra: {searchpath: ['pkg://canary']}\n", "not a setting")
 _file("python_tag", lambda: "a: !!python/object/apply:os.system ['touch canary-ran']\n", "the tag")
@@ -186,7 +186,7 @@ _file("many_keys", lambda: "data:\n" + "".join(f"  k{k}: 1\n" for k in range(10_
 _file(
     "doubling_references",
     lambda: "data:\n  a0: xx\n" + _doubling("  a{0}: '${{data.a{1}}}${{data.a{1}}}'"),
-    "is not resolved",
+    "is not allowed",
 )
 _file("nul_in_a_path", lambda: 'raw: ["a\\0b"]\n', "NUL")
 _file("place_in_etc", lambda: "paths: {data: /etc/canary}\ndata: {rows: -1}\n")

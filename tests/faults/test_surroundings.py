@@ -74,7 +74,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 MANY_RUNS = ("ablate", "domains", "hpo", "models", "reproduce", "sparsity", "sweep")
 
 
-def in_this_process(runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str) -> dict[str, str]:
+def in_this_process(runs: Sequence[NamedRun], progress: Progress, **how: object) -> dict[str, str]:
     """What `train_all` does, without a process for each run."""
     for run in runs:
         run_train(run.job, progress, resume=True, prepared=run.prepared)

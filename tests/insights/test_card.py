@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from adasparse_cli.analysis.statistics import Difference, TestRows, compare, difference_of, gaps, together
 from adasparse_cli.findings.card import Outcome
 from adasparse_cli.findings.wording import listed, two_digits
-from adasparse_cli.insights.card import card_of, outcome, outcomes
+from adasparse_cli.insights.card import best_arm, card_of, outcome, outcome_of, outcomes
 from adasparse_cli.page.write import Page, page_text
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.comparison import COMPARED, Comparison
@@ -173,3 +174,47 @@ def test_a_rough_figure_has_two_digits(value: float, text: str) -> None:
 
 def test_names_are_listed() -> None:
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("real", "gain", "joint", "metric", "expected"),
+    [
+        (True, 0.01, (0.005, 0.015), "auc", Outcome.better),
+        (True, -0.01, (-0.015, -0.005), "auc", Outcome.worse),
+        (True, -0.01, (-0.015, -0.005), "log_loss", Outcome.better),
+        (False, 0.0001, (-0.0005, 0.0007), "auc", Outcome.equal),
+        (False, 0.01, (-0.01, 0.03), "auc", Outcome.undecided),
+        (None, 0.01, (None, None), "auc", None),
+    ],
+)
+def test_a_row_of_a_study_has_a_verdict_in_words(
+    real: bool | None, gain: float, joint: tuple[float | None, float | None], metric: str, expected: Outcome | None
+) -> None:
+    row = {
+        f"{metric}_real": real,
+        f"{metric}_difference": gain,
+        f"{metric}_joint_low": joint[0],
+        f"{metric}_joint_high": joint[1],
+    }
+    assert outcome_of(row, metric) is expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "intervals", "best"),
+    [
+        ("auc", {"a": (0.01, 0.02), "b": (-0.01, 0.005)}, "a"),
+        ("auc", {"a": (0.01, 0.02), "b": (0.015, 0.03)}, None),
+        ("auc", {"a": (-0.03, -0.02), "b": (-0.03, -0.01)}, "dnn"),
+        ("auc", {"a": (-0.03, 0.02)}, None),
+        ("log_loss", {"a": (-0.03, -0.02), "b": (0.01, 0.02)}, "a"),
+        ("auc", {"a": (0.01, 0.02), "b": (None, None)}, None),
+    ],
+)
+def test_an_arm_is_best_only_where_its_interval_is_above_all_others(
+    metric: str, intervals: dict[str, tuple[float | None, float | None]], best: str | None
+) -> None:
+    rows = [{"arm": "dnn", f"{metric}_joint_low": None, f"{metric}_joint_high": None}]
+    rows += [
+        {"arm": arm, f"{metric}_joint_low": low, f"{metric}_joint_high": high} for arm, (low, high) in intervals.items()
+    ]
+    assert best_arm(SimpleNamespace(baseline="dnn", table=lambda: rows), metric) == best  # type: ignore[arg-type]

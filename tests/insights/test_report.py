@@ -210,7 +210,7 @@ def test_nothing_pruned_is_a_sentence_and_no_figure(tmp_path: Path) -> None:
     for path in tmp_path.glob("*/report.json"):
         rewritten(path, lambda value: value["sparsity"].update(test=[0.0]))
     finding = part(opened(tmp_path, {arm.name: arm.runs for arm in found.comparison.arms}), "sparsity")  # type: ignore[misc]
-    assert finding.answers == ["Nothing is pruned in dnn and other."]
+    assert finding.answers == ["No neuron is pruned in dnn and other."]
     assert finding.figures == []
 
 
@@ -290,9 +290,9 @@ def test_a_folder_is_no_place_for_a_page_and_the_hint_names_one(tmp_path: Path) 
         write_report(found, tmp_path)
     assert f"-o {tmp_path}/report.html" in caught.value.hint
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file is no folder"):
+    with pytest.raises(UsageError, match="file is not a folder"):
         write_report(found, tmp_path / "file" / "page.html")
-    with pytest.raises(UsageError, match="deeper is no folder"):
+    with pytest.raises(UsageError, match="deeper is not a folder"):
         write_report(found, tmp_path / "file" / "deeper" / "page.html")
     assert write_report(found, tmp_path / "new" / "page.html").exists()
 
@@ -307,7 +307,7 @@ def test_where_nothing_may_be_written_the_hint_is_another_place(
         raise OSError(number, "no")
 
     monkeypatch.setattr(report, "write_text", refuse)
-    with pytest.raises(ResourceError, match="may not be written to") as caught:
+    with pytest.raises(ResourceError, match="is not writable") as caught:
         write_report(source(tmp_path, 1))
     assert "-o FILE" in caught.value.hint
 

@@ -11,7 +11,8 @@ from tests import small
 
 
 def row(name: str, gain: float, real: bool | None) -> dict[str, Any]:
-    return {"interval": name, "over dnn": gain, "95 % interval": "[-1.0000, +1.0000]", "real": real}
+    verdict = None if real is None else "undecided" if not real else "better" if gain > 0 else "worse"
+    return {"interval": name, "over dnn": gain, "95 % interval": "[-1.0000, +1.0000]", "verdict": verdict}
 
 
 def test_parity_is_lost_after_the_last_interval_that_is_better() -> None:
@@ -25,7 +26,7 @@ def test_parity_is_lost_after_the_last_interval_that_is_better() -> None:
 def test_where_nothing_is_better_no_parity_is_claimed() -> None:
     assert (
         parity([row("a", 0.01, False), row("b", -0.01, False)], "dnn")[1]
-        == "No interval is shown to be better than dnn."
+        == "No interval is significantly better than dnn."
     )
     assert parity([row("a", 0.01, None)], "dnn") == ["No interval can be compared: one seed, or runs are missing."]
     assert "is not reached" in parity([row("a", 0.01, True)], "dnn")[-1]

@@ -32,7 +32,7 @@ def product(parts: Parts, name: str) -> np.ndarray:
 def test_logits_equal_the_reference(version: str, kind: str) -> None:
     words = [f"model.version={version}", f"model.condition={kind}", "model.rank=3", "model.over_parameters=10"]
     if version == "v1" and kind != "group":
-        with pytest.raises(UsageError, match="a whole matrix for each row"):
+        with pytest.raises(UsageError, match="a full matrix for each row"):
             parts_of("apg", *words)
         return
     parts = parts_of("apg", *words)

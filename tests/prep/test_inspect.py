@@ -64,7 +64,7 @@ def test_counts_are_those_of_the_rows(tmp_path: Path) -> None:
 
 def test_constant_fields_and_tiny_domains_are_pointed_out(tmp_path: Path) -> None:
     texts = " | ".join(finding.text for finding in inspected(tmp_path, made_up()).findings)
-    assert "same has one value everywhere" in texts
+    assert "same has a single value" in texts
     (train, *_) = inspected(tmp_path, made_up()).domains
     assert train["under 100 rows"] == 1
 
@@ -72,7 +72,7 @@ def test_constant_fields_and_tiny_domains_are_pointed_out(tmp_path: Path) -> Non
 def test_what_makes_training_impossible_is_an_error_not_a_crash(tmp_path: Path) -> None:
     found = inspected(tmp_path, ["0,p1,i1,0,x"] * 50, "data.split=day")
     texts = [finding.text for finding in found.findings if finding.severity == "error"]
-    assert any("a split by day needs them" in text for text in texts)
+    assert any("a split by day needs timestamps" in text for text in texts)
     assert any("one class only" in text or "is empty" in text for text in texts)
 
 

@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from adasparse_cli.choices import Split
+from adasparse_cli.choices import Metric, Split
 from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.studies import workers
+from adasparse_cli.studies.best_so_far import BestSoFar
 from adasparse_cli.studies.worker import NamedRun, tell
 from adasparse_cli.training.signals import StopWish
 from tests.commands.typing_in import ENVIRONMENT, adasparse
@@ -38,6 +41,7 @@ class EndedWorker:
     """A process whose run ends, well or not, just as a signal arrives."""
 
     full = None
+    rows = 0
 
     def __init__(self, run: NamedRun, done: bool) -> None:
         self.run, self.done = run, done
@@ -80,6 +84,65 @@ def test_a_signal_as_the_last_run_ends_stops_the_study(
     with pytest.raises(InterruptedRun, match=said) as caught:
         workers.train_all([run], Silent(), workers=1, what="study")
     assert caught.value.exit_code == 143
+
+
+class ToldWorker(EndedWorker):
+    """A process whose run passes some rows and ends with a metric."""
+
+    def __init__(self, run: NamedRun, rows: int, value: float | None) -> None:
+        super().__init__(run, True)
+        self._to_come, self.valid = rows, {"auc": value}
+
+    @property
+    def ended(self) -> bool:
+        return True
+
+    def news(self) -> int:
+        news, self._to_come = self._to_come, 0
+        self.rows += news
+        return news
+
+
+class Seen(Silent):
+    """What a bar would show."""
+
+    def __init__(self) -> None:
+        self.total, self.done, self.lines = 0, 0, list[str]()
+
+    def start(self, what: str, total: int | None, unit: str) -> None:
+        self.total = total or 0
+
+    def expect(self, total: int) -> None:
+        self.total = total
+
+    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        self.done += amount
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_the_bar_of_a_study_ends_where_its_runs_end(run: NamedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run ends after fewer rows than expected, one after more; each is a line with the best so far."""
+    run.prepared.manifest.splits[Split.train].rows = 1000  # type: ignore[misc]  # a made-up manifest
+    runs = [replace(run, name=name) for name in ("dnn, seed 0", "star, seed 0", "apg, seed 0")]
+    made = {"dnn, seed 0": (400, 0.61), "star, seed 0": (2500, 0.64), "apg, seed 0": (1000, None)}
+    monkeypatch.setattr(workers, "_start", lambda idle, own: ToldWorker(own, *made[own.name]))
+    seen = Seen()
+    workers.train_all(runs, seen, workers=1, what="study", best=BestSoFar(Metric.auc))
+    assert seen.done == seen.total == 3900
+    assert seen.lines == [
+        "dnn, seed 0   valid auc 0.6100  best so far 0.6100  1 of 3 runs",
+        "star, seed 0  valid auc 0.6400  best so far 0.6400  2 of 3 runs",
+        "apg, seed 0   valid auc n/a  best so far 0.6400 (star, seed 0)  3 of 3 runs",
+    ]
+
+
+def test_the_smallest_log_loss_is_the_best() -> None:
+    best = BestSoFar(Metric.log_loss)
+    assert "best so far 0.3000" in best.line("a", 0.3)
+    assert "best so far 0.3000 (a)" in best.line("b", 0.4)
+    assert "best" not in BestSoFar(Metric.auc, comparable=False).line("a", 0.3)
 
 
 def answered() -> None:

@@ -35,7 +35,7 @@ def test_damage_that_ends_polars_is_an_error_with_file_column_and_row(
     with pytest.raises(DataError) as caught:
         read(path)
     assert caught.value.message == (
-        f"{path} is no readable Parquet file: row 1 or a later one cannot be read: "
+        f"{path} is not a readable Parquet file: row 1 or a later one cannot be read: "
         "column title: reading it ended a process with SIGABRT"
     )
     assert capfd.readouterr().err == ""

@@ -1,24 +1,25 @@
-"""An offline stand-in for an online test, where the true rate of every row is known.
+"""A simulated A/B test for data with a known true rate in every row.
 
-Auctions are drawn domain by domain, in proportion to the domains' rows. In each, K rows of the domain are the
-candidates, each with a bid b; an arm ranks them by b · p̂, its first one is shown, and a click costs what would just have
-kept the second one below it:
+Auctions are drawn domain by domain, in proportion to the domains' rows. In each auction, K rows of the domain are the
+candidates, each with a bid b. An arm ranks them by b · p̂ and shows the first one. A click costs the lowest bid with
+which the shown row would still rank first:
 
     shown = argmax_k b_k p̂_k,     price = max_{k ≠ shown} b_k p̂_k / p̂_shown ≤ b_shown
 
-Both arms see the same auctions, candidates and bids. What follows from a showing is taken at its true rate p instead
-of a draw, so that no chance is added:
+Both arms use the same auctions, candidates and bids. Clicks count with the true rate p instead of a random draw, which
+adds no variance:
 
     CTR = Σ p / auctions      CPC = Σ price · p / Σ p      RPM = 1000 Σ price · p / auctions
 
-On a log whose true rates nobody knows, but whose system says with which chance π it showed each row, the same auctions are
-an off-policy estimate (Horvitz and Thompson 1952, as a ratio of sums): a logged row stands for 1/π rows that could have
-been shown, so it is drawn as a candidate with a chance in proportion to 1/π, and what follows from showing it is its own
-label. Rows that the system never shows (π = 0) are not in the log, and the estimate is of the others.
+If a log has no true rates but records the probability π with which each row was shown, the same auctions are an
+off-policy estimate (Horvitz and Thompson 1952, as a ratio of sums). A logged row represents 1/π rows that could have
+been shown. It is drawn as a candidate with probability proportional to 1/π, and its label replaces the true rate.
+Rows that the system never shows (π = 0) are not in the log and not part of the estimate.
 
-Intervals are of relative changes B/A − 1, by a jackknife over domains; UPR is the share of domains whose CTR is higher in B.
+Intervals are intervals of relative changes B/A − 1, from a jackknife over domains. UPR is the share of domains with a
+higher CTR in B.
 
-Source: ours. Generalised second price as in Edelman et al., American Economic Review 2007.
+Source: this project. Generalised second price as in Edelman et al., American Economic Review 2007.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 AT_ONCE = 100_000
 ENOUGH_AUCTIONS = 100
-# Of log b: with 5, one bid in twenty is above 3,700 times the median, and far more means that bids alone decide.
+# Limit of the standard deviation of log b. With 5, one bid in twenty is above 3,700 times the median; beyond, bids alone decide.
 MOST_SPREAD = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Sums over each domain's auctions, for one arm: expected clicks, and what they cost."""
+    """Sums over each domain's auctions for one arm: expected clicks, and their cost."""
 
     clicks: Floats
     cost: Floats
@@ -50,10 +51,10 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A figure in both arms, and B over A less 1 with its 95 % interval (NaN where it cannot be had).
+    """A metric in both arms, and B/A − 1 with its 95 % interval (NaN if not available).
 
     Args:
-        of_domains: how far the relative change moves when a domain is left out.
+        of_domains: change of B/A − 1 when a domain is left out.
     """
 
     name: str
@@ -67,11 +68,11 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the auctions gave.
+    """The result of the auctions.
 
     Args:
-        auctions: of each domain. domains: ids of those that took part.
-        uplift_domains, uplift_auctions: share of domains whose CTR is higher in B, each counting the same, or by auctions.
+        auctions: number per domain. domains: ids of the domains with auctions.
+        uplift_domains, uplift_auctions: share (0–1) of domains with a higher CTR in B, unweighted and weighted by auctions.
     """
 
     domains: Integers
@@ -84,7 +85,7 @@ class Trial:
 
     @property
     def higher(self) -> NDArray[np.bool_]:
-        """Of each domain, whether its CTR is higher in B; more than rounding can make."""
+        """Whether each domain's CTR is higher in B by more than rounding errors."""
         return self.b.clicks > self.a.clicks * (1 + 1e-12)
 
 
@@ -101,20 +102,20 @@ def trial(
     propensities: Floats | None = None,
     on_auctions: Callable[[int], None] = lambda number: None,
 ) -> Trial:
-    """Hold the auctions.
+    """Simulate the auctions.
 
     Args:
-        domains: of each row. truth: its true rate, or its label. scores_a, scores_b: each arm's predicted rate, in (0, 1).
-        candidates: K, at least 2; domains with fewer rows take no part. Rows are drawn with replacement, so that one may
-            stand against itself, under another bid.
-        bid_spread: standard deviation of log b, from 0 to MOST_SPREAD; its median is 1.
-        propensities: chance with which each row was logged, in (0, 1]; None where rows are as they come.
+        domains: domain of each row. truth: true rate or label of each row. scores_a, scores_b: predicted rates, in (0, 1).
+        candidates: K, at least 2; domains with fewer rows are skipped. Rows are drawn with replacement, so a row can
+            compete with itself under another bid.
+        bid_spread: standard deviation of log b, from 0 to MOST_SPREAD; the median of b is 1.
+        propensities: probability with which each row was logged, in (0, 1]; None for unweighted rows.
 
     Raises:
-        ValueError: the spread of bids is out of its range.
+        ValueError: `bid_spread` is out of range.
     """
     if not 0 <= bid_spread <= MOST_SPREAD:
-        raise ValueError(f"bid_spread is {bid_spread}, not from 0 to {MOST_SPREAD}")
+        raise ValueError(f"bid_spread is {bid_spread}, but must be from 0 to {MOST_SPREAD}")
     order = np.argsort(domains, kind="stable")
     taking, first, rows = np.unique(domains[order], return_index=True, return_counts=True)
     able = rows >= candidates
@@ -158,10 +159,10 @@ def trial(
 
 
 class _Line:
-    """All rows one behind the other, each as long as its weight, the rows of a domain together.
+    """All rows as consecutive segments of a line, each as long as its weight; the rows of a domain are adjacent.
 
     Args:
-        weights: of each row. first, rows: where each domain begins, and how many rows it has.
+        weights: per row. first, rows: first row and number of rows of each domain.
     """
 
     def __init__(self, weights: Floats, first: Integers, rows: Integers) -> None:
@@ -171,15 +172,15 @@ class _Line:
         self.weights = self._ends[first + rows - 1] - self._below
 
     def rows_at(self, points: Floats, place: Integers) -> Integers:
-        """Which row of its domain lies at each point, measured from the domain's begin; one line of points per place."""
+        """The row at each point, measured from the start of its domain; one line of points per domain."""
         found: Integers = np.searchsorted(self._ends, self._below[place][:, None] + points, side="right")
-        # rounding can push a point over the edge of its domain
+        # rounding can push a point past the end of its domain
         within: Integers = np.clip(found - self._first[place][:, None], 0, self._rows[place][:, None] - 1)
         return within
 
 
 def _held(bids: Floats, scores: Floats) -> tuple[Integers, Floats]:
-    """Which candidate each auction shows, and the price of a click on it."""
+    """The candidate that each auction shows, and the price of a click on it."""
     ranked = bids * scores
     shown = ranked.argmax(1)
     places = np.arange(len(shown))
@@ -189,9 +190,9 @@ def _held(bids: Floats, scores: Floats) -> tuple[Integers, Floats]:
 
 
 def _change(name: str, a: tuple[Floats, Floats], b: tuple[Floats, Floats], weights: Floats) -> Change:
-    """B over A less 1 of a ratio of sums over domains.
+    """Relative change B/A − 1 of a ratio of sums over domains.
 
-    A domain's effect on Σn/Σm is (n_d − R m_d)/Σm, and on the relative change the difference of both, over A.
+    A domain's effect on Σn/Σm is (n_d − R m_d)/Σm. Its effect on the relative change is the difference of both, over A.
     """
     sums = [(float(numerators.sum()), float(denominators.sum())) for numerators, denominators in (a, b)]
     values = [numerator / denominator if denominator else float("nan") for numerator, denominator in sums]
@@ -216,16 +217,16 @@ def _change(name: str, a: tuple[Floats, Floats], b: tuple[Floats, Floats], weigh
 
 
 def over_seeds(changes: Sequence[Change]) -> Difference:
-    """The mean relative change of several pairs of runs in the same auctions, with the chance of domains and of seeds."""
+    """The mean relative change over pairs of runs in the same auctions, with variance over domains and seeds."""
     first = changes[0].of_domains
     mean = replace(first, moves=np.mean([change.of_domains.moves for change in changes], axis=0))
     return difference_of(Gaps(of_seeds=np.array([change.relative for change in changes]), of_rows=(mean,)))
 
 
 def uplift_over_seeds(trials: Sequence[Trial], *, above: float) -> Difference:
-    """UPR less `above`, of several pairs of runs in the same auctions, with the chance of domains and of seeds.
+    """UPR minus `above` over pairs of runs in the same auctions, with variance over domains and seeds.
 
-    Domains of fewer than ENOUGH_AUCTIONS are left out: they are up or down by chance, which pulls the share to one half.
+    Domains with fewer than ENOUGH_AUCTIONS auctions are excluded: chance decides their sign, which pulls the share to one half.
     """
     enough = trials[0].auctions >= ENOUGH_AUCTIONS
     if not enough.any():

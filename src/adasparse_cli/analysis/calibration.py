@@ -1,9 +1,9 @@
-"""Reliability of predicted rates: bins of equal counts, with Wilson's interval for the rate of positives.
+"""Reliability of predicted rates: equal-count bins, with Wilson's interval for the rate of positives.
 
     p = positives / n,   z = 1.96
     (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n)
 
-Source: Wilson, JASA 1927. The interval takes rows as independent, so it is too narrow where rows of a domain are alike.
+Source: Wilson, JASA 1927. The interval assumes independent rows, so it is too narrow if rows of a domain are correlated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityBin:
-    """Rows of similar predictions.
+    """Rows with similar predictions.
 
     Args:
         predicted: mean predicted rate. actual: rate of positives. low, high: its 95 % interval. All in 0–1.
@@ -37,7 +37,7 @@ class ReliabilityBin:
 
 
 def reliability(labels: NDArray[Any], seeds: Sequence[NDArray[Any]], *, number: int = BINS) -> list[ReliabilityBin]:
-    """Predictions, the mean over seeds, against the rate of positives, from the lowest bin to the highest.
+    """Mean prediction over seeds and rate of positives, from the lowest bin to the highest.
 
     Args:
         labels: 0 or 1. seeds: logits, one array per seed.

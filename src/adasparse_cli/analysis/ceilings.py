@@ -1,4 +1,4 @@
-"""What a perfect model could reach on synthetic data, by how much it knows of the domains' tastes."""
+"""The best metrics that any model can reach on synthetic data, for several degrees of knowledge about the domains' tastes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from adasparse_cli.prep.recipe import recipe_named
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import typed
 
-# Largest difference between the probabilities of the world drawn again and those of truth/.
+# Largest difference allowed between the probabilities drawn again and those in truth/.
 SAME = 1e-9
 
 
 def ceilings(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    """AUC and GAUC by domain on the test split, one row per level of knowledge.
+    """AUC and GAUC by domain on the test split, one row per degree of knowledge.
 
-    The world is drawn again from the settings of the data, and must have the probabilities of `truth/`.
+    The world is drawn again from the settings of the data. Its probabilities must equal those in `truth/`.
 
     Raises:
         UsageError: the data are not synthetic, or have no labelled test rows.
-        IntegrityError: these settings make another world.
+        IntegrityError: the settings give another world.
     """
     path = truth_file(folder, manifest, "rows.parquet")
     recipe = recipe_named(manifest.recipe) if path is not None else None
     if path is None or recipe is None or not hasattr(recipe, "ceilings"):
         raise UsageError(
-            f"{manifest.name} has no ceilings: they are known of synthetic data alone",
+            f"{manifest.name} has no ceilings: only synthetic data have them",
             hint="adasparse data show twin --ceilings",
         )
     rows = read_split(folder, manifest, Split.test)
@@ -47,8 +47,8 @@ def ceilings(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
     full = found["full"].to_numpy()
     if found["full"].null_count() or not np.allclose(1 / (1 + np.exp(-full)), written.to_numpy(), rtol=0, atol=SAME):
         raise IntegrityError(
-            f"the settings of {manifest.name} make another world than the one in {path}",
-            hint="another version made these data; prepare them again with adasparse prep --replace",
+            f"the settings of {manifest.name} give another world than the one in {path}",
+            hint="the data were made by another version; prepare them again with adasparse prep --replace",
         )
     labels, domains = rows["__label"].to_numpy(), rows["__domain"].to_numpy()
     result = []

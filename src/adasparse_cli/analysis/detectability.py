@@ -1,12 +1,12 @@
-"""What a larger study would have shown: the smallest detectable difference with more test rows, or with more seeds.
+"""The smallest detectable difference of a larger study, with more test rows or more seeds.
 
 With k times the test rows, in k times as many clusters of the same kinds, and the same S seeds:
 
     Var(k) = (kC − 1)/(kC) · k Σ_c (u_c/k / (1 − w_c/k))²  +  sd_s² / S        (about Var_rows / k + Var_seeds)
     detectable(k) = (t(1 − α/2m, df(k)) + t(0.8, df(k))) √Var(k)
 
-Only the part of the error that test rows cause falls, as 1/√k. df(k) is that of `statistics` for the larger study. Seeds
-are treated in the same way: sd_s is kept and S grows. Both are rough: they take the spread found in this study as the true one.
+Only the error caused by test rows falls, as 1/√k. df(k) is computed as in `statistics` for the larger study. For more
+seeds, sd_s is constant and S grows. Both are approximations: they treat the variances of this study as the true ones.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 from adasparse_cli.analysis.statistics import Difference, Gaps, Moves
 
 MOST_ROWS, MOST_SEEDS = 1000.0, 100
-STEP = 1.01  # between the numbers of rows that are tried
+STEP = 1.01  # ratio of consecutive row factors that are tried
 
 
 def detectable_with(found: Gaps, *, times: float = 1.0, seeds: int | None = None, comparisons: int) -> float:
-    """The smallest detectable difference of another study; NaN where the error of this one is not known.
+    """The smallest detectable difference of another study; NaN if the error of this study is unknown.
 
     Args:
-        times: how many times the test rows (≥ 1). seeds: how many (≥ 2); as many as there are without it.
+        times: factor of the test rows (≥ 1). seeds: number of seeds (≥ 2); None for the current number.
         comparisons: m.
     """
     parts = [_part(part, times) for part in found.of_rows]
@@ -33,9 +33,9 @@ def detectable_with(found: Gaps, *, times: float = 1.0, seeds: int | None = None
 
 
 def rows_for(found: Gaps, target: float, *, comparisons: int, seeds: int | None = None) -> float | None:
-    """How many times the test rows make `target` detectable; None if even 1,000 times as many do not.
+    """The factor of test rows that makes `target` detectable; None if even 1,000 is not enough.
 
-    No bisection: with few seeds the degrees of freedom fall as rows grow, so what is detectable need not fall throughout.
+    It is no bisection: with few seeds the degrees of freedom fall as rows grow, so the detectable difference is not monotonic.
     """
     for step in range(math.ceil(math.log(MOST_ROWS) / math.log(STEP)) + 1):
         if detectable_with(found, times=STEP**step, seeds=seeds, comparisons=comparisons) <= target:
@@ -44,7 +44,7 @@ def rows_for(found: Gaps, target: float, *, comparisons: int, seeds: int | None 
 
 
 def seeds_for(found: Gaps, target: float, *, comparisons: int) -> int | None:
-    """How many seeds make `target` detectable with these test rows; None if even 100 do not."""
+    """The number of seeds that makes `target` detectable with these test rows; None if even 100 are not enough."""
     for seeds in range(len(found.of_seeds), MOST_SEEDS + 1):
         if detectable_with(found, seeds=seeds, comparisons=comparisons) <= target:
             return seeds
@@ -52,7 +52,7 @@ def seeds_for(found: Gaps, target: float, *, comparisons: int) -> int | None:
 
 
 def rows_and_seeds_for(found: Gaps, target: float, *, comparisons: int) -> tuple[float, int] | None:
-    """Test rows and seeds, both grown by the same factor, that make `target` detectable; None if 100 seeds do not."""
+    """Test rows and seeds, increased by the same factor, that make `target` detectable; None if 100 seeds are not enough."""
     now = len(found.of_seeds)
     for seeds in range(now, MOST_SEEDS + 1):
         if detectable_with(found, times=seeds / now, seeds=seeds, comparisons=comparisons) <= target:

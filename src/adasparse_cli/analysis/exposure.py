@@ -1,7 +1,7 @@
-"""Gain by exposure: do domains with few training rows gain as much as those with many?
+"""Gain by exposure: do domains with few training rows gain as much as domains with many?
 
-Domains are ordered by their training rows and cut into bins; each bin is a test set of its own, in which every arm
-is compared with the baseline. The question itself is a contrast: the gain in the sparsest bin less that in the densest.
+Domains are sorted by training rows and divided into bins. Each bin is a separate test set in which every arm is
+compared with the baseline. The answer is a contrast: the gain in the sparsest bin minus the gain in the densest.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from adasparse_cli.metrics import compute_metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Domains of like exposure.
+    """Domains with similar numbers of training rows.
 
     Args:
-        low, high: least and most training rows of its domains.
-        metrics: by arm and metric, the mean over seeds; None where it cannot be computed.
-        gains: by arm, the difference to the baseline in GAUC by domain; None where the bin has no domain of both classes.
+        low, high: smallest and largest number of training rows of its domains.
+        metrics: by arm and metric, the mean over seeds; None if not available.
+        gains: by arm, the difference from the baseline in GAUC by domain; None if the bin has no domain with both classes.
     """
 
     low: int
@@ -46,8 +46,10 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The bins, the sparsest first; by arm the gain in the first bin minus the gain in the last, corrected for the number of
-    arms (None where a bin has none).
+    """The bins, the sparsest first.
+
+    `contrasts` has, by arm, the gain in the first bin minus the gain in the last, corrected for the number of arms; None if
+    one of the two bins has no gain.
     """
 
     bins: Sequence[Bin]
@@ -55,10 +57,10 @@ class Exposure:
 
 
 def bins_of(train_rows: NDArray[Any], present: NDArray[Any], number: int, *, logarithmic: bool) -> NDArray[np.int64]:
-    """The bin of each domain, 0 the sparsest; −1 for domains without test rows.
+    """The bin of each domain, 0 for the sparsest; −1 for domains without test rows.
 
     Args:
-        train_rows: per domain. present: whether it has test rows.
+        train_rows: per domain. present: whether the domain has test rows.
         logarithmic: edges at equal ratios of training rows instead of equal numbers of domains.
     """
     result = np.full(len(train_rows), -1, dtype=np.int64)
@@ -84,7 +86,7 @@ def exposure(
     number: int = 5,
     logarithmic: bool = False,
 ) -> Exposure:
-    """Bin the domains and compare in each bin.
+    """Divide the domains into bins and compare the arms in each bin.
 
     Args:
         train_rows: per domain id. arms: logits by arm, one array per seed.

@@ -1,4 +1,4 @@
-"""Mantel's test (Cancer Research 1967) on ranks: does one similarity of pairs of domains go with another?"""
+"""Mantel's test (Cancer Research 1967) on ranks: are two similarities of pairs of domains correlated?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FITTING_ROUNDS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Mantel:
-    """Rank correlation of two matrices over pairs, and the chance of one as high if domains were shuffled."""
+    """Rank correlation of two matrices over pairs, and the probability of one as high when domains are shuffled."""
 
     correlation: float
     p: float
@@ -32,18 +32,18 @@ def mantel(
     permutations: int = 999,
     seed: int = 0,
 ) -> Mantel | None:
-    """Whether pairs that are high in one matrix are high in the other; None where one of them does not vary.
+    """Whether pairs that are high in one matrix are high in the other; None if one of the matrices does not vary.
 
-    The p is one-sided: (1 + how often a shuffle of the domains gives as high a correlation) / (1 + shuffles).
+    p is one-sided: (1 + number of shuffles with a correlation at least as high) / (1 + shuffles).
 
     Args:
-        given: factors of the pairs, such as `key_pairs`, whose additive effects are taken out of the ranks of both first (the
-            partial test of Smouse, Long and Sokal, Systematic Zoology 1986, with factors instead of its third
-            matrix): whether the two go together beyond what the factors explain.
-        keys: as for `key_similarity`; then each field's values are shuffled instead of the domains. Domains of one key value
-            stay together, as they do in a pruner that has learnt nothing: its embeddings are drawn per value, so its
-            neurons vary in far fewer ways than there are domains, and shuffles of the domains would take that for a
-            relation. A shuffle is judged on the domains that it maps to domains.
+        given: factors of the pairs, for example from `key_pairs`. Their additive effects are first removed from the ranks of
+            both matrices (the partial test of Smouse, Long and Sokal, Systematic Zoology 1986, with factors instead of its
+            third matrix). The test is then for a relation beyond the factors.
+        keys: as for `key_similarity`. If given, the values of each field are shuffled instead of the domains. Domains with the same
+            key value stay together, as in an untrained pruner: its embeddings are drawn per value, so its neurons vary
+            in far fewer ways than there are domains. Shuffles of domains would report that as a relation.
+            A shuffle is evaluated on the domains that it maps to domains.
     """
     number = len(one)
     pairs = np.triu_indices(number, 1)
@@ -61,12 +61,12 @@ def mantel(
         left = np.flatnonzero(image >= 0)
         some = np.triu_indices(len(left), 1)
         shuffled = _correlation(x[np.ix_(left, left)][some], y[np.ix_(image[left], image[left])][some])
-        higher += not shuffled < found - 1e-12  # one that cannot be computed counts against the relation
+        higher += not shuffled < found - 1e-12  # a shuffle without a correlation counts against the relation
     return Mantel(correlation=found, p=(1 + higher) / (1 + permutations), permutations=permutations)
 
 
 def _image(keys: Sequence[Sequence[str]], draw: np.random.Generator) -> Integers:
-    """Where each domain goes when the values of each key field are shuffled; −1 where no domain has the new key."""
+    """The image of each domain when the values of each key field are shuffled; −1 if no domain has the new key."""
     columns = [np.unique(np.asarray(key, dtype=str), return_inverse=True)[1] for key in keys]
     moved = [draw.permutation(int(column.max()) + 1)[column] for column in columns]
     places = {key: place for place, key in enumerate(zip(*(column.tolist() for column in columns), strict=True))}
@@ -74,7 +74,7 @@ def _image(keys: Sequence[Sequence[str]], draw: np.random.Generator) -> Integers
 
 
 def _correlation(x: Floats, y: Floats) -> float:
-    """Pearson's; NaN where a side does not vary."""
+    """Pearson correlation; NaN if one side does not vary."""
     x, y = x - x.mean() if len(x) else x, y - y.mean() if len(y) else y
     scale = np.sqrt((x**2).sum() * (y**2).sum())
     return float((x * y).sum() / scale) if scale > 0 else float("nan")
@@ -82,16 +82,16 @@ def _correlation(x: Floats, y: Floats) -> float:
 
 def _ranks(matrix: Floats, pairs: tuple[Integers, Integers]) -> Floats:
     """Centred ranks of the pairs in a symmetric matrix with a diagonal of 0; all 0 if no pair differs."""
-    ranks = rankdata(np.round(matrix[pairs], 12))  # what differs by rounding alone is tied
+    ranks = rankdata(np.round(matrix[pairs], 12))  # differences caused by rounding are ties
     centred = np.zeros_like(matrix)
     centred[pairs] = ranks - ranks.mean()
     return centred + centred.T
 
 
 def _without(ranks: Floats, factors: Sequence[Integers], pairs: tuple[Integers, Integers]) -> Floats:
-    """Centred ranks less the additive effects of factors; all 0 if nothing is left but rounding.
+    """Centred ranks minus the additive effects of factors; all 0 if only rounding errors remain.
 
-    Means are taken out factor by factor until none is left, which is the least-squares fit (backfitting).
+    Means are subtracted factor by factor until they vanish, which gives the least-squares fit (backfitting).
     """
     rest = ranks[pairs]
     size = max(float(np.abs(rest).max(initial=0.0)), 1.0)

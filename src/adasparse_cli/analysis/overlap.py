@@ -1,16 +1,16 @@
-"""How far two domains use the same neurons.
+"""The overlap between the neurons that two domains use.
 
-With s_dn the share of domain d's rows for which neuron n is active (π > 0), A_d = {n : s_dn ≥ ½} its active neurons
-and P_d the others:
+s_dn is the share of domain d's rows in which neuron n is active (π > 0). A_d = {n : s_dn ≥ ½} is the set of active
+neurons and P_d the set of the others:
 
     Jaccard, active    |A_a ∩ A_b| / |A_a ∪ A_b|          Jaccard, pruned    |P_a ∩ P_b| / |P_a ∪ P_b|
-    excess             (o − e) / (1 − e),   o the share of neurons that both use or both do not, e what it would be
-                       if two sets of these sizes were drawn at random: 0 by chance, 1 for equal sets (Cohen's kappa)
-    closeness          1 − mean_n |s_an − s_bn|, which needs no cut at one half
+    excess             (o − e) / (1 − e),   o the share of neurons active in both or in neither, e its expectation
+                       for two random sets of these sizes: 0 by chance, 1 for equal sets (Cohen's kappa)
+    closeness          1 − mean_n |s_an − s_bn|, without a threshold
 
-Scaling prunes nothing: there s_dn is the mean factor over β, and closeness alone means something.
+Scaling prunes nothing: there s_dn is the mean factor over β, and only closeness is meaningful.
 
-Source: the paper shows the overlap of pruned neurons of hand-picked domains; the chance-corrected forms are ours.
+Source: the paper shows the overlap of pruned neurons for selected domains; the chance-corrected forms are this project's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Matrices over pairs of domains; NaN where a measure means nothing."""
+    """Matrices over pairs of domains; NaN if a measure is not defined."""
 
     active: Floats
     pruned: Floats
@@ -37,10 +37,10 @@ class Overlap:
 
 
 def overlap(shares: Floats, *, prunes: bool) -> Overlap:
-    """Every pair of domains.
+    """The overlap of every pair of domains.
 
     Args:
-        shares: domains × neurons, of domains with rows.
+        shares: domains × neurons, for domains with rows.
     """
     closeness = 1.0 - cdist(shares, shares, "cityblock") / shares.shape[1]
     if not prunes:
@@ -63,7 +63,7 @@ def overlap(shares: Floats, *, prunes: bool) -> Overlap:
 
 
 def clustered(closeness: Floats) -> NDArray[np.int64]:
-    """An order of the domains in which like ones stand together (average linkage)."""
+    """An order of the domains that places similar ones next to each other (average linkage)."""
     if len(closeness) < 3:
         return np.arange(len(closeness))
     distance = 1.0 - (closeness + closeness.T) / 2

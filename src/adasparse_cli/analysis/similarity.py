@@ -1,13 +1,13 @@
-"""How alike two domains are, in four ways that do not look at a model; and whether that goes with something else.
+"""The similarity of two domains, measured in four ways that do not use a model.
 
     key        share of the domain's key fields that are equal
-    features   1 − the mean over fields of the total variation between the two distributions of values
-    labels     correlation over (field, value) of log((y + κ) / (e + κ)), with y the positives of the domain's rows that
-               hold the value and e what its base rate and the value's overall rate would give: which values do better
-               here than elsewhere, shrunk towards "as elsewhere"
+    features   1 − the mean over fields of the total variation distance between the distributions of values
+    labels     correlation over (field, value) of log((y + κ) / (e + κ)). y is the number of positives among the domain's
+               rows with the value. e is the number expected from the domain's base rate and the value's overall
+               rate. It measures which values have higher rates here than elsewhere, shrunk towards no difference
     planted    on the synthetic twin, cosine of the two mixtures of taste groups
 
-Source: ours. The test is Mantel's (Cancer Research 1967) on ranks.
+Source: this project. `analysis.mantel` tests for relations with other similarities.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def key_similarity(keys: Sequence[Sequence[str]]) -> Floats:
     """Share of equal key fields of each pair.
 
     Args:
-        keys: one list per key field, an entry per domain.
+        keys: one list per key field, with one entry per domain.
     """
     columns = [np.unique(np.asarray(key, dtype=str), return_inverse=True)[1] for key in keys]
     return np.asarray(np.mean([column[:, None] == column[None, :] for column in columns], axis=0))
 
 
 def key_pairs(keys: Sequence[Sequence[str]]) -> list[Integers]:
-    """For each key field, which two of its values a pair of domains has, as a number, whatever their order; last, which fields are equal.
+    """Factors of each pair of domains: for each key field, the unordered pair of its values as a number; last, the set of equal fields.
 
     Args:
         keys: as for `key_similarity`.
@@ -52,7 +52,7 @@ def feature_similarity(field_ids: NDArray[np.int32], domains: Integers, chosen: 
     """Closeness of the distributions of values; NaN for a domain without rows.
 
     Args:
-        field_ids: rows × fields, single-valued. domains: of each row. chosen: the domains compared.
+        field_ids: rows × fields, single-valued. domains: domain of each row. chosen: the domains to compare.
     """
     distances = []
     for column in field_ids.T:
@@ -66,7 +66,7 @@ def feature_similarity(field_ids: NDArray[np.int32], domains: Integers, chosen: 
 def label_similarity(
     field_ids: NDArray[np.int32], labels: NDArray[np.float32], domains: Integers, chosen: Integers
 ) -> Floats:
-    """Correlation of how values do in a domain against how they do elsewhere; 0 where a domain has nothing to say."""
+    """Correlation of the values' relative rates between domains; 0 for a domain without information."""
     positive = labels > 0.5
     base = positive.mean()
     rows = np.bincount(domains, minlength=int(max(domains.max(), chosen.max())) + 1).astype(np.float64)
@@ -112,7 +112,7 @@ def _counts(
     rest: bool,
     top: NDArray[np.int64] | None = None,
 ) -> Floats:
-    """Rows per chosen domain and frequent value; with `rest`, the other values as one more."""
+    """Rows per chosen domain and frequent value; with `rest`, all other values form one more."""
     values = _top(column, number) if top is None else top
     size = int(max(column.max(initial=0), values.max(initial=0))) + 1
     place = np.full(size, len(values), dtype=np.int64)

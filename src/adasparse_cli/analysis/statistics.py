@@ -1,4 +1,4 @@
-"""Which differences between arms are real: paired over seeds, and over test rows clustered by domain or user.
+"""Confidence intervals of differences between arms, paired over seeds and over test rows clustered by domain or user.
 
 For an arm and its baseline with the same S seeds on the same test rows, and a metric T:
 
@@ -6,25 +6,25 @@ For an arm and its baseline with the same S seeds on the same test rows, and a m
     Var Δ  = (C − 1)/C Σ_c (u_c / (1 − w_c))²  +  sd_s² / S
     Δ ± t(0.975, df) √Var Δ
 
-u_c is what cluster c adds to Δ: the sum over its rows of the influence that each has on it. w_c is the cluster's share
-of what the metric weighs: its rows for the log loss, its rows in domains of both classes for the GAUC, its rows of the
-rarer class for the AUC; C counts clusters with any. Dividing by 1 − w_c makes the first term that of a jackknife,
-which leaves out a cluster at a time: the plain sum of squares, a bootstrap's limit, is too small where a few clusters
-are most of the data (measured: its 95 % intervals covered 90 %; tests/analysis). sd_s is the spread of the
-difference over seeds. df follows Welch and Satterthwaite, with S − 1 for seeds, and for clusters their effective
-number 1/Σ w² less 1, so that one huge domain does not pass for many.
+u_c is the contribution of cluster c to Δ: the sum of the influences of its rows. w_c is the cluster's share of the rows
+that the metric counts: all rows for the log loss, rows in domains with both classes for the GAUC, rows of the
+rarer class for the AUC. C is the number of clusters with such rows. Dividing by 1 − w_c makes the first term a jackknife
+variance, which leaves out one cluster at a time. The plain sum of squares, the limit of a bootstrap, is too small if a few
+clusters have most of the data (measured: its 95 % intervals covered 90 %; tests/analysis). sd_s is the standard deviation
+of the difference over seeds. df follows Welch and Satterthwaite, with S − 1 for seeds. For clusters it is their effective
+number 1/Σ w² minus 1, so that one very large domain does not count as many.
 
-Over W > 1 worlds (data drawn with other seeds), each with its own Δ_w and Var Δ_w by the equations above:
+Over W > 1 worlds (data drawn with other seeds), each with its Δ_w and Var Δ_w by the equations above:
 
     Δ      = mean over worlds of Δ_w
     Var Δ  = max(sd_w² / W, Σ_w Var Δ_w / W²)
     Δ ± t(0.975, W − 1) √Var Δ
 
-sd_w is the spread of Δ_w over worlds. It contains the chance of worlds, seeds and test rows together; the second term
-is what seeds and test rows alone explain, below which a spread over few worlds falls by chance.
+sd_w is the standard deviation of Δ_w over worlds. It includes the variance of worlds, seeds and test rows together. The
+second term is the variance explained by seeds and test rows alone. With few worlds, sd_w can fall below it by chance.
 
 Source: DeLong et al., Biometrics 1988, for the influence of a row on an AUC; Efron, The Jackknife, the Bootstrap and Other
-Resampling Plans, 1982; Holm, 1979, for the correction. Taking both kinds of chance together is our choice.
+Resampling Plans, 1982; Holm, 1979, for the correction. Adding both variances is this project's choice.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ TIE = 1e-9  # sums of shares are equal up to rounding
 
 @dataclass(frozen=True, kw_only=True)
 class TestRows:
-    """The rows that all arms of a comparison are judged on.
+    """The test rows of a comparison, the same for all arms.
 
     Args:
-        labels: 0 or 1. domains: which domain each row belongs to.
-        clusters: what the bootstrap's clusters are; the domains themselves, or users.
+        labels: 0 or 1. domains: domain of each row.
+        clusters: cluster of each row for the jackknife: the domains, or users.
     """
 
-    __test__ = False  # no test, whatever its name begins with
+    __test__ = False  # not a test, despite its name
 
     labels: NDArray[Any]
     domains: Integers
@@ -62,7 +62,7 @@ class TestRows:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """An arm against the baseline in one metric; positive is better except for the log loss.
+    """An arm against the baseline in one metric. Positive is better, except for the log loss.
 
     With standard error e, df degrees of freedom and m comparisons that are judged together:
 
@@ -71,10 +71,10 @@ class Difference:
         detectable                 (t(1 − α/2m, df) + t(0.8, df)) e
 
     Args:
-        difference: Δ. error: e; NaN where one seed, or one domain, leaves a spread unknown. freedom: df.
-        p_holm: that Δ is 0, two-sided, corrected for the comparisons judged together.
+        difference: Δ. error: e; NaN if a single seed or domain leaves a variance unknown. freedom: df.
+        p_holm: two-sided p of Δ = 0, corrected for the comparisons judged together.
         comparisons: m.
-        bounds: what Δ can be at all; intervals end there.
+        bounds: smallest and largest possible Δ; intervals are clipped to them.
     """
 
     difference: float
@@ -86,7 +86,7 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """That Δ is 0, two-sided, for this comparison alone."""
+        """Two-sided p of Δ = 0, for this comparison alone."""
         if self.error == 0.0:
             return 1.0
         return float(2 * stats.t.sf(abs(self.difference) / self.error, self.freedom))
@@ -103,29 +103,29 @@ class Difference:
 
     @property
     def joint_low(self) -> float:
-        """Lower end of the interval that holds together with those of all comparisons, with a chance of 95 %."""
+        """Lower end of the 95 % interval that is simultaneous for all comparisons."""
         return max(self.difference - self._reach(self.comparisons), self.bounds[0])
 
     @property
     def joint_high(self) -> float:
-        """Upper end of the interval that holds together with those of all comparisons, with a chance of 95 %."""
+        """Upper end of the 95 % interval that is simultaneous for all comparisons."""
         return min(self.difference + self._reach(self.comparisons), self.bounds[1])
 
     @property
     def detectable(self) -> float:
-        """The smallest true difference that such a study finds with a chance of 80 % or more, after correction.
+        """The smallest true difference that such a study detects with a probability of at least 80 %, after correction.
 
-        Holm tests the smallest p at α/m, so this is what a single real difference among m needs.
+        Holm tests the smallest p at α/m, so this is the size that a single real difference among m needs.
         """
         return self._reach(self.comparisons) + float(stats.t.ppf(POWER, self.freedom)) * self.error
 
     @property
     def is_real(self) -> bool:
-        """Whether 0 is excluded after correction."""
+        """Whether the corrected test excludes 0."""
         return self.p_holm < LEVEL
 
     def negated(self) -> Self:
-        """The baseline against the arm."""
+        """The same comparison with arm and baseline exchanged."""
         return replace(self, difference=-self.difference, bounds=(-self.bounds[1], -self.bounds[0]))
 
     def _reach(self, comparisons: int) -> float:
@@ -139,7 +139,7 @@ class Uplift:
     A tie counts one half, as in an AUC: two equal arms have 0.5, not 0.
 
     Args:
-        domains: each counting the same (UPR). rows: weighted by test rows. ties: share of domains in which both are equal.
+        domains: unweighted share (UPR). rows: share weighted by test rows. ties: share of domains in which both are equal.
     """
 
     domains: float
@@ -148,7 +148,7 @@ class Uplift:
 
 
 def influences(metric: str, rows: TestRows, logits: NDArray[Any]) -> tuple[float, Floats]:
-    """A metric, and for each row its influence on it; the influences add up to 0."""
+    """A metric, and the influence of each row on it. The influences add up to 0."""
     labels = rows.labels.astype(np.float64)
     if metric == "log_loss":
         losses = np.logaddexp(0.0, logits.astype(np.float64)) - labels * logits
@@ -170,7 +170,7 @@ def influences(metric: str, rows: TestRows, logits: NDArray[Any]) -> tuple[float
 
 
 def placements(labels: Floats, scores: NDArray[Any], groups: Integers) -> Floats:
-    """For a positive the share of its group's negatives below it, for a negative that of positives above it; ties half."""
+    """For a positive, the share of its group's negatives below it; for a negative, the share of positives above it; ties count half."""
     order = np.argsort(scores, kind="stable")
     order = order[np.argsort(groups[order], kind="stable")]
     s, g, y = scores[order], groups[order], labels[order]
@@ -194,7 +194,7 @@ def placements(labels: Floats, scores: NDArray[Any], groups: Integers) -> Floats
 
 @dataclass(frozen=True, kw_only=True)
 class Moves:
-    """How far a figure moves when a cluster is left out: u_c / (1 − w_c).
+    """The change of a metric when a cluster is left out: u_c / (1 − w_c).
 
     Args:
         clusters: ids. shares: w_c, which add up to 1.
@@ -206,12 +206,12 @@ class Moves:
 
     @classmethod
     def of(cls, clusters: Integers, effects: Floats, shares: Floats) -> Self:
-        """From u_c; a cluster that is everything cannot be left out, and moves by NaN."""
+        """From u_c. A single cluster cannot be left out, so its move is NaN."""
         rest = np.where(shares < 1, 1 - shares, np.nan)
         return cls(clusters=clusters, moves=effects / rest, shares=shares)
 
     def variance(self) -> tuple[float, float]:
-        """(C − 1)/C Σ moves², and its degrees of freedom; NaN where there are not two clusters."""
+        """(C − 1)/C Σ moves², and its degrees of freedom; NaN with fewer than two clusters."""
         number = int((self.shares > 0).sum())
         if number < 2:
             return float("nan"), 1.0
@@ -221,11 +221,11 @@ class Moves:
 
 @dataclass(frozen=True, kw_only=True)
 class Gaps:
-    """How far an arm is from the baseline in one metric.
+    """The difference between an arm and the baseline in one metric.
 
     Args:
         of_seeds: per seed T(arm, s) − T(baseline, s).
-        of_rows: what clusters add, in parts that have no cluster in common.
+        of_rows: contributions of clusters, in parts without common clusters.
     """
 
     of_seeds: Floats
@@ -235,10 +235,10 @@ class Gaps:
 def compare(
     metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]], *, baseline: str
 ) -> dict[str, Difference]:
-    """Every arm against the baseline.
+    """Compare every arm with the baseline.
 
     Args:
-        arms: logits by arm, one array per seed, the seeds in the same order for all.
+        arms: logits by arm, one array per seed, with the seeds in the same order for all arms.
     """
     return together({arm: difference_of(own) for arm, own in gaps(metric, rows, arms, baseline=baseline).items()})
 
@@ -249,14 +249,14 @@ def together(found: Mapping[str, Difference]) -> dict[str, Difference]:
 
 
 def corrected(found: Sequence[Difference]) -> list[Difference]:
-    """The same differences, corrected for being judged together; one without an interval counts for nothing."""
+    """The same differences, corrected for being judged together. A difference without an interval is not counted."""
     known = sum(not math.isnan(one.p) for one in found)
     together = holm([one.p for one in found])
     return [replace(one, p_holm=p, comparisons=max(known, 1)) for one, p in zip(found, together, strict=True)]
 
 
 def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]], *, baseline: str) -> dict[str, Gaps]:
-    """How far every arm but the baseline is from it."""
+    """The difference between every other arm and the baseline."""
     found = {arm: [influences(metric, rows, logits) for logits in seeds] for arm, seeds in arms.items()}
     base = found.pop(baseline)
     ids, clusters = np.unique(rows.clusters, return_inverse=True)
@@ -273,7 +273,7 @@ def gaps(metric: str, rows: TestRows, arms: Mapping[str, Sequence[NDArray[Any]]]
 
 
 def contrast(one: Gaps, other: Gaps) -> Difference:
-    """Whether the gap is another on these rows than on those: one − other. A cluster may have rows on both sides."""
+    """The difference between two gaps on different rows: one − other. A cluster may have rows in both."""
     (a,), (b,) = one.of_rows, other.of_rows
     of_seeds = one.of_seeds - other.of_seeds
     if not len(np.intersect1d(a.clusters, b.clusters)):
@@ -306,8 +306,8 @@ def difference_of(found: Gaps, *, bounds: tuple[float, float] = (-math.inf, math
 def over_worlds(found: Sequence[Gaps]) -> Difference:
     """Δ over worlds with its interval, not yet corrected for the number of arms (`p_holm` is `p`).
 
-    Var Δ = max(sd_w² / W, Σ_w Var Δ_w / W²) with W − 1 degrees of freedom; of one world, `difference_of` it. A part of
-    Var Δ_w that is not known, such as that of a single seed, counts as 0: sd_w contains it.
+    Var Δ = max(sd_w² / W, Σ_w Var Δ_w / W²) with W − 1 degrees of freedom. For one world, this is `difference_of` it. An unknown
+    part of Var Δ_w, for example with a single seed, counts as 0, because sd_w includes it.
 
     Args:
         found: one per world, none of them empty.
@@ -325,7 +325,7 @@ def over_worlds(found: Sequence[Gaps]) -> Difference:
 
 
 def _known_variance(found: Gaps) -> float:
-    """Var Δ within one world, of the parts that are known."""
+    """Var Δ within one world: the sum of the known parts."""
     number = len(found.of_seeds)
     parts = [part.variance()[0] for part in found.of_rows]
     parts += [float(found.of_seeds.var(ddof=1)) / number] if number > 1 else []
@@ -333,7 +333,7 @@ def _known_variance(found: Gaps) -> float:
 
 
 def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:
-    """Of each cluster the share of what the metric weighs."""
+    """The share of each cluster in the rows that the metric counts."""
     labels = rows.labels > 0.5
     if metric == "log_loss":
         weighed = np.ones(len(labels))
@@ -349,7 +349,7 @@ def _shares(metric: str, rows: TestRows, clusters: Integers) -> Floats:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; NaN stays NaN and counts for nothing."""
+    """Holm's step-down correction. NaN stays NaN and is not counted."""
     values = np.asarray(p, dtype=np.float64)
     known = np.flatnonzero(~np.isnan(values))
     order = known[np.argsort(values[known], kind="stable")]
@@ -360,7 +360,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def uplift(rows: TestRows, arm: Sequence[NDArray[Any]], base: Sequence[NDArray[Any]]) -> Uplift | None:
-    """UPR: in how many domains the arm is better; None where no domain has both classes."""
+    """UPR: the share of domains in which the arm is better; None if no domain has both classes."""
     labels = rows.labels.astype(np.float64)
     count = np.bincount(rows.domains).astype(np.float64)
     positives = np.bincount(rows.domains, weights=labels)
@@ -382,5 +382,5 @@ def uplift(rows: TestRows, arm: Sequence[NDArray[Any]], base: Sequence[NDArray[A
 
 
 def relative_improvement(auc: float, base: float) -> float | None:
-    """RelaImpr = ((AUC − 0.5) / (AUC_base − 0.5) − 1) · 100 %, as a share; None where the baseline knows nothing."""
+    """RelaImpr = ((AUC − 0.5) / (AUC_base − 0.5) − 1) · 100 %, as a share; None if the baseline's AUC is not above 0.5."""
     return (auc - 0.5) / (base - 0.5) - 1 if base > 0.5 else None

@@ -1,10 +1,12 @@
-"""What a difference, with its interval, says of a claim.
+"""Verdicts on claims, from a difference and its interval.
 
-A claim "A is better than B" holds if the difference is real (0 is excluded after correction) and on A's side. It does not
-hold if the interval leaves no room for a gain that matters: its upper end is below the smallest difference of interest.
-Else it is undecided: the study was too small. A claim "A is no worse than B" holds if the interval leaves no room for a
-loss that matters, and does not if a loss is real. The intervals are those that hold for all comparisons at once, so that
-"does not hold" is corrected as "holds" is.
+- "A is better than B" is supported if the difference is real (0 is excluded after correction) and favours A. It is not
+  supported if the upper end of the interval is below the smallest difference of interest.
+- "A is no worse than B" is supported if the lower end of the interval is above minus the smallest difference of interest. It
+  is not supported if the difference is real and favours B.
+- Otherwise the claim is undecided: the study was too small.
+
+The intervals are simultaneous for all comparisons, so "not supported" is corrected as "supported" is.
 """
 
 from __future__ import annotations
@@ -16,20 +18,20 @@ import numpy as np
 
 from adasparse_cli.analysis.statistics import Difference
 
-# A difference of 0.001 in AUC is what papers of this field commonly call one that matters.
+# Papers in this field commonly treat 0.001 in AUC as a difference that matters.
 SMALLEST = 0.001
 
 
 class Verdict(StrEnum):
-    """What the evidence says of a claim."""
+    """The result for a claim."""
 
-    holds = "holds"
-    fails = "does not hold"
+    holds = "supported"
+    fails = "not supported"
     undecided = "undecided"
 
 
 def better(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
-    """Of "A is better than B"; positive differences are on A's side."""
+    """The verdict on "A is better than B". Positive differences favour A."""
     if not _judged(found):
         return Verdict.undecided
     if found.is_real and found.difference > 0:
@@ -38,7 +40,7 @@ def better(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
 
 
 def no_worse(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
-    """Of "A is no worse than B"."""
+    """The verdict on "A is no worse than B"."""
     if not _judged(found):
         return Verdict.undecided
     if found.joint_low > -smallest:
@@ -47,7 +49,7 @@ def no_worse(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
 
 
 def alike(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
-    """Of "A and B differ by nothing that matters"."""
+    """The verdict on "A and B do not differ by more than `smallest`"."""
     if not _judged(found):
         return Verdict.undecided
     if found.joint_low > -smallest and found.joint_high < smallest:
@@ -56,12 +58,12 @@ def alike(found: Difference, *, smallest: float = SMALLEST) -> Verdict:
 
 
 def _judged(found: Difference) -> bool:
-    """Whether there is an interval; one of no width comes of arms that do not differ on any row that counts."""
+    """Whether there is an interval. A width of 0 means that the arms do not differ on any row that counts."""
     return bool(np.isfinite(found.p_holm)) and found.error > 0
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of a claim that is several claims at once: it holds if all do, and fails if one does."""
+    """The verdict on several claims at once: it is supported if all are, and not supported if one is not."""
     if Verdict.fails in verdicts:
         return Verdict.fails
     return Verdict.undecided if Verdict.undecided in verdicts or not verdicts else Verdict.holds

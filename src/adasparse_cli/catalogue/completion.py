@@ -1,10 +1,10 @@
-"""What the Tab key offers: names of models, data, runs and studies, settings and their values.
+"""Tab completion: names of models, data, runs and studies, settings and their values.
 
-A shell waits for each answer, so nothing here loads torch, polars or Hydra, and nothing is written. A fault offers nothing:
-the shell then offers files.
+The shell waits for each answer, so nothing here loads torch, polars or Hydra, and nothing is written. After an error nothing
+is offered, and the shell offers files.
 
-Shells add a space behind the only word that is offered. A key that still needs its value is therefore offered twice, alone
-and with its default, and the shell stops behind `=`.
+Shells add a space after a unique completion. A key that still needs a value is therefore offered twice, alone
+and with its default, so that the shell stops after `=`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 import typer
 
-# zsh takes a list of thousands of words, a person does not
+# zsh can list thousands of words, but a user cannot read them
 MOST_RUNS = 200
 # `model=NAME` and `loop=NAME` set these
 CHOSEN_BY_GROUP = ("model.name", "loop.name")
 
 
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Settings, `KEY=VALUE`; `loop.` offers keys, `loop.select=` values, `model=` names."""
+    """Settings, `KEY=VALUE`: `loop.` offers keys, `loop.select=` values, `model=` names."""
     head, word = _whole_word(incomplete)
     if word.startswith("-"):
         return _of_option(ctx, word)
@@ -32,7 +32,7 @@ def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def setting_keys(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Keys, and the beginnings of several, for `config explain`."""
+    """Keys and common prefixes of keys, for `config explain`."""
     from adasparse_cli.config.packaged_sections import offered
     from adasparse_cli.config.settable import GROUPS, group_settings, root_settings
 
@@ -60,14 +60,14 @@ def public_data(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def models(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Models, and loops that stand for one."""
+    """Models, and the loops that can be named in place of a model."""
     from adasparse_cli.config.packaged_sections import offered
 
     return _starting([*offered("model"), *(loop for loop in offered("loop") if loop != "standard")], incomplete)
 
 
 def several_models(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Models behind commas; those that are named already are not offered again."""
+    """Models separated by commas; models that are already named are not offered again."""
     before, comma, last = incomplete.rpartition(",")
     named = before.split(",")
     return [before + comma + one for one in models(ctx, last) if one not in named]
@@ -86,7 +86,7 @@ def prepared_data(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """`latest`, runs by their path or their stamp, arms of studies; a path in the file system is left to the shell."""
+    """`latest`, runs by path or timestamp, and arms of studies; the shell completes file system paths."""
     from adasparse_cli.runs.chosen import LATEST, all_runs, study_arms
 
     if incomplete.startswith((".", "/", "~")):
@@ -102,7 +102,7 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def studies_or_runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Studies, and what `runs` offers."""
+    """Studies, and everything that `runs` offers."""
     from adasparse_cli.runs.chosen import STUDY
 
     own = sorted(path.parent.name for path in _folder(ctx, "studies").glob(f"*/{STUDY}"))
@@ -125,7 +125,7 @@ def commands_with_settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _settings_for(word: str, ctx: typer.Context) -> list[str]:
-    """Everything that a setting which begins like `word` may be."""
+    """All completions of a setting that begins with `word`."""
     from adasparse_cli.config.packaged_sections import offered
     from adasparse_cli.config.settable import GROUPS, chosen_groups, default_choices, group_settings, root_settings
 
@@ -157,7 +157,7 @@ def _settings_for(word: str, ctx: typer.Context) -> list[str]:
 
 
 def _values(key: str, ctx: typer.Context) -> list[str]:
-    """The values that are offered for a key: its closed set, or else its default."""
+    """The values that are offered for a key: its closed set, or its default."""
     from adasparse_cli.config.packaged_sections import offered
     from adasparse_cli.config.settable import GROUPS, NO_DEFAULT, matching
     from adasparse_cli.config.spelling import spelled
@@ -178,12 +178,12 @@ def _values(key: str, ctx: typer.Context) -> list[str]:
 def _prepared(root: Path) -> list[str]:
     from adasparse_cli.prep.place import MANIFEST
 
-    # `prepared_folders` may write: it settles what a killed preparation left
+    # `prepared_folders` may write: it cleans up after a killed preparation
     return sorted(path.parent.name for path in root.glob(f"[!.]*/{MANIFEST}"))
 
 
 def _folder(ctx: typer.Context, name: str) -> Path:
-    """The folder that an option of the line names, else the default."""
+    """The folder that an option on the command line names, or the default."""
     given = ctx.params.get(name)
     paths = (word.partition("=") for word in _typed_before(ctx))
     setting = next((value for key, _, value in paths if key == f"paths.{name}"), None)
@@ -191,7 +191,7 @@ def _folder(ctx: typer.Context, name: str) -> Path:
 
 
 def _typed_before(ctx: typer.Context) -> list[str]:
-    """The settings that stand on the line already; bash parts them at `=`."""
+    """The settings that are already on the command line; bash splits them at `=`."""
     return " ".join(map(str, ctx.params.get("overrides") or ())).replace(" = ", "=").split()
 
 
@@ -200,9 +200,9 @@ def _starting(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _whole_word(incomplete: str) -> tuple[str, str]:
-    """What stands before the part that the shell replaces, and the word as it was typed.
+    """The part of the word before the replaced text, and the word as it was typed.
 
-    bash takes `key=val` for three words and replaces the last one; other shells replace the word.
+    bash treats `key=val` as three words and replaces the last one; other shells replace the word.
     """
     words = os.environ.get("COMP_WORDS", "").split()
     place = int(os.environ.get("COMP_CWORD") or 0)
@@ -217,14 +217,14 @@ def _whole_word(incomplete: str) -> tuple[str, str]:
 
 
 def _of_option(ctx: typer.Context, word: str) -> list[str]:
-    """bash's form of `--model=st`, of which the typing library sees `st` alone."""
+    """bash's form of `--model=st`, for which the typing library receives only `st`."""
     name, _, value = word.partition("=")
     option = next((one for one in ctx.command.params if name in one.opts), None)
     return [] if option is None else [item.value for item in option.shell_complete(ctx, value)]
 
 
 def _for_shell(names: Sequence[str]) -> list[str]:
-    """Words as bash needs them: it inserts them as they are, and other shells quote by themselves."""
+    """Words quoted for bash, which inserts them unchanged; other shells add quotes themselves."""
     if "COMP_WORDS" not in os.environ:
         return list(names)
     return [re.sub(r"([\s\"'\\$`&|;<>(){}*?!#])", r"\\\1", name) for name in names]

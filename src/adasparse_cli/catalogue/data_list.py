@@ -39,17 +39,17 @@ def data_set(root: Path, name: str) -> Manifest:
     """One prepared data set.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none with this name.
     """
     require_prepared(root, name)
     return open_prepared(root / name)
 
 
 def require_prepared(root: Path, name: str) -> None:
-    """Refuse a name of no prepared data, damaged ones included.
+    """Check that prepared data with this name exist; damaged ones count.
 
     Raises:
-        UsageError: there are none of that name.
+        UsageError: there are none with this name.
     """
     known = [folder.name for folder in prepared_folders(root)]
     if name not in known:
@@ -58,22 +58,22 @@ def require_prepared(root: Path, name: str) -> None:
 
 
 def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """One line per field."""
+    """One row per field; `unseen` is the share (0–1) of test values that training did not see, or None."""
     return [
         {
             "field": field.name,
             "role": field.role.value,
             "kind": field.kind.value,
             "ids": field.size,
-            "unseen": f"{manifest.unseen[field.name]:.1%}" if field.name in manifest.unseen else "n/a",
+            "unseen": manifest.unseen.get(field.name),
         }
         for field in manifest.fields
     ]
 
 
 def largest_domains(folder: Path, manifest: Manifest, number: int) -> list[dict[str, Any]]:
-    """The domains with most training rows."""
-    from adasparse_cli.prep.prepared import read_domains  # loads polars, which lists of data do without
+    """The domains with the most training rows."""
+    from adasparse_cli.prep.prepared import read_domains  # loads polars, which lists of data do not need
 
     return read_domains(folder, manifest).head(number).to_dicts()
 

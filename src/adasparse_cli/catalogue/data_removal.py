@@ -1,4 +1,4 @@
-"""Removing prepared data: only a folder that this tool has made, in its place, with nothing of anybody else's in it."""
+"""Removes prepared data: only a folder that this tool has created, not through links, and without foreign files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adasparse_cli.prep.place import owner_folder
 from adasparse_cli.prep.prepared_files import open_prepared
 from adasparse_cli.runs.run_folder import runs_on
 
-# What a folder of prepared data holds beside the files that its manifest names.
+# Files of a folder of prepared data that its manifest does not name.
 _OWN = re.compile(
     r"""
     manifest\.json | findings\.json | domains\.parquet | rejects\.parquet
@@ -27,16 +27,16 @@ _OWN = re.compile(
 
 
 def require_removable_data(folder: Path) -> None:
-    """Refuse to remove what is not prepared data of ours.
+    """Check that a folder can be removed as prepared data.
 
     Raises:
-        UsageError: the folder is reached through a link, or holds files that are not those of prepared data.
+        UsageError: the path contains a link, or the folder has files that do not belong to prepared data.
     """
     given = Path(os.path.abspath(folder))
     require_no_link(given)
     try:
         manifest = open_prepared(folder)
-        # the raw files that the recipe wrote; those of a person are elsewhere, with an absolute path
+        # raw files that the recipe wrote; user files have an absolute path elsewhere
         named = {*manifest.files, *(one.path for one in manifest.sources if not Path(one.path).is_absolute())}
     except AdasparseError:
         named = set()
@@ -44,16 +44,16 @@ def require_removable_data(folder: Path) -> None:
     if foreign:
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise UsageError(
-            f"{folder} holds files that are not those of prepared data, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
-            hint="move these files to another place, then type the command again",
+            f"{folder} holds files that do not belong to prepared data, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
+            hint="move these files elsewhere, then rerun the command",
         )
 
 
 def stale_after(folder: Path, runs: Path) -> list[Path]:
-    """The runs whose data are gone once these are removed; they still predict, with vocabularies of their own."""
+    """The runs that become stale when these data are removed; they can still predict with their vocabularies."""
     try:
         return runs_on(runs, open_prepared(folder))
-    except AdasparseError:  # nobody can say whose data damaged ones were
+    except AdasparseError:  # for damaged data the fingerprint is unknown
         return []
 
 
@@ -61,8 +61,8 @@ def remove_data(folder: Path) -> None:
     """Remove prepared data.
 
     Raises:
-        UsageError: they are not ours, or hold files that are not those of prepared data.
-        BusyError: they are being prepared.
+        UsageError: the folder is not prepared data, or has files that do not belong to prepared data.
+        BusyError: the data are being prepared.
     """
     require_removable_data(folder)
     with only_owner(owner_folder(folder)):

@@ -1,4 +1,4 @@
-"""The models and loops that can be trained, and what each weighs."""
+"""The models and loops that can be trained, and their parameter counts and multiply-adds."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from adasparse_cli.models.base import DataShape
 
 _COST = ("backbone parameters", "domain parameters", "multiply-adds per row")
-# What the figures of `models ls` follow from, beside the data set.
+# Sources that determine the figures of `models ls`, together with the data set.
 _SOURCES = ("models", "layers", "training")
 
 
 def listed_models(root: Path, on: str | None, cache: Path | None) -> list[dict[str, Any]]:
-    """`list_models`, from a file of an earlier call where there is one: weighing a model loads torch and builds it.
+    """The result of `list_models`, cached in a file: computing the cost of a model loads torch and builds it.
 
     Args:
-        root: folder of prepared data. on: the data set to weigh models on; None for made-up fields.
-        cache: where results are kept, by a hash of the packaged code, settings and data that they follow from.
+        root: folder of prepared data. on: data set whose fields are used; None for example fields.
+        cache: folder of cached results, by a hash of the code, settings and data that determine them.
     """
     if on is not None:
         data_set(root, on)
@@ -54,9 +54,9 @@ class ModelPage:
     """A model or loop, as `models show` prints it.
 
     Args:
-        description: the docstring of its module: equations, source, what differs.
-        settings: its own. choices: what chooses it, such as `{"model": "star"}`.
-        cost: parameters and multiply-adds per row, beside embeddings, with packaged settings.
+        description: the docstring of its module: equations, source, differences.
+        settings: of this model or loop. choices: overrides that choose it, for example `{"model": "star"}`.
+        cost: parameters and multiply-adds per row without embeddings, with packaged settings.
     """
 
     description: str
@@ -66,23 +66,23 @@ class ModelPage:
 
 
 def described(name: str, root: Path, on: str | None, cache: Path | None) -> ModelPage:
-    """A model, or a loop around the DNN; the arguments are those of `listed_models`.
+    """A model, or a loop with the DNN; the arguments are as for `listed_models`.
 
     Raises:
         UsageError: there is no such model or loop.
     """
     is_loop = name not in offered("model") and name in offered("loop")
-    group, room = ("loop", "training") if is_loop else ("model", "models")
+    group, package = ("loop", "training") if is_loop else ("model", "models")
     if not is_loop:
         chosen_groups([f"model={name}"])
     own = group_settings(group, name)
     module = next(one.default for one in own if one.key == f"{group}.name")
     shared = {one.key for one in group_settings("loop", "standard")} if is_loop else {"model.name"}
     row = next((one for one in listed_models(root, on, cache) if one["model"] == name), None)
-    if row is None:  # another form of a model, such as `adasparse-paper`
-        row = _weight(name, None if on is None else shape_of(root, on))
+    if row is None:  # a variant of a model, for example `adasparse-paper`
+        row = _cost_of(name, None if on is None else shape_of(root, on))
     return ModelPage(
-        description=docstring_of(f"adasparse_cli.{room}.{module}"),
+        description=docstring_of(f"adasparse_cli.{package}.{module}"),
         settings=tuple(one for one in own if one.key not in shared),
         choices={group: name},
         cost={key: row[key] for key in _COST},
@@ -90,7 +90,7 @@ def described(name: str, root: Path, on: str | None, cache: Path | None) -> Mode
 
 
 def cache_folder() -> Path:
-    """The folder of this tool among the user's caches: `$XDG_CACHE_HOME/adasparse`, or `~/.cache/adasparse`."""
+    """The cache folder of this tool: `$XDG_CACHE_HOME/adasparse`, or `~/.cache/adasparse`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adasparse"
 
 
@@ -100,7 +100,7 @@ def _keep(path: Path, rows: list[dict[str, Any]]) -> None:
         for older in path.parent.glob("models-*.json"):
             older.unlink(missing_ok=True)
         write_json(path, {"models": rows})
-    except OSError:  # a home that cannot be written only costs time
+    except OSError:  # a home folder that is not writable only costs time
         return
 
 
@@ -114,14 +114,14 @@ def _hash_of_sources(manifest: bytes) -> str:
             elif one.name.endswith((".py", ".yaml")):
                 found.update(one.name.encode() + b"\0" + one.read_bytes())
 
-    for room in _SOURCES:  # their packages are not imported: that would load torch
-        add(files("adasparse_cli") / room)
+    for package in _SOURCES:  # the packages are not imported, because that would load torch
+        add(files("adasparse_cli") / package)
     add(files("adasparse_cli.conf"))
     return found.hexdigest()[:16]
 
 
 def example() -> DataShape:
-    """What models are weighed on where no data set is named: as in benchmarks/."""
+    """The data shape that costs refer to if no data set is named, the same as in benchmarks/."""
     from adasparse_cli.choices import FieldKind, FieldRole
     from adasparse_cli.models.base import DataShape
     from adasparse_cli.schema import Field
@@ -142,10 +142,10 @@ def example() -> DataShape:
 
 
 def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
-    """Every model and loop: what it is, its own settings, and what it weighs with its packaged settings.
+    """Every model and loop: description, settings, and cost with packaged settings.
 
     Args:
-        shape: of the data to weigh models on; without it, those of `example`.
+        shape: data shape for the cost; default is `example`.
     """
     from adasparse_cli.models import MODELS
     from adasparse_cli.training.loops import LOOPS
@@ -159,7 +159,7 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
                 "model": name,
                 "what": (model.__doc__ or "").splitlines()[0],
                 "settings": ", ".join(own) or "–",
-                **_weight(name, shape),
+                **_cost_of(name, shape),
             }
         )
     plain = next(row for row in rows if row["model"] == "dnn")
@@ -175,8 +175,8 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def _weight(name: str, shape: DataShape | None) -> dict[str, int]:
-    """What `model=NAME` weighs with its packaged settings; nothing is computed, so no memory is used."""
+def _cost_of(name: str, shape: DataShape | None) -> dict[str, int]:
+    """The cost of `model=NAME` with packaged settings. Nothing is computed, so no memory is used."""
     from adasparse_cli.config.compose import compose
     from adasparse_cli.models import MODELS
     from adasparse_cli.models.base import NetworkSettings
@@ -194,7 +194,7 @@ def _weight(name: str, shape: DataShape | None) -> dict[str, int]:
 
 
 def shape_of(root: Path, name: str) -> DataShape:
-    """What models must know of a prepared data set."""
+    """The properties of a prepared data set that models need."""
     from adasparse_cli.training.dataset import load_shape
 
     return load_shape(root / name, data_set(root, name))

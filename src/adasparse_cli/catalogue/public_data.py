@@ -1,4 +1,4 @@
-"""What is known of the packaged data sets before they are prepared: size, domains, where the files are given out, traps."""
+"""Information on the packaged data sets before they are prepared: size, domains, download, known problems."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from adasparse_cli.typed import from_yaml, typed
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """A data set that somebody else publishes.
+    """A published data set.
 
     Args:
-        what: rows and label. rows, size: as published. domains: how many, and of what.
-        domain: why this is the domain, by the literature.
-        publisher: who collected the data. paper: which describes them. page: of the publisher. get: which files a person
-            gets, and how.
-        raw: what `raw=` is then. terms: what the data may be used for.
-        traps: what a reader of results must know. unverified: what no public description confirmed.
+        what: rows and label. rows, size: as published. domains: number of domains and their definition.
+        domain: why this is the domain, according to the literature.
+        publisher: who collected the data. paper: the paper that describes them. page: of the publisher. get: which files to
+            download, and how.
+        raw: the value of `raw=` for them. terms: permitted uses of the data.
+        traps: what a reader of results must know. unverified: what no public description confirms.
     """
 
     what: str
@@ -49,10 +49,10 @@ def known_data() -> dict[str, About]:
 
 
 def about_data(name: str) -> About:
-    """What is known of a data set.
+    """The information on a data set.
 
     Raises:
-        UsageError: nothing is.
+        UsageError: there is none.
     """
     known = known_data()
     if name not in known:
@@ -65,7 +65,7 @@ def about_data(name: str) -> About:
 
 
 def recipe_rows() -> list[dict[str, Any]]:
-    """One line for each data set that somebody publishes."""
+    """One row for each published data set."""
     return [
         {
             "recipe": name,

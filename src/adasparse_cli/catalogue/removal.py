@@ -1,4 +1,4 @@
-"""Removing a run: only a folder that this tool has made, in its place, with nothing of anybody else's in it."""
+"""Removes a run: only a folder that this tool has created, not through links, and without foreign files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adasparse_cli.files import only_owner
 from adasparse_cli.runs.chosen import STUDY_COMMANDS, studies_of, trained_by
 
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z-s\d+(-\d+)?")
-# What a run's folder holds, by path from the folder. A file that is not listed here is never removed.
+# Files of a run's folder, by relative path. A file that is not listed here is never removed.
 _OWN = re.compile(
     r"""
     \.lock | DONE | FAILED | config\.yaml | environment\.json | metrics\.jsonl | report\.json | domains\.csv | tracker\.json
@@ -30,10 +30,10 @@ SHOWN = 5
 
 
 def require_removable(folder: Path, root: Path) -> None:
-    """Refuse to remove what is not a run of ours.
+    """Check that a folder can be removed as a run.
 
     Raises:
-        UsageError: the folder is elsewhere, is reached through a link, or holds files that are not a run's.
+        UsageError: the folder is elsewhere, its path contains a link, or it has files that do not belong to a run.
     """
     given = Path(os.path.abspath(folder))
     place = Path(os.path.abspath(root))
@@ -48,13 +48,13 @@ def require_removable(folder: Path, root: Path) -> None:
     if foreign:
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise UsageError(
-            f"{folder} holds files that are not a run's, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
-            hint="move these files to another place, then type the command again",
+            f"{folder} holds files that do not belong to a run, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
+            hint="move these files elsewhere, then rerun the command",
         )
 
 
 def warnings_of(folder: Path, studies: Path) -> list[str]:
-    """What depends on the run, one line each."""
+    """Warnings about what depends on the run, one line each."""
     used = [f"the study arm {name} uses this run" for name in studies_of(folder, studies)]
     made = next((one for one in trained_by(folder) if one in STUDY_COMMANDS), None)
     return used or ([f"adasparse {made} trained this run, and finds it again"] if made else [])
@@ -64,7 +64,7 @@ def remove_run(folder: Path, root: Path) -> None:
     """Remove a run.
 
     Raises:
-        UsageError: it is not a run of ours, or holds files that are not a run's.
+        UsageError: the folder is not a run, or has files that do not belong to a run.
         BusyError: it is being trained.
     """
     require_removable(folder, root)
@@ -73,10 +73,10 @@ def remove_run(folder: Path, root: Path) -> None:
 
 
 def require_no_link(*places: Path) -> None:
-    """Refuse to remove what is reached through a link.
+    """Check that no path contains a link.
 
     Raises:
-        UsageError: one of the places is a symbolic link.
+        UsageError: one of the paths is a symbolic link.
     """
     link = next((one for one in places if one.is_symlink()), None)
     if link is not None:
@@ -86,7 +86,7 @@ def require_no_link(*places: Path) -> None:
 
 
 def foreign_files(folder: Path, own_names: re.Pattern[str]) -> list[str]:
-    """The files and links below a folder whose paths from it are not `own_names`."""
+    """The files and links below a folder whose relative paths do not match `own_names`."""
     found = []
     for path, folders, files in os.walk(folder):
         here = Path(path)

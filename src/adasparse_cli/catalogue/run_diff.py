@@ -1,4 +1,4 @@
-"""Runs side by side: the settings in which they differ, and their metrics."""
+"""Compares runs: the settings in which they differ, and their metrics."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from adasparse_cli.runs.saved_run import read_config, read_fingerprint, read_rep
 from adasparse_cli.typed import flat
 
 METRICS = ("auc", "gauc_domain", "gauc_domain_unweighted", "gauc_user", "log_loss", "calibration")
-# Where files lie does not change what a run computes.
+# The location of files does not change what a run computes.
 _NOT_COMPARED = ("paths.", "raw")
 _FINGERPRINT = "data fingerprint"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunDiff:
-    """What differs between runs.
+    """The differences between runs.
 
     Args:
-        names: of the runs, in the order given; a path from the folder of runs, as short as it can be.
-        settings: one row per setting that differs, with a column per run. metrics: one row per metric and split; values
-            are None where a run has no such metric. counts: rows and positives of each run's split.
+        names: of the runs, in the order given; the shortest unique path from the folder of runs.
+        settings: one row per setting that differs, with a column per run. metrics: one row per metric and split; None if
+            a run does not have the metric. counts: rows and positives of each run's split.
         same_data: whether all were trained on the same prepared data.
     """
 
@@ -38,15 +38,15 @@ class RunDiff:
 
 
 def diff_runs(folders: Sequence[Path]) -> RunDiff:
-    """Compare two or more runs; runs that are not finished have settings alone.
+    """Compare two or more runs. Unfinished runs only have settings.
 
     Raises:
-        UsageError: fewer than two runs, or one of them twice.
+        UsageError: fewer than two runs, or a run named twice.
         IntegrityError: a run is damaged.
     """
     if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
         raise UsageError(
-            "a difference needs two runs or more, each named once", hint="adasparse runs ls lists the runs"
+            "a comparison needs at least two runs, each named once", hint="adasparse runs ls lists the runs"
         )
     names = _short_names(folders)
     settings = [flat(read_config(folder)) for folder in folders]

@@ -1,4 +1,4 @@
-"""The runs that there are: when each was trained, for which study, with which settings and metrics."""
+"""Lists runs: when each was trained, for which study, with which settings and metrics."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def list_runs(
     order: RunOrder = RunOrder.time,
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Runs below `root`.
+    """List the runs below `root`.
 
     Args:
-        data, model, study: list only the runs of this data set, this model in any mode, this study.
-        limit: of metrics the best runs, else the newest ones.
+        data, model, study: list only runs of this data set, this model in any mode, this study.
+        limit: list only the best runs by a metric, or the newest ones.
 
     Raises:
-        UsageError: no run is of that data set, model or study.
+        UsageError: there is no run of this data set, model or study.
     """
     of_studies = _studies_by_run(studies)
     places = [_Place(folder, root, tuple(of_studies.get(folder.resolve(), ()))) for folder in all_runs(root)]
@@ -54,7 +54,7 @@ def list_runs(
 
 
 class _Place:
-    """What a run's folder and the studies say of it, before any of its files is read."""
+    """The information about a run from its folder name and the studies, before any of its files is read."""
 
     def __init__(self, folder: Path, root: Path, studies: tuple[str, ...]) -> None:
         self.folder, self.studies = folder, studies
@@ -64,7 +64,7 @@ class _Place:
         return (self.data,)
 
     def model_names(self) -> Sequence[str]:
-        """The name of its folder, and that without mode and `placebo`."""
+        """The name of its folder, and the same name without mode and `placebo`."""
         parts = self.model.split("-")
         return ["-".join(parts[:number]) for number in range(len(parts), 0, -1)]
 
@@ -73,7 +73,7 @@ class _Place:
 
     @property
     def trained(self) -> str | None:
-        """When its training began, in UTC."""
+        """The start time of its training, in UTC."""
         try:
             found = datetime.strptime(self.name.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         except ValueError:
@@ -82,14 +82,14 @@ class _Place:
 
 
 class _Fingerprints:
-    """The fingerprints of the data that are prepared now; each manifest is read once."""
+    """The fingerprints of the currently prepared data; each manifest is read once."""
 
     def __init__(self, root: Path) -> None:
         self._beside = root.parent / "data"
         self._known: dict[Path, str | None] = {}
 
     def are_there(self, folder: Path, name: str, fingerprint: str) -> bool:
-        """Whether the data of a run are prepared: where it was trained, from the current folder or beside its runs."""
+        """Whether the data of a run are prepared: where it was trained, in the current folder or next to its runs."""
         if any(self._of(parent / name) == fingerprint for parent in (Path("data"), self._beside)):
             return True
         try:
@@ -131,13 +131,13 @@ def _run_row(place: _Place, prepared: _Fingerprints) -> dict[str, Any]:
         "AUC": test.get("auc"),
         "GAUC by domain": test.get("gauc_domain"),
         "log loss": test.get("log_loss"),
-        # the mode stands in the model's name
+        # the model's name includes the mode
         "settings": shlex.join(one for one in _settings(place.folder, report) if not one.startswith("model.mode=")),
     }
 
 
 def _settings(folder: Path, report: Mapping[str, Any]) -> Sequence[str]:
-    """The settings that are not the packaged ones; a report is read ten times as fast as config.yaml."""
+    """The settings that differ from the packaged ones. A report is read ten times as fast as config.yaml."""
     if "settings" in report:
         try:
             return settings_words(report["settings"])
@@ -161,12 +161,12 @@ def _only(places: Sequence[_Place], what: str, name: str, names_of: Callable[[_P
     if not found:
         known = list(dict.fromkeys(one for place in places for one in names_of(place)))
         hint = f"there are {nearest_names(name, known)}" if known else "adasparse runs ls lists all runs"
-        raise UsageError(f"no run is of the {what} {name!r}", hint=hint)
+        raise UsageError(f"there is no run with the {what} {name!r}", hint=hint)
     return found
 
 
 def _ordered(rows: list[dict[str, Any]], order: RunOrder) -> list[dict[str, Any]]:
-    """Rows, which come in the order of time."""
+    """Sorted rows; the input is sorted by time."""
     if order is RunOrder.time:
         return rows
     if order in _METRICS:

@@ -1,4 +1,4 @@
-"""Every file of prepared data or of a run, read and checked; for a study see `studies.subject`."""
+"""Reads and checks every file of prepared data or of a run; for a study see `studies.subject`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adasparse_cli.prep.prepared_files import open_prepared, verify
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.saved_run import read_config, sealed_run
 from adasparse_cli.runs.score import SavedRun
-from adasparse_cli.runs.train import TrainJob
+from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint
 
 
@@ -29,7 +29,7 @@ def verify_data(folder: Path) -> int:
 def verify_run(folder: Path) -> int:
     """Check a run, with its checkpoints and findings.
 
-    Of a run that is not finished, or of an earlier version, only what has a checksum can be checked.
+    Unfinished runs and runs of earlier versions have checksums for some files only; only these files are checked.
 
     Returns:
         The number of files that have a checksum.

@@ -77,9 +77,7 @@ Examples:
 def overlap(
     run: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[RUN]", help="A run of adasparse. Default: the newest.", autocompletion=completion.runs
-        ),
+        typer.Argument(metavar="RUN", help="A run of adasparse. Default: the newest.", autocompletion=completion.runs),
     ] = None,
     domain: Annotated[
         list[str] | None, typer.Option("--domain", help="Domain to show separately, by its key. Give two or three.")
@@ -130,7 +128,7 @@ def exposure(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STUDY | RUN...]",
+            metavar="STUDY | RUN",
             help="A study, or runs. Default: the newest study.",
             autocompletion=completion.studies_or_runs,
         ),

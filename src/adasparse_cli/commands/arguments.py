@@ -12,7 +12,7 @@ from adasparse_cli.catalogue import completion
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
+        metavar="KEY=VALUE",
         help="Settings, such as data=iaac or loop.batch_size=2048.",
         autocompletion=completion.overrides,
     ),

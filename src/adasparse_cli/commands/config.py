@@ -10,7 +10,7 @@ import typer
 from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
 from adasparse_cli.errors import UsageError
-from adasparse_cli.render import Format, chosen_format, out, say, show
+from adasparse_cli.render import MACHINE, Format, chosen_format, out, say, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.config.settable import Setting
@@ -55,13 +55,15 @@ def show_config(
             "--comments/--no-comments", help="Print the meaning of each key above it; default: on a terminal."
         ),
     ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Print every key of a command with its value."""
     from adasparse_cli.choices import nearest
     from adasparse_cli.config.commented import commented_yaml
     from adasparse_cli.config.compose import compose
     from adasparse_cli.config.settable import comments_for
-    from adasparse_cli.typed import to_yaml
+    from adasparse_cli.typed import flat, to_yaml
 
     words = list(overrides or [])
     if "=" in root:
@@ -74,6 +76,10 @@ def show_config(
             hint=f"{hint} {', '.join(ROOTS)}; a setting is a word with =, such as data=twin",
         )
     tree = compose(root, words, config_file=config)
+    form = chosen_format(as_json, as_csv)
+    if form in MACHINE:
+        show_machine([{"key": key, "value": value} for key, value in flat(tree).items()], form, {"settings": tree})
+        return
     with_comments = out.is_terminal if comments is None else comments
     out.file.write(commented_yaml(tree, comments_for(tree)) if with_comments else to_yaml(tree))
 
@@ -83,7 +89,7 @@ def explain(
     key: Annotated[
         str,
         typer.Argument(
-            metavar="[KEY]",
+            metavar="KEY",
             help="A key, or a prefix such as model.pruner. Default: all settings.",
             autocompletion=completion.setting_keys,
         ),
@@ -91,7 +97,7 @@ def explain(
     choices: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[GROUP=NAME]...",
+            metavar="GROUP=NAME",
             help="Which model, loop or data set, such as model=star.",
             autocompletion=completion.group_choices,
         ),
@@ -138,13 +144,20 @@ def reference() -> None:
 
 @app.command("validate", epilog="Example:\n\n  adasparse config validate my_experiment.yaml")
 def validate(
-    file: Annotated[Path, typer.Argument(help="A YAML file of settings for train.")], overrides: Overrides = None
+    file: Annotated[Path, typer.Argument(help="A YAML file of settings for train.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Check a file of settings, and list all errors."""
-    from adasparse_cli.runs.train import plan_train
+    from adasparse_cli.runs.train_job import plan_train
 
+    form = chosen_format(as_json, as_csv)
     plan_train(overrides or [], config_file=file)
-    say(f"{file} is valid")
+    if form in MACHINE:
+        show_machine([{"file": str(file), "valid": True}], form)
+    else:
+        say(f"{file} is valid")
 
 
 def _users(setting: Setting) -> str:

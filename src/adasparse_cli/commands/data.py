@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, PublicName, RunsFolder, Verify
-from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, share, show, show_machine, visible
 
 if TYPE_CHECKING:
     from adasparse_cli.schema import Manifest
@@ -49,15 +49,17 @@ def ls(
 
 
 @app.command("about", epilog="Example:\n\n  adasparse data about kuairand-pure")
-def about(name: PublicName, as_json: AsJson = False) -> None:
+def about(name: PublicName, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Show what a public data set is: its domain, where to get the files, its terms and its known traps."""
     from dataclasses import asdict
 
     from adasparse_cli.catalogue.public_data import about_data
 
     known = about_data(name)
-    if as_json:
-        show_json({"data": name, **asdict(known)})
+    form = chosen_format(as_json, as_csv)
+    if form in MACHINE:
+        values = {key: value if isinstance(value, str) else "; ".join(value) for key, value in asdict(known).items()}
+        show_machine([{"data": name, **values}], form)
         return
     for key, value in asdict(known).items():
         lines = [value] if isinstance(value, str) else value
@@ -71,6 +73,7 @@ def show_data(
     name: DataName,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
     verify: Verify = False,
     with_ceilings: Annotated[
         bool,
@@ -82,33 +85,40 @@ def show_data(
     """Show the splits, fields and largest domains of a prepared data set."""
     from adasparse_cli.catalogue.data_list import data_set, field_rows, largest_domains
 
+    form = chosen_format(as_json, as_csv)
     manifest = data_set(data, name)
     if verify:
         from adasparse_cli.catalogue.verify import verify_data
 
         verify_data(data / name)
     if with_ceilings:
-        _show_ceilings(data / name, manifest, as_json=as_json)
+        _show_ceilings(data / name, manifest, form)
         return
-    if as_json:
-        show_json(manifest.to_json())
+    if form in MACHINE:
+        show_machine(field_rows(manifest), form, manifest.to_json())
         return
     from adasparse_cli.commands.prep import show_prepared
 
     domains = largest_domains(data / name, manifest, 10)  # checked before anything is shown
-    show(field_rows(manifest), title="Fields (unseen: share of test values that training did not see often enough)")
+    fields = [{**row, "unseen": share(row["unseen"])} for row in field_rows(manifest)]
+    show(fields, title="Fields (unseen: share of test values that training did not see often enough)")
     show(domains, title="Largest domains")
     show_prepared(data / name, manifest, Format.text)
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse data verify twin")
-def verify_all(name: DataName, data: DataFolder = Path("data")) -> None:
+def verify_all(name: DataName, data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Read every file of a prepared data set and compare its checksum."""
     from adasparse_cli.catalogue.data_list import data_set
     from adasparse_cli.catalogue.verify import verify_data
 
+    form = chosen_format(as_json, as_csv)
     data_set(data, name)
-    say(f"{data / name}: {verify_data(data / name):,} files, all unchanged")
+    number = verify_data(data / name)
+    if form in MACHINE:
+        show_machine([{"folder": str(data / name), "files": number, "unchanged": True}], form)
+    else:
+        say(f"{data / name}: {number:,} files, all unchanged")
 
 
 @app.command("rm", epilog="Example:\n\n  adasparse data rm twin-3m")
@@ -139,14 +149,11 @@ def rm(
     say(f"removed {folder}")
 
 
-def _show_ceilings(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
+def _show_ceilings(folder: Path, manifest: Manifest, form: Format) -> None:
     from adasparse_cli.analysis.ceilings import ceilings
 
     rows = ceilings(folder, manifest)
-    if as_json:
-        show_json(rows)
-        return
     caption = (
         "The true logits of the test rows. Less is known of tastes in the upper rows; docs/twin.md has the definitions."
     )
-    show(rows, title=f"Ceilings of {manifest.name}, test split", caption=caption)
+    show(rows, title=f"Ceilings of {manifest.name}, test split", caption=caption, form=form)

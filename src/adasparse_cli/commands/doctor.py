@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adasparse_cli.commands.arguments import AsJson
+from adasparse_cli.commands.arguments import AsCsv, AsJson
 from adasparse_cli.render import chosen_format, show
 
 EXAMPLES = """
@@ -14,11 +14,11 @@ Example:
 """
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Check versions, memory, disk, device and speed. Exit code 5 if a check fails."""
     from adasparse_cli.training.doctor import examine
 
     checks = examine()
-    show(checks, form=chosen_format(as_json, False), columns=("check", "found", "right"))
+    show(checks, form=chosen_format(as_json, as_csv), columns=("check", "found", "right"))
     if not all(check["right"] for check in checks):
         raise typer.Exit(5)

@@ -8,9 +8,18 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
-from adasparse_cli.commands.arguments import AsJson, DataFolder, Run, RunsFolder, StudiesFolder, Unfinished, Verify
+from adasparse_cli.commands.arguments import (
+    AsCsv,
+    AsJson,
+    DataFolder,
+    Run,
+    RunsFolder,
+    StudiesFolder,
+    Unfinished,
+    Verify,
+)
 from adasparse_cli.commands.train import show_metrics
-from adasparse_cli.render import note, say, show_json
+from adasparse_cli.render import MACHINE, chosen_format, note, say, show_machine
 
 EXAMPLES = """
 Examples:
@@ -29,6 +38,7 @@ def evaluate(
     studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
     """Compute the metrics of a run again, with its best checkpoint."""
@@ -36,6 +46,7 @@ def evaluate(
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run, run_evaluate
 
+    form = chosen_format(as_json, as_csv)
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)
     saved = open_run(chosen.folder, data_root=data)
@@ -43,9 +54,14 @@ def evaluate(
         verify_run(saved.folder)
         verify_data(saved.data_folder)
     report = run_evaluate(saved, splits=split or (Split.valid, Split.test))
-    if as_json:
-        found = {**chosen.to_json(), "metrics": report.metrics}
-        show_json({**found, "best_possible": report.best_possible} if report.best_possible else found)
+    if form in MACHINE:
+        both = {"metrics": report.metrics, "best_possible": report.best_possible}
+        rows = [
+            {"split": split, "of": of, **metrics}
+            for of, found in zip(("model", "truth"), both.values(), strict=True)
+            for split, metrics in found.items()
+        ]
+        show_machine(rows, form, {**chosen.to_json(), **{name: found for name, found in both.items() if found}})
     else:
         best = {f"{name}, truth": metrics for name, metrics in report.best_possible.items()}
         show_metrics({**report.metrics, **best}, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")

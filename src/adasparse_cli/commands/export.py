@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsJson, DataFolder, RunsFolder, StudiesFolder, Unfinished
+from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, RunsFolder, StudiesFolder, Unfinished
 from adasparse_cli.errors import UsageError
-from adasparse_cli.render import note, say, show, show_json
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, show, show_machine
 
 EXAMPLES = """
 Examples:
@@ -53,12 +53,14 @@ def export(
     studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Write a self-contained folder: weights, vocabularies, sub-networks, and rows to check it with."""
     if (run is None) == (check is None):
         raise UsageError("export needs a run, or --check and a folder", hint="adasparse export latest --output model")
+    form = chosen_format(as_json, as_csv)
     if check is not None:
-        _check(check, as_json=as_json)
+        _check(check, form)
         return
     assert run is not None
     from adasparse_cli.runs.chosen import choose_run
@@ -71,19 +73,18 @@ def export(
     started = time.monotonic()
     report = run_export(saved, output or artefact_name(saved), domains=domains, graph=onnx, overwrite=overwrite)
     seconds = time.monotonic() - started
-    if as_json:
-        show_json(
-            {
-                "folder": str(report.folder),
-                "bytes": report.bytes,
-                "seconds": round(seconds, 3),
-                "engines": report.engines,
-                "refused": report.refused,
-                "multiply_adds_uncut": report.multiply_adds,
-                "parity": report.parity,
-                "domains": report.domains,
-            }
-        )
+    if form in MACHINE:
+        more = {
+            "folder": str(report.folder),
+            "bytes": report.bytes,
+            "seconds": round(seconds, 3),
+            "engines": report.engines,
+            "refused": report.refused,
+            "multiply_adds_uncut": report.multiply_adds,
+            "parity": report.parity,
+            "domains": report.domains,
+        }
+        show_machine(report.domains, form, more)
         return
     if report.domains:
         largest = sorted(report.domains, key=lambda one: -int(one["train_rows"]))[:SHOWN]
@@ -112,7 +113,7 @@ def export(
     note(f"next: adasparse predict {report.folder} FILE    to score new rows")
 
 
-def _check(folder: Path, *, as_json: bool) -> None:
+def _check(folder: Path, form: Format) -> None:
     from adasparse_cli.serving.check import run_check
 
     found = run_check(folder)
@@ -126,18 +127,17 @@ def _check(folder: Path, *, as_json: bool) -> None:
         }
         for one in found
     ]
-    if as_json:
-        show_json(
-            [
-                {
-                    "engine": one.engine,
-                    "rows": one.rows,
-                    "logit": one.logit,
-                    "probability": one.probability,
-                    "skipped": one.skipped,
-                }
-                for one in found
-            ]
-        )
+    if form in MACHINE:
+        rows = [
+            {
+                "engine": one.engine,
+                "rows": one.rows,
+                "logit": one.logit,
+                "probability": one.probability,
+                "skipped": one.skipped,
+            }
+            for one in found
+        ]
+        show_machine(rows, form, {"folder": str(folder)})
         return
     show(table, title=f"{folder} is valid: every file has its checksum")

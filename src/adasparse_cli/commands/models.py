@@ -9,7 +9,8 @@ import typer
 
 from adasparse_cli.catalogue import completion
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Overrides
-from adasparse_cli.render import chosen_format, say, show, show_json
+from adasparse_cli.findings.machine import machine_rows
+from adasparse_cli.render import MACHINE, chosen_format, say, show, show_machine
 
 app = typer.Typer(help="Show, check and start models.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -46,18 +47,21 @@ def show_model(
     ] = None,
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show what a model computes, where it comes from, its settings and its cost."""
     from adasparse_cli.catalogue.model_list import cache_folder, described
     from adasparse_cli.config.reference import default_words
 
+    form = chosen_format(as_json, as_csv)
     found = described(name, data, on, cache_folder())
     rows = [
         {"key": one.key, "meaning": one.meaning, "valid": one.kind.words, "default": default_words(one, found.choices)}
         for one in found.settings
     ]
-    if as_json:
-        show_json({"model": name, "description": found.description, "settings": rows, "cost": found.cost})
+    if form in MACHINE:
+        (cost,) = machine_rows([found.cost])
+        show_machine(rows, form, {"model": name, "description": found.description, "settings": rows, "cost": cost})
         return
     for line in found.description.splitlines():
         say(line)

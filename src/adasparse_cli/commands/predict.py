@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from adasparse_cli.catalogue import completion
-from adasparse_cli.commands.arguments import DataFolder, Overwrite, RunsFolder, StudiesFolder, Unfinished, Verify
-from adasparse_cli.errors import UsageError
+from adasparse_cli.choices import ScoresFormat
+from adasparse_cli.commands.arguments import (
+    AsCsv,
+    AsJson,
+    DataFolder,
+    Overwrite,
+    RunsFolder,
+    StudiesFolder,
+    Unfinished,
+    Verify,
+)
+from adasparse_cli.errors import AdasparseError, UsageError
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import note, say, show
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.raw.rejected import Reject
+    from adasparse_cli.serving.predict import ScoredFile
 
 # What marks a folder that `adasparse export` wrote.
 INDEX = "adasparse.json"
+# The standard input, and the standard output.
+STREAM = Path("-")
+SHOWN_REJECTS = 10
 EXAMPLES = """
 Examples:
 
   adasparse predict latest round1_ijcai_18_test_a_20180301.zip
 
   adasparse predict latest new_clicks.csv --output scores.parquet
+
+  adasparse predict latest new_clicks.csv --keep user,item --output scores.ndjson
+
+  zcat new_clicks.csv.gz | adasparse predict latest - > scores.csv
 
   adasparse export latest --output model && adasparse predict model new_clicks.csv --engine numpy
 """
@@ -39,11 +61,23 @@ def predict(
             autocompletion=completion.runs,
         ),
     ],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Raw files like those of the run's data.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Raw files like those of the run's data; `-` reads the standard input."),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Output file: .csv or .parquet. Default: NAME.predictions.csv."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Output file: .csv, .parquet or .ndjson; `-` is the standard output. Default: NAME.predictions.csv, and the "
+            "standard output for the standard input.",
+        ),
     ] = None,
+    file_format: Annotated[
+        ScoresFormat | None, typer.Option("--format", help="Format of the output file. Default: by its name, or CSV.")
+    ] = None,
+    keep: Annotated[str, typer.Option("--keep", help="Columns a,b,c of the files that are copied to the output.")] = "",
     overwrite: Overwrite = False,
     engine: Annotated[
         str | None,
@@ -53,43 +87,124 @@ def predict(
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
     data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
     """Score raw or tabular files, labelled or not.
 
     A domain is written as its values joined by `/`; `/` and `\\` in a value are written behind a `\\`, a missing value as
-    `missing`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
+    `missing`. A kept column that is called as one of the output's own is written as `input_NAME`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
     """
-    if (Path(run) / INDEX).is_file():
-        _predict_exported(Path(run), files, output, engine=engine, overwrite=overwrite, verify=verify)
-        return
-    if engine is not None:
+    form = chosen_format(as_json, as_csv)
+    exported = (Path(run) / INDEX).is_file()
+    if engine is not None and not exported:
         raise UsageError(
             f"--engine {engine} is for exported models, and {run} is none", hint=f"adasparse export {run} makes one"
         )
-    from adasparse_cli.catalogue.verify import verify_run
-    from adasparse_cli.runs.chosen import choose_run
+    from adasparse_cli.serving.scores_file import scores_format
+
+    to_stdout = output == STREAM or (output is None and STREAM in files)
+    if to_stdout and form in MACHINE:
+        raise UsageError(
+            f"the standard output has room for the scores or for --{form}", hint="-o FILE writes the scores"
+        )
+    if files.count(STREAM) > 1:
+        raise UsageError("- is named twice", hint="the standard input can be read once")
+    named = None if to_stdout else output
+    kind = scores_format(named, file_format)
+    wanted = [name.strip() for name in keep.split(",") if name.strip()]
+    with tempfile.TemporaryDirectory(prefix="adasparse-predict-") as room, _named_as_stdin(room):
+        inputs = [_spooled(Path(room)) if file == STREAM else file for file in files]
+        target = Path(room) / f"scores.{kind}" if to_stdout else named or _default_name(files, kind)
+        tell = note if to_stdout else say
+        if exported:
+            folder = Path(run)
+            scored = _score_exported(
+                folder, inputs, target, engine=engine, overwrite=overwrite, verify=verify, keep=wanted, kind=kind
+            )
+            report: _Report = scored
+            speed = {"engine": scored.engine, "seconds": scored.seconds, "scoring_seconds": scored.scoring_seconds}
+            more: dict[str, Any] = {"folder": str(folder), **speed}
+        else:
+            from adasparse_cli.catalogue.verify import verify_run
+            from adasparse_cli.runs.chosen import choose_run
+            from adasparse_cli.runs.score import files_to_score, open_run, run_predict
+
+            chosen = choose_run(run, runs, studies, unfinished=unfinished)
+            note(chosen.line)
+            saved = open_run(chosen.folder, data_root=data)
+            if verify:
+                verify_run(saved.folder)
+            with ProgressDisplay() as progress:
+                report = run_predict(
+                    saved, files_to_score(saved, inputs), target, progress, overwrite=overwrite, keep=wanted, form=kind
+                )
+            more = chosen.to_json()
+        if to_stdout:
+            _copy_to_stdout(target)
+        _show(report, form, more, tell)
+        if exported and form is Format.text:
+            seconds, scoring = more["seconds"], more["scoring_seconds"]
+            tell(
+                f"{report.rows / seconds:,.0f} rows/s in all, {report.rows / scoring:,.0f} rows/s by the "
+                f"engine {more['engine']} from ids to logits"
+            )
+        if form is Format.text and not to_stdout:
+            say(f"predictions: {report.output}")
+
+
+def _default_name(files: Sequence[Path], kind: ScoresFormat) -> Path:
     from adasparse_cli.runs.output import predictions_name
-    from adasparse_cli.runs.score import files_to_score, open_run, run_predict
 
-    chosen = choose_run(run, runs, studies, unfinished=unfinished)
-    note(chosen.line)
-    saved = open_run(chosen.folder, data_root=data)
-    if verify:
-        verify_run(saved.folder)
-    target = output or predictions_name(files[0])
-    with ProgressDisplay() as progress:
-        report = run_predict(saved, files_to_score(saved, files), target, progress, overwrite=overwrite)
-    _show(report.rows, report.rejects, report.unseen_domain_rows, report.unseen)
-    say(f"predictions: {report.output}")
+    return predictions_name(files[0], kind)
 
 
-def _predict_exported(
-    folder: Path, files: list[Path], output: Path | None, *, engine: str | None, overwrite: bool, verify: bool
-) -> None:
+def _spooled(room: Path) -> Path:
+    """The standard input as a file: it is read more than once, and its kind is found by its content."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("- reads the standard input, which is a terminal", hint="adasparse predict RUN - < FILE")
+    path = room / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+@contextlib.contextmanager
+def _named_as_stdin(room: str) -> Iterator[None]:
+    """Let errors name the standard input, not the file that holds it meanwhile."""
+    try:
+        yield
+    except AdasparseError as error:
+        error.message = error.message.replace(str(Path(room) / "stdin"), "the standard input")
+        raise
+
+
+def _copy_to_stdout(path: Path) -> None:
+    sys.stdout.flush()
+    with path.open("rb") as file:
+        binary = getattr(sys.stdout, "buffer", None)
+        if binary is None:
+            sys.stdout.write(file.read().decode("utf-8", "replace"))
+        else:
+            shutil.copyfileobj(file, binary)
+            binary.flush()
+
+
+def _score_exported(
+    folder: Path,
+    files: Sequence[Path],
+    target: Path,
+    *,
+    engine: str | None,
+    overwrite: bool,
+    verify: bool,
+    keep: Sequence[str],
+    kind: ScoresFormat,
+) -> ScoredFile:
     """Score with an exported model: neither torch nor polars is loaded unless the engine or a file needs it."""
     from adasparse_cli.raw.raw_files import raw_files
-    from adasparse_cli.runs.output import predictions_name, require_output
+    from adasparse_cli.runs.output import require_output
     from adasparse_cli.serving.artefact import open_artefact
     from adasparse_cli.serving.predict import predict_files
 
@@ -97,34 +212,57 @@ def _predict_exported(
     if verify:
         artefact.verify()
     named = raw_files(files)
-    target = output or predictions_name(files[0])
     require_output(target, inputs=named, overwrite=overwrite)
     with ProgressDisplay() as progress:
-        report = predict_files(artefact, named, target, progress, engine=engine)
-    _show(report.rows, report.rejects, report.unseen_domain_rows, report.unseen)
-    say(
-        f"{report.rows / report.seconds:,.0f} rows/s in all, {report.rows / report.scoring_seconds:,.0f} rows/s by the "
-        f"engine {report.engine} from ids to logits"
-    )
-    say(f"predictions: {report.output}")
+        return predict_files(artefact, named, target, progress, engine=engine, keep=keep, form=kind)
 
 
-def _show(rows: int, rejects: Sequence[Reject], unseen_domain_rows: int, unseen: Mapping[str, float]) -> None:
-    """What was scored, and what could not be."""
-    if rejects:
-        worst = [
-            {
-                "file": reject.source,
-                "line": reject.line,
-                "column": reject.column,
-                "value": reject.value,
-                "reason": reject.reason,
-            }
-            for reject in rejects[:10]
-        ]
-        show(worst, title=f"{len(rejects):,} rows could not be scored; the first:")
-    say(f"{rows:,} rows scored, {unseen_domain_rows:,} of them of domains unseen in training")
-    if unseen:
-        ordered = sorted(unseen.items(), key=lambda item: -item[1])
+class _Report(Protocol):
+    """What a run and an exported folder say of scored rows."""
+
+    @property
+    def output(self) -> Path: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def rejects(self) -> Sequence[Reject]: ...
+    @property
+    def unseen_domain_rows(self) -> int: ...
+    @property
+    def unseen(self) -> Mapping[str, float]: ...
+
+
+def _show(report: _Report, form: Format, more: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """What was scored, and what could not be.
+
+    Args:
+        more: what is known besides, for JSON. tell: writes a line of text.
+    """
+    rejected = [
+        {
+            "file": reject.source,
+            "line": reject.line,
+            "column": reject.column,
+            "value": reject.value,
+            "reason": reject.reason,
+        }
+        for reject in report.rejects
+    ]
+    if form in MACHINE:
+        row = {
+            "predictions": str(report.output),
+            "rows": report.rows,
+            "rejected": len(rejected),
+            "unseen_domain_rows": report.unseen_domain_rows,
+        }
+        show_machine([row], form, {**more, "rejects": rejected, "unseen": report.unseen})
+        return
+    if rejected:
+        tell(f"{len(rejected):,} rows could not be scored; the first:")
+        for one in rejected[:SHOWN_REJECTS]:
+            tell(f"  {one['file']}:{one['line']}: {one['column']} {one['value']!r} {one['reason']}")
+    tell(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them of domains unseen in training")
+    if report.unseen:
+        ordered = sorted(report.unseen.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} in {share:.0%} of rows" for name, share in ordered)
-        say(f"values that training did not know, far more of them than in the test split: {shown}")
+        tell(f"values that training did not know, far more of them than in the test split: {shown}")

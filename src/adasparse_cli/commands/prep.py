@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adasparse_cli.commands.arguments import AsJson, ConfigFile, Overrides
+from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
+from adasparse_cli.findings.machine import machine_rows
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, note, say, share, show, show_json
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, share, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.prep.inspect import Inspection
@@ -49,13 +50,16 @@ def prep(
     ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Prepare a data set: check, split and encode raw files."""
-    from adasparse_cli.errors import DataError
+    from adasparse_cli.errors import DataError, UsageError
     from adasparse_cli.runs.prepare import plan_preps, run_inspect, run_prep
 
     jobs = plan_preps(overrides or [], config_file=config)
-    form = chosen_format(as_json, False)
+    form = chosen_format(as_json, as_csv)
+    if len(jobs) > 1 and form in MACHINE:
+        raise UsageError("several labels are prepared one by one", hint=f"--{form} for one of them at a time")
     if inspect:
         with ProgressDisplay() as progress:
             inspections = [run_inspect(job, progress) for job in jobs]
@@ -67,7 +71,7 @@ def prep(
     for job in jobs:
         with ProgressDisplay() as progress:
             report = run_prep(job, progress, replace=replace)
-        if not report.fresh and form is not Format.json:
+        if not report.fresh and form not in MACHINE:
             note(f"{report.folder} is up to date: same files, same settings")
         show_prepared(report.folder, report.manifest, form)
 
@@ -80,21 +84,23 @@ def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
     from adasparse_cli.runs.data_words import words_for
 
     findings = read_findings(folder, manifest)
-    if form is Format.json:
-        show_json({**manifest.to_json(), "findings": [asdict(finding) for finding in findings]})
-        return
     splits = [
         {
             "split": name,
             "rows": counts.rows,
             "positives": counts.positives,
-            "rate": share(counts.positives / counts.rows) if counts.positives is not None and counts.rows else "n/a",
+            "rate": counts.positives / counts.rows if counts.positives is not None and counts.rows else None,
         }
         for name, counts in manifest.splits.items()
         if counts.rows
     ]
+    if form in MACHINE:
+        told = [asdict(finding) for finding in findings]
+        show_machine(splits, form, {**manifest.to_json(), "folder": str(folder), "findings": told})
+        return
+    shown = [_plain(row) for row in splits]
     say(split_rule(manifest.settings, split_days(folder, manifest)))
-    show(splits, title=f"{manifest.name}: {manifest.num_domains:,} domains by {' × '.join(manifest.domain)}")
+    show(shown, title=f"{manifest.name}: {manifest.num_domains:,} domains by {' × '.join(manifest.domain)}")
     unseen = sorted(manifest.unseen.items(), key=lambda item: -item[1])
     worst = [f"{name} {share(value)}" for name, value in unseen if value > 0.2]
     if worst:
@@ -112,8 +118,10 @@ def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
 
 
 def _show_inspection(inspection: Inspection, form: Format) -> None:
-    if form is Format.json:
-        show_json(inspection.to_json())
+    if form in MACHINE:
+        own = inspection.to_json()
+        tables = {name: machine_rows(own[name]) for name in ("splits", "fields", "domains", "days", "rejects")}
+        show_machine(inspection.fields, form, {"num_rows": own.pop("rows"), **own, **tables})
         return
     for line in inspection.notes:
         note(line)

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.commands.arguments import AsCsv, AsJson, DryRun, Overrides, Seeds, Verify, Workers
+from adasparse_cli.findings.machine import machine_rows
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, say, show, show_json
+from adasparse_cli.render import MACHINE, chosen_format, say, show, show_machine
 
 EXAMPLES = """
 Examples:
@@ -52,12 +53,10 @@ def reproduce(
         return
     with ProgressDisplay() as progress:
         report = run_reproduce(job, progress, workers=workers, verify=verify)
-    if form is not Format.text:
-        claims = [{"claim": claim.name, "verdict": claim.verdict, "rows": list(claim.rows)} for claim in report.claims]
-        if form is Format.json:
-            show_json(claims)
-        else:
-            show([{key: claim[key] for key in ("claim", "verdict")} for claim in claims], form=form)
+    if form in MACHINE:
+        rows = [{"claim": claim.name, "verdict": claim.verdict} for claim in report.claims]
+        evidence = [{"claim": claim.name, "rows": machine_rows(claim.rows)} for claim in report.claims]
+        show_machine(rows, form, {"evidence": evidence, "page": str(report.page)})
         return
     for claim, finding in zip(report.claims, report.findings[1:], strict=False):
         word = "not asked on these data" if claim.verdict is None else claim.verdict.value

@@ -12,7 +12,7 @@ from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import RunOrder
 from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
 from adasparse_cli.findings.finding import estimate, few_caption
-from adasparse_cli.render import Format, chosen_format, note, say, show, show_json, visible
+from adasparse_cli.render import MACHINE, chosen_format, note, say, show, show_machine, visible
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
 
@@ -67,8 +67,8 @@ def ls(
 
     rows = list_runs(runs, studies, data=data, model=model, study=study, order=sort, limit=limit)
     form = chosen_format(as_json, as_csv)
-    if form is not Format.text:
-        show(rows, form=form)
+    if form in MACHINE:
+        show_machine(rows, form)
         return
     if not rows:
         say(f"no runs in {runs}; adasparse train makes one")
@@ -80,7 +80,7 @@ def ls(
     empty = {"settings", *(() if any(row["study"] for row in rows) else ("study",))}
     show(shown, columns=[name for name in rows[0] if name not in empty])
     own = [
-        {"run": f"{row['data']}/{row['model']}/{row['run']}", "settings": row["settings"]}
+        {"run": row["run"], "model": f"{row['data']}/{row['model']}", "settings": row["settings"]}
         for row in rows
         if row["settings"]
     ]
@@ -89,21 +89,33 @@ def ls(
 
 
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
-def show_run(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
-    """Print a run's report as JSON."""
+def show_run(
+    run: Run,
+    runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show a run's metrics and sparsity."""
+    from adasparse_cli.commands.train import flat_report, show_run_report
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.saved_run import read_report
 
+    form = chosen_format(as_json, as_csv)
     chosen = choose_run(run, runs, studies)
     note(chosen.line)
-    show_json(read_report(chosen.folder))
+    report = read_report(chosen.folder)
+    if form in MACHINE:
+        show_machine([flat_report(report)], form, report)
+    else:
+        show_run_report(report, chosen.folder, with_domains=False)
 
 
 @app.command("diff", epilog=DIFF_EXAMPLES)
 def diff(
     which: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN...", help="Two or more runs.", autocompletion=completion.runs),
+        typer.Argument(metavar="RUN", help="Two or more runs.", autocompletion=completion.runs),
     ],
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -120,15 +132,12 @@ def diff(
         for text in one.remarks:
             note(f"{one.folder}: {text}")
     found = diff_runs([one.folder for one in chosen])
-    if form is Format.json:
-        show_json({"settings": found.settings, "metrics": found.metrics})
-        return
-    if form is Format.csv:
+    if form in MACHINE:
         both = [*found.settings, *found.metrics]
-        show(
-            [{"key": row.get("setting", row.get("metric")), **{one: row[one] for one in found.names}} for row in both],
-            form=form,
-        )
+        rows = [
+            {"key": row.get("setting", row.get("metric")), **{one: row[one] for one in found.names}} for row in both
+        ]
+        show_machine(rows, form, {"settings": found.settings, "metrics": found.metrics}, names=found.names)
         return
     if found.settings:
         show(found.settings, title="Settings that differ")
@@ -155,17 +164,29 @@ def _marks(counts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
-def verify(run: Run, runs: RunsFolder = Path("runs"), studies: StudiesFolder = Path("studies")) -> None:
+def verify(
+    run: Run,
+    runs: RunsFolder = Path("runs"),
+    studies: StudiesFolder = Path("studies"),
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
     """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
     from adasparse_cli.catalogue.verify import verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.saved_run import sealed_run
 
+    form = chosen_format(as_json, as_csv)
     chosen = choose_run(run, runs, studies, unfinished=True)
     note(chosen.line)
     number = verify_run(chosen.folder)
+    sealed = sealed_run(chosen.folder) is not None
+    if form in MACHINE:
+        row = {"folder": str(chosen.folder), "files": number, "unchanged": True, "all_have_checksums": sealed}
+        show_machine([row], form)
+        return
     say(f"{chosen.folder}: {number:,} files with a checksum, all unchanged")
-    if sealed_run(chosen.folder) is None:
+    if not sealed:
         say("its other files have no checksum: the run is not finished, or an earlier version of adasparse made it")
 
 

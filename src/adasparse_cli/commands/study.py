@@ -21,10 +21,12 @@ from adasparse_cli.commands.arguments import (
     Workers,
     Worlds,
 )
+from adasparse_cli.commands.verdicts import how_to_read, short_name, verdict_lines
 from adasparse_cli.errors import UsageError
-from adasparse_cli.findings.finding import cell, estimate
+from adasparse_cli.findings.finding import Best, cell, estimate
+from adasparse_cli.findings.machine import machine_rows
 from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import Format, chosen_format, note, remark, say, show, show_json
+from adasparse_cli.render import MACHINE, Format, chosen_format, note, remark, say, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.prep.recipe import Progress
@@ -63,7 +65,6 @@ Examples:
 """
 METRICS = {"gauc_domain": "GAUC by domain", "auc": "AUC", "log_loss": "log loss (less is better)"}
 BETTER = {"gauc_domain": 1, "auc": 1, "log_loss": -1}
-# Why all arms lack a metric on the test rows.
 NONE = {"gauc_domain": "no test domain has both classes", "auc": "the test rows are all of one class"}
 
 
@@ -220,14 +221,23 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
         note(f"failed: {name}: {why}")
     comparison = report.comparison
     table = comparison.table()
-    if form is Format.json:
-        show_json(table)
-        return
-    if form is Format.csv:
-        show(table, form=form)
+    if form in MACHINE:
+        more = {
+            "title": report.title,
+            "question": report.question,
+            "baseline": comparison.baseline,
+            "seeds": list(comparison.seeds),
+            "worlds": list(comparison.worlds),
+            "sparsity": machine_rows(comparison.sparsity()),
+            "failed": dict(report.failed),
+            "folder": str(report.folder),
+        }
+        show_machine(table, form, more)
         return
     if form is Format.text:
         say(report.question)
+    for line in verdict_lines(comparison, table, METRICS):
+        remark(line, form)
     title = f"{report.title}: mean ± sd over {'worlds and seeds' if comparison.worlds else 'seeds'}"
     show([_quality(row, comparison) for row in table], title=title, caption=comparison.caption, form=form)
     _show_differences(comparison, table, form)
@@ -251,10 +261,12 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
         return
     whole = [arm.name for arm in comparison.arms if arm.whole]
     if base not in whole or len(whole) < 2:
-        remark(f"No difference to {base} can be had: it takes the baseline and another arm with all their seeds.", form)
+        remark(
+            f"No difference to {base} is available: it takes the baseline and another arm with all their seeds.", form
+        )
         return
     if not comparison.has_test_rows:
-        remark(f"No difference to {base} can be had: there are no test rows.", form)
+        remark(f"No difference to {base} is available: there are no test rows.", form)
         return
     shown = [metric for metric in METRICS if any(row[f"{metric}_difference"] is not None for row in others)]
     for metric, name in METRICS.items():
@@ -262,17 +274,17 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
             for one in difference_tables(others, metric, f"{name}, difference to {base}", comparison):
                 show(one.shown_rows, title=one.title, caption=one.shown_caption, form=form)
         else:
-            remark(f"{_short(name)} cannot be had: {NONE.get(metric, 'it is not a number')}.", form)
+            remark(f"{short_name(name)} is not available: {NONE.get(metric, 'it is not a number')}.", form)
     judged = [metric for metric in shown if any(row[f"{metric}_real"] is not None for row in others)]
     lacking: dict[str, list[str]] = {}
     for metric in shown:
         if metric not in judged:
-            lacking.setdefault(comparison.why_no_interval(metric), []).append(_short(METRICS[metric]))
+            lacking.setdefault(comparison.why_no_interval(metric), []).append(short_name(METRICS[metric]))
     for why, names in lacking.items():
         what = "" if len(names) == len(shown) else f" for {' and '.join(names)}"
-        remark(f"No interval can be had{what}: {why}.", form)
+        remark(f"No interval is available{what}: {why}.", form)
     if judged:
-        _say_what_is_real(others, judged[0], base, form)
+        remark(how_to_read(comparison), form)
     if form is not Format.text:
         say("")
 
@@ -307,40 +319,25 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
 
 
 def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
+    from adasparse_cli.insights.card import best_arm
     from adasparse_cli.insights.differences import spread
 
     valid, test = comparison.counts("valid"), comparison.counts("test")
+
+    def shown(metric: str) -> str | None:
+        text = spread(row, metric, test)
+        return Best(text) if text is not None and best_arm(comparison, metric) == row["arm"] else text
+
     return {
         "arm": row["arm"],
         **({"worlds": row["worlds"]} if row["worlds"] > 1 else {}),
         "seeds": row["seeds"],
-        "GAUC by domain": spread(row, "gauc_domain", test),
-        "AUC": spread(row, "auc", test),
-        "log loss": spread(row, "log_loss", test),
+        "GAUC by domain": shown("gauc_domain"),
+        "AUC": shown("auc"),
+        "log loss": shown("log_loss"),
         "GAUC, valid": _shown(row["valid_gauc_domain"], valid),
         "multiply-adds per row": row["multiply_adds"],
     }
-
-
-def _say_what_is_real(others: Sequence[Mapping[str, Any]], metric: str, baseline: str, form: Format) -> None:
-    """Which arms are better, in a metric that has intervals."""
-    sign = BETTER[metric]
-    found: dict[str, list[str]] = {}
-    for row in others:
-        real, gain = row[f"{metric}_real"], row[f"{metric}_difference"]
-        word = "not compared with" if real is None else "undecided against"
-        if real:
-            word = "better than" if gain * sign > 0 else "worse than"
-        found.setdefault(word, []).append(row["arm"])
-    for word in ("better than", "worse than", "undecided against", "not compared with"):
-        if word in found:
-            remark(f"{_short(METRICS[metric])}, {word} {baseline}: {', '.join(found[word])}", form)
-    worlds = "worlds, of " if others[0]["worlds"] > 1 else ""
-    remark(
-        f"Intervals cover the chance of {worlds}seeds and of test rows. Real: 0 is excluded after Holm's correction over all arms "
-        "(p < 0.05). Detectable: the smallest true difference that such a study would have found with a chance of 80 %.",
-        form,
-    )
 
 
 def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
@@ -363,7 +360,7 @@ def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
     shown = _shown(test, comparison.counts("test"))
     judged = "which has no figure on the test split" if test is None else f"on the test split {shown}{against}"
     return (
-        f"Best by {_short(METRICS[metric])} on the valid split: {best['arm']} with {valid}, {judged}. "
+        f"Best by {short_name(METRICS[metric])} on the valid split: {best['arm']} with {valid}, {judged}. "
         "Choose by the valid split alone: figures of the test split are for judging the choice, not for making it."
     )
 
@@ -371,8 +368,3 @@ def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
 def _shown(value: float | None, counts: Mapping[str, Any]) -> str:
     """A metric of a split with as many digits as the split supports."""
     return cell(estimate(value, counts.get("rows"), counts.get("positives")))
-
-
-def _short(metric: str) -> str:
-    """A metric's name without what is said in brackets."""
-    return metric.partition(" (")[0]

@@ -11,22 +11,24 @@ import typer
 
 from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import Mode
+from adasparse_cli.command_line import typed_without
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
 from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.render import (
+    MACHINE,
     Format,
     chosen_format,
     note,
     say,
     share,
     show,
-    show_json,
+    show_machine,
     with_spread,
 )
 
 if TYPE_CHECKING:
-    from adasparse_cli.runs.train import TrainJob
+    from adasparse_cli.runs.train_job import TrainJob
 
 EXAMPLES = """
 Examples:
@@ -65,39 +67,68 @@ def train(
     as_csv: AsCsv = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    nproc: Annotated[
+        int,
+        typer.Option("--nproc", min=1, help="Processes that train the model together, each on a part of every batch."),
+    ] = 1,
 ) -> None:
     """Train a model and show its metrics. Data that are not prepared yet are prepared first."""
     from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
-    from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
+    from adasparse_cli.layers import ranks
+    from adasparse_cli.runs.train_job import model_flags, plan_seeds
+    from adasparse_cli.training.process_group import is_restarted, joined_group
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
     form = chosen_format(as_json, as_csv)
-    reports: list[Mapping[str, Any]] = []
-    folders: list[Path] = []
+    if nproc > 1 and not dry_run:
+        from adasparse_cli.launch import launch
+
+        raise typer.Exit(launch(typed_without("--nproc"), nproc, tell=note))
     jobs = plan_seeds(words, seeds, config_file=config)
     if verify:
         verify_planned(jobs)
     if dry_run:
         _show_plan(jobs, form, resume=resume)
         return
-    for job in jobs:
+    with joined_group(jobs[0].device):
+        reports, folders = _train(jobs, resume=resume or is_restarted())
+        if ranks.rank() > 0:
+            return
+    if form in MACHINE:
+        own = {"runs": reports} if seeds > 1 else reports[0]
+        show_machine([flat_report(report) for report in reports], form, own)
+    elif seeds > 1:
+        _show_seeds(reports, folders)
+    else:
+        show_run_report(reports[0], folders[0])
+
+
+def _train(jobs: Sequence[TrainJob], *, resume: bool) -> tuple[list[Mapping[str, Any]], list[Path]]:
+    """Train one run after the other; their reports and folders."""
+    from adasparse_cli.layers import ranks
+    from adasparse_cli.runs.train import run_train
+    from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
+
+    reports: list[Mapping[str, Any]] = []
+    folders: list[Path] = []
+    best = BestSoFar(jobs[0].loop.select)
+    for number, job in enumerate(jobs, start=1):
+        if ranks.rank() > 0:
+            run_train(job)
+            continue
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
+        if len(jobs) > 1:
+            line = best.line(f"seed {job.seed}", valid_metric(done.report, best.metric))
+            note(f"{line}  {number} of {len(jobs)} runs")
         if not done.fresh:
             note(f"{done.folder} was finished before; nothing to train")
         _warn_of_leak(done.report)
         reports.append(done.report)
         folders.append(done.folder)
-    if form is Format.json:
-        show_json(reports if seeds > 1 else reports[0])
-    elif form is Format.csv:
-        show([_flat(report) for report in reports], form=form)
-    elif seeds > 1:
-        _show_seeds(reports, folders)
-    else:
-        _show_run(reports[0], folders[0])
+    return reports, folders
 
 
 def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
@@ -126,14 +157,19 @@ def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
     show(rows, title=f"The plan; data: {plans[0].data}", caption=time if left else "nothing to train", form=form)
 
 
-def _show_run(report: Mapping[str, Any], folder: Path) -> None:
-    """Metrics, sparsity, best and worst domains, where the run lies, what to type next."""
+def show_run_report(report: Mapping[str, Any], folder: Path, *, with_domains: bool = True) -> None:
+    """Metrics, sparsity, best and worst domains, where the run lies, what to type next.
+
+    Args:
+        with_domains: domains are read with polars, which takes longer than everything else.
+    """
     name = report["model"] if report["mode"] is None else f"{report['model']} {report['mode']}"
     show_metrics(report["metrics"], title=f"{name} on {report['data']['name']}, seed {report['seed']}")
     _show_left_out(report["metrics"])
     if report["sparsity"]:
         _show_sparsity([report])
-    _show_domains(folder, report["data"]["domain"])
+    if with_domains:
+        _show_domains(folder, report["data"]["domain"])
     seconds, rate = report["timings"]["elapsed_seconds"], report["timings"]["rows_per_second"]
     speed = f", {rate:,.0f} rows/s" if rate else ""
     say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best weights from step {report['best_step']:,}")
@@ -258,7 +294,8 @@ def _over_seeds(found: Sequence[Mapping[str, Any]], name: str) -> str:
     return text + FEW * (few and text != "n/a")
 
 
-def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
+def flat_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's report as one line: its metrics are `<split>_<metric>`."""
     flat = {name: report[name] for name in ("run", "model", "mode", "seed", "steps", "best_step")}
     for split, found in report["metrics"].items():
         flat |= {f"{split}_{name}": value for name, value in found.items()}

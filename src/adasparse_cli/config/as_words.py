@@ -1,4 +1,4 @@
-"""The words that choose prepared data."""
+"""Overrides that select prepared data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adasparse_cli.errors import UsageError
 
 
 def data_words(values: Mapping[str, Any]) -> list[str] | None:
-    """The words that choose a data set of conf/data and turn it into `values`; None where words cannot."""
+    """The overrides that select a data set of conf/data and change it to `values`; None if overrides cannot express them."""
     start = data_start(str(values["name"]), str(values["recipe"]))
     packaged = compose("prep", [f"data={start}"])["data"]
     differing = [f"data.{key}={spelled(value)}" for key, value in values.items() if packaged.get(key, ...) != value]

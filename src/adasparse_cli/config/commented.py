@@ -1,4 +1,4 @@
-"""Values as YAML in which each key stands below a comment that says what it means."""
+"""Values as YAML, with a comment above each key that explains it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def commented_yaml(tree: Mapping[str, Any], comments: Mapping[str, str]) -> str:
     """The YAML of `typed.to_yaml` with comments.
 
     Args:
-        comments: by dotted key; keys without one stand alone. A mapping with its own comment and none for its keys is a value.
+        comments: by dotted key; a key without a comment is written alone. A mapping with a comment, and none for its keys, is a value.
     """
     return "".join(_lines(tree, comments, "", 0))
 

@@ -1,4 +1,4 @@
-"""Words and files of settings, laid over the packaged values: a plain tree of values. `typed.py` says what they become."""
+"""Merges overrides and settings files with the packaged values to a plain tree of values; `typed.py` converts it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from adasparse_cli.files import read_small_text
 from adasparse_cli.foreign import foreign_model
 from adasparse_cli.typed import from_yaml
 
-# Values in a file of settings; Hydra reads about 200 in a second.
+# Largest number of values in a settings file; Hydra reads about 200 in a second.
 MOST_KEYS = 2000
 
 
@@ -38,12 +38,12 @@ def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = N
     Precedence: packaged YAML < `config_file` < `overrides`.
 
     Args:
-        root: name of a root file in conf/, such as `train`.
-        overrides: words in Hydra's grammar, `key=value`.
-        config_file: a YAML file of values in the shape of the root; `data: NAME` and its like choose from a group.
+        root: name of a root file in conf/, for example `train`.
+        overrides: `key=value` in Hydra's grammar.
+        config_file: a YAML file of values in the form of the root file; entries like `data: NAME` choose from a group.
 
     Raises:
-        UsageError: a word cannot be read, a key or a choice is unknown, a value refers to something else (`${…}`).
+        UsageError: an override cannot be parsed, a key or a choice is unknown, a value refers to another one (`${…}`).
     """
     from_file = _file_overrides(config_file) if config_file else []
     words = [*from_file, *overrides]
@@ -59,10 +59,10 @@ def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = N
 
 @functools.lru_cache(maxsize=256)
 def _composed(root: str, words: tuple[str, ...], folder: Path | None, own: str) -> dict[str, Any]:
-    """What Hydra makes of words; it takes a tenth of a second, and the plan of a study asks for the same words often.
+    """Hydra's result, cached: composing takes a tenth of a second, and the plan of a study repeats the same overrides.
 
     Args:
-        folder, own: what the result depends on beside the words.
+        folder, own: further inputs of the result.
     """
     with composing():
         tree = hydra_compose(root, overrides=list(words))
@@ -70,14 +70,14 @@ def _composed(root: str, words: tuple[str, ...], folder: Path | None, own: str) 
 
 
 def explicit_keys(overrides: Sequence[str], *, config_file: Path | None = None) -> set[str]:
-    """The keys that a person named, such as `data.split`; choosing from a group (`data=twin`) names none below it."""
+    """The keys that a user named, for example `data.split`; choosing from a group (`data=twin`) names no key."""
     words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
     return {str(word.key_or_group) for word in OverridesParser.create().parse_overrides(words)}
 
 
 @dataclasses.dataclass(frozen=True)
 class DataChoice:
-    """Which data overrides choose: the name after `data=`, the one after `data.name=`, and the folder of prepared data."""
+    """The data that overrides select: the name after `data=`, the name after `data.name=`, and the folder of prepared data."""
 
     group: str | None
     name: str | None
@@ -85,10 +85,10 @@ class DataChoice:
 
 
 def data_choice(overrides: Sequence[str], *, config_file: Path | None = None) -> DataChoice:
-    """What a file and overrides say of the data to use, before anything is composed.
+    """The data that a file and overrides select, before anything is composed.
 
     Raises:
-        UsageError: an override cannot be read.
+        UsageError: an override cannot be parsed.
     """
     words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
     require_readable(words)
@@ -103,20 +103,21 @@ def packaged(words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _file_overrides(path: Path) -> list[str]:
-    """A YAML file's values as overrides, so that it composes like words do."""
+    """A YAML file's values as overrides, so that both are composed in the same way."""
     try:
         values = from_yaml(read_small_text(path))
     except FileNotFoundError:
-        raise UsageError(f"--config {path}: there is no such file", hint="give a path to a YAML file") from None
+        raise UsageError(f"--config {path}: the file does not exist", hint="give a path to a YAML file") from None
     except IntegrityError as error:
         raise UsageError(f"--config {error.message}", hint="give a path to a YAML file of settings") from None
     except ValueError as error:
         raise UsageError(
-            f"--config {path} cannot be used: {error}".replace("\n", " "), hint="its form is that of conf/train.yaml"
+            f"--config {path} cannot be used: {error}".replace("\n", " "),
+            hint="it must have the form of conf/train.yaml",
         ) from None
     groups, keys = [], []
     for name, value in values.items():
-        if name == "model_source":  # of a run's config.yaml: what the module was, not a setting
+        if name == "model_source":  # in a run's config.yaml: a checksum of the module, not a setting
             continue
         if isinstance(value, dict):
             chosen = (
@@ -140,10 +141,10 @@ def _is_own_model(group: str, name: Any) -> bool:
 
 
 def _packaged_data(section: Mapping[str, Any]) -> str | None:
-    """Which of conf/data a file's section starts from; None where it does not say."""
+    """The name in conf/data that a file's section extends; None if the section does not say."""
     name, recipe = section.get("name"), section.get("recipe")
     if recipe is None:
         return name if name in choices_in("data") else None
     start = data_start(str(name), str(recipe))
-    # a part of what someone else's recipe needs is laid over what is chosen already
+    # settings of a custom recipe override those of the chosen data set
     return None if start == "common" and not {"name", "domain"} <= section.keys() else start

@@ -1,4 +1,4 @@
-"""What is wrong with the words that Hydra refuses."""
+"""Explains errors in overrides that Hydra rejects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adasparse_cli.config.packaged import choices_in, composing
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
-from adasparse_cli.errors import UsageError
+from adasparse_cli.errors import UnknownSettingsError, UsageError
 
 
 def explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
@@ -24,15 +24,39 @@ def explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
         return unknown_choice(group, name, choices_in(group), choices_in("loop"))
     key = re.search(r"[Cc]ould not override '([^']+)'", text)
     if key:
-        parent = key.group(1).rpartition(".")[0]
-        choice = next((one for one in reversed(words) if one.partition("=")[0] == parent), None)
-        otherwise = f"adasparse config show {root} prints all keys"
-        return unknown_key(key.group(1), _known_keys(root, words), choice=choice, otherwise=otherwise)
+        return _unknown_keys(key.group(1), root, words)
     return UsageError(text.splitlines()[0], hint=f"adasparse config show {root} prints all keys and values")
 
 
+def _unknown_keys(first: str, root: str, words: Sequence[str]) -> UsageError:
+    """All words that name no setting, of which Hydra found one; the others are kept, so that they can be checked too."""
+    known = _known_keys(root, words)
+    wrong, kept = {}, []
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
+        if key == first or (known and key not in known and not _is_below(key, known)):
+            parent = key.rpartition(".")[0]
+            choice = next((one for one in reversed(words) if one.partition("=")[0] == parent), None)
+            otherwise = f"adasparse config show {root} prints all keys"
+            wrong[key] = unknown_key(key, known, choice=choice, otherwise=otherwise)
+        else:
+            kept.append(word)
+    hints = [one.hint for one in wrong.values()]
+    if len(wrong) > 1:
+        hints = [f"{key}: {one.hint}" for key, one in wrong.items()]
+    return UnknownSettingsError(
+        "; ".join(one.message for one in wrong.values()), hint="; ".join(dict.fromkeys(hints)), known=tuple(kept)
+    )
+
+
+def _is_below(key: str, known: Sequence[str]) -> bool:
+    """Whether a key may be an entry of a mapping, such as `data.roles.user`."""
+    parents = key.split(".")[:-1]
+    return len(parents) > 1 and ".".join(parents) in known
+
+
 def _known_keys(root: str, words: Sequence[str]) -> list[str]:
-    """Every key of the tree that the choices among `words` lead to."""
+    """Every key of the tree for the choices in `words`."""
     choices = [word for word in words if re.fullmatch(r"(data|model|loop|network)=[\w.:-]+", word)]
     try:
         with composing():

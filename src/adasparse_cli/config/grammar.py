@@ -1,4 +1,4 @@
-"""Settings as words, `key=value` in Hydra's grammar: read, checked, spelled and counted out."""
+"""Overrides, `key=value` in Hydra's grammar: parsing, checks, spelling and expansion."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString
 from hydra.errors import HydraException
 
+from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.unknown import looks_like_file, raw_hint
 from adasparse_cli.errors import UsageError
 from adasparse_cli.typed import DEEPEST
 
 
 def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> list[str]:
-    """Overrides with typed flags spelled into them: `--mode fusion` is `model.mode=fusion`.
+    """Overrides, including the values of command line options: `--mode fusion` is `model.mode=fusion`.
 
-    Choices of a group (`model=dnn`) go before keys below them.
+    Choices of a group (`model=dnn`) come before keys of the group.
 
     Raises:
-        UsageError: a flag and a word name the same key with different values.
+        UsageError: an option and an override give the same key different values.
     """
     words = list(overrides)
     named = {key: value for key, _, value in (word.partition("=") for word in words)}
@@ -37,10 +39,10 @@ def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> lis
 
 
 def expanded(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Words in Hydra's sweep grammar (`key=a,b`, `key=range(1,4)`) as those of one value, and every combination of the others.
+    """Split overrides in Hydra's sweep grammar (`key=a,b`, `key=range(1,4)`) into overrides with one value and all combinations of the others.
 
     Raises:
-        UsageError: a word cannot be read.
+        UsageError: an override cannot be parsed.
     """
     common, several = [], []
     for word in words:
@@ -56,14 +58,14 @@ def expanded(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some values, as words."""
+    """One of several values, as text."""
 
     values: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A number from `low` to `high`; on a logarithmic scale where they are far apart."""
+    """A number from `low` to `high`; on a logarithmic scale if their ratio is large."""
 
     low: float
     high: float
@@ -71,15 +73,15 @@ class Interval:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether equal ratios are as likely as one another."""
+        """Whether the interval is sampled on a logarithmic scale."""
         return self.low > 0 and self.high / self.low >= 10
 
 
 def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | Interval]]:
-    """Words of one value, and what the keys of the others may be: `key=a,b`, `key=interval(0.1,1)`, `key=range(1,9)`.
+    """Overrides with one value, and the search range of the other keys: `key=a,b`, `key=interval(0.1,1)`, `key=range(1,9)`.
 
     Raises:
-        UsageError: a word cannot be read, or an interval is empty.
+        UsageError: an override cannot be parsed, or an interval is empty.
     """
     common: list[str] = []
     space: dict[str, Choice | Interval] = {}
@@ -92,7 +94,7 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
         if isinstance(value, IntervalSweep):
             low, high = value.start, value.end
             if low is None or high is None or not low < high:
-                raise UsageError(f"{word!r}: the interval is empty", hint=f"such as {key}=interval(0.1,1)")
+                raise UsageError(f"{word!r}: the interval is empty", hint=f"for example {key}=interval(0.1,1)")
             space[key] = Interval(float(low), float(high), isinstance(low, int) and isinstance(high, int))
         else:
             space[key] = Choice(tuple(override.sweep_string_iterator()))
@@ -101,7 +103,7 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
 
 def _parsed(word: str, hint: str) -> Override:
     try:
-        if _depth(word) > DEEPEST:  # the parser would take seconds to find that it cannot
+        if _depth(word) > DEEPEST:  # the parser would take seconds to fail
             raise RecursionError
         parsed: Override = OverridesParser.create().parse_override(word)
     except (HydraException, RecursionError):
@@ -113,28 +115,42 @@ def _parsed(word: str, hint: str) -> Override:
 
 def require_readable(words: Sequence[str]) -> None:
     for word in words:
+        if "=" not in word:
+            raise _no_setting(word)
         override = _parsed(
             word,
-            "words are key=value, such as loop.batch_size=2048; quote values with spaces, commas, = or brackets, such as "
+            "settings are key=value, for example loop.batch_size=2048; quote values with spaces, commas, = or brackets, for example "
             "'raw=\"day=1/a.csv\"'",
         )
         _require_plain(override, word)
         if override.is_sweep_override():
-            hint = "one run takes one value; a list is written [a,b]"
+            hint = "a run takes one value per key; write a list as [a,b]"
             raise UsageError(f"{word!r} names several values", hint=hint)
         if override.is_delete() or override.is_add() or override.is_force_add():
-            raise UsageError(f"{word!r}: keys can be set, not added or taken away", hint="write key=value")
+            raise UsageError(f"{word!r}: keys can be set, but not added or removed", hint="write key=value")
+
+
+def _no_setting(word: str) -> UsageError:
+    """A word that sets nothing: a file's name, the name of a model or a data set, or anything else."""
+    if looks_like_file(word):
+        return UsageError(f"{shown(word)} is a file, not a setting", hint=raw_hint(word))
+    for group in ("model", "data", "loop"):
+        if word in choices_in(group):
+            return UsageError(f"{shown(word)} is a {group}, not a setting", hint=f"write {group}={word}")
+    return UsageError(
+        f"{shown(word)} cannot be read", hint="settings are key=value, such as loop.batch_size=2048 or data=twin"
+    )
 
 
 def _require_plain(override: Override, word: str) -> None:
-    """Settings are values: none refers to another place, and none speaks to Hydra itself, which can import modules."""
+    """Check that an override is a plain value: no references, and no settings of Hydra itself, which can import modules."""
     key = str(override.key_or_group)
     if key.split(".")[0].split("/")[0] == "hydra" or override.package is not None:
         raise UsageError(f"{shown(word)}: this is not a setting", hint="adasparse config show prints all keys")
     for text in _texts(override.value()):
         if "${" in text:
             raise UsageError(
-                f"{shown(word)}: ${{…}} is not resolved: what it reads would be saved with the run, may be secret, "
+                f"{shown(word)}: ${{…}} is not allowed: its value would be saved with the run, may be secret, "
                 "and differs elsewhere",
                 hint="write the value itself",
             )
@@ -156,18 +172,18 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def opened(word: str) -> str:
-    """A mapping such as `data.roles={user: ignored}` may bring new keys; `typed` checks them."""
+    """Allow new keys in a mapping, for example `data.roles={user: ignored}`; `typed` checks them."""
     override = OverridesParser.create().parse_override(word)
     return f"++{word}" if isinstance(override.value(), dict) else word
 
 
 def opened_section(word: str) -> str:
-    """A file's mappings were taken apart into keys, some of which the packaged values may lack; see `opened`."""
+    """As `opened`, for the mappings of a file, which are split into keys that the packaged values may not have."""
     return f"++{word}" if re.match(r"(data|model|loop|network)\.", word) else word
 
 
 def _depth(word: str) -> int:
-    """How deep brackets are nested in a word, those in quotes included."""
+    """The nesting depth of brackets in an override, including brackets in quotes."""
     return max(itertools.accumulate((sign in "[{(") - (sign in ")}]") for sign in word), default=0)
 
 

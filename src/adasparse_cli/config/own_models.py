@@ -1,4 +1,4 @@
-"""Models that are not part of the package as choices of `model=`: their values stand in a YAML file beside their module."""
+"""Custom models as choices of `model=`. Their values are in a YAML file next to their module."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from adasparse_cli.typed import from_yaml
 
 
 def register_own_models(words: Iterable[str], packaged: Iterable[str]) -> str:
-    """Make each model that `model=NAME` names, and that is not packaged, a choice of Hydra's.
+    """Register each custom model that `model=NAME` names as a choice in Hydra.
 
     Returns:
-        Their values, as a text that differs where they differ.
+        A text that differs if the models' values differ.
 
     Raises:
-        UsageError: its module cannot be imported, or has no values beside it.
+        UsageError: the module cannot be imported, or has no YAML file next to it.
     """
     found = {}
     chosen = [word for word in words if word.startswith("model=")]
@@ -35,10 +35,10 @@ def register_own_models(words: Iterable[str], packaged: Iterable[str]) -> str:
 
 
 def own_model_values(name: str) -> dict[str, Any]:
-    """The values of a model that is not packaged, from the YAML file of its module's name beside the module.
+    """The values of a custom model, from the YAML file with the module's name next to the module.
 
     Raises:
-        UsageError: there is no such file, or it holds no settings.
+        UsageError: the file does not exist, or contains no settings.
     """
     foreign = foreign_model(name)
     assert foreign is not None
@@ -48,10 +48,10 @@ def own_model_values(name: str) -> dict[str, Any]:
         values = from_yaml(read_small_text(path))
     except FileNotFoundError:
         raise UsageError(
-            f"model={name}: there is no {path}, which must hold the model's values",
+            f"model={name}: {path} does not exist; it must hold the model's values",
             hint="adasparse models new NAME writes a model to start from",
         ) from None
     except (IntegrityError, ValueError) as error:
         said = getattr(error, "message", str(error))
-        raise UsageError(f"model={name}: {path} cannot be used: {said}", hint="it holds key: value lines") from None
+        raise UsageError(f"model={name}: {path} cannot be used: {said}", hint="it must have key: value lines") from None
     return {**values, "name": name}

@@ -1,4 +1,4 @@
-"""The packaged values, as Hydra reads them, and the names that their groups offer."""
+"""The packaged values, as Hydra reads them, and the names in their groups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGE = "adasparse_cli.conf"
 
 
 class _PrivateFolder(SearchPathPlugin):
-    """Lets Hydra look into a person's own folder after the packaged one."""
+    """Makes Hydra search the user's settings folder after the packaged one."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         folder = private_folder()
@@ -33,11 +33,11 @@ Plugins.instance().register(_PrivateFolder)
 
 @contextlib.contextmanager
 def composing() -> Iterator[None]:
-    """Hydra with the packaged values and without any resolver: however `${name:…}` is spelled, there is nothing to call."""
+    """Hydra with the packaged values and without resolvers: whatever the spelling of `${name:…}`, nothing can be called."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(PACKAGE, version_base="1.3"):
-            resolvers = BaseContainer._resolvers  # no public function lists them
+            resolvers = BaseContainer._resolvers  # there is no public function to list them
             held = dict(resolvers)
             resolvers.clear()
             try:
@@ -56,5 +56,5 @@ def _choices(group: str, folder: Path | None) -> tuple[str, ...]:
 
 
 def choices_in(group: str) -> list[str]:
-    """The names that a group of conf/ offers, such as the data sets of `data`."""
+    """The names in a group of conf/, for example the data sets of `data`."""
     return list(_choices(group, private_folder()))

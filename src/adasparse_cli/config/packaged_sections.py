@@ -1,6 +1,6 @@
 """Sections of the packaged settings, read without Hydra, which takes a tenth of a second for each.
 
-For settings that are shown or named: what is trained is composed by `compose.py`. A test compares both for every name.
+These values are only shown or listed; `compose.py` composes the values for training. A test compares both for every name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adasparse_cli.typed import from_yaml
 
 
 def offered(group: str) -> tuple[str, ...]:
-    """The names of a group of conf/, and of a person's own folder (`--config-dir`)."""
+    """The names in a group of conf/, and in the user's settings folder (`--config-dir`)."""
     return _names(group, private_folder())
 
 
@@ -31,20 +31,20 @@ def _names(group: str, folder: Path | None) -> tuple[str, ...]:
 
 
 def data_start(name: str, recipe: str) -> str:
-    """The data set of conf/data that settings start from: of the same name and recipe, of the recipe alone, or `common`."""
+    """The data set of conf/data that settings extend: with the same name and recipe, with the same recipe, or `common`."""
     if name in offered("data") and (packaged_section("data", name) or {}).get("recipe") == recipe:
         return name
     return recipe if recipe in offered("data") else "common"
 
 
 def packaged_section(group: str, name: str) -> Mapping[str, Any] | None:
-    """The values of `conf/GROUP/NAME.yaml` over those of the file that it starts from; None where there is none.
+    """The values of `conf/GROUP/NAME.yaml`, merged with the file that it extends; None if it does not exist.
 
     Args:
         group: `data`, `network`, `model` or `loop`.
 
     Raises:
-        UsageError: a file of a person's own folder holds no settings.
+        UsageError: a file of the user's settings folder contains no settings.
     """
     return _section(group, name, private_folder())
 
@@ -60,7 +60,7 @@ def _section(group: str, name: str, folder: Path | None) -> Mapping[str, Any] | 
     try:
         values = from_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UsageError(f"{path} cannot be used: {error}", hint="it holds key: value lines") from None
+        raise UsageError(f"{path} cannot be used: {error}", hint="it must have key: value lines") from None
     defaults = values.pop("defaults", ["_self_"])
     found: dict[str, Any] = {}
     for start in defaults:

@@ -1,6 +1,6 @@
-"""A person's own folder of settings, beside the packaged ones: `data/`, `model/`, `loop/`, `experiment/`, `search/` with YAML files.
+"""The user's settings folder, in addition to the packaged settings: YAML files in `data/`, `model/`, `loop/`, `experiment/`, `search/`.
 
-The command line sets it for its whole process (`--config-dir`). Where both have a file of one name, the packaged one counts.
+The command line sets it for the process (`--config-dir`). If both have a file with the same name, the packaged one is used.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _folder: Path | None = None
 
 
 def private_folder() -> Path | None:
-    """The folder that is in force."""
+    """The current folder."""
     return _folder
 
 
 @contextlib.contextmanager
 def with_private_folder(folder: Path | None) -> Iterator[None]:
-    """Read settings from a folder as well.
+    """Also read settings from a folder.
 
     Raises:
-        UsageError: there is no such folder, or it has none of the groups.
+        UsageError: the folder does not exist, or has none of the groups.
     """
     global _folder
     if folder is not None and not any((folder / group).is_dir() for group in GROUPS):
-        what = "has none of the folders" if folder.is_dir() else "is no folder with"
+        what = "has none of the folders" if folder.is_dir() else "is not a folder with"
         raise UsageError(
             f"--config-dir {folder} {what} {', '.join(GROUPS)}", hint="such as my_settings/experiment/mine.yaml"
         )

@@ -1,4 +1,4 @@
-"""All settings on one page in Markdown: a table for each section, model, loop and recipe."""
+"""All settings on one Markdown page, with a table for each section, model, loop and recipe."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ explain KEY data=NAME` prints one that is shortened to `{…}`.
 
 `adasparse config reference > docs/settings.md` writes this page.
 """
-# Characters of a list or mapping that is shown among those of other names.
+# Largest number of characters of a list or mapping that is shown together with other defaults.
 LONGEST_DEFAULT = 80
 TITLES = {
     "data": "Data: `data=NAME`",
-    "network": "What all models share: `network`",
+    "network": "Settings of all models: `network`",
     "model": "Models: `model=NAME`",
     "loop": "Training: `loop=NAME`",
-    "tracking": "Metrics to other places: `tracking=NAME`",
+    "tracking": "Metrics in other tools: `tracking=NAME`",
 }
 
 
 def reference_page() -> str:
     """The page."""
-    parts = [HEAD, "## Beside the sections\n", *_table(root_settings())]
+    parts = [HEAD, "## Settings outside the sections\n", *_table(root_settings())]
     for group in GROUPS:
         parts.append(f"\n## {TITLES[group]}\n")
         for names, found in _tables(group):
@@ -41,9 +41,10 @@ def reference_page() -> str:
 
 
 def default_words(setting: Setting, choices: Mapping[str, str] | None = None) -> str:
-    """The default as it is typed; where names of the group differ in it and none is chosen, each with its names.
+    """The default as a user types it.
 
-    A long list or mapping is then `[…]` or `{…}`.
+    If names of the group have different defaults and none is chosen, each default is followed by its names. Long lists and
+    mappings are then `[…]` or `{…}`.
     """
     group = setting.key.partition(".")[0]
     by_value: dict[str, list[str]] = {}
@@ -65,8 +66,8 @@ def _typed(value: object) -> str:
 
 
 def _tables(group: str) -> Iterator[tuple[Sequence[str], Sequence[Setting]]]:
-    """Names of a group, and the settings that they have and share with no longer list of names."""
-    if group == "model":  # one model, one table, also where two models share a part
+    """Names of a group, and the settings that exactly these names share."""
+    if group == "model":  # one table per model, even if two models share a part
         by_model: dict[str, list[str]] = {}
         for name in offered(group):
             model = next(one.default for one in group_settings(group, name) if one.key == "model.name")

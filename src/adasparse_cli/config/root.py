@@ -1,4 +1,4 @@
-"""The settings that stand beside the sections of a command: what is read, with which seed, on what, and where files go."""
+"""The settings outside the sections of a command: raw files, seed, device, threads and folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEEDS, THREADS = Between(0, 10**9), Between(1)
 
 @dataclass(frozen=True, kw_only=True)
 class PathSettings:
-    """Folders, from the current one (the `paths` section).
+    """Folders, relative to the current one (the `paths` section).
 
     Args:
         data: folder of the prepared data.
@@ -27,14 +27,14 @@ class PathSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRoot:
-    """What `train`, and every command that trains, has beside its sections.
+    """The settings of `train`, and of every command that trains, outside the sections.
 
     Args:
-        raw: files to prepare from where the data are not prepared: files, folders of tables, or patterns such as
-            `logs/**/*.csv`; empty for the twin, which writes its own.
-        seed: seed of the run: of the initial weights and of the order of rows.
-        device: `auto` (a GPU where there is one), `cpu`, `cuda`, or `cuda:N`.
-        threads: CPU cores for arithmetic; null for all.
+        raw: raw files, needed only if the data are not prepared yet: files, folders of tables, or patterns such as
+            `logs/**/*.csv`; the twin needs none.
+        seed: seed of the initial weights and of the order of rows.
+        device: `auto` (a GPU if available), `cpu`, `cuda`, or `cuda:N`.
+        threads: CPU threads; null for all cores.
     """
 
     raw: tuple[str, ...] | str

@@ -1,7 +1,7 @@
-"""Every setting that can be typed: its meaning, type, range and default, and what uses it.
+"""Every setting: its meaning, type, range and default, and the names that have it.
 
-Nothing is composed or imported: values come from the packaged YAML, the rest from `settings_source.py`. So this answers
-in a tenth of a second, which completion needs.
+Nothing is composed or imported: values come from the packaged YAML, the rest from `settings_source.py`. This takes
+a tenth of a second, which completion needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adasparse_cli.typed import flat, from_yaml
 
 # The sections that choose from a group of conf/, in the order of `config show`.
 GROUPS = ("data", "network", "model", "loop", "tracking")
-# The commands that take settings, by the file of conf/ that theirs start from.
+# The commands that take settings, by the file of conf/ with their defaults.
 COMMANDS = {
     "train": ("train", "ablate", "compare", "sweep", "hpo", "tune", "reproduce", "analyze domains", "analyze sparsity"),
     "prep": ("prep",),
@@ -39,11 +39,11 @@ _NAMES = {"model": "name of the model; `model=NAME` sets it.", "loop": "name of 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One key that can be typed.
+    """One key that can be set.
 
     Args:
-        default: the packaged value; `NO_DEFAULT` where one must be given.
-        commands: the commands that take it.
+        default: the packaged value; `NO_DEFAULT` if a value is required.
+        commands: the commands that accept it.
         owner: module and class of the dataclass that defines it.
     """
 
@@ -56,7 +56,7 @@ class Setting:
 
     @property
     def of(self) -> tuple[str, ...]:
-        """The names in the key's group that have this setting, such as models; empty for keys of no group."""
+        """The names in the key's group that have this setting, for example models; empty for keys outside groups."""
         group, _, key = self.key.partition(".")
         names = offered(group) if group in GROUPS else ()
         return tuple(name for name in names if _definition(group, name, key) == self.owner)
@@ -64,22 +64,22 @@ class Setting:
 
 @functools.cache
 def default_choices() -> Mapping[str, str]:
-    """What each group is where nothing is chosen: conf/train.yaml."""
+    """The default choice of each group, from conf/train.yaml."""
     text = (files("adasparse_cli.conf") / "train.yaml").read_text(encoding="utf-8")
     return {group: name for one in from_yaml(text)["defaults"] if one != "_self_" for group, name in one.items()}
 
 
 def chosen_groups(words: Sequence[str]) -> dict[str, str]:
-    """What words such as `model=star` choose.
+    """The choices in overrides such as `model=star`.
 
     Raises:
-        UsageError: a word chooses nothing, or a name is unknown.
+        UsageError: an override is not a choice, or a name is unknown.
     """
     found = {}
     for word in words:
         group, is_choice, name = word.partition("=")
         if not is_choice or group not in GROUPS:
-            raise UsageError(f"{word!r} chooses no section", hint="such as model=star, loop=maml or data=tabular")
+            raise UsageError(f"{word!r} is not a choice", hint="for example model=star, loop=maml or data=tabular")
         if ":" in name:
             raise UsageError(
                 f"{word} is not part of adasparse, so its settings are not explained here",
@@ -92,14 +92,14 @@ def chosen_groups(words: Sequence[str]) -> dict[str, str]:
 
 
 def settings(choices: Mapping[str, str] | None = None) -> list[Setting]:
-    """Every setting of `train` with these choices, and the packaged ones where none is made."""
+    """Every setting of `train` with these choices; packaged defaults for other groups."""
     chosen = {**default_choices(), **(choices or {})}
     return [*root_settings(), *(one for group in GROUPS for one in group_settings(group, chosen[group]))]
 
 
 @functools.cache
 def root_settings() -> tuple[Setting, ...]:
-    """The settings of no group."""
+    """The settings outside the groups."""
     values = {root: _root_values(root) for root in COMMANDS}
     return tuple(
         Setting(
@@ -115,7 +115,7 @@ def root_settings() -> tuple[Setting, ...]:
 
 
 def group_settings(group: str, name: str) -> tuple[Setting, ...]:
-    """The settings of `GROUP=NAME`; none for a module that is not part of this package."""
+    """The settings of `GROUP=NAME`; empty for a module outside this package."""
     return _group_settings(group, name, private_folder())
 
 
@@ -137,7 +137,7 @@ def _group_settings(group: str, name: str, folder: Path | None) -> tuple[Setting
 
 
 def comments_for(tree: Mapping[str, Any]) -> dict[str, str]:
-    """The meaning of every key and section of composed values, as far as their dataclasses are part of this package."""
+    """The meaning of every key and section of composed values, for dataclasses of this package."""
     found = {field.key: _comment(field) for field in source_fields(_OF_ROOT)}
     found |= sections_inside(_OF_ROOT)
     for group in GROUPS:
@@ -151,7 +151,7 @@ def comments_for(tree: Mapping[str, Any]) -> dict[str, str]:
 def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
     """The settings of a key, or below a prefix such as `model.regulariser`.
 
-    Where nothing chooses the key's group and the packaged choice lacks the key, the first name that has it answers.
+    If the key's group is not chosen and the default choice does not have the key, the first name that has it is used.
 
     Raises:
         UsageError: there is no such key.
@@ -169,7 +169,7 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
     if choice is not None:
         having = [f"{group}={name}" for name in offered(group) if _below(key, group_settings(group, name))]
         if having:
-            raise UsageError(f"{key} is no key of {choice}", hint=f"it is a key of {', '.join(having)}")
+            raise UsageError(f"unknown setting {key} for {choice}", hint=f"it is a setting of {', '.join(having)}")
     known = dict.fromkeys(setting.key for setting in settings(choices))
     for name in offered(group) if group in GROUPS and group not in choices else ():
         known |= dict.fromkeys(one.key for one in group_settings(group, name))
@@ -177,7 +177,7 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
 
 
 def flat_values(group: str, name: str) -> dict[str, Any]:
-    """The packaged values of `GROUP=NAME`, by the keys that its dataclass has: a mapping that is a value stays one."""
+    """The packaged values of `GROUP=NAME` by key of the dataclass; a mapping that is a value is not flattened."""
     section = packaged_section(group, name) or {}
 
     def value_of(key: str) -> Any:
@@ -194,7 +194,7 @@ def _below(key: str, found: Sequence[Setting]) -> list[Setting]:
 
 
 def _fields(group: str, name: str) -> tuple[SourceField, ...]:
-    """Of a module that is not part of this package, nothing is known."""
+    """The fields; empty for a module outside this package."""
     place = _place_of(group, packaged_section(group, name) or {})
     return () if place is None else source_fields(place)
 
@@ -204,9 +204,9 @@ def _definition(group: str, name: str, key: str) -> tuple[str, str] | None:
 
 
 def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The dataclass of a section with these values: a model, a loop and a recipe have a module of their name.
+    """The dataclass of a section with these values; models, loops and recipes have a module with their name.
 
-    None for somebody else's module.
+    None for a module outside this package.
     """
     if group in _PLACES:
         return _PLACES[group]

@@ -1,8 +1,8 @@
-"""What the settings are, read from the source of the dataclasses that define them: nothing of theirs is imported.
+"""Reads settings from the source of the dataclasses that define them, without importing these.
 
-A `Settings` dataclass says the type and the range of each value in its annotations and the meaning in the `Args:` section
-of its docstring. Most of these modules import torch, which takes seconds; parsing their text takes milliseconds.
-A test compares what is read here with the dataclasses themselves.
+The annotations of a `Settings` dataclass have the type and the range of each value; the `Args:` section of its docstring
+has the meaning. Most of these modules import torch, which takes seconds; parsing their text takes milliseconds.
+A test compares the result with the imported dataclasses.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PLURAL = {"whole number": "whole numbers", "number": "numbers", "text": "texts"
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What values a setting takes.
+    """The values that a setting accepts.
 
     Args:
-        type: in words, such as `list of numbers`.
-        valid: the range, or the closed set of values; empty where every value of the type is valid.
-        values: the words of a closed set, as they are typed; beside a number, the words that may stand for it.
+        type: as text, for example `list of numbers`.
+        valid: the range, or the closed set of values; empty if every value of the type is valid.
+        values: the values of a closed set, as typed; for a number, the words that are also accepted.
         nested: the dataclass of a section, as (module, class); None for a value.
     """
 
@@ -50,8 +50,8 @@ class SourceField:
     """A field of a settings dataclass.
 
     Args:
-        key: its name below the section, such as `pruner.rank`.
-        meaning: of its `Args:` entry; empty where there is none.
+        key: its name below the section, for example `pruner.rank`.
+        meaning: its `Args:` entry; empty if there is none.
         owner: module and class that define it.
     """
 
@@ -62,7 +62,7 @@ class SourceField:
 
 
 def settings_class(module: str) -> tuple[str, str]:
-    """The settings dataclass of a module: a class `Settings`, or what a class of it names so.
+    """The settings dataclass of a module: a class `Settings`, or the value of `Settings` in a class.
 
     Raises:
         LookupError: the module has none.
@@ -78,7 +78,7 @@ def settings_class(module: str) -> tuple[str, str]:
 
 @functools.cache
 def source_fields(place: tuple[str, str]) -> tuple[SourceField, ...]:
-    """Every value of a settings dataclass, those of the dataclasses inside it with dotted keys."""
+    """Every value of a settings dataclass; values of nested dataclasses have dotted keys."""
     found: list[SourceField] = []
     for field in _own_fields(place):
         if field.kind.nested is None:
@@ -93,7 +93,7 @@ def source_fields(place: tuple[str, str]) -> tuple[SourceField, ...]:
 
 @functools.cache
 def sections_inside(place: tuple[str, str]) -> Mapping[str, str]:
-    """The meaning of each dataclass inside a settings dataclass, by its dotted key."""
+    """The meaning of each nested dataclass of a settings dataclass, by its dotted key."""
     found: dict[str, str] = {}
     for field in _own_fields(place):
         if field.kind.nested is not None:
@@ -131,7 +131,7 @@ def arguments(docstring: str, names: set[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Module:
-    """The syntax tree of a module, its classes, its constants, and where its imported names come from."""
+    """The syntax tree of a module, its classes, its constants, and the origin of its imported names."""
 
     name: str
     tree: ast.Module
@@ -143,7 +143,7 @@ class _Module:
     @functools.cache
     def read(name: str) -> _Module:
         parts = name.split(".")[1:]
-        # only this one of the rooms that the project's root holds is a package of its own
+        # of the folders in the project's root, only this one is a separate package
         root = files(f"{PACKAGE}.data_prep") if parts[0] == "data_prep" else files(PACKAGE)
         path = root.joinpath(*parts[parts[0] == "data_prep" : -1], f"{parts[-1]}.py")
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -157,7 +157,7 @@ class _Module:
         return _Module(name, tree, classes, imported, constants)
 
     def place(self, node: ast.expr) -> tuple[str, str] | None:
-        """Where the class of a name is defined; None where this package has no such class."""
+        """The module and class of a name; None if this package has no such class."""
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):  # `iaac.Settings`
             package, name = self.imported.get(node.value.id, ("", ""))
             return (f"{package}.{name}", node.attr) if package.startswith(PACKAGE) else None
@@ -170,7 +170,7 @@ class _Module:
 
 
 def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
-    """Names and what a statement assigns to them."""
+    """The names and the value of an assignment."""
     if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
         return
     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
@@ -181,7 +181,7 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _named_settings(place: tuple[str, str]) -> tuple[str, str] | None:
-    """What a class, or one that it derives from, says with `Settings = …`."""
+    """The value of `Settings = …` in a class or its base classes."""
     module = _Module.read(place[0])
     node = module.classes.get(place[1])
     if node is None:
@@ -196,7 +196,7 @@ def _named_settings(place: tuple[str, str]) -> tuple[str, str] | None:
 
 @functools.cache
 def _own_fields(place: tuple[str, str]) -> tuple[SourceField, ...]:
-    """The fields of a dataclass, those that it inherits first; nested dataclasses are not opened."""
+    """The fields of a dataclass, inherited ones first; nested dataclasses are not expanded."""
     module, node = _Module.read(place[0]), _Module.read(place[0]).classes[place[1]]
     found: dict[str, SourceField] = {}
     for base in node.bases:
@@ -213,7 +213,7 @@ def _own_fields(place: tuple[str, str]) -> tuple[SourceField, ...]:
 
 
 def _kind(node: ast.expr, module: _Module) -> Kind:
-    """An annotation in words."""
+    """An annotation as text."""
     if isinstance(node, ast.BinOp):
         return _either([_kind(node.left, module), _kind(node.right, module)])
     if isinstance(node, ast.Constant) and node.value is None:
@@ -236,7 +236,7 @@ def _kind(node: ast.expr, module: _Module) -> Kind:
 
 
 def _of(node: ast.Subscript, module: _Module) -> Kind:
-    """`Annotated[…]`, `tuple[…]` and mappings."""
+    """`Annotated[…]`, `tuple[…]` and mappings as text."""
     outer = ast.unparse(node.value)
     inner = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
     first = _kind(inner[0], module)
@@ -253,7 +253,7 @@ def _of(node: ast.Subscript, module: _Module) -> Kind:
 
 
 def _limit(node: ast.expr, module: _Module) -> Any:
-    """`Between(0, 1)` and its like; a constant of the module may hold it."""
+    """The limit in `Between(0, 1)` and similar; it may be a constant of the module."""
     if isinstance(node, ast.Name) and node.id in module.imported:
         module, node = _Module.read(module.imported[node.id][0]), ast.Name(module.imported[node.id][1])
     if isinstance(node, ast.Name):
@@ -267,7 +267,7 @@ def _limit(node: ast.expr, module: _Module) -> Any:
 
 
 def _number(node: ast.expr) -> Any:
-    """A literal, or the power of two of them, such as `10**9`."""
+    """A literal, or a power of two literals, for example `10**9`."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         return _number(node.left) ** _number(node.right)
     return ast.literal_eval(node)

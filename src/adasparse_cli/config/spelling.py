@@ -1,4 +1,4 @@
-"""Values as the words that a person types."""
+"""Values as a user types them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def word(key: str, value: Any) -> str:
-    """A setting as it is typed, before a shell's own quotes."""
+    """A setting as it is typed, without quotes for the shell."""
     return f"{key}={spelled(value)}"
 
 
@@ -38,12 +38,12 @@ def spelled(value: Any) -> str:
         bare = re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII)
         if bare and value.lower() not in ("null", "true", "false", "nan", "inf"):
             return value
-        # backslashes count as such unless a quote follows them
+        # a backslash is literal unless a quote follows
         quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + (found[2] and '\\"'), value)
         return f'"{quoted}"'
     return str(value)
 
 
 def _spelled_key(key: str) -> str:
-    """A key of a mapping; the grammar knows no quotes there."""
+    """A key of a mapping; the grammar has no quotes for keys."""
     return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", str(key))

@@ -1,4 +1,4 @@
-"""The answer in a few lines: what a page shows before everything else."""
+"""The answer in a few lines, which a page shows first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from adasparse_cli.findings.finding import Interval, Style
 
-# Models of the same data do not differ by so much, be it in AUC or in log loss.
+# Models trained on the same data do not differ by this much in AUC or log loss.
 LARGEST = 0.5
 
 
 class Outcome(StrEnum):
-    """What the data say of an arm against the baseline."""
+    """The verdict on an arm against the baseline."""
 
     better = "better"
     worse = "worse"
@@ -27,8 +27,8 @@ class ArmOutcome:
     """One arm against the baseline.
 
     Args:
-        detectable: the smallest true difference that the data would probably show; None where it is not known.
-        larger: what a larger study would show, as a short text; empty where it is not known.
+        detectable: the smallest true difference that the data would probably show; None if unknown.
+        larger: what a larger study would show, as a short text; empty if unknown.
     """
 
     arm: str
@@ -41,13 +41,13 @@ class ArmOutcome:
 
     @property
     def can_show(self) -> bool:
-        """Whether the data could have shown a difference of a size that occurs."""
+        """Whether the detectable difference is small enough to occur in practice."""
         return self.detectable is not None and self.detectable < LARGEST
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One figure of a single run, such as its AUC on the test rows.
+    """One metric of a single run, for example its AUC on the test rows.
 
     Args:
         value: as text. note: its range over seeds, or the value on the valid rows.
@@ -64,7 +64,7 @@ class Card:
 
     Args:
         headline: the answer in one sentence. remarks: further sentences.
-        metric: what the differences are in, such as `GAUC by domain, difference to dnn`.
+        metric: the unit of the differences, for example `GAUC by domain, difference to dnn`.
         arms: one row per compared arm. measures: of a single arm.
     """
 

@@ -1,4 +1,4 @@
-"""Frames as CSV files that people open: texts are `findings.marked`, so that no spreadsheet runs one, and are read back."""
+"""Frames as CSV files for spreadsheets. Texts are `findings.marked`, so that no spreadsheet executes one; reading undoes this."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from adasparse_cli.findings.finding import FORMULA, NUMBER
 
 
 def marked_texts(table: pl.DataFrame) -> pl.DataFrame:
-    """A frame whose texts are `findings.marked`."""
+    """A frame with all texts `findings.marked`."""
     return table.with_columns(
         pl.when(_is_marked(text)).then("'" + text).otherwise(text).alias(name) for name, text in _texts(table)
     )
 
 
 def unmarked_texts(table: pl.DataFrame) -> pl.DataFrame:
-    """The inverse of `marked_texts`; a file of an earlier version, which has no marks, stands as it is."""
+    """The inverse of `marked_texts`. A file of an earlier version has no marks and is returned unchanged."""
     return table.with_columns(
         pl.when(text.str.starts_with("'") & _is_marked(text.str.slice(1)))
         .then(text.str.slice(1))

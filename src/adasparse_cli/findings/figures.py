@@ -1,4 +1,4 @@
-"""Plots that several findings have: a line or marks with intervals per arm, a gain along a series, marks per domain."""
+"""Plots shared by several findings: lines or marks with intervals per arm, gains along a series, marks per domain."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LONGEST_LABEL, HOVER_WIDTH = 40, 60
 
 
 def label(text: str) -> str:
-    """A text from data as plotly shows it on an axis or in a legend: a long one keeps its beginning and its end.
+    """A text from data as plotly shows it on an axis or in a legend. A long text is shortened in the middle.
 
-    Plotly reads tags and knows few entities, `&quot;` not among them.
+    Plotly interprets tags and knows few entities; `&quot;` is not one of them.
     """
     kept = LONGEST_LABEL - 1
     short = text if len(text) <= LONGEST_LABEL else f"{text[: kept - kept // 3]}…{text[-(kept // 3) :]}"
@@ -23,20 +23,20 @@ def label(text: str) -> str:
 
 
 def hover(text: str) -> str:
-    """A text from data as plotly shows it beside the pointer: whole, over several lines where it is long."""
+    """A text from data as plotly shows it in a tooltip: complete, over several lines if it is long."""
     return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(text, HOVER_WIDTH))
 
 
 def places(names: Sequence[str]) -> dict[str, Any]:
-    """An axis with a name at each of 0, 1, …: names that look alike once shortened stay apart."""
+    """An axis with a name at each of 0, 1, …, so that names with equal shortened forms stay separate."""
     return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": [label(name) for name in names]}
 
 
 def series(k: int, name: str, x: Sequence[Any], y: Sequence[Any], *, marks: int | None = None) -> dict[str, Any]:
-    """A line in the k-th style, which has a colour, a mark and a dash of its own.
+    """A line in the k-th style, which has a unique colour, mark and dash.
 
     Args:
-        marks: the most marks along the line; all points have one without it.
+        marks: largest number of marks along the line; None for a mark at every point.
     """
     style = Style.of(k)
     most = {} if marks is None else {"maxdisplayed": marks}
@@ -61,10 +61,10 @@ def with_intervals(
     labels: Sequence[str],
     format: str = "+.4f",
 ) -> dict[str, Any]:
-    """Marks in the k-th style with the bars of their intervals; a point without an interval has no bar.
+    """Marks in the k-th style with bars for their intervals; a point without an interval has no bar.
 
     Args:
-        labels: what each point is. format: of y, beside the pointer.
+        labels: description of each point. format: of y, in the tooltip.
     """
     style = Style.of(k)
     ends = list(zip(y, intervals, strict=True))
@@ -90,7 +90,7 @@ def with_intervals(
 
 
 def shown_at_first(shown: bool) -> dict[str, Any]:
-    """Whether a trace is on when the page opens; its entry in the legend switches it on and off."""
+    """Whether a trace is visible when the page opens; its legend entry toggles it."""
     return {"visible": True if shown else "legendonly"}
 
 
@@ -106,10 +106,10 @@ def gains(
     xaxis: dict[str, Any],
     base: str,
 ) -> Figure:
-    """Differences in GAUC to a baseline along a series of settings, with the bars of their intervals where all have one.
+    """Differences in GAUC from a baseline along a series of settings, with bars for intervals if all points have one.
 
     Args:
-        labels: what each point is.
+        labels: description of each point.
     """
     trace = series(1, title, x, y) | {
         "text": [hover(text) for text in labels],
@@ -152,7 +152,7 @@ def by_exposure(
 
 
 def exposure_layout(title: str) -> dict[str, Any]:
-    """Axes of such marks."""
+    """The axes for `by_exposure`."""
     return {
         "xaxis": {"title": {"text": "training rows"}, "type": "log"},
         "yaxis": {"title": {"text": html.escape(title, quote=False)}, "zeroline": True, "zerolinewidth": 2},

@@ -1,7 +1,7 @@
-"""What a study or an analysis says, as plain values: sentences, tables, figures. Floor 0: no torch, no polars.
+"""The result of a study or an analysis as plain values: sentences, tables, figures. Floor 0: no torch, no polars.
 
-Commands print findings, files keep them, and the report page shows them; whoever finds something need not know how
-it will be shown.
+Commands print findings, files store them, and the report page shows them. The code that makes a finding does not depend
+on how it is shown.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-# The baseline is grey. The other colours differ for most colour-blind readers; marks and dashes differ as well, so that a
-# plot can be read without colour. Each colour has a contrast of 3 or more on light and on dark panels (tests/page).
+# The baseline is grey. The other colours are distinct for most colour-blind readers. Marks and dashes are distinct too, so
+# a plot can be read without colour. Each colour has a contrast of 3 or more on light and dark panels (tests/page).
 COLOURS = (
     "#6E7781", "#0072B2", "#D55E00", "#009E73", "#C76BA0", "#8C6BB1", "#B57F12", "#3A8FD0", "#6B8E23", "#C8403A", "#00939B",
     "#8B7355",
@@ -29,7 +29,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a series looks: an arm has the same style in all figures."""
+    """The appearance of a series. An arm has the same style in all figures."""
 
     colour: str
     mark: str
@@ -43,7 +43,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A cell: from `low` to `high`, both None where there is none. Programs get two numbers, people `[-0.0012, +0.0034]`."""
+    """A cell with an interval from `low` to `high`; both are None if there is none. JSON has two numbers, text `[-0.0012, +0.0034]`."""
 
     low: float | None
     high: float | None
@@ -51,13 +51,13 @@ class Interval:
 
     @classmethod
     def of(cls, low: float, high: float, *, decimals: int = 4) -> Self:
-        """With NaN for what cannot be had."""
-        held = low == low and high == high  # NaN alone differs from itself
+        """An interval; NaN ends give None."""
+        held = low == low and high == high  # false only for NaN
         return cls(low, high, decimals) if held else cls(None, None, decimals)
 
     @property
     def half_width(self) -> float | None:
-        """How far it reaches to either side."""
+        """Half the width of the interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     def __str__(self) -> str:
@@ -68,12 +68,12 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Support:
-    """How many rows the estimates of a table rest on: where they are few, people see two digits and a mark.
+    """The number of rows that the estimates of a table are based on. With few rows, text has two digits and a mark.
 
     Args:
         estimates: columns of metrics and of their differences, each with the column of its interval, or an empty text. An
-            estimate whose interval is known keeps its digits.
-        rows, positives: names of the columns that count them; or numbers, where all rows rest on the same test rows.
+            estimate with a known interval keeps its digits.
+        rows, positives: names of the columns with these counts; or numbers, if all rows use the same test rows.
     """
 
     estimates: Mapping[str, str]
@@ -81,7 +81,7 @@ class Support:
     positives: str | int | None = "positives"
 
     def is_weak(self, row: Mapping[str, Any], name: str) -> bool:
-        """Whether the value of a column deserves two digits only."""
+        """Whether the value of a column is shown with two digits only."""
         if name not in self.estimates or not isinstance(row.get(name), float):
             return False
         reach = row.get(self.estimates[name])
@@ -96,15 +96,15 @@ class Table:
     """Rows with the same keys.
 
     Args:
-        name: what its file is called, such as `pairs`.
+        name: name of its file, for example `pairs`.
         caption: what a reader must know to read it.
-        long: whether it is a reference table: a page folds it and can sort and filter it, a terminal leaves it out.
+        long: whether it is a reference table. A page folds it and can sort and filter it; a terminal omits it.
         folded: whether a page folds it although it is not long.
-        choice: its name among tables of the same finding of which a page shows one at a time; empty to show it always.
+        choice: its name among tables that share one place on the page, with buttons to choose; empty to always show it.
         gains: columns of differences that a page colours by sign and size.
         shares: columns that a page colours by size, on one scale.
-        faint: places of rows with too few data; a page shows them in grey.
-        support: what its estimates rest on; files and programs get all digits in any case.
+        faint: indices of rows with too few data; a page shows them in grey.
+        support: rows that its estimates are based on; files and JSON have all digits in any case.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Table:
     support: Support | None = None
 
     def text(self, row: Mapping[str, Any], name: str) -> str:
-        """A cell as a person reads it."""
+        """A cell as text."""
         value = row.get(name)
         if self.support is not None and self.support.is_weak(row, name):
             return f"{value:{_sign(name)}.2f}{FEW}"
@@ -128,25 +128,25 @@ class Table:
 
     @property
     def shown_rows(self) -> list[dict[str, Any]]:
-        """The rows for a person: estimates that rest on few rows are texts with two digits."""
+        """The rows for text output: estimates based on few rows are texts with two digits."""
         weak = self.support.is_weak if self.support is not None else lambda row, name: False
         return [{name: self.text(row, name) if weak(row, name) else row[name] for name in row} for row in self.rows]
 
     @property
     def shown_caption(self) -> str:
-        """The caption, and what the mark of few rows means where a cell has it."""
+        """The caption, and the meaning of the mark if a cell has it."""
         weak = self.support is not None and any(self.support.is_weak(row, name) for row in self.rows for name in row)
-        mark = f"{FEW.strip()} fewer than {ENOUGH_POSITIVES} test rows of one class: two digits, and no more is known"
+        mark = f"{FEW.strip()} fewer than {ENOUGH_POSITIVES} test rows of one class, so only two digits are shown"
         return ". ".join(filter(None, (self.caption.rstrip("."), mark))) if weak else self.caption
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot as plotly.js takes it.
+    """A plot in the format of plotly.js.
 
     Args:
-        traces, layout: its `data` and `layout`; colours of text and ground are the page's.
-        summary: what it shows, in words, for those who do not see it.
+        traces, layout: its `data` and `layout`; the page sets the colours of text and background.
+        summary: a description in words, for readers who cannot see the plot.
     """
 
     name: str
@@ -158,12 +158,12 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A question, what was found, and how to read it.
+    """A question, its answers, and how to read them.
 
     Args:
-        name: its anchor and folder, such as `overlap`.
+        name: its anchor and folder, for example `overlap`.
         answers: sentences, the most important first.
-        notes: how it was worked out, and what it does not show.
+        notes: method and limitations.
     """
 
     name: str
@@ -197,21 +197,21 @@ class Finding:
         return cls(**{**values, "tables": tables, "figures": figures})
 
 
-# A text that a spreadsheet runs as a formula begins so, and is no plain number.
+# Start of a text that a spreadsheet executes as a formula; plain numbers are exempt.
 FORMULA = r"[=+\-@\t\r\n']"
 NUMBER = r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?"
 
 
 def marked(text: str) -> str:
-    """A text as a cell of CSV that no spreadsheet runs: behind an apostrophe if it looks like a formula.
+    """A text as a CSV cell that no spreadsheet executes: with a leading apostrophe if it looks like a formula.
 
-    A text that begins with an apostrophe gets one more, so that whoever removes the first one reads the text itself.
+    A text that begins with an apostrophe gets another one, so that removing the first always gives the original text.
     """
     return f"'{text}" if re.match(FORMULA, text) and not re.fullmatch(NUMBER, text) else text
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as CSV with a header; an interval takes two columns, `<name> low` and `<name> high`; texts are `marked`."""
+    """Rows as CSV with a header. An interval takes two columns, `<name> low` and `<name> high`. Texts are `marked`."""
     wide = {name for name in columns if any(isinstance(row.get(name), Interval) for row in rows)}
     header = [part for name in columns for part in ((f"{name} low", f"{name} high") if name in wide else (name,))]
     lines = [_csv_line(map(marked, header))]
@@ -228,7 +228,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _csv_line(cells: Iterable[Any]) -> str:
-    """A line that ends with a line feed; the writer quotes a carriage return only where its own lines end with one."""
+    """A line that ends with a line feed. The csv writer quotes a carriage return only if its own lines end with one."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue().removesuffix("\r\n") + "\n"
@@ -238,19 +238,19 @@ def _read(value: Any) -> Any:
     return Interval(**value) if isinstance(value, dict) else value
 
 
-# Metrics of a split with fewer rows of the rarer class say little: the standard error of an AUC exceeds 0.06.
+# Metrics of a split with fewer rows of the rarer class are imprecise: the standard error of an AUC exceeds 0.06.
 ENOUGH_POSITIVES = 20
-# Marks what is of such a split.
+# Mark for values of such a split.
 FEW = " *"
 
 
 def estimate(
     value: float | None, rows: int | None, positives: int | None, *, sd: float | None = None
 ) -> float | str | None:
-    """A metric of a split; with few rows of one class, two digits and a mark.
+    """A metric of a split; two digits and a mark if one class has few rows.
 
     Args:
-        sd: its standard deviation over seeds; with it, the result is a text of both.
+        sd: its standard deviation over seeds. If given, the result is a text with both.
     """
     if value is None:
         return None
@@ -267,7 +267,7 @@ def is_few(rows: int | None, positives: int | None) -> bool:
 
 
 def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the mark means, with the standard error of an AUC without information; empty where nothing is marked."""
+    """The meaning of the mark, with the standard error of an AUC without information; empty if nothing is marked."""
     lines = []
     for name, found in splits.items():
         rows, positives = found["rows"], found["positives"]
@@ -279,16 +279,22 @@ def few_caption(splits: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{FEW.strip()} {'; '.join(lines)}" if lines else ""
 
 
-# How the names of columns of differences begin that do not say so themselves.
+class Best(str):
+    """A cell that stands out: the best of its column, where the intervals allow to say so."""
+
+    __slots__ = ()
+
+
+# Prefixes of columns of differences whose names do not say so.
 DIFFERENCES = ("gain", "over ", "RelaImpr")
 
 
 def cell(value: Any, column: str = "") -> str:
-    """A value of a table as a person reads it; what is not available says so, per cent and seconds have one decimal.
+    """A table value as text. A missing value is "n/a"; per cent and seconds have one decimal.
 
-    Columns of differences show a plus as well.
+    Columns of differences also have a plus sign.
     """
-    if value is None or value != value:  # NaN alone differs from itself
+    if value is None or value != value:  # true only for NaN
         return "n/a"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -296,7 +302,10 @@ def cell(value: Any, column: str = "") -> str:
         return f"{value:,}"
     if isinstance(value, float):
         short = column.endswith("%") or "seconds" in column
-        digits = ",.1f" if short else ".4f" if abs(value) < 1000 else ",.0f"
+        # a count that is a mean, such as a median of rows, is no metric
+        whole = value.is_integer() and abs(value) >= 2
+        size = abs(value)
+        digits = ",.0f" if whole or size >= 1000 else ",.1f" if short or size >= 100 else ".2f" if size >= 10 else ".4f"
         return format(value, f"{_sign(column)}{digits}")
     return str(value)
 

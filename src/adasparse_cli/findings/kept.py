@@ -1,6 +1,6 @@
-"""Findings beside what they are about: `findings/<name>/finding.json`, and a CSV file for each of its tables.
+"""Stored findings: `findings/<name>/finding.json` in the folder of a run or study, and a CSV file for each table.
 
-finding.json is written last. It has a checksum of its own, and holds those of the CSV files.
+finding.json is written last. It has a checksum and contains the checksums of the CSV files.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class FindingFiles(TypedDict, total=False):
 def write_finding(
     finding: Finding, folder: Path, *, whole: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
 ) -> Path:
-    """Write a finding below the folder of its run or study; the report page shows it from then on.
+    """Write a finding to the folder of its run or study; the report page then shows it.
 
     Args:
-        whole: tables too long to be shown, by name; they are written as CSV alone.
+        whole: tables too long to be shown, by name; they are only written as CSV.
     """
     target = folder / FINDINGS / finding.name
     target.mkdir(parents=True, exist_ok=True)
-    # of a finding that is replaced nothing stays, so no moment shows parts of both
+    # the old finding is removed as a unit, so no reader sees parts of both
     (target / FINDING).unlink(missing_ok=True)
     tables = {table.name: table.rows for table in finding.tables} | dict(whole or {})
     written = {target / f"{name}.csv": as_csv(rows, list(rows[0])) for name, rows in tables.items() if rows}
@@ -47,12 +47,12 @@ def write_finding(
 
 
 def kept_findings(folder: Path) -> list[Path]:
-    """The finding.json of each finding below a run's or study's folder."""
+    """The finding.json of each finding in a run's or study's folder."""
     return sorted((folder / FINDINGS).glob(f"*/{FINDING}"))
 
 
 def read_finding(path: Path) -> Finding:
-    """A finding as it was kept.
+    """Read a stored finding.
 
     Raises:
         IntegrityError: it is missing or damaged.
@@ -75,7 +75,7 @@ def verify_finding(path: Path) -> int:
         The number of files.
 
     Raises:
-        IntegrityError: one is missing or differs.
+        IntegrityError: a file is missing or differs.
     """
     values = _values(path)
     require_types(values, FindingFiles, path, hint=_ANEW)

@@ -1,4 +1,4 @@
-"""How figures are put into words, the same in every finding."""
+"""The wording of figures, the same in every finding."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def counted(number: int, what: str) -> str:
 
 def none_if_nan(value: float) -> float | None:
     """A number, or None for NaN."""
-    return value if value == value else None  # NaN alone differs from itself
+    return value if value == value else None  # false only for NaN
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:
-    """None where one is missing: a mean over other seeds is another arm's."""
+    """The mean, or None if a value is missing: a mean over other seeds cannot be compared."""
     held = [value for value in values if value is not None]
     return float(np.mean(held)) if held and len(held) == len(values) else None
 

@@ -1,4 +1,4 @@
-"""Two saved runs in simulated auctions, on data whose true rates are known, or whose log says how likely each row was."""
+"""Simulated auctions with two saved runs, on data with known true rates or logged propensities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY = ["source", "line"]
 
 @dataclass(frozen=True, kw_only=True)
 class AbTestJob:
-    """The runs, and the auctions they are tried in; see `analysis.abtest.trial`."""
+    """The two runs and the settings of the auctions; see `analysis.abtest.trial`."""
 
     a: SavedRun
     b: SavedRun
@@ -37,17 +37,17 @@ class AbTestJob:
 
 
 def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Finding, Path]:
-    """Hold the auctions, and keep the finding beside run B.
+    """Simulate the auctions and store the finding in the folder of run B.
 
     Raises:
-        UsageError: bids would vary beyond reason.
-        DataError: nobody knows the true rates of these data nor how likely its rows were shown, or the runs are of different data.
+        UsageError: the spread of bids is out of its range.
+        DataError: the data have neither true rates nor propensities, or the runs were trained on different data.
         IntegrityError: the predictions of a run are missing or damaged.
     """
     progress = progress or Silent()
     if not 0 <= job.bid_spread <= MOST_SPREAD:
         raise UsageError(
-            f"--bid-spread {job.bid_spread:g} is not from 0 to {MOST_SPREAD:g}",
+            f"--bid-spread is {job.bid_spread:g}, but must be from 0 to {MOST_SPREAD:g}",
             hint="it is the standard deviation of the bids' logarithm: with 0.5 two bids in three are within a factor of 1.6",
         )
     if job.a.manifest.fingerprint != job.b.manifest.fingerprint:
@@ -57,7 +57,7 @@ def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Findin
         )
     a, b = (read_predictions(run.folder) for run in (job.a, job.b))
     if not a.select(*KEY, "label").equals(b.select(*KEY, "label")):
-        raise DataError(f"{job.b.folder} scores other rows than {job.a.folder}", hint="train one of the two anew")
+        raise DataError(f"{job.b.folder} scores other rows than {job.a.folder}", hint="train one of the two again")
     known_of = _known(job.a, a)
     progress.start("auctions", job.auctions, "auctions")
     found = trial(
@@ -73,19 +73,17 @@ def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Findin
         on_auctions=lambda number: progress.advance(number),
     )
     if not len(found.domains):
-        raise DataError(
-            f"no domain has {job.candidates} rows in the {Split.test} split", hint="ask for fewer --candidates"
-        )
+        raise DataError(f"no domain has {job.candidates} rows in the {Split.test} split", hint="use fewer --candidates")
     finding = _finding(job, found, known_of)
     return finding, write_finding(finding, job.b.folder)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What follows from showing a row: its true rate, or its label and the chance with which it was logged.
+    """The outcome of showing a row: its true rate, or its label and the probability with which it was logged.
 
     Args:
-        notes: what that means for a reader.
+        notes: what this means for a reader.
     """
 
     rates: np.ndarray
@@ -94,7 +92,7 @@ class Known:
 
 
 def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
-    """Of the scored rows, in their order."""
+    """The known outcomes of the scored rows, in their order."""
     truth = truth_file(run.data_folder, run.manifest, "rows.parquet")
     if truth is not None:
         rates = rows.select("line").join(
@@ -111,8 +109,8 @@ def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
     split = read_split(run.data_folder, run.manifest, Split.test)
     if PROPENSITY not in split.columns:
         raise DataError(
-            f"the true rate of a row of {run.manifest.name} is not known, so what another ad would have earned is not either",
-            hint="use the synthetic twin; a log of your own needs the chance with which each row was shown, in a column that "
+            f"the true rate of a row of {run.manifest.name} is not known, so the outcome of showing another ad is not known either",
+            hint="use the synthetic twin; your own log needs the probability with which each row was shown, in a column that "
             "data.propensity names",
         )
     logged = split.select("__source", "__line", PROPENSITY).rename({"__source": "source", "__line": "line"})
@@ -122,11 +120,11 @@ def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
         rows["label"].to_numpy().astype(np.float64),
         chances,
         (
-            "An off-policy estimate: a logged row is drawn as a candidate with a chance in proportion to 1 / its propensity, and "
-            f"counts with its own label. {len(weights):,} rows weigh as much as {weights.sum() ** 2 / (weights**2).sum():,.0f} "
-            f"of equal weight; the heaviest is {weights.max() / weights.sum():.2%} of all.",
-            "It is right if the propensities are: rows that the logging system would never show are not in the log, and what "
-            "they would have earned is not estimated.",
+            "An off-policy estimate: a logged row is drawn as a candidate with a probability proportional to 1 / its propensity, and "
+            f"its recorded label is used. {len(weights):,} rows are as informative as {weights.sum() ** 2 / (weights**2).sum():,.0f} "
+            f"rows of equal weight; the largest weight is {weights.max() / weights.sum():.2%} of all.",
+            "The estimate is valid if the propensities are correct. Rows that the logging system never shows are not in the log, so "
+            "their outcome is not estimated.",
         ),
     )
 
@@ -177,7 +175,7 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
     figure = Figure(
         name="uplift",
         title="Change of CTR by domain, against its training rows",
-        summary="Each mark is a domain; above 0 B shows ads that are clicked more.",
+        summary="Each mark is a domain. Above 0, B has the higher CTR.",
         traces=[marks],
         layout=exposure_layout("CTR of B over A, %"),
     )
@@ -198,26 +196,26 @@ def _finding(job: AbTestJob, found: Trial, known_of: Known) -> Finding:
         notes=(
             f"Each auction draws {job.candidates} rows of one domain's test rows as candidates; bids are log-normal with "
             f"median 1 and standard deviation {job.bid_spread} of the logarithm; ranked by bid × predicted rate, second price. "
-            "Both arms see the same auctions. CPC and RPM are in units of the median bid.",
+            "Both arms receive the same auctions. CPC and RPM are in units of the median bid.",
             *known_of.notes,
-            "Intervals cover the chance of domains. They do not cover that of training: two runs of one model with other seeds "
-            "differ as well.",
+            "Intervals include the variance over domains, but not over training runs: two runs of one model with different seeds "
+            "also differ.",
         ),
     )
 
 
 def _answer(change: Change, domains: int) -> str:
-    """A figure's change, and whether chance can explain it."""
+    """The change of a metric, and whether chance can explain it."""
     interval = _interval(change)
     if none_if_nan(change.relative) is None:
         without = "B" if none_if_nan(change.a) else "A"
-        return f"{change.name}: no change can be had, since nothing was clicked in {without}."
+        return f"{change.name}: not available, because arm {without} has no clicks."
     if change.relative == 0:
-        return f"{change.name}: no change at all."
+        return f"{change.name}: no change."
     by = f"{change.name}: {100 * change.relative:+.2f} %"
     if interval.low is None:
         where = "from auctions in one domain" if domains == 1 else "from these auctions"
-        return f"{by}; no interval can be had {where}."
+        return f"{by}; no interval is available {where}."
     return f"{by} {interval}" + (", which chance can explain." if change.low <= 0 <= change.high else ".")
 
 

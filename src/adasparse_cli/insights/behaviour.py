@@ -20,7 +20,7 @@ from adasparse_cli.typed import flat, require_types
 
 NEGLIGIBLE = 0.02  # share of variance below which a part hardly uses the domain
 MOST_MARKS = 8  # per curve
-MOST_ROWS = 12  # of a table that is shown unfolded
+MOST_ROWS = 12  # of a table that is not folded
 
 
 def curves_finding(comparison: Comparison) -> Finding | None:
@@ -55,7 +55,7 @@ def curves_finding(comparison: Comparison) -> Finding | None:
 
 
 def _lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """What a run logged; a last line that a power cut tore is no line.
+    """The logged lines of a run. An incomplete last line, for example after a power cut, is skipped.
 
     Raises:
         IntegrityError: another line is damaged.
@@ -80,7 +80,7 @@ def _lines(folder: Path) -> Iterator[dict[str, Any]]:
 def _mean_over_seeds(
     runs: Sequence[Sequence[Mapping[str, Any]]], kind: str, name: str
 ) -> tuple[list[int], list[float]]:
-    """Steps that every run logged, and the mean there."""
+    """The steps that every run logged, and the mean at each."""
     found = [{line["step"]: line.get(name) for line in run if line["kind"] == kind} for run in runs]
     if not found:
         return [], []
@@ -89,9 +89,9 @@ def _mean_over_seeds(
 
 
 def evened(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
-    """Means over the steps since the last point, with short stretches joined to the one before.
+    """Means over the steps since the last point, with short intervals merged into the previous one.
 
-    A line is logged before each validation too; the mean of the few steps up to it scatters by chance.
+    A line is also logged before each validation. It covers few steps, so its mean has a high variance.
     """
     found: list[tuple[int, float, int]] = []  # step, mean, number of steps
     gaps = np.diff([0, *steps])
@@ -105,7 +105,7 @@ def evened(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], li
 
 
 def context_finding(comparison: Comparison) -> Finding | None:
-    """How much the parts of each arm use the domain; None where no report says."""
+    """How much each part of each arm uses the domain; None if no report records it."""
     shares = {
         arm: [found for one in reports if (found := one.get("context_shares"))]
         for arm, reports in comparison.reports.items()
@@ -152,7 +152,7 @@ def _share_rows(arm: str, found: Sequence[Mapping[str, float]]) -> list[dict[str
 
 
 def settings_finding(comparison: Comparison) -> Finding:
-    """The settings in which the arms were chosen to differ, and all settings."""
+    """The settings that were chosen to differ between arms, and all settings."""
     own = {arm: flat(found[0]["settings"]) for arm, found in comparison.reports.items() if found}
     keys = list(dict.fromkeys(key for settings in own.values() for key in settings))
     every = [

@@ -12,7 +12,7 @@ from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.insights.chosen_arms import shown_arms
 from adasparse_cli.studies.comparison import Comparison
 
-WIDE = 3  # ratio of the highest predicted rate to the lowest, from which axes are logarithmic
+WIDE = 3  # ratio of the highest to the lowest predicted rate from which axes are logarithmic
 
 
 def calibration_finding(comparison: Comparison) -> Finding | None:
@@ -49,7 +49,7 @@ def calibration_finding(comparison: Comparison) -> Finding | None:
         name="calibration",
         title="Calibration",
         question="Are the predicted rates correct?",
-        # of a single arm, the metrics of the page have both
+        # for a single arm, the metrics section of the page has both
         tables=[
             Table(
                 name="calibration",
@@ -65,7 +65,7 @@ def calibration_finding(comparison: Comparison) -> Finding | None:
 
 
 def _figure(traces: Sequence[dict[str, Any]], bins: Sequence[ReliabilityBin]) -> Figure:
-    """Axes over the range of the data, logarithmic where rates cover a wide range and no bin has a rate of 0."""
+    """Axes over the range of the data; logarithmic if rates cover a wide range and no bin has a rate of 0."""
     low, high = min(one.predicted for one in bins), max(one.predicted for one in bins)
     logarithmic = all(one.positives for one in bins) and high > WIDE * low > 0
     diagonal = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adasparse_cli.analysis.detectability import rows_and_seeds_for, rows_for, seeds_for
 from adasparse_cli.analysis.statistics import Difference
@@ -21,11 +22,11 @@ SHOWN_METRICS = {
 }
 LOWER_IS_BETTER = ("log_loss",)
 MEASURES = {**SHOWN_METRICS, "calibration": "predicted / actual"}
-MOST_NAMED = 3  # arms that a headline names
+MOST_NAMED = 3  # arms named in a headline
 
 
 def card_of(source: Subject) -> Card:
-    """The answer of a comparison, or the main metrics of a single arm."""
+    """The verdicts of a comparison, or the main metrics of a single arm."""
     comparison = source.comparison
     if len(comparison.arms) == 1:
         return _single(comparison)
@@ -57,7 +58,7 @@ def card_of(source: Subject) -> Card:
 
 
 def outcomes(comparison: Comparison, metric: str) -> list[ArmOutcome]:
-    """Every arm that has a difference to the baseline in a metric, the best difference first."""
+    """Every arm with a difference from the baseline in a metric, the best difference first."""
     found = []
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     for row in comparison.table():
@@ -80,19 +81,49 @@ def outcomes(comparison: Comparison, metric: str) -> list[ArmOutcome]:
 
 
 def outcome(found: Difference, *, lower_is_better: bool = False) -> Outcome:
-    """What a difference says, corrected for the number of arms.
+    """The verdict on a difference, corrected for the number of arms.
 
-    `equal` needs an interval inside ±0.001; without an interval nothing is said.
+    `equal` requires an interval inside ±0.001. Without an interval there is no verdict.
     """
-    if found.p_holm != found.p_holm:  # NaN alone differs from itself
+    if found.p_holm != found.p_holm:  # true only for NaN
         return Outcome.unknown
     if found.is_real:
         return Outcome.better if (found.difference > 0) is not lower_is_better else Outcome.worse
     return Outcome.equal if alike(found) is Verdict.holds else Outcome.undecided
 
 
+def outcome_of(row: Mapping[str, Any], metric: str) -> Outcome | None:
+    """The same of a row of `Comparison.table`; None without an interval."""
+    real, low, high = (row[f"{metric}_{name}"] for name in ("real", "joint_low", "joint_high"))
+    if real is None:
+        return None
+    if real:
+        return Outcome.better if (row[f"{metric}_difference"] > 0) is not (metric in LOWER_IS_BETTER) else Outcome.worse
+    held = low is not None and high is not None and -SMALLEST < low <= high < SMALLEST
+    return Outcome.equal if held else Outcome.undecided
+
+
+def best_arm(comparison: Comparison, metric: str) -> str | None:
+    """The arm that is better than every other one in a metric; None where the intervals leave that open.
+
+    Its interval, corrected for the number of arms, and those of the others do not overlap; the baseline's is 0.
+    """
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    ends: dict[str, tuple[float, float]] = {comparison.baseline: (0.0, 0.0)}
+    for row in comparison.table():
+        low, high = row[f"{metric}_joint_low"], row[f"{metric}_joint_high"]
+        if low is not None and high is not None:
+            first, last = sorted((sign * low, sign * high))
+            ends[row["arm"]] = (first, last)
+        elif row["arm"] != comparison.baseline:
+            return None
+    best = max(ends, key=lambda arm: ends[arm][0])
+    others = [last for arm, (_, last) in ends.items() if arm != best]
+    return best if others and ends[best][0] > max(others) else None
+
+
 def headline(arms: Sequence[ArmOutcome], base: str, *, why_no_interval: str) -> str:
-    """One sentence: which arms are better, which are worse, or why nothing can be said."""
+    """One sentence: which arms are better and which are worse, or why there is no verdict."""
     by = {word: [one for one in arms if one.outcome is word] for word in Outcome}
     if len(by[Outcome.unknown]) == len(arms):
         return f"No verdict: {why_no_interval}."
@@ -119,7 +150,7 @@ def _named(arms: Sequence[ArmOutcome], number: int, what: str) -> str:
 
 
 def _correction(number: int) -> str:
-    """What sets verdicts apart from the intervals beside them."""
+    """A sentence about the correction, which the verdicts include and the intervals do not."""
     return f". Verdicts are corrected for {number} arms (Holm), the 95 % intervals are not." if number > 1 else ""
 
 
@@ -129,7 +160,7 @@ def _decided(arms: Sequence[ArmOutcome]) -> dict[str, Outcome]:
 
 
 def _visible(comparison: Comparison, metric: str, arms: Sequence[ArmOutcome]) -> str:
-    """What the data could have shown of the undecided arms, in one or two sentences; empty where there is none."""
+    """The detectable differences of the undecided arms, in one or two sentences; empty if there are none."""
     known = {one.arm: one.detectable for one in arms if one.detectable is not None}
     if not known:
         return ""
@@ -154,7 +185,7 @@ def _visible(comparison: Comparison, metric: str, arms: Sequence[ArmOutcome]) ->
 
 
 def _larger(comparison: Comparison, metric: str, arm: str, detectable: float | None) -> str:
-    """What more rows, more seeds, or both would show of one arm: half of what can be seen now."""
+    """What more rows, more seeds, or both would show for one arm: half of the currently detectable difference."""
     gap = comparison.gaps.get(metric, {}).get(arm)
     if not detectable or gap is None:
         return ""
@@ -171,17 +202,17 @@ def _larger(comparison: Comparison, metric: str, arm: str, detectable: float | N
 
 
 def _together(comparison: Comparison, metric: str) -> int:
-    """How many differences are judged together."""
+    """The number of differences that are judged together."""
     return max((found.comparisons for found in comparison.differences[metric].values()), default=1)
 
 
 def _times(value: float) -> str:
-    """A factor as a person says it: `1.6`, `4`, `120`."""
+    """A factor rounded for reading: `1.6`, `4`, `120`."""
     return f"{value:.1f}" if value < 2.95 else f"{value:.0f}" if value < 10 else two_digits(value)
 
 
 def _single(comparison: Comparison) -> Card:
-    """The main metrics of one arm on the test rows, or on the valid rows where there are none."""
+    """The main metrics of one arm on the test rows, or on the valid rows if there are none."""
     arm = comparison.baseline
     found = [report["metrics"] for report in comparison.reports[arm]]
     split = "test" if all("test" in metrics for metrics in found) else "valid"

@@ -1,4 +1,4 @@
-"""How far the arms are from the baseline: the first section of a page."""
+"""The differences between the arms and the baseline: the first section of a page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from adasparse_cli.analysis.verdict import SMALLEST
 from adasparse_cli.findings.card import ArmOutcome, Outcome
 from adasparse_cli.findings.figures import hover, label
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table, cell, estimate
-from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcomes
+from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcome_of, outcomes
 from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
-# The column of the interval of a difference.
+# Column of the interval of a difference.
 INTERVAL = "95 % interval"
-ROW_HEIGHT = 46  # of an arm in the forest plot, in pixels
+ROW_HEIGHT = 46  # per arm in the forest plot, in pixels
 
 
 def verdict(source: Subject) -> Finding:
-    """Quality of each arm, its differences to the baseline, and how to read them."""
+    """The quality of each arm, its differences from the baseline, and how to read them."""
     comparison = source.comparison
     table, base = comparison.table(), comparison.baseline
     judged = [row for row in table if any(row[f"{metric}_difference"] is not None for metric in SHOWN_METRICS)]
@@ -33,7 +33,7 @@ def verdict(source: Subject) -> Finding:
                 answers.append(f"{name} is not available: {NOT_AVAILABLE[metric]}.")
                 continue
             said = headline(arms, base, why_no_interval=comparison.why_no_interval(metric))
-            # the name of the metric stands before it
+            # the text before it names the metric
             answers.append(f"{name}: {said.removeprefix('Undecided: ').removeprefix('No verdict: ')}")
             tables.append(
                 Table(
@@ -84,7 +84,7 @@ def _notes(comparison: Comparison) -> Sequence[str]:
         f"variation of the test rows, resampled by {comparison.cluster}. p is corrected for the number of arms (Holm).",
         "Better and worse: the corrected p is below 0.05. No difference: the interval, corrected for the number of arms, is inside "
         f"±{SMALLEST}. Undecided: neither.",
-        "Detectable, or visible from: the smallest true difference that a study of this size finds with a probability of 80 %, after "
+        "Detectable, or visible from: the smallest true difference that a study of this size detects with a probability of 80 %, after "
         "the correction. Figures for more rows or more seeds are rough: they use the spread in this study, and assume that "
         "additional test rows come with additional domains or users of the same kind. The part of the error that test rows "
         "cause falls with the square root of their number; the part that seeds cause does not.",
@@ -116,27 +116,27 @@ def _quality(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> Tabl
 
 
 def test_support(comparison: Comparison, estimates: Mapping[str, str]) -> Support:
-    """What estimates of a comparison rest on: its test rows."""
+    """The rows that estimates of a comparison are based on: its test rows."""
     test = comparison.counts("test")
     return Support(estimates=estimates, rows=test.get("rows"), positives=test.get("positives"))
 
 
 def difference_support(comparison: Comparison) -> Support:
-    """What the rows of `difference_row` rest on."""
+    """The rows that `difference_row` is based on."""
     return test_support(comparison, {"difference": INTERVAL})
 
 
 def world_support(comparison: Comparison) -> Support:
-    """What the rows of `by_world` rest on."""
+    """The rows that `by_world` is based on."""
     return test_support(comparison, {f"world {world}": "" for world in comparison.worlds or ()})
 
 
 def difference_tables(
     rows: Sequence[Mapping[str, Any]], metric: str, title: str, comparison: Comparison
 ) -> list[Table]:
-    """The differences of arms in a metric, without columns of which nothing is known; over several worlds by world too."""
+    """The differences of arms in a metric, without columns that have no values; for several worlds also by world."""
     shown = [difference_row(row, metric) for row in rows]
-    # the page has the last one; a terminal is narrow
+    # the page shows the last column; a terminal is too narrow
     names = [name for name in shown[0] if name != "weighted by rows, %"]
     held = [name for name in names if any(cell(row[name]) != "n/a" for row in shown)]
     support = difference_support(comparison)
@@ -149,7 +149,7 @@ def difference_tables(
 
 
 def shown_difference(row: Mapping[str, Any], metric: str, comparison: Comparison) -> str:
-    """An arm's difference to the baseline, with as many digits as its test rows support."""
+    """An arm's difference from the baseline, with as many digits as its test rows support."""
     own = difference_row(row, metric)
     return Table(name="", title="", rows=[own], support=difference_support(comparison)).text(own, "difference")
 
@@ -167,7 +167,7 @@ def by_world(rows: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, A
 
 
 def spread(row: Mapping[str, Any], metric: str, test: Mapping[str, Any]) -> str | None:
-    """Mean ± standard deviation, in words.
+    """Mean ± standard deviation, as text.
 
     Args:
         test: rows and positives of the test split.
@@ -177,13 +177,13 @@ def spread(row: Mapping[str, Any], metric: str, test: Mapping[str, Any]) -> str 
 
 
 def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """One arm's difference to the baseline, for a table."""
+    """One arm's difference from the baseline, as a table row."""
     shown = {
         "arm": row["arm"],
+        "verdict": outcome_of(row, metric),
         "difference": row[f"{metric}_difference"],
         INTERVAL: Interval(row[f"{metric}_low"], row[f"{metric}_high"]),
         "p (Holm)": row[f"{metric}_p_holm"],
-        "real": row[f"{metric}_real"],
         "detectable": row[f"{metric}_detectable"],
     }
     if metric == "gauc_domain":
@@ -196,10 +196,10 @@ def difference_row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 
 def forest(arms: Sequence[ArmOutcome], base: str) -> Figure | None:
-    """Differences with their intervals, one line per arm in the arm's colour and mark, and a band for those that do not matter.
+    """Differences with their intervals, one line per arm in the arm's colour and mark, and a band for negligible differences.
 
     Returns:
-        None where no arm has an interval. An arm without one is left out.
+        None if no arm has an interval. Arms without an interval are omitted.
     """
     known = [one for one in reversed(arms) if one.difference is not None and one.interval.low is not None]
     if not known:

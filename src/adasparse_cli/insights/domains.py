@@ -1,4 +1,4 @@
-"""How well each domain is served: the table of all domains, and the best and worst of a single arm."""
+"""The table of all domains, and the best and worst domains of a single arm."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adasparse_cli.runs.saved_run import DOMAINS, anew, run_file
 from adasparse_cli.studies.comparison import Comparison, domain_table
 
 DOMAIN_COLUMNS = ("domain", "train_rows", "test_rows", "test_positives")
-EXTREMES = 5  # best and worst domains of a single arm
+EXTREMES = 5  # number of best and of worst domains of a single arm
 MEASURED = {"test_auc": "AUC", "test_log_loss": "log loss", "test_calibration": "predicted / actual"}
 
 
 def whole_domain_table(comparison: Comparison) -> pl.DataFrame | None:
-    """All domains, as `domain_table` gives them; None where there are no test rows, or several worlds with other domains.
+    """All domains as returned by `domain_table`; None without test rows, or with several worlds that have other domains.
 
     Raises:
         IntegrityError: a run's table of domains is missing or damaged.
@@ -60,12 +60,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-# Columns of the table of domains that are no metrics.
+# Columns of the table of domains that are not metrics.
 COUNTED = ("domain", "training rows", "test rows", "positives")
 
 
 def domains_finding(comparison: Comparison, domains: pl.DataFrame) -> Finding | None:
-    """Every domain, to be sorted and filtered; of a single arm its best and worst domains first."""
+    """Every domain, for sorting and filtering; for a single arm, its best and worst domains first."""
     if comparison.rows is None:
         return None
     base = comparison.baseline
@@ -115,7 +115,7 @@ def _gain(value: float | None, base: float | None) -> float | None:
 
 
 def extreme_table(comparison: Comparison) -> Table | None:
-    """The best and worst domains of the only arm by AUC, mean over seeds, of those with enough positives; None without any."""
+    """The best and worst domains of a single arm by AUC, mean over seeds, among domains with enough positives; None if there are none."""
     (arm,) = comparison.arms
     tables = [domain_file(folder) for folder in arm.folders.values()]
     if not all(set(MEASURED) <= set(table.columns) for table in tables):
@@ -124,7 +124,7 @@ def extreme_table(comparison: Comparison) -> Table | None:
     mean = pl.concat(
         [table.select("domain", *DOMAIN_COLUMNS[1:], *MEASURED).cast(pl.Float64, strict=False) for table in tables]
     )
-    # a domain of one class has no AUC, whichever the seed
+    # a domain with one class has no AUC for any seed
     judged = (
         mean.group_by("domain")
         .agg(pl.all().mean())

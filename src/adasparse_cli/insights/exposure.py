@@ -1,4 +1,4 @@
-"""Do domains with few training rows gain as much as those with many? A comparison, bin by bin of exposure."""
+"""Gain by exposure: the comparison of arms in bins of domains with similar numbers of training rows."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from adasparse_cli.insights.chosen_arms import shown_arms
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.subject import Subject
 
-MOST_APART = 0.12  # between arms of a bin, where bins are 1 apart
-ROOM = 1.3  # of an axis, over what it must show
+MOST_APART = 0.12  # largest offset between arms of a bin; bins are 1 apart
+ROOM = 1.3  # factor of an axis range over its content
 
 
 def run_exposure(source: Subject, *, bins: int, logarithmic: bool) -> tuple[Finding, Path]:
-    """Bin, compare, and keep the finding beside the study or the last of the runs.
+    """Compute the finding and store it in the folder of the study, or of the last run.
 
     Raises:
-        DataError: there is nothing to be compared.
+        DataError: there is nothing to compare.
     """
     finding = exposure_finding(source.comparison, domain_table(source.comparison), bins=bins, logarithmic=logarithmic)
     if finding is None:
         raise DataError(
             "there are no two arms with all their seeds and test rows in one world",
-            hint="name runs of two models, or a study: adasparse ablate",
+            hint="name runs of two models, or a study; adasparse ablate makes one",
         )
     return finding, write_finding(finding, source.folder)
 
@@ -40,10 +40,10 @@ def run_exposure(source: Subject, *, bins: int, logarithmic: bool) -> tuple[Find
 def exposure_finding(
     comparison: Comparison, domains: pl.DataFrame, *, bins: int = 5, logarithmic: bool = False
 ) -> Finding | None:
-    """Gain by bin of exposure; None where there is nothing to compare.
+    """Gain by bin of training rows; None if there is nothing to compare.
 
     Args:
-        domains: as `domain_table` gives them. bins, logarithmic: see `analysis.exposure`.
+        domains: as returned by `domain_table`. bins, logarithmic: see `analysis.exposure`.
     """
     rows, base = comparison.rows, comparison.baseline
     if rows is None or base not in comparison.logits or len(comparison.logits) < 2:
@@ -73,7 +73,7 @@ def exposure_finding(
 
 
 def _figure(comparison: Comparison, found: Exposure) -> Figure:
-    """The gain of each arm in each bin; bins with few positives are grey."""
+    """The gain of each arm in each bin. Bins with few positives are grey."""
     base, shown = comparison.baseline, shown_arms(comparison)
     others = [arm for arm in comparison.logits if arm != base]
     apart = min(0.8 / len(others), MOST_APART)
@@ -130,14 +130,14 @@ def _figure(comparison: Comparison, found: Exposure) -> Figure:
 
 
 def _reach(bins: Sequence[Bin]) -> float | None:
-    """How far an axis around 0 must reach for the gains and intervals of these bins, with some room; None without any."""
+    """Half the range of an axis around 0 that shows the gains and intervals of these bins with a margin; None without any."""
     gains = [gain for one in bins for gain in one.gains.values() if gain is not None]
     ends = [abs(end) for gain in gains for end in (gain.difference, gain.low, gain.high) if end == end]
     return ROOM * max(ends) if ends and max(ends) > 0 else None
 
 
 def exposure_answers(found: Exposure) -> list[str]:
-    """Whether the gain in the sparsest bin differs from the gain in the densest; or why that is not known."""
+    """Whether the gain in the sparsest bin differs from the gain in the densest, or why this is not known."""
     if all(gain is None for one in found.bins for gain in one.gains.values()):
         return ["Not available: no test domain has both classes, so there is no GAUC by domain."]
     if len(found.bins) < 2:

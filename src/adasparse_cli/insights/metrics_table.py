@@ -49,7 +49,7 @@ def metrics_finding(comparison: Comparison) -> Finding:
             Table(
                 name="metrics",
                 title=f"Metrics by split{seeds}",
-                # a metric that no split has, such as GAUC by user without users, is left out
+                # a metric without values on every split, for example GAUC by user without users, is omitted
                 rows=[own for own in rows if any(own[split] is not None for split in splits)],
                 caption=caption,
             ),
@@ -63,7 +63,7 @@ def metrics_finding(comparison: Comparison) -> Finding:
 
 
 def spelled(found: Sequence[Mapping[str, Any]], metric: str) -> str | None:
-    """Mean over seeds, with the standard deviation where there are several; two digits and a mark where a class is rare."""
+    """Mean over seeds, with the standard deviation for several seeds; two digits and a mark if a class is rare."""
     values = [one.get(metric) for one in found]
     mean = mean_or_none(values)
     if mean is None:
@@ -76,7 +76,7 @@ def spelled(found: Sequence[Mapping[str, Any]], metric: str) -> str | None:
 
 
 def _left_out(test: Mapping[str, Any]) -> list[str]:
-    """How many test domains the GAUC leaves out."""
+    """The number of test domains excluded from the GAUC."""
     if not test.get("domains") or not test.get("one_class_domains"):
         return []
     share = test.get("one_class_domain_row_share") or 0.0

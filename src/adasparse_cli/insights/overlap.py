@@ -1,4 +1,4 @@
-"""Do similar domains share neurons? A saved AdaSparse run, looked at domain by domain."""
+"""Do similar domains share neurons? Analysis of a saved AdaSparse run by domain."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from adasparse_cli.training.machine import set_threads
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapJob:
-    """What to look at.
+    """The settings of an analysis of overlap.
 
     Args:
-        split: whose rows are run through the model. minimum_rows: of it, for a domain to be taken in.
-        named: two or three domains to be shown by themselves, by key (`0/1003/3006`, see `prep.key`); may be empty.
+        split: the split that is scored. minimum_rows: rows in this split that a domain needs to be included.
+        named: two or three domains shown separately, by key (`0/1003/3006`, see `prep.key`); may be empty.
         permutations: shuffles of Mantel's test.
     """
 
@@ -53,17 +53,17 @@ class OverlapJob:
 
 
 def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Finding, Path]:
-    """Look, test, and keep the finding beside the run.
+    """Compute the overlap, test it, and store the finding in the run's folder.
 
     Raises:
-        UsageError: the run's model has no weight factors, or a name is of no domain.
-        DataError: fewer than three domains have rows enough.
+        UsageError: the run's model has no weight factors, or a domain name is unknown.
+        DataError: fewer than three domains have enough rows.
     """
     progress = progress or Silent()
     saved = job.run
     if saved.job.model.name != "adasparse":
         raise UsageError(
-            f"{saved.folder} is of {saved.job.label}, which has no weight factors",
+            f"{saved.folder} is a run of {saved.job.label}, which has no weight factors",
             hint="name a run of adasparse; adasparse runs ls lists them",
         )
     set_threads(saved.job.threads)
@@ -77,12 +77,12 @@ def run_overlap(job: OverlapJob, progress: Progress | None = None) -> tuple[Find
     progress.advance(len(rows))
     domains = read_domains(saved.data_folder, saved.manifest)
     names = domain_names(domains, saved.manifest.domain).to_list()
-    # a domain new to this split has no training rows to be alike by
+    # a domain that is new in this split has no training rows to compare
     chosen = np.flatnonzero((found.rows >= job.minimum_rows) & (domains["train_rows"].to_numpy() > 0))
     if len(chosen) < 3:
         raise DataError(
-            f"{len(chosen)} domains have {job.minimum_rows} rows in the {job.split} split, three are needed",
-            hint="lower --min-rows, or use --split train",
+            f"{len(chosen)} domains have {job.minimum_rows} rows in the {job.split} split; three are needed",
+            hint="use a lower --min-rows, or --split train",
         )
     named = [_place(name, names, found) for name in job.named]
     progress.start("comparing domains", None, "pairs")
@@ -127,12 +127,15 @@ def mantel_tests(
 ) -> dict[str, Mantel | None]:
     """Mantel's test of every similarity against a measure of overlap.
 
-    Domains with similar keys have similar embeddings, so their neurons are alike whatever was learnt; the planted groups and
-    the labels follow the key in part. So both are tested beyond the key as well: beyond which two values a pair has in each
-    key field, since sharing one value is not sharing another, and neighbouring values (ages, stars) can be alike in base
-    rates alone; and beyond which fields it shares, since a pruner need not add up what it receives of two. There the values
-    of the key's fields are shuffled, not the domains (measured: with shuffles of domains, a random pruner passed the test
-    in 8 to 35 % of simulated worlds at a level of 5 %; with shuffles of values in 2 to 5 %)..
+    Domains with similar keys have similar embeddings, so they share neurons even in an untrained pruner. The planted groups and
+    the labels partly follow the key. Both are therefore also tested beyond the key, which removes two effects:
+
+    - The pair's two values in each key field. Equal values are not all the same, and neighbouring values (ages, stars) can
+      have similar base rates.
+    - The fields in which the pair is equal. A pruner need not add up the effects of two fields.
+
+    These tests shuffle the values of the key's fields, not the domains. Measured: with shuffled domains, a random pruner passed
+    the test in 8 to 35 % of simulated worlds at a level of 5 %; with shuffled values, in 2 to 5 %.
     """
     found = {kind: mantel(matrix, overlap, permutations=permutations) for kind, matrix in similar.items()}
     for kind in ("labels", "planted"):
@@ -144,7 +147,7 @@ def mantel_tests(
 
 
 def similarities(saved: SavedRun, train: Rows, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> dict[str, Floats]:
-    """How alike the chosen domains are, in every way that can be had."""
+    """The similarities of the chosen domains, by every available measure."""
     fields = saved.manifest.fields
     columns = [
         k
@@ -163,12 +166,12 @@ def similarities(saved: SavedRun, train: Rows, domains: pl.DataFrame, chosen: ND
 
 
 def key_fields(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> list[list[str]]:
-    """Each key field's values in the chosen domains."""
+    """The values of each key field in the chosen domains."""
     return [domains[key].fill_null("missing").gather(chosen).to_list() for key in key_columns(saved.manifest.domain)]
 
 
 def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) -> Floats | None:
-    """The groups that a synthetic twin planted, where these domains are those it planted them for."""
+    """The planted groups of a synthetic twin; None if they were planted for other domains."""
     path = truth_file(saved.data_folder, saved.manifest, "domains.parquet")
     keys = list(saved.manifest.domain)
     if path is None:
@@ -176,7 +179,7 @@ def _planted(saved: SavedRun, domains: pl.DataFrame, chosen: NDArray[np.int64]) 
     truth = pl.read_parquet(path, glob=False)
     if sorted(truth.columns[: truth.columns.index("group")]) != sorted(keys):
         return None
-    # a missing value is −1 in the raw text and null once it is read
+    # a missing value is −1 in the raw text and null in the frame
     truth = truth.with_columns(pl.col(key).replace(-1, None).cast(pl.String) for key in keys)
     own = domains[chosen].select(keys).join(truth, on=keys, how="left", nulls_equal=True, maintain_order="left")
     if own["group"].null_count():
@@ -188,9 +191,12 @@ def _place(name: str, names: Sequence[str], found: Activity) -> int:
     wanted = name if name in names else "/".join(part.strip() for part in name.replace("·", "/").split("/"))
     if wanted not in names:
         raise UsageError(
-            f"there is no domain {name!r}", hint=f"a domain is named by its key, such as {nearest_names(wanted, names)}"
+            f"there is no domain {name!r}",
+            hint=f"a domain's name is its key, for example {nearest_names(wanted, names)}",
         )
     place = names.index(wanted)
     if not found.rows[place]:
-        raise UsageError(f"the domain {name!r} has no row in this split", hint="use --split train, or name another")
+        raise UsageError(
+            f"the domain {name!r} has no row in this split", hint="use --split train, or name another domain"
+        )
     return place

@@ -1,4 +1,4 @@
-"""Overlap of neurons, in words, tables and figures."""
+"""The overlap of neurons as sentences, tables and figures."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SIMILARITIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was found of the chosen domains.
+    """Measurements of the chosen domains.
 
     Args:
-        names: of all domains. chosen: places of those taken in, in `names`.
-        neurons: of all domains, how often each neuron is active.
-        similar: chosen × chosen, how alike two domains are, by what they are alike in.
-        by_layer, whole: how much two of the chosen share, of each layer and of all.
+        names: of all domains. chosen: indices in `names` of the included domains.
+        neurons: share of rows in which each neuron is active, of all domains.
+        similar: chosen × chosen, the similarity of two domains, by measure.
+        by_layer, whole: overlap of two of the chosen domains, per layer and for all layers.
     """
 
     names: Sequence[str]
@@ -55,12 +55,12 @@ def overlap_finding(
     permutations: int,
     taken_in: str,
 ) -> Finding:
-    """All that is said of the overlap.
+    """The finding on the overlap of neurons.
 
     Args:
-        tests: Mantel's, by similarity and measure of overlap. permutations: its shuffles.
-        named: places of domains to be shown by themselves; may be empty.
-        taken_in: which domains were, and of which run, in words.
+        tests: Mantel's tests, by similarity and measure of overlap. permutations: their shuffles.
+        named: indices of domains shown separately; may be empty.
+        taken_in: which domains are included, and of which run, as text.
     """
     names, chosen, found, whole = measured.names, measured.chosen, measured.neurons, measured.whole
     similar = measured.similar
@@ -101,15 +101,15 @@ def overlap_finding(
         tables=tables,
         figures=figures,
         notes=(
-            f"{len(chosen)} of {int((found.rows > 0).sum())} domains are taken in: {taken_in}",
+            f"{len(chosen)} of {int((found.rows > 0).sum())} domains included: {taken_in}",
             "A neuron is active in a domain if its factor is above 0 in at least half of the domain's rows. Jaccard: shared over "
             "all active (or pruned) neurons of the two. Excess: agreement beyond that of two random sets of the same sizes, "
-            "1 for equal sets. Closeness: 1 less the mean difference of the shares of rows in which a neuron is active.",
-            "Domains with many rows may be alike in everything for that reason alone; the test does not tell this apart.",
-            "Neurons follow the key even in a pruner that has learnt nothing, and so do label behaviour and planted groups in part: "
-            "only the tests beyond the values of the key's fields say that something was learnt.",
+            "1 for equal sets. Closeness: 1 minus the mean difference of the shares of rows in which a neuron is active.",
+            "Domains with many rows may be similar only because they have many rows. The test does not separate this effect.",
+            "Neurons follow the key even in an untrained pruner. Label behaviour and planted groups partly follow it, too: "
+            "only the tests beyond the values of the key's fields are evidence that the model learned something.",
             *(
-                ("Even such a p can be too small on the twin: compare with heterogeneity 0.",)
+                ("On the twin, even this p can be too small: compare with heterogeneity 0.",)
                 if "planted" in similar
                 else ()
             ),
@@ -120,16 +120,18 @@ def overlap_finding(
 def _said(kind: str, test: Mantel | None) -> str:
     what = SIMILARITIES[kind]
     if test is None:
-        return f"By {what}: cannot be said, since one side does not vary."
-    verdict = "share more neurons" if test.p < 0.05 and test.correlation > 0 else "are not found to share more neurons"
+        return f"By {what}: not available, because one side does not vary."
+    verdict = (
+        "share more neurons" if test.p < 0.05 and test.correlation > 0 else "do not share significantly more neurons"
+    )
     return f"By {what}, similar domains {verdict}: rank correlation {test.correlation:+.3f}, p {test.p:.3f}."
 
 
 def _pairs(measured: Measured, main: str) -> list[dict[str, Any]]:
-    """The most and the least similar."""
+    """The most and the least similar pairs."""
     rows, columns = np.triu_indices(len(measured.chosen), 1)
     similar = measured.similar
-    # ties are broken by how alike the key is, then by the larger domains
+    # ties are ordered by similarity of the key, then by rows of the domains
     order = np.lexsort((-(rows + columns), similar["key"][rows, columns], similar[main][rows, columns]))
     ends = [*order[::-1][:SHOWN_PAIRS], *order[:SHOWN_PAIRS][::-1]] if len(order) > 2 * SHOWN_PAIRS else order[::-1]
     return [_pair(measured, int(rows[k]), int(columns[k])) for k in ends]
@@ -154,7 +156,7 @@ def _shared(own: Overlap, a: int, b: int) -> dict[str, Any]:
 
 
 def all_pairs(measured: Measured) -> list[dict[str, Any]]:
-    """One line per pair of chosen domains."""
+    """One row per pair of chosen domains."""
     rows = []
     for a, b in itertools.combinations(range(len(measured.chosen)), 2):
         row = _pair(measured, a, b)
@@ -167,7 +169,7 @@ def all_pairs(measured: Measured) -> list[dict[str, Any]]:
 
 
 def all_shares(names: Sequence[str], found: Activity) -> list[dict[str, Any]]:
-    """One line per domain: how often each neuron is active."""
+    """One row per domain: how often each neuron is active."""
     return [
         {
             "domain": names[domain],
@@ -192,8 +194,8 @@ def _layers(measured: Measured, similarity: Floats) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"layer": layer, "neurons": shares.shape[1]}
         if found.prunes:
             always = (shares[found.rows > 0] >= 0.5).mean(0)
-            row["never cut"] = int((always == 1).sum())
-            row["always cut"] = int((always == 0).sum())
+            row["never pruned"] = int((always == 1).sum())
+            row["always pruned"] = int((always == 0).sum())
             for name, matrix in (
                 ("Jaccard, active", own.active),
                 ("Jaccard, pruned", own.pruned),
@@ -210,8 +212,8 @@ def _layers(measured: Measured, similarity: Floats) -> list[dict[str, Any]]:
 
 
 def _heat(names: Sequence[str], chosen: NDArray[np.int64], whole: Overlap, prunes: bool, most: int = 60) -> Figure:
-    """The overlap of the largest domains, like ones together."""
-    shown = np.arange(min(len(chosen), most))  # domains are numbered by their training rows
+    """The overlap of the largest domains, similar ones next to each other."""
+    shown = np.arange(min(len(chosen), most))  # domains are sorted by their training rows
     matrix = whole.closeness[np.ix_(shown, shown)]
     order = shown[clustered(matrix)]
     labels = [names[chosen[k]] for k in order]
@@ -229,7 +231,7 @@ def _heat(names: Sequence[str], chosen: NDArray[np.int64], whole: Overlap, prune
     return Figure(
         name="heat",
         title=f"Closeness of {what}, all layers, the {len(shown)} largest domains",
-        summary="Like domains stand together (average linkage); light is alike. The diagonal is 1.",
+        summary="Similar domains are next to each other (average linkage). Light cells are similar. The diagonal is 1.",
         traces=[trace],
         layout={
             "xaxis": {**places(labels), "showticklabels": len(shown) <= 30},
@@ -256,17 +258,17 @@ def _named_table(names: Sequence[str], found: Activity, named: Sequence[int]) ->
 
 
 def _named_figure(names: Sequence[str], found: Activity, named: Sequence[int]) -> Figure:
-    """The paper's figure: neurons cut in all of the domains, in some, in none, by layer."""
+    """The paper's figure: neurons pruned in all, some or none of the domains, by layer."""
     traces = []
     for k in range(len(named) + 1):
         style = Style.of(k)
         values = [float(((shares[list(named)] < 0.5).sum(0) == k).mean()) for shares in found.shares]
         name = (
-            "cut in none"
+            "pruned in none"
             if k == 0
-            else f"cut in all {len(named)}"
+            else f"pruned in all {len(named)}"
             if k == len(named)
-            else f"cut in {k} of {len(named)}"
+            else f"pruned in {k} of {len(named)}"
         )
         pattern = ("", "/", "x", ".")[k]
         traces.append(
@@ -281,8 +283,8 @@ def _named_figure(names: Sequence[str], found: Activity, named: Sequence[int]) -
         )
     return Figure(
         name="named",
-        title=f"Neurons cut together: {', '.join(names[k] for k in named)}",
-        summary="Share of each layer's neurons that are cut in all, some or none of the domains.",
+        title=f"Neurons pruned together: {', '.join(names[k] for k in named)}",
+        summary="Share of each layer's neurons that are pruned in all, some or none of the domains.",
         traces=traces,
         layout={"barmode": "stack", "yaxis": {"tickformat": ".0%", "title": {"text": "share of neurons"}}},
     )

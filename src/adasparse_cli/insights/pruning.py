@@ -14,12 +14,12 @@ from adasparse_cli.findings.wording import listed
 from adasparse_cli.insights.domains import domain_file
 from adasparse_cli.studies.comparison import Comparison
 
-MOST_ROWS = 6  # of the table by layer that is shown unfolded
+MOST_ROWS = 6  # of the table by layer that is not folded
 LARGEST = 30  # domains in the table by domain
 
 
 def sparsity_finding(comparison: Comparison, domains: pl.DataFrame | None) -> Finding | None:
-    """Share of neurons pruned; None where no arm can prune."""
+    """Share of neurons pruned; None if no arm can prune."""
     pruning = comparison.pruning()
     if not pruning or not all("test" in one for found in pruning.values() for one in found):
         return None
@@ -27,7 +27,7 @@ def sparsity_finding(comparison: Comparison, domains: pl.DataFrame | None) -> Fi
     pruned = [arm for arm, own in shares.items() if own.any()]
     answers = []
     if len(pruned) < len(shares):
-        answers.append(f"Nothing is pruned in {listed([arm for arm in shares if arm not in pruned])}.")
+        answers.append(f"No neuron is pruned in {listed([arm for arm in shares if arm not in pruned])}.")
     outside = [arm for arm in pruned if _is_outside(shares[arm], pruning[arm][0]["interval"])]
     if outside:
         answers.append(f"At least one layer is outside the requested interval in {listed(outside)}.")
@@ -51,8 +51,8 @@ def sparsity_finding(comparison: Comparison, domains: pl.DataFrame | None) -> Fi
         tables=tables,
         figures=[_by_layer(comparison, pruning, shares, pruned)] if pruned else [],
         notes=(
-            "Shares are means over seeds of the best checkpoint. The best checkpoint can be from an early step, when the "
-            "regulariser did not have its full strength.",
+            "Shares are means over seeds, for the best checkpoint. The best checkpoint can be from an early step, before the "
+            "regulariser reached its full strength.",
         ),
     )
 
@@ -72,7 +72,7 @@ def _by_layer(
         series(comparison.place(arm), arm, pruning[arm][0]["layers"], [float(share) for share in shares[arm]])
         for arm in arms
     ]
-    asked = dict.fromkeys(
+    requested = dict.fromkeys(
         tuple(found[0]["interval"]) for arm, found in pruning.items() if arm in arms and found[0]["interval"]
     )
     bands = [
@@ -80,14 +80,14 @@ def _by_layer(
             "type": "rect", "xref": "paper", "yref": "y", "x0": 0, "x1": 1, "y0": low, "y1": high, "layer": "below",
             "fillcolor": "rgba(128,128,128,0.2)", "line": {"width": 0},
         }
-        for low, high in asked
+        for low, high in requested
     ]  # fmt: skip
     names = [
         {
             "xref": "paper", "x": 0.01, "xanchor": "left", "yref": "y", "y": high, "yanchor": "top", "showarrow": False,
             "text": f"requested: {low:.0%} to {high:.0%}",
         }
-        for low, high in asked
+        for low, high in requested
     ]  # fmt: skip
     return Figure(
         name="layers",
@@ -104,7 +104,7 @@ def _by_layer(
 
 
 def _by_domain(comparison: Comparison, domains: pl.DataFrame, arm: str) -> Table | None:
-    """The largest domains by layer, mean over seeds; None where no layer is recorded by domain."""
+    """The largest domains by layer, mean over seeds; None if no layer is recorded by domain."""
     folders = next(one for one in comparison.arms if one.name == arm).folders.values()
     tables = [domain_file(folder) for folder in folders]
     columns = [name for name in tables[0].columns if name.startswith("sparsity_")]
@@ -129,7 +129,7 @@ def _by_domain(comparison: Comparison, domains: pl.DataFrame, arm: str) -> Table
         name=f"by-domain-{comparison.place(arm)}",
         title=f"Share of neurons pruned in the {shown.height} largest domains, {arm}",
         rows=rows,
-        caption="Domains with most training rows come first. Stronger colour: more neurons pruned.",
+        caption="The domains with the most training rows come first. Stronger colour: more neurons pruned.",
         choice=arm,
         shares=layers,
         folded=True,

@@ -1,4 +1,4 @@
-"""Finished runs, or a study of them, as findings and as one page that can be handed to others."""
+"""Finished runs, or a study of them, as findings and as one page to share."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ LAST = ("settings", "reproduction")  # sections after those of analyses
 
 
 def write_report(source: Subject, output: Path | None = None) -> Path:
-    """Write the page, in the folder of its source without `output`."""
-    # the finding of an analysis that ran by itself replaces the page's own
+    """Write the page; without `output`, to the folder of its source."""
+    # a stored finding of an analysis replaces the page's finding
     findings = {finding.name: finding for finding in (*findings_of(source), *stored_findings(source))}
     page = Page(
         title=_title(source),
@@ -49,7 +49,7 @@ def _title(source: Subject) -> str:
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:
-    """What a reader must know of the data; the rest is in the footer."""
+    """The main facts about the data; the footer has the rest."""
     data = comparison.data
     splits = {name: counts for name, counts in data["splits"].items() if counts["rows"]}
     seeds = "seed" if len(comparison.seeds) == 1 else "seeds"
@@ -75,7 +75,7 @@ def write_findings(findings: Sequence[Finding], *, title: str, lead: str, facts:
 
 
 def write_kept(folder: Path, output: Path | None = None) -> Path:
-    """A page of what is kept below a folder that is neither a run nor a study: a ladder, a search."""
+    """A page of the findings stored in a folder that is neither a run nor a study, for example of `analyze domains` or `hpo`."""
     findings = [read_finding(path) for path in kept_findings(folder)]
     if not findings:
         raise IntegrityError(f"{folder / FINDINGS} holds no findings", hint="rerun the analysis")
@@ -89,21 +89,19 @@ def _put(page: Page, path: Path) -> Path:
     """Write the page.
 
     Raises:
-        UsageError: the place is a folder, or lies below a file. ResourceError: it may not be written to.
+        UsageError: the path is a folder, or is below a file. ResourceError: the path is not writable.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder, and the page is a file", hint=f"give it a name: -o {path / PAGE}")
+        raise UsageError(f"{path} is a folder, but the page is a file", hint=f"name a file: -o {path / PAGE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, page_text(page))
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{path.parent} is no folder", hint="name a file in a folder: -o FILE") from None
+        raise UsageError(f"{path.parent} is not a folder", hint="name a file in a folder: -o FILE") from None
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise ResourceError(
-            f"{path.parent} may not be written to", hint="-o FILE writes the page to another place"
-        ) from None
+        raise ResourceError(f"{path.parent} is not writable", hint="-o FILE writes the page elsewhere") from None
     return path
 
 

@@ -1,4 +1,4 @@
-"""How to reproduce the runs of a page: the commands, and the versions that the runs were made with."""
+"""Commands that reproduce the runs of a page, and the versions that trained them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reproduction(source: Subject) -> Finding:
     for arm in source.comparison.arms:
         for seed, run in arm.folders.items():
             path = typed_path(run / CONFIG)
-            # the raw files are named where the data are prepared
+            # the command that prepares the data names the raw files
             prepared = ["raw=[]"] if _config_of(run)["raw"] else []
             command = shlex.join(["adasparse", "train", "--config", path, *prepared])
             rows.append({"arm": arm.name, "seed": seed, "command": command})
@@ -61,7 +61,7 @@ def trained_with(comparison: Comparison) -> dict[str, str]:
 
 
 def typed_path(path: Path) -> str:
-    """A path as a person would type it: from the current folder if it is below it."""
+    """A path as a user would type it: relative if it is below the current folder."""
     here, whole = Path.cwd(), Path(os.path.abspath(path))
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
@@ -71,15 +71,15 @@ def _first_run(comparison: Comparison) -> Path:
 
 
 def _preparing(run: Path, fingerprint: str) -> list[str]:
-    """How to prepare the data that a run was trained on, from its settings and the paths of its raw files."""
+    """How to prepare the data of a run, from its settings and the paths of its raw files."""
     config = _config_of(run)
     values, root = config["data"], str(config["paths"]["data"])
     manifest = _manifest_of(run, config, fingerprint)
     named = [config["raw"]] if isinstance(config["raw"], str) else list(config["raw"])
-    # a relative path names a file that the recipe wrote itself
+    # a relative path is a file that the recipe wrote itself
     sources = [one for one in manifest.sources if Path(one.path).is_absolute()] if manifest else []
     raw = [typed_path(Path(one.path)) for one in sources] or named
-    # only a recipe that writes its own files is asked whether to keep them
+    # only recipes that write raw files have this setting
     unknown = manifest is None and not raw and "keep_raw" not in values
     words = words_to_prepare(values, ["FILE"] if unknown else raw, root)
     if words is None:
@@ -112,9 +112,9 @@ def _config_of(run: Path) -> dict[str, Any]:
 
 
 def _manifest_of(run: Path, config: Mapping[str, Any], fingerprint: str) -> Manifest | None:
-    """The manifest of the data that a run was trained on, if they are still in their folder."""
+    """The manifest of the data that a run was trained on, if the data are still in their folder."""
     folder = Path(config["paths"]["data"]) / str(config["data"]["name"])
-    # relative paths start from the folder that contains `runs/DATA/MODEL/RUN`
+    # relative paths start at the folder that contains `runs/DATA/MODEL/RUN`
     above = len(Path(str(config["paths"].get("runs", "runs"))).parts) + 2
     for home in (Path(), *run.resolve().parents[above : above + 1]):
         with contextlib.suppress(AdasparseError, OSError):

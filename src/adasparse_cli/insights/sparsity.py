@@ -1,4 +1,4 @@
-"""How sparse may the network be? AdaSparse at a ladder of intervals, as a study, and where parity with the baseline is lost."""
+"""How sparse may the network be? A study of AdaSparse with several intervals, compared with the baseline."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from adasparse_cli.findings.card import Outcome
 from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
+from adasparse_cli.insights.card import outcome_of
 from adasparse_cli.insights.differences import INTERVAL, test_support
 from adasparse_cli.studies.study import StudyReport
 
 
 def keep_sparsity(report: StudyReport) -> tuple[Finding, Path]:
-    """The finding of a finished sparsity study, kept beside it."""
+    """The finding of a finished sparsity study, stored in its folder."""
     finding = sparsity_finding(report)
     return finding, write_finding(finding, report.folder)
 
 
 def sparsity_finding(report: StudyReport) -> Finding:
-    """One row per interval: what was reached, what it gains over the baseline, and what it saves."""
+    """One row per interval: the sparsity reached, the gain over the baseline, and the saved multiply-adds."""
     comparison = report.comparison
     base = comparison.baseline
     table = {row["arm"]: row for row in comparison.table()}
@@ -47,7 +49,7 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 "GAUC by domain": row["gauc_domain"],
                 f"over {base}": row["gauc_domain_difference"],
                 INTERVAL: Interval(row["gauc_domain_low"], row["gauc_domain_high"]),
-                "real": row["gauc_domain_real"],
+                "verdict": outcome_of(row, "gauc_domain"),
                 "AUC": row["auc"],
                 "log loss": row["log_loss"],
                 "multiply-adds saved": round(float(np.mean(saved))),
@@ -65,45 +67,45 @@ def sparsity_finding(report: StudyReport) -> Finding:
         tables=[
             Table(
                 name="quality",
-                title=f"What each interval is worth, against {base}",
+                title=f"Each interval against {base}",
                 rows=[{key: value for key, value in row.items() if key not in reached} for row in rows],
                 caption=comparison.caption,
                 support=support,
             ),
             Table(
                 name="reached",
-                title="What was reached, and what it saves per row",
+                title="Sparsity reached and multiply-adds saved per row",
                 rows=[{key: row[key] for key in ("interval", *reached)} for row in rows],
             ),
         ],
         figures=[_figure(rows, base)] if rows else [],
         notes=(
-            "Sparsity is that of the kept weights on test rows: the share of weight factors that are 0. A layer can lie outside "
-            "the interval asked for where training is short.",
-            "Saved: products of the next layer that read a 0, per row. The pruners' own products are not taken off: they cost "
-            "about as much as the network itself, unless they see the domain alone or have a low rank.",
+            "Sparsity is the share of weight factors that are 0, for the best checkpoint on test rows. After a short training, a layer "
+            "can be outside the requested interval.",
+            "Saved: multiply-adds of the next layer with a pruned input, per row. The cost of the pruners is not subtracted: it is "
+            "about the cost of the network, unless the pruners read only the domain or have a low rank.",
         ),
     )
 
 
 def saved_multiply_adds(cut: Sequence[float], widths: Sequence[Sequence[int]]) -> float:
-    """Σ over gated layers of share cut × neurons × outputs of the layer that reads them."""
+    """Σ over gated layers of share pruned × neurons × outputs of the next layer."""
     return float(sum(share * width * reader for share, (width, reader) in zip(cut, widths, strict=True)))
 
 
 def parity(rows: Sequence[Mapping[str, Any]], base: str) -> list[str]:
-    """Where the gain over the baseline ends, in words; rows stand from the least to the most sparse interval."""
-    judged = [row for row in rows if row["real"] is not None]
+    """The intervals in which AdaSparse is better or worse than the baseline, as sentences; rows are sorted by sparsity."""
+    judged = [row for row in rows if row["verdict"] is not None]
     if not judged:
         return ["No interval can be compared: one seed, or runs are missing."]
     best = max(judged, key=lambda row: row[f"over {base}"])
-    better = [row["interval"] for row in judged if row["real"] and row[f"over {base}"] > 0]
-    worse = [row["interval"] for row in judged if row["real"] and row[f"over {base}"] < 0]
+    better = [row["interval"] for row in judged if row["verdict"] == Outcome.better]
+    worse = [row["interval"] for row in judged if row["verdict"] == Outcome.worse]
     lines = [
         f"Best in the mean: {best['interval']} ({best[f'over {base}']:+.4f} over {base}, {best['95 % interval']})."
     ]
     lines.append(
-        f"Better than {base}: {', '.join(better)}." if better else f"No interval is shown to be better than {base}."
+        f"Better than {base}: {', '.join(better)}." if better else f"No interval is significantly better than {base}."
     )
     if worse:
         lines.append(f"Worse than {base}: {', '.join(worse)}.")
@@ -121,12 +123,12 @@ def parity(rows: Sequence[Mapping[str, Any]], base: str) -> list[str]:
 def _figure(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
     return gains(
         "gain",
-        title=f"Gain over {base} in GAUC by domain, against the share of neurons cut",
+        title=f"Gain over {base} in GAUC by domain, against the share of neurons pruned",
         summary="Bars are 95 % intervals; above 0 is better.",
         x=[row["all layers, %"] for row in rows],
         y=[row[f"over {base}"] for row in rows],
         intervals=[row[INTERVAL] for row in rows],
         labels=[f"asked for {row['interval']}" for row in rows],
-        xaxis={"title": {"text": "neurons cut in test rows, %"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": "neurons pruned in test rows, %"}, "rangemode": "tozero"},
         base=base,
     )

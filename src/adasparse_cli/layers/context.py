@@ -1,4 +1,4 @@
-"""The domain context: what a model receives of a row's domain, and how much of a layer follows it."""
+"""The domain context, the input of a model that describes a row's domain; and the share of a layer that depends on it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from adasparse_cli.choices import Between, ContextNormalisation, FieldRole, Pool
 from adasparse_cli.layers.embedding import Bags, FieldEmbedding
 from adasparse_cli.schema import Field
 
-# With fewer rows than this many per known condition, only the conditions of the batch are computed. On two cores finding
-# them costs less than a layer of 256 neurons takes for the others.
+# With fewer rows per known condition, only the conditions of the batch are computed. On two cores, finding them
+# takes less time than a layer of 256 neurons takes for the other conditions.
 ROWS_PER_CONDITION = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSettings:
-    """How the domain context is made (`network.context`).
+    """The domain context (`network.context`).
 
     Args:
         width: width of a domain-aware field's embedding in the domain context.
         std: standard deviation of these embeddings' initial values.
-        gain: start of a learnt factor on the whole context; null for none.
-        normalisation: `layer` gives each condition's numbers mean 0 and variance 1; `none` leaves them.
+        gain: initial value of a learnable factor on the context; null for none.
+        normalisation: `layer` normalises each condition's numbers to mean 0 and variance 1; `none` does not.
     """
 
     width: Annotated[int, Between(1)]
@@ -39,7 +39,7 @@ class ContextSettings:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Numbers that depend on a row's condition alone, computed once per condition.
+    """Numbers that depend only on a row's condition, computed once per condition.
 
     Args:
         values: one row of numbers per condition. of_row: for each row of the batch, its row of `values`.
@@ -54,26 +54,25 @@ class Context:
 
     def by_row(self) -> Float[Tensor, "rows width"]:
         """The numbers of each row."""
-        # F.embedding is index_select with a backward pass that runs on all cores
+        # F.embedding is index_select with a backward pass that uses all cores
         return functional.embedding(self.of_row, self.values)
 
 
 class DomainContext(nn.Module):
-    """c = g · normalise([T_1[id_1] ; … ; T_F[id_F]]) over the domain-aware fields, those of the combination's id included.
+    """c = g · normalise([T_1[id_1] ; … ; T_F[id_F]]) over the domain-aware fields, including the id of the combination.
 
-    The tables are the context's own, so that a control arm that receives another row's domain never trains the embeddings
-    that the tower reads. Id 0 of each field (not seen in training) starts at zero: a domain not seen in training is
-    described by what is known of its key fields.
+    The tables belong to the context only, so a control arm that receives another row's domain never trains the embeddings
+    that the tower reads. Id 0 of each field (unseen in training) starts at zero: a domain that is unseen in training is
+    represented by its key fields.
 
-    The gradient is dense: a table has as many rows as the domain-aware fields have values.
+    The gradient is dense: a table has as many rows as the domain-aware field has values.
 
     Args:
         fields: all fields of the data, in the manifest's order.
         bags: per multi-valued field its bags.
         pooling: how the values of a bag become one embedding.
 
-    Ours: that the tables are separate from the tower's, and how the context is made commensurable with what it is mixed
-    with. The papers speak of one embedding of the domain.
+    Source: separate tables, gain and normalisation are this project's. The papers describe a single embedding of the domain.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class DomainContext(nn.Module):
         *,
         only_present: bool = False,
     ) -> Context:
-        """The context of each row, of all conditions or of those that a row has."""
+        """The context of each row, for all conditions or only for the conditions in the batch."""
         if only_present or len(condition_ids) < ROWS_PER_CONDITION * len(conditions):
             distinct, condition_ids = torch.unique(condition_ids, return_inverse=True)
             conditions = conditions.index_select(0, distinct)
@@ -104,27 +103,27 @@ class DomainContext(nn.Module):
 
 
 class ReadsContext(nn.Module):
-    """A part of a model whose output mixes the domain context with something else; `context_shares` looks at these.
+    """A part of a model whose output combines the domain context with other inputs; `context_shares` measures these.
 
-    Its `forward` takes a `Context` and has no state that a pass in evaluation would move.
+    Its `forward` takes a `Context` and changes no state in evaluation.
     """
 
 
 def context_shares(model: nn.Module, run: Callable[[], Any], *, seed: int) -> dict[str, float]:
-    """How much of each part that reads the context follows it.
+    """The share of each part that depends on the context.
 
-    For a part with output y(x, c), c the context and x all else, over the rows that `run` passes through the model:
+    For a part with output y(x, c), where c is the context and x all other inputs, over the rows that `run` passes through:
 
         share = E[(y(x, c) − y(x, c′))²] / (2 Var y(x, c))      averaged over outputs weighted by their variance
 
-    where c′ is the context of another row, drawn at random. For y = f(x) + g(c) with x and c independent it is
-    Var g / (Var f + Var g); where x and c depend on one another it can exceed 1, and is cut there.
+    where c′ is the context of another row, drawn at random. For y = f(x) + g(c) with independent x and c it is
+    Var g / (Var f + Var g). If x and c are dependent it can exceed 1, and is clipped to 1.
 
     Args:
-        model: in evaluation. run: passes rows through it once. seed: of the draw.
+        model: in evaluation mode. run: passes rows through it once. seed: of the random draw.
 
     Returns:
-        Per part, by its name in the model, a share (0–1); parts whose output does not vary are left out.
+        Per part, by its name in the model, a share (0–1). Parts with constant output are omitted.
 
     Source: the total-effect index and its estimator of Jansen, Comput. Phys. Commun. 117 (1999).
     """
@@ -136,7 +135,7 @@ def context_shares(model: nn.Module, run: Callable[[], Any], *, seed: int) -> di
             context = next(one for one in (*args, *kwargs.values()) if isinstance(one, Context))
             rows = torch.randint(len(context.of_row), (len(context.values),), generator=generator)
             donors = context.of_row[rows.to(context.of_row.device)]
-            # one other context per condition, drawn as often as it occurs among the rows
+            # another context per condition, drawn in proportion to its number of rows
             other = Context(context.values[donors], context.of_row)
             swapped = part.forward(
                 *(other if one is context else one for one in args),

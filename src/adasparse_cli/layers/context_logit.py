@@ -1,4 +1,4 @@
-"""A logit of the domain alone, added to that of the row."""
+"""A logit of the domain, added to the logit of the row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adasparse_cli.layers.mlp import plain_mlp
 
 
 class ContextLogit(ReadsContext):
-    """logit + g(c), g a small network on the domain context c.
+    """logit + g(c), where g is a small network and c the domain context.
 
     Args:
         context_width: width of c. hidden: widths of g's hidden layers.

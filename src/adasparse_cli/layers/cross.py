@@ -25,13 +25,13 @@ class CrossSettings:
 
 
 class CrossNetwork(nn.Module):
-    """x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l, from x_0 on.
+    """x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l, starting at x_0.
 
     Args:
-        width: of x. layers: how often it is crossed.
-        rank: W_l = U_l V_l of this inner width; None for a full matrix.
+        width: of x. layers: number of cross layers.
+        rank: W_l = U_l V_l with this inner width; None for a full matrix.
 
-    Source: Wang et al., DCN V2, WWW 2021 (arXiv 2008.13535); without its mixture of low-rank experts.
+    Source: Wang et al., DCN V2, WWW 2021 (arXiv 2008.13535), without its mixture of low-rank experts.
     """
 
     def __init__(self, width: int, *, layers: int, rank: int | None) -> None:
@@ -44,7 +44,7 @@ class CrossNetwork(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-        """Cross x with itself."""
+        """Apply the cross layers to x."""
         crossed = x
         for linear in self.maps:
             crossed = x * linear(crossed) + crossed

@@ -1,4 +1,4 @@
-"""A linear map of every domain's own, which starts as a shared one."""
+"""A linear map per domain, initialised as a shared map."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from adasparse_cli.layers.grouped import DomainTable, Groups, grouped_linear
 class DomainLinear(nn.Module):
     """y_i = (W + V_d) x_i + b + c_d for rows sorted by domain, with V_d and c_d of the row's domain d.
 
-    V_d and c_d start at 0: a domain begins with the shared map, and one not seen in training has it always. With full
-    matrices every W + V_d can be reached, as with a matrix of each domain's own. With a rank r the domain's part is
-    V_d = P_d Q_d, r (inputs + outputs) numbers; Q_d starts the same for all domains, P_d at 0.
+    V_d and c_d start at 0: a domain starts with the shared map, and a domain that is unseen in training keeps it. Full
+    matrices can represent every map, as separate matrices per domain can. With a rank r, V_d = P_d Q_d has
+    r (inputs + outputs) numbers; Q_d starts equal for all domains, P_d at 0.
 
     Args:
-        shared: W and b, or W alone.
-        num_domains: domains seen in training.
+        shared: W and b, or only W.
+        num_domains: number of domains in training.
         rank: r; None for full matrices.
     """
 
@@ -39,7 +39,7 @@ class DomainLinear(nn.Module):
     def forward(
         self, x: Float[Tensor, "rows inputs"], groups: Groups, places: Int[Tensor, " rows"]
     ) -> Float[Tensor, "rows outputs"]:
-        """The map of each row's domain; `x` and `places` are in the order of `groups`."""
+        """Apply the map of each row's domain; `x` and `places` are in the order of `groups`."""
         own = x if self.first is None else grouped_linear(x, groups, self.first.weight, sparse=True)
         y: Tensor = self.shared(x) + grouped_linear(own, groups, self.weight.weight, sparse=True)
         if self.bias is not None:
@@ -47,6 +47,6 @@ class DomainLinear(nn.Module):
         return y
 
     def multiply_adds(self) -> int:
-        """Of the domain's part, per row."""
+        """Multiply-adds per row of the domain's part."""
         tables = [self.weight] if self.first is None else [self.first, self.weight]
         return sum(table.weight[0].numel() for table in tables)

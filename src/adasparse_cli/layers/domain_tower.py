@@ -1,4 +1,4 @@
-"""Hidden layers and towers of every domain's own, and the mixture of experts that they read."""
+"""Hidden layers and towers per domain, and the mixture of experts that they read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adasparse_cli.layers.mlp import Block
 
 
 class DomainBlock(nn.Module):
-    """y = dropout(activation(normalise((W + V_d) x + b + c_d))): a `Block` with a linear map of each domain's own.
+    """y = dropout(activation(normalise((W + V_d) x + b + c_d))): a `Block` with a linear map per domain.
 
-    The normalisation takes its statistics over rows of all domains.
+    The normalisation uses the statistics of the rows of all domains.
 
     Args:
-        block: whose map every domain starts from. rank: of V_d, see `DomainLinear`.
+        block: shared layer with which every domain starts. rank: of V_d, see `DomainLinear`.
     """
 
     def __init__(self, block: nn.Module, num_domains: int, *, rank: int | None = None) -> None:
@@ -37,11 +37,11 @@ class DomainBlock(nn.Module):
 
 
 class DomainTower(nn.Module):
-    """Hidden layers and a head, each of every domain's own.
+    """Hidden layers and a head per domain.
 
     Args:
-        blocks: hidden layers that every domain starts from; none for a head alone.
-        width: of what the head reads.
+        blocks: shared hidden layers with which every domain starts; none for only a head.
+        width: input width of the head.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], width: int, num_domains: int) -> None:
@@ -52,14 +52,14 @@ class DomainTower(nn.Module):
     def forward(
         self, x: Float[Tensor, "rows width"], groups: Groups, places: Int[Tensor, " rows"]
     ) -> Float[Tensor, " rows"]:
-        """One logit per row, in the order that the rows had before they were sorted into `groups`."""
+        """One logit per row, in the order of the rows before they were sorted into `groups`."""
         for block in self.blocks:
             x = block(x, groups, places)
         logits: Tensor = self.head(x, groups, places)[groups.back].squeeze(1)
         return logits
 
     def shared(self) -> list[nn.Module]:
-        """What the domains share."""
+        """The modules that the domains share."""
         parts: list[nn.Module] = [self.head.shared]
         for block in self.blocks:
             assert isinstance(block, DomainBlock)
@@ -67,7 +67,7 @@ class DomainTower(nn.Module):
         return parts
 
     def multiply_adds(self) -> int:
-        """Of the domains' part, per row."""
+        """Multiply-adds per row of the domains' part."""
         return sum(part.multiply_adds() for part in self.modules() if isinstance(part, DomainLinear))
 
 

@@ -1,4 +1,4 @@
-"""One embedding table for several fields of a row, multi-valued ones pooled."""
+"""One embedding table for all fields of a row; multi-valued fields are pooled."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Bags:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRows:
-    """A batch after the table.
+    """The embeddings of a batch.
 
     Args:
-        all_fields: [e_a ; e_d] of each row: the domain-agnostic fields, then the domain-aware ones.
+        all_fields: [e_a ; e_d] of each row: the domain-agnostic fields, then the domain-aware fields.
         agnostic_width: width of e_a.
     """
 
@@ -40,18 +40,18 @@ class EmbeddedRows:
 
     @property
     def agnostic(self) -> Float[Tensor, "rows agnostic_width"]:
-        """e_a alone; where e_d is needed too, `parts` has the cheaper gradient."""
+        """Only e_a. If e_d is needed too, the gradient of `parts` is cheaper."""
         return self.parts()[0]
 
 
 @dataclass(frozen=True, slots=True)
 class AgnosticRows:
-    """Rows of a table that the domain-agnostic fields of a batch look up.
+    """The table rows that the domain-agnostic fields of a batch look up.
 
     Args:
-        singles: of the single-valued fields.
-        values: of the multi-valued fields' bags, row by row and within a row field by field, one bag after the other.
-        first_value: where each bag begins in `values`. lengths: how many values it has.
+        singles: for the single-valued fields.
+        values: for the bags of the multi-valued fields, by row, within a row by field, concatenated.
+        first_value: index in `values` of the start of each bag. lengths: number of values of each bag.
     """
 
     singles: Int[Tensor, "rows single_fields"]
@@ -65,10 +65,10 @@ class FieldEmbedding(nn.Module):
 
     e_f = T[offset_f + id_f] for a single-valued field, the mean (or sum) over the bag's ids for a
     multi-valued one; an empty bag gives zeros. Id 0 of every field (unseen or rare) starts at zero,
-    so that a value never met in training adds nothing unless rare values have taught it otherwise;
+    so that an unseen value contributes nothing unless rare values have trained id 0;
     all other rows start from N(0, std²).
 
-    A sparse gradient holds only the rows that were looked up, which `training.optimiser.TouchedRowsAdam` relies on.
+    A sparse gradient has only the rows that were looked up, which `training.optimiser.TouchedRowsAdam` requires.
 
     Args:
         fields: in the manifest's order, domain-agnostic before domain-aware.
@@ -112,7 +112,7 @@ class FieldEmbedding(nn.Module):
         self.agnostic_singles = sum(k < first_aware for k in single)
         self.agnostic_multis = sum(k < first_aware for k in multi)
 
-        # All of this describes the data and is rebuilt from it, so it stands in no checkpoint.
+        # These buffers describe the data and are rebuilt from them, so they are not part of a checkpoint.
         for name, value in {
             "single_columns": torch.tensor(single, dtype=torch.long),
             "single_offsets": torch.tensor([offsets[k] for k in single], dtype=torch.long),
@@ -127,8 +127,8 @@ class FieldEmbedding(nn.Module):
         self.set_bags(bags)
 
     def set_bags(self, bags: Mapping[str, Bags]) -> None:
-        """Put these bags in the place of those before, such as the stored ones and a new file's behind them."""
-        # Bags of all multi-valued fields stand in one list; a field's first bag is its offset there.
+        """Replace the bags, for example by the stored bags followed by the bags of a new file."""
+        # The bags of all multi-valued fields are in one list; a field's first bag is its offset there.
         bag_offsets = [0]
         starts = [torch.zeros(1, dtype=torch.long, device="cpu")]
         values = [torch.zeros(0, dtype=torch.long, device="cpu")]
@@ -143,10 +143,10 @@ class FieldEmbedding(nn.Module):
         self.bag_values = torch.cat(values).to(device)
 
     def columns_of(self, names: Sequence[str]) -> list[int]:
-        """Where the embeddings of these domain-agnostic fields stand in e_a, in the order of `names`.
+        """The columns of these domain-agnostic fields in e_a, in the order of `names`.
 
         Raises:
-            KeyError: a name is of no domain-agnostic field.
+            KeyError: a name is not a domain-agnostic field.
         """
         return [self._first_column[name] + k for name in names for k in range(self.width)]
 
@@ -158,7 +158,7 @@ class FieldEmbedding(nn.Module):
     bag_values: Tensor
 
     def forward(self, field_ids: Int[Tensor, "rows fields"]) -> Float[Tensor, "rows width"]:
-        """Embed the rows: of the domain-agnostic fields the single-valued ones first, then those of the domain-aware fields."""
+        """Embed the rows: single-valued before multi-valued within the domain-agnostic fields, then in the same way the domain-aware fields."""
         if len(self.multi_columns) == 0:
             return self._look_up(field_ids)
         singles = self._look_up(field_ids.index_select(1, self.single_columns))
@@ -173,7 +173,7 @@ class FieldEmbedding(nn.Module):
         return found.view(len(ids), len(self.single_offsets) * self.width)
 
     def agnostic_rows(self, field_ids: Int[Tensor, "rows fields"]) -> AgnosticRows:
-        """The rows of the table that the domain-agnostic fields look up."""
+        """The table rows that the domain-agnostic fields look up."""
         singles, multis = self.single_columns[: self.agnostic_singles], self.multi_columns[: self.agnostic_multis]
         offsets = self.single_offsets[: self.agnostic_singles]
         bags = field_ids.index_select(1, multis) + self.multi_offsets[: self.agnostic_multis]
@@ -186,7 +186,7 @@ class FieldEmbedding(nn.Module):
         return pooled.view(len(ids), len(self.multi_offsets) * self.width)
 
     def _values_of(self, bags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The values of these bags one after the other, the place of each bag's first, and how many each has."""
+        """The concatenated values of these bags, the index of each bag's first value, and the number of values in each."""
         starts = self.bag_starts.index_select(0, bags)
         lengths = self.bag_starts.index_select(0, bags + 1) - starts
         ends = lengths.cumsum(0)
@@ -197,6 +197,6 @@ class FieldEmbedding(nn.Module):
 
 
 def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:
-    """The first entries along a dimension, and the rest; the gradient of two slices would be filled with zeros twice."""
+    """Split a dimension after the first entries. Two slices would give two zero-filled gradients."""
     head, rest = torch.split(x, [first, x.shape[dim] - first], dim=dim)
     return head, rest

@@ -1,4 +1,4 @@
-"""From a pruner's output to gated neurons, with the straight-through gradient, in few passes over memory."""
+"""Computes gated neurons from a pruner's output, with the straight-through gradient, in few passes over memory."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ def gate(
     threshold: float | Float[Tensor, ""],
     window: float | None = None,
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
-    """Weigh or cut each neuron: h ⊙ π, and the share of neurons cut per row.
+    """Scale or prune each neuron: h ⊙ π, and the share of neurons pruned per row.
 
     binarization  π = step(σ(α v) − ε)                             in {0, 1}
     scaling       π = β σ(v)                                       in (0, β)
     fusion        π = v_out · step(v_out − ε), v_out = β σ(α v)    in {0} ∪ (ε, β)
 
-    step(x) is 1 where x > 0, else 0: the paper's figure prints 0 and 1 for its "sign".
+    step(x) is 1 for x > 0, else 0: the paper's figure prints 0 and 1 for its "sign".
 
-    The step has no useful gradient; it is passed through as if d step(x)/dx = 1 (straight-through),
-    in the product as well as in the share, so that d π/d v_out is 1 for binarization and
-    step + v_out for fusion. With a window w, d step(x)/dx = 1 only where |x| ≤ w, else 0: factors far from the
-    threshold are not moved by it. The paper does not say which surrogate it uses; this is our choice.
+    The gradient of the step is 0 almost everywhere. Training uses d step(x)/dx = 1 instead (straight-through),
+    in the product and in the share, so that d π/d v_out is 1 for binarization and
+    step + v_out for fusion. With a window w, d step(x)/dx = 1 only for |x| ≤ w, else 0: factors far from the
+    threshold are not changed by it. The paper does not state its surrogate gradient; this is the choice of this project.
 
     Args:
         h: neurons after activation, normalisation and dropout.
-        v: the pruner's output before the sigmoid. It is written over, unless α is to have a gradient.
-        scale: β. sharpness: α. threshold: ε; a tensor where it is to have a gradient. window: w; None for everywhere.
+        v: the pruner's output before the sigmoid. It is overwritten, unless α needs a gradient.
+        scale: β. sharpness: α. threshold: ε; a tensor if it needs a gradient. window: w; None for no window.
 
     Returns:
         The gated neurons, and per row the share (0–1) of factors that are exactly 0 (always 0 in scaling mode).
-        Their backward pass can run once: but for scaling it writes over what it kept, and torch refuses a second one.
+        Except in scaling mode, the backward pass overwrites saved tensors, so it can run only once; torch refuses a second one.
 
-    Source: Yang et al., AdaSparse, CIKM 2022; the surrogate gradient is ours.
+    Source: Yang et al., AdaSparse, CIKM 2022; the surrogate gradient is this project's.
     """
     gated, cut = _Gate.apply(h, v, sharpness, threshold, mode, scale, window)  # type: ignore[no-untyped-call]
     return gated, cut
@@ -58,7 +58,7 @@ def weight_factors(
     sharpness: Float[Tensor, ""],
     threshold: float | Float[Tensor, ""],
 ) -> Float[Tensor, "rows width"]:
-    """π itself, for looking at; its gradient is not the one that `gate` trains with."""
+    """The factors π, for analyses; their gradient is not the one that `gate` trains with."""
     return _weighed(_squashed(v, mode, scale, sharpness), mode, threshold)
 
 
@@ -75,15 +75,15 @@ def _weighed(v_out: Tensor, mode: Mode, threshold: float | Tensor) -> Tensor:
     if isinstance(threshold, float):
         kept = functional.threshold(v_out, threshold, 0.0)
         return kept.sign_() if mode is Mode.binarization else kept
-    # sign(max(x − ε, 0)) is the step; comparing and converting booleans takes several times as long
+    # sign(max(x − ε, 0)) is the step; comparisons and boolean conversions take several times as long
     step = torch.sub(v_out, threshold).clamp_min_(0.0).sign_()
     return step if mode is Mode.binarization else step.mul_(v_out)
 
 
 class _Gate(torch.autograd.Function):
-    """The chain of `gate` as one node: autograd would keep and pass over three times as many tensors.
+    """`gate` as one autograd node. Plain operations would save and read three times as many tensors.
 
-    A step waits for memory more than it computes, so results are written over what is no longer needed.
+    Memory bandwidth limits a step, so results overwrite tensors that are no longer needed.
     """
 
     @staticmethod
@@ -97,7 +97,7 @@ class _Gate(torch.autograd.Function):
         scale: float,
         window: float | None,
     ) -> tuple[Tensor, Tensor]:
-        # v itself is needed for the gradient of a learnable sharpness alone
+        # v itself is only needed for the gradient of a learnable sharpness
         kept = v if sharpness.requires_grad else None
         v_out = _squashed(v, mode, scale, sharpness, into=v.detach() if kept is None else None)
         factors = _weighed(v_out, mode, threshold)
@@ -123,7 +123,7 @@ class _Gate(torch.autograd.Function):
         if mode is Mode.scaling:
             of_product = (gradient * h).mul_(v_out)
         else:
-            # the share cut is 1 − mean(step), so each step receives −1/width of its gradient
+            # the share pruned is 1 − mean(step), so each step receives −1/width of its gradient
             through_cut = (gradient_cut / h.shape[1]).unsqueeze(1)
             if ctx.needs_input_grad[3]:
                 of_step = gradient * h if mode is Mode.binarization else (gradient * h).mul_(v_out)

@@ -1,4 +1,4 @@
-"""The gate of PEPNet: a small network that doubles, keeps or silences each of its targets."""
+"""The gate of PEPNet: a small network that scales each of its targets by a factor between 0 and 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class GateUnit(ReadsContext):
     The part of W₁ that reads the domain context c is computed once per condition.
 
     Args:
-        context_width: width of c. row_width: width of x. hidden: width in between. outputs: number of gates.
+        context_width: width of c. row_width: width of x. hidden: inner width. outputs: number of gates.
 
     Source: Chang et al., PEPNet, KDD 2023 (arXiv 2302.01115), with their γ = 2.
     """
@@ -27,7 +27,7 @@ class GateUnit(ReadsContext):
         self.of_condition = nn.Linear(context_width, hidden, bias=False)
         self.of_row = nn.Linear(row_width, hidden)
         for part in (self.of_condition, self.of_row):
-            # both parts start as one linear map over the concatenation would
+            # both parts are initialised as one linear map over the concatenation
             nn.init.uniform_(part.weight, -(fan_in**-0.5), fan_in**-0.5)
         self.out = nn.Linear(hidden, outputs)
 

@@ -1,4 +1,4 @@
-"""Weights of one's own per group of rows, at the cost of one pass over the rows: sort, then multiply in groups."""
+"""Separate weights per group of rows, at the cost of one pass over the rows: sort, then multiply in groups."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Groups:
 
     Args:
         order: rows in the order of their groups. back: the inverse of `order`.
-        members: the ids of the groups that are present, ascending; `places` the same as numbers on the CPU.
-        bounds: group k holds the sorted rows from `bounds[k]` to `bounds[k + 1]`.
+        members: ids of the groups that are present, ascending; `places` has the same numbers on the CPU.
+        bounds: group k has the sorted rows from `bounds[k]` to `bounds[k + 1]`.
     """
 
     order: Int[Tensor, " rows"]
@@ -29,48 +29,48 @@ class Groups:
     bounds: tuple[int, ...]
 
     def rows(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The part of each group, of rows already in the order of the groups."""
+        """The part of each group, from rows already in the order of the groups."""
         return torch.split(x, [end - start for start, end in itertools.pairwise(self.bounds)])
 
     def weights(self, of_all: Tensor) -> list[Tensor]:
-        """What belongs to each group that is present, out of one entry for every group."""
+        """The entries of the groups that are present, from one entry for every group."""
         entries = of_all.unbind()
         return [entries[place] for place in self.places]
 
     def repeated(self, times: int) -> Groups:
-        """The groups of rows that are each laid out `times` times in a row."""
+        """The groups if each row is repeated `times` times in succession."""
         steps = torch.arange(times, device=self.order.device)
         order = (self.order.unsqueeze(1) * times + steps).flatten()
         back = (self.back.unsqueeze(1) * times + steps).flatten()
         return Groups(order, back, self.members, self.places, tuple(bound * times for bound in self.bounds))
 
     def numbered(self) -> Groups:
-        """The same groups counted from 0, for weights that were made for these groups alone."""
+        """The same groups numbered from 0, for weights of these groups only."""
         members = torch.arange(len(self.members), device=self.order.device)
         return Groups(self.order, self.back, members, tuple(range(len(self.places))), self.bounds)
 
 
 def group_rows(ids: Int[Tensor, " rows"]) -> Groups:
-    """Sort rows by their group; rows of one group keep their order."""
+    """Sort rows by their group; rows of a group keep their order."""
     ordered, order = torch.sort(ids, stable=True)
     members, counts = torch.unique_consecutive(ordered, return_counts=True)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
-    # one wait for the device for all that the products must know on the CPU
+    # one device synchronisation for all numbers that the products need on the CPU
     places, ends = torch.stack([members, counts.cumsum(0)]).tolist()
     return Groups(order, back, members, tuple(places), (0, *ends))
 
 
 class DomainTable(nn.Module):
-    """Parameters of one's own per domain, and one set more for domains that were not seen in training.
+    """Separate parameters per domain, and one additional set for domains that are unseen in training.
 
-    `weight[d]` belongs to domain d; `weight[-1]` stays at its initial value, since no training row
-    reads it. The gradient is sparse: only domains of the batch have one, and only their rows are
+    `weight[d]` belongs to domain d. `weight[-1]` keeps its initial value, because no training row
+    reads it. The gradient is sparse: only domains in the batch have one, and only their rows are
     updated (`training.optimiser.TouchedRowsAdam`).
 
     Args:
-        num_domains: domains seen in training.
-        initial: what each domain starts from.
+        num_domains: number of domains in training.
+        initial: initial parameters of each domain.
     """
 
     def __init__(self, num_domains: int, initial: Tensor) -> None:
@@ -78,7 +78,7 @@ class DomainTable(nn.Module):
         self.weight = nn.Parameter(initial.expand(num_domains + 1, *initial.shape).clone())
 
     def forward(self, places: Int[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
-        """The parameters of each row's domain, where they are one vector; matrices go through `grouped_linear`."""
+        """The parameters of each row's domain, if they are one vector; use `grouped_linear` for matrices."""
         return functional.embedding(places, self.weight, sparse=True)
 
 
@@ -93,18 +93,18 @@ def grouped_linear(
     """y_i = W_g x_i, or (W_g ⊙ W) x_i with a shared W, where g is the group of row i.
 
     Args:
-        x: rows, already in the order of `groups`; so is the result.
+        x: rows, already in the order of `groups`; the result has the same order.
         weights: one matrix per group; `groups.members` are its indices.
         shared: W.
-        sparse: whether `weights` is to have a sparse gradient, of the groups present alone. Without
-            it all groups of `weights` must be present.
+        sparse: whether `weights` receives a sparse gradient, with only the groups that are present. Otherwise
+            all groups of `weights` must be present.
     """
     result: Tensor = _GroupedLinear.apply(x, weights, shared, groups, sparse)  # type: ignore[no-untyped-call]
     return result
 
 
 class _GroupedLinear(torch.autograd.Function):
-    """One matrix product per group, into one result; the products W_g ⊙ W never stand in memory together."""
+    """One matrix product per group, into one result. Only one product W_g ⊙ W is in memory at a time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor, shared: Tensor | None, groups: Groups, sparse: bool) -> Tensor:

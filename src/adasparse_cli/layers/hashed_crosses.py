@@ -1,4 +1,4 @@
-"""One weight for each pair of a value and a domain, in a table that does not grow with the number of pairs."""
+"""One weight per pair of a value and a domain, in a table of fixed size."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class HashedCrosses(nn.Module):
 
         h(v, d) = (splitmix64(v (D + 1) + d) mod 2⁶³) mod B
 
-    v is the value's row in the embedding table, so the values of two fields differ. Pairs that share a row of u share its
-    weight. u starts at 0, and so a pair that training has not met adds 0, unless it shares a row with one that it has met. A
-    domain that is not of training (d = D) has no pairs: s = 0. An empty bag adds 0.
+    v is the value's row in the embedding table, so values of different fields differ. Pairs with the same row of u share its
+    weight. u starts at 0, so an unseen pair adds 0, unless it shares a row with a pair that was trained. A
+    domain that is unseen in training (d = D) has no pairs: s = 0. An empty bag adds 0.
 
-    h is arithmetic on integers: it is the same in every process and on every device. The gradient is sparse.
+    h uses integer arithmetic, so it is equal in every process and on every device. The gradient is sparse.
 
     Args:
         num_domains: D. buckets: B, rows of u. pooling: `mean` or `sum`, of the values of a bag.
 
     Source: Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009 (arXiv 0902.2206), which
-    crosses every feature with the user so. Where we differ: their second hash, for a sign, is left out.
+    crosses every feature with the user in this way. Difference: no second hash for a sign.
     """
 
     def __init__(self, num_domains: int, buckets: int, *, pooling: str) -> None:
@@ -57,7 +57,7 @@ class HashedCrosses(nn.Module):
 
 
 def splitmix64(x: Tensor) -> Tensor:
-    """Scramble 64-bit numbers one to one; the bits are those of unsigned numbers.
+    """Scramble 64-bit numbers one to one; the bits are the bits of unsigned numbers.
 
     Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
     """
@@ -68,10 +68,10 @@ def splitmix64(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, shift: int) -> Tensor:
-    """To the right with zeros from the left; torch's own shift repeats the sign."""
+    """Shift right and fill with zeros; torch's shift repeats the sign."""
     return (x >> shift) & ((1 << (64 - shift)) - 1)
 
 
 def _signed(number: int) -> int:
-    """The signed 64-bit number of the same bits."""
+    """The signed 64-bit number with the same bits."""
     return number - (1 << 64) if number >> 63 else number

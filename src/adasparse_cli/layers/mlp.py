@@ -26,7 +26,7 @@ NORMALISATIONS: dict[Normalisation, type[nn.Module]] = {
 class Block(nn.Module):
     """One hidden layer: y = dropout(activation(normalise(W x + b))).
 
-    Weights start from He's uniform rule for ReLU-like activations, biases at zero.
+    Weights are initialised with He's uniform rule for ReLU-like activations, biases with zero.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 def plain_mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
-    """A small network with ReLU between its layers and none at its end, for what models add beside the tower."""
+    """A small network with ReLU between its layers and no activation at its end, for the parts that models add to the tower."""
     widths = [inputs, *hidden]
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):

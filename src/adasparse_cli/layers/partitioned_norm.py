@@ -13,18 +13,18 @@ from adasparse_cli.layers.grouped import DomainTable
 class PartitionedNorm(nn.Module):
     """z' = γ γ_d (z − μ_d) / √(s_d² + eps) + (b + b_d).
 
-    Whose statistics a row is normalised by, in this order:
+    A row is normalised by the first available of these statistics:
 
-    - in training those of its domain's rows in the batch, if there are at least `minimum_rows` of them;
-    - else the domain's moving statistics, once they rest on at least `minimum_rows` rows;
-    - else those of all rows: of the batch in training, the moving ones in evaluation.
+    - in training, the statistics of its domain's rows in the batch, if there are at least `minimum_rows`;
+    - the domain's moving statistics, once they include at least `minimum_rows` rows;
+    - the statistics of all rows: of the batch in training, moving ones in evaluation.
 
-    In evaluation the first rule does not apply. The first is the paper's; the others are ours, since with
-    hundreds of domains most have one row or none in a batch, and one row normalised by itself is zero. A
-    domain not seen in training has γ_d = 1, b_d = 0 and the statistics of all.
+    In evaluation the first rule does not apply. The first rule is the paper's; the others are this project's. With
+    hundreds of domains, most have one row or none in a batch, and a single row normalised by itself is zero. A
+    domain that is unseen in training has γ_d = 1, b_d = 0 and the statistics of all rows.
 
-    Moving statistics are exact averages over the first `window_rows` rows of a domain, then move by each
-    new row's share of that window, so that a domain's few rows count as much as they would in any batch.
+    Moving statistics are exact averages over the first `window_rows` rows of a domain. After that, n new rows of
+    a batch have a weight of n / (`window_rows` + n), so that a row's weight hardly depends on the division into batches.
 
     Source: Sheng et al., One Model to Serve All, CIKM 2021 (arXiv 2101.11427).
     """
@@ -36,7 +36,7 @@ class PartitionedNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(width))
         self.domain_scale = DomainTable(num_domains, torch.ones(width))
         self.domain_shift = DomainTable(num_domains, torch.zeros(width))
-        # The last row holds the statistics of all rows.
+        # The last row has the statistics of all rows.
         self.register_buffer("mean", torch.zeros(num_domains + 1, width))
         self.register_buffer("variance", torch.ones(num_domains + 1, width))
         self.register_buffer("rows_seen", torch.zeros(num_domains + 1))
@@ -46,8 +46,8 @@ class PartitionedNorm(nn.Module):
     rows_seen: Tensor
 
     def forward(self, x: Float[Tensor, "rows width"], places: Int[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
-        """Normalise rows by the statistics of their domain's place in the tables."""
-        # what a domain's rows have in common is worked out once per domain, and looked up for each row at the end
+        """Normalise rows by the statistics of their domain; `places` are its rows in the tables."""
+        # scale and shift are computed once per domain and looked up for each row at the end
         domains, place = torch.unique(places, return_inverse=True)
         mean, variance = self._statistics(x, domains, place)
         scale = self.scale * self.domain_scale(domains) * torch.rsqrt(variance + self.eps)
@@ -56,7 +56,7 @@ class PartitionedNorm(nn.Module):
         return (x - mean_of_row) * scale_of_row + shift_of_row
 
     def _statistics(self, x: Tensor, domains: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance that each domain's rows are normalised by."""
+        """The mean and variance that normalise the rows of each domain."""
         known = self.rows_seen >= self.minimum_rows
         known[-1] = False
         held_at = torch.where(known[domains], domains, len(self.rows_seen) - 1)
@@ -87,7 +87,7 @@ class PartitionedNorm(nn.Module):
 
 
 def _mean_and_variance(x: Tensor, place: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the rows of each domain; the variance is that of the rows themselves, not of what they are drawn from."""
+    """Mean and (population) variance of the rows of each domain."""
     of_rows = counts.unsqueeze(1)
     zeros = x.new_zeros(len(counts), x.shape[1])
     mean = zeros.index_add(0, place, x) / of_rows

@@ -1,4 +1,4 @@
-"""AdaSparse's pruner: a light map from a layer's neurons and the domain's embeddings to one number a neuron."""
+"""AdaSparse's pruner: a small map from a layer's neurons and the domain context to one number per neuron."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from adasparse_cli.layers.context import Context, ReadsContext
 class Pruner(ReadsContext):
     """v = W_p [h ; c] + b, or with a rank r: v = U (W_r [h ; c]) + b; c is the domain context.
 
-    The part that reads c is computed once per condition and handed to its rows.
-    The sources call the pruner "light" and "shallow"; one linear map is our reading of it.
+    The part that reads c is computed once per condition and used for all its rows.
+    The sources call the pruner "light" and "shallow"; this project uses one linear map.
 
     Args:
-        width: number of neurons judged, and of outputs.
+        width: number of neurons and of outputs.
         context_width: width of c.
-        inputs: what it looks at; with `domain` alone the factors depend on the domain only, and there is one row of them
+        inputs: what the pruner reads. With only `domain`, the factors depend only on the domain, and there is one row of them
             per condition instead of one per row.
         rank: inner width of the low-rank form; None for the full map.
 
-    Source: Yang et al., AdaSparse, CIKM 2022; rank and inputs are our settings.
+    Source: Yang et al., AdaSparse, CIKM 2022; rank and inputs are settings of this project.
     """
 
     def __init__(self, width: int, context_width: int, *, inputs: Collection[PrunerInput], rank: int | None) -> None:
@@ -39,18 +39,18 @@ class Pruner(ReadsContext):
         self.bias = nn.Parameter(torch.zeros(width))
         for part in (self.hidden, self.domain):
             if part is not None:
-                # both parts start as one linear map over the concatenation would
+                # both parts are initialised as one linear map over the concatenation
                 nn.init.uniform_(part.weight, -(fan_in**-0.5), fan_in**-0.5)
 
     def forward(self, h: Float[Tensor, "rows width"], context: Context) -> Float[Tensor, "rows_or_conditions width"]:
-        """The output v before any sigmoid: per condition where `reads_rows` is False, else per row."""
+        """The output v before the sigmoid: per condition if `reads_rows` is False, else per row."""
         bias = self.bias if self.up is None else None
         if self.domain is None:
             assert self.hidden is not None
             inner = functional.linear(h, self.hidden.weight, bias)
         else:
             of_domain = functional.linear(context.values, self.domain.weight, bias)
-            # the product is added where the domain's part stands, in its own pass over memory
+            # the product is added in place to the domain's part, in a separate pass over memory
             inner = (
                 of_domain
                 if self.hidden is None
@@ -64,5 +64,5 @@ class Pruner(ReadsContext):
         return self.hidden is not None
 
     def multiply_adds(self) -> int:
-        """Multiply-adds per row, the domain's part counted as if each row computed it."""
+        """Multiply-adds per row; the domain's part is counted as if each row computed it."""
         return sum(part.weight.numel() for part in (self.hidden, self.domain, self.up) if part is not None)

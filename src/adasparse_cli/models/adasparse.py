@@ -1,6 +1,6 @@
-"""AdaSparse: each layer's neurons are weighed or pruned by a pruner that reads the domain, or the layer and the domain.
+"""AdaSparse: a pruner per layer scales or prunes its neurons, from the domain or from the layer and the domain.
 
-With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L layers, the last being the head):
+With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L layers, the last is the head):
 
     v^l   = W_p^l [h^l ; c] + b^l                          one pruner per layer, not shared
     π^l   = factors(v^l)                                   see layers/gate.py for the three modes
@@ -8,26 +8,26 @@ With h^0 = e_a and h^l the output of hidden layer l, for l = 0 … L − 1 (L la
     h^1   = layer_1([h^0 ; e_d]),   h^(l+1) = layer_(l+1)(h^l),   logit = head(h^(L−1))
 
 c is the domain context (layers/context.py). With `pruner.inputs: [domain]`, the default, v^l = W_p^l c + b^l: the factors
-depend on the domain alone and are computed once per condition. The sources have both forms: the paper's figure shows
-[h^l ; e_d]; accounts of it write π^l(d) and speak of a dedicated sub-network for each scenario.
+depend only on the domain and are computed once per condition. The sources have both forms: the paper's figure shows
+[h^l ; e_d]; descriptions of it write π^l(d) and mention a dedicated sub-network for each scenario.
 
-On DCNv2 the cross network reads [h^0 ; e_d] too, after e_a was pruned, and the head reads [cross ; h^(L−1)]; cross
-layers have no pruners of their own.
+With the DCNv2 backbone, the cross network also reads [h^0 ; e_d], after e_a was pruned, and the head reads
+[cross ; h^(L−1)]. Cross layers have no pruners.
 
-e_a is pruned, e_d is not. Sparsity is held in an interval by a penalty added to the cross-entropy:
+e_a is pruned, e_d is not. A penalty added to the cross-entropy keeps the sparsity in an interval:
 
     R_s = (1/L) Σ_l λ^l |r^l − r|,   r = (r_min + r_max)/2,
     λ^l = 0 if r_min ≤ r^l ≤ r_max, else λ̂ |r^l − r|      (a constant in the gradient)
 
-where r^l is the batch's share of factors that are exactly 0, with the straight-through gradient. With `per: row` it is
-the mean over the rows; with `per: domain` the mean over the distinct conditions of the batch, of each condition's mean, so
-that a domain with few rows is held in the interval as one with many is.
+where r^l is the share of factors in the batch that are exactly 0, with the straight-through gradient. With `per: row` it is
+the mean over rows. With `per: domain` it is the mean over the distinct conditions in the batch of each condition's mean, so
+that domains with few rows are also kept in the interval.
 
 Source: Yang et al., AdaSparse: Learning Adaptively Sparse Structures for Multi-Domain Click-Through
-Rate Prediction, CIKM 2022 (arXiv 2206.13108). Ours where the sources are silent: one linear map as the
+Rate Prediction, CIKM 2022 (arXiv 2206.13108). Choices of this project where the sources say nothing: one linear map as
 pruner; ε = 0.25; the straight-through step; α linear and λ̂ exponential in the step; λ^l constant in the
-gradient; where the cross network stands. Where we differ: pruners read embeddings of the domain of their own; the paper
-writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only where π is 0 or 1, and for fusion we use the share itself.
+gradient; the position of the cross network. Differences: pruners have separate embeddings of the domain; the paper
+writes r^l = 1 − ‖π^l‖₁/N_l, which is the share of zeros only if π is 0 or 1, and for fusion this project uses the share.
 Scaling prunes nothing and has no penalty.
 """
 
@@ -60,10 +60,10 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, o
 
 @dataclass(frozen=True, kw_only=True)
 class PrunerSettings:
-    """The pruner's form.
+    """The form of the pruner.
 
     Args:
-        inputs: `[hidden, domain]` as in the paper, or `[domain]`: factors that depend on the domain alone.
+        inputs: `[hidden, domain]` as in the paper, or `[domain]`: factors depend only on the domain.
         rank: inner width of a low-rank pruner; null for one full linear map.
         input_layer: whether e_a is pruned too, as in the paper.
     """
@@ -74,18 +74,18 @@ class PrunerSettings:
 
     def __post_init__(self) -> None:
         if not self.inputs:
-            raise UsageError("model.pruner.inputs is empty", hint="it is [hidden, domain], [hidden] or [domain]")
+            raise UsageError("model.pruner.inputs is empty", hint="use [hidden, domain], [hidden] or [domain]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharpnessSettings:
-    """α: how close the sigmoid is to a step.
+    """α: how close the sigmoid is to a step function.
 
     Args:
-        rule: `scheduled`, linear in the step from `start` to `end`; or `learnable`, one positive number a layer.
-        start: α at the first step, of a scheduled one.
-        end: α at the last step, of a scheduled one.
-        initial: α at the first step, of a learnable one.
+        rule: `scheduled`, linear in the step from `start` to `end`; or `learnable`, one positive number per layer.
+        start: α at the first step, for `scheduled`.
+        end: α at the last step, for `scheduled`.
+        initial: α at the first step, for `learnable`.
     """
 
     rule: SharpnessRule
@@ -96,12 +96,12 @@ class SharpnessSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdSettings:
-    """ε: factors at or below it are cut.
+    """ε: neurons with factors at or below it are pruned.
 
     Args:
-        rule: `fixed`, or `learnable`, one number a layer that starts at `value`.
+        rule: `fixed`, or `learnable`, one number per layer that starts at `value`.
         value: ε, in the units of v_out, 0 to β.
-        window: the step has a gradient where v_out is at most so far from ε; null: everywhere.
+        window: largest distance of v_out from ε at which the step has a gradient; null for no limit.
     """
 
     rule: ThresholdRule
@@ -111,7 +111,7 @@ class ThresholdSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RegulariserSettings:
-    """R_s: the penalty that holds each layer's sparsity in an interval.
+    """R_s: the penalty that keeps each layer's sparsity in an interval.
 
     Args:
         enabled: whether the penalty is added.
@@ -137,10 +137,10 @@ class RegulariserSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AdaSparseSettings:
-    """AdaSparse's own settings.
+    """Settings of AdaSparse.
 
     Args:
-        mode: how weight factors are made: 0 or 1 (`binarization`), 0 to β (`scaling`), or 0 or ε to β (`fusion`).
+        mode: range of the weight factors: 0 or 1 (`binarization`), 0 to β (`scaling`), or 0 or ε to β (`fusion`).
         backbone: `mlp`, or `dcnv2` with the cross network that `cross` describes.
         scale: β, the upper end of a weight factor (binarization ignores it).
     """
@@ -157,7 +157,7 @@ class AdaSparseSettings:
 
 
 class AdaSparse(Model):
-    """A fully connected network whose neurons are weighed or cut per row by one pruner per layer."""
+    """A fully connected network with one pruner per layer, which scales or prunes its neurons."""
 
     Settings = AdaSparseSettings
     reads_context = True
@@ -198,7 +198,7 @@ class AdaSparse(Model):
             self.log_sharpness = nn.Parameter(torch.full((gates,), settings.sharpness.initial).log())
         if prunes and settings.threshold.rule is ThresholdRule.learnable:
             self.learnt_threshold = nn.Parameter(torch.full((gates,), settings.threshold.value))
-        # Training state, saved with the weights: the sharpness a model was trained to belongs to it.
+        # Training state, saved with the weights: scores depend on the sharpness that a model was trained to.
         self.register_buffer("sharpness", torch.tensor(settings.sharpness.start))
         self.register_buffer("regulariser_weight", torch.tensor(settings.regulariser.start))
 
@@ -216,7 +216,7 @@ class AdaSparse(Model):
         return self._run(batch)
 
     def factors(self, batch: Batch) -> list[Tensor]:
-        """The weight factors π of each gated layer, rows × width, in the order of `gated_layers`; for looking at."""
+        """The weight factors π of each gated layer, rows × width, in the order of `gated_layers`; for analyses."""
         watched: list[Tensor] = []
         with torch.no_grad():
             self._run(batch, watched)
@@ -251,20 +251,20 @@ class AdaSparse(Model):
             watched.append(found if self.per_row else Context(found, context.of_row).by_row())
         if self.per_row:
             return gate(h, v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold, window=window)
-        # the same arithmetic on one row per condition: a gated neuron of 1 is the factor itself
+        # the same arithmetic on one row per condition: the gate of a neuron equal to 1 is the factor
         factors, cut = gate(
             torch.ones_like(v), v, mode=self.mode, scale=scale, sharpness=sharpness, threshold=threshold, window=window
         )
         return h * Context(factors, context.of_row).by_row(), cut.index_select(0, context.of_row)
 
     def cost(self) -> Cost:
-        """What the model weighs; its pruners cost about as much as the network they prune."""
+        """The cost of the model. Pruners that read the layer cost about as much as the network that they prune."""
         pruners = [pruner.multiply_adds() for pruner in self.pruners.values() if isinstance(pruner, Pruner)]
         cross = () if self.cross is None else (self.cross,)
         return self._cost(backbone=(*cross, self.blocks, self.head), domain_multiply_adds=sum(pruners))
 
     def sharpness_and_threshold(self, gate_index: int) -> tuple[Tensor, float | Tensor]:
-        """α and ε of a gated layer, by its place in `gated_layers`."""
+        """α and ε of a gated layer, by its index in `gated_layers`."""
         sharpness = self.sharpness if self.log_sharpness is None else self.log_sharpness[gate_index].exp()
         learnt = self.learnt_threshold
         threshold = float(self.settings.threshold.value) if learnt is None else learnt[gate_index]
@@ -284,7 +284,7 @@ class AdaSparse(Model):
             sparsity = ranks.summed(torch.stack([cut @ shares for cut in cuts]))
         else:
             _, own, counts = torch.unique(condition_ids, return_inverse=True, return_counts=True)
-            shares = 1.0 / (len(counts) * counts[own]).to(like.dtype)  # of a row in the mean over conditions
+            shares = 1.0 / (len(counts) * counts[own]).to(like.dtype)  # weight of a row in the mean over conditions
             sparsity = torch.stack([cut @ shares for cut in cuts])
         distance = (sparsity - (low + high) / 2).abs()
         outside = (sparsity < low) | (sparsity > high)

@@ -1,9 +1,9 @@
-"""APG: each layer's weights are generated from a condition, such as the row's domain.
+"""APG: the weights of each layer are generated from a condition, for example the row's domain.
 
     version 1   y = act(normalise(W_i x + b_i)),           W_i = reshape(G(z_i)) ∈ R^{out×in}
     version 4   y = act(normalise(U S_i V x + b_i)),       S_i = reshape(G(z_i)) ∈ R^{K×K}, U and V shared
-    version 5   as 4, with U = U^l U^r and V = V^l V^r over an inner width P ≫ K, so that training has more
-                to move while a row costs the same
+    version 5   as 4, with U = U^l U^r and V = V^l V^r over an inner width P ≫ K: more parameters in training,
+                the same cost per row
     logit = w · h^L + b
 
 G is a small network, b_i = B z_i + b₀ a generated bias. The condition z_i is
@@ -13,8 +13,8 @@ G is a small network, b_i = B z_i + b₀ a generated bias. The condition z_i is
     mix     both, concatenated
 
 Source: Yan et al., APG: Adaptive Parameter Generation Network for Click-Through Rate Prediction, NeurIPS
-2022 (arXiv 2203.16218). Ours: S_i starts near the identity; the head is a plain linear layer; mixing is by
-concatenation. Version 1 exists for `group` alone: a whole matrix per row would not fit.
+2022 (arXiv 2203.16218). Choices of this project: S_i starts near the identity; the head is a plain linear layer; `mix`
+concatenates. Version 1 is only available for `group`: a full matrix per row would not fit in memory.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class ApgSettings:
-    """APG's own settings.
+    """Settings of APG.
 
     Args:
-        version: whole matrices (`v1`), shared outer factors (`v4`), or these over-parameterised (`v5`).
-        condition: what weights are generated from: the domain (`group`), the layer's input (`self`), or both (`mix`).
+        version: full matrices (`v1`), shared outer factors (`v4`), or over-parameterised outer factors (`v5`).
+        condition: input of the generator: the domain (`group`), the layer's input (`self`), or both (`mix`).
         rank: K, the inner width of versions 4 and 5.
         over_parameters: P, the inner width of U and V in version 5.
         generator_hidden: widths of G's hidden layers.
@@ -80,7 +80,7 @@ class ApgLayer(ReadsContext):
                 start = torch.empty(outputs, inputs)
                 nn.init.kaiming_uniform_(start, nonlinearity="relu")
                 last.bias.copy_(start.flatten())
-                last.weight.mul_(inputs**-0.5)  # as W's own entries are scaled
+                last.weight.mul_(inputs**-0.5)  # scaled like W's entries
                 return
             last.bias.copy_(torch.eye(rank).flatten())
         wide = settings.version is ApgVersion.v5
@@ -94,7 +94,7 @@ class ApgLayer(ReadsContext):
                 parts.append(nn.Parameter(torch.randn(shape) * (gain / shape[1]) ** 0.5))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Apply each row's own weights."""
+        """Apply the generated weights of each row."""
         if self.settings.version is ApgVersion.v1:
             return self._whole(x, context)
         rank = self.settings.rank
@@ -108,7 +108,7 @@ class ApgLayer(ReadsContext):
         return result
 
     def multiply_adds(self) -> tuple[int, int]:
-        """Per row, of what is shared and of what is generated; U and V are multiplied out once per batch."""
+        """Multiply-adds per row of the shared and of the generated weights; U and V are multiplied out once per batch."""
         made = multiply_adds(self.generator) + multiply_adds(self.bias)
         if self.settings.version is ApgVersion.v1:
             return 0, made + self.inputs * self.outputs
@@ -140,7 +140,7 @@ class Apg(Model):
         super().__init__(network, shape)
         if settings.version is ApgVersion.v1 and settings.condition is not ApgCondition.group:
             raise UsageError(
-                f"model.version=v1 with model.condition={settings.condition} would make a whole matrix for each row",
+                f"model.version=v1 with model.condition={settings.condition} would generate a full matrix for each row",
                 hint="use model.condition=group, or model.version=v5",
             )
         self.settings = settings
@@ -163,7 +163,7 @@ class Apg(Model):
         return Prediction(one_logit(self.head, h), no_penalty(h))
 
     def cost(self) -> Cost:
-        """What the model weighs; U, V and the head are the backbone, what is generated is the domain's part."""
+        """The cost of the model; U, V and the head are the backbone, generated weights are the domain's part."""
         layers = [layer for layer in self.layers if isinstance(layer, ApgLayer)]
         shared = [part for layer in layers for part in (layer.down, layer.up)]
         counted = [layer.multiply_adds() for layer in layers]

@@ -1,4 +1,4 @@
-"""What every model is: settings, a network of common shape, and one logit per row."""
+"""The interface of every model: settings, a network of common shape, and one logit per row."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from adasparse_cli.layers.mlp import Block
 from adasparse_cli.layers.partitioned_norm import PartitionedNorm
 from adasparse_cli.schema import Field
 
-# names of parameters that have a learning rate of their own
+# names of parameters with a separate learning rate
 EMBEDDING, CONTEXT = "embedding.weight", "context.table.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """What all models of a comparison share (the `network` section).
+    """Settings that all models of a comparison share (the `network` section).
 
     Args:
         embedding_width: width of the embedding of a field.
         embedding_std: standard deviation of the embeddings' initial values.
         pooling: how the values of a multi-valued field become one embedding.
-        context: how the domain context is made, for the models that read it.
+        context: the domain context, for the models that read it.
         hidden: widths of the hidden layers.
         activation: non-linearity of the hidden layers.
         normalisation: normalisation before the activation.
@@ -54,10 +54,10 @@ class NetworkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DataShape:
-    """What a model must know of the data to be built.
+    """The properties of the data that determine a model's shape.
 
     Args:
-        base_rate: share of positives in training, in (0, 1); None where it is not known.
+        base_rate: share of positives in training, in (0, 1); None if unknown.
     """
 
     fields: tuple[Field, ...]
@@ -70,8 +70,8 @@ class DataShape:
 class Cost:
     """Parameters, and multiply-adds per row of a forward pass, of a model's three parts.
 
-    `backbone` is what the network would have without any notion of domains, `domain` what is added for them.
-    Multiply-adds are those of matrix products; what is computed once per domain is counted as if each row did.
+    `backbone` is the part that a network without domains has, `domain` the part that is added for domains.
+    Multiply-adds are counted for matrix products. Products computed once per domain are counted as if each row computed them.
     """
 
     embedding_parameters: int
@@ -82,21 +82,23 @@ class Cost:
 
 
 class Model(nn.Module, ABC):
-    """A network that gives each row of a batch one logit.
+    """A network that computes one logit for each row of a batch.
 
-    Subclasses are final. A model keeps all state that training needs in parameters and persistent
-    buffers; evaluation changes none of it; in evaluation rows do not influence one another.
+    Subclasses are final. A model keeps all training state in parameters and persistent
+    buffers. Evaluation changes none of it, and in evaluation rows do not influence each other.
     """
 
     Settings: ClassVar[type[Any]]
     gated_layers: tuple[str, ...] = ()
-    gated_widths: tuple[tuple[int, int], ...] = ()  # neurons of each, and of the layer that reads them
+    gated_widths: tuple[tuple[int, int], ...] = ()  # width of each gated layer, and of the layer that reads it
     minimum_hidden: ClassVar[int] = 0
-    reads_context: bool = False  # whether the domain context is an input of its own
-    twice_differentiable: bool = True  # False where a gradient of one's own is written for speed
-    spans_ranks: bool = True  # False where rows of a batch share more than `ranks.summed` and `BatchNorm` add up
+    reads_context: bool = False  # whether the domain context is an input
+    twice_differentiable: bool = True  # False if a hand-written gradient has no second derivative
+    spans_ranks: bool = (
+        True  # False if training mixes rows of a batch by other means than `ranks.summed` and `BatchNorm`
+    )
     sparsity_interval: tuple[float, float] | None = None
-    sparsity_by_domain: bool = False  # whether it is of the mean over distinct domains, not over rows
+    sparsity_by_domain: bool = False  # whether the sparsity is a mean over distinct domains, not over rows
 
     def __init__(self, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__()
@@ -121,11 +123,11 @@ class Model(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters lie."""
+        """The device of its parameters."""
         return self.embedding.weight.device
 
     def start_at(self, rate: float) -> None:
-        """Let the head's bias be the log-odds of `rate`, so that no step is spent on learning the base rate."""
+        """Set the head's bias to the log-odds of `rate`, so that no step is needed to learn the base rate."""
         bias = self.head_bias()
         with torch.no_grad():
             bias.fill_(math.log(rate / (1 - rate)))
@@ -141,38 +143,38 @@ class Model(nn.Module, ABC):
         """Score the rows."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What training minimises beside the penalty: the mean cross-entropy, -y·log p - (1-y)·log(1-p), p = σ(logit).
+        """The training loss without the penalty: the mean cross-entropy, -y·log p - (1-y)·log(1-p), p = σ(logit).
 
-        A model may define another one: a number, the mean over the rows.
+        A model may define another loss: a number, the mean over the rows.
         """
         return functional.binary_cross_entropy_with_logits(logits, labels)
 
     @abstractmethod
     def cost(self) -> Cost:
-        """What the model weighs."""
+        """The cost of the model."""
 
     def schedule(self, progress: float) -> None:
-        """Move training state to `progress` (0 at the first step, 1 at the last); the loop calls this before a step."""
+        """Set training state for `progress` (0 at the first step, 1 at the last); the loop calls this before each step."""
 
     def embed(self, batch: Batch) -> EmbeddedRows:
         """The batch's embeddings."""
         return EmbeddedRows(self.embedding(batch.field_ids), self.embedding.agnostic_width)
 
     def context_of(self, batch: Batch, *, only_present: bool = False) -> Context:
-        """The batch's domain context; `only_present` leaves out conditions that no row has."""
+        """The batch's domain context; `only_present` omits conditions without rows in the batch."""
         found: Context = self.context(batch.conditions, batch.condition_ids, only_present=only_present)
         return found
 
     def set_bags(self, bags: Mapping[str, Bags]) -> None:
-        """Put these bags in the place of those before, such as the stored ones and a new file's behind them."""
+        """Replace the bags, for example by the stored bags followed by the bags of a new file."""
         for part in self.modules():
             if isinstance(part, FieldEmbedding):
                 part.set_bags(bags)
 
     def context_shares(self, batch: Batch, *, seed: int = 0) -> dict[str, float]:
-        """For each part that reads the domain context, the share (0–1) of its variance that follows it.
+        """For each part that reads the domain context, the share (0–1) of its variance that depends on it.
 
-        The model is put into evaluation for it; see `layers.context.context_shares`.
+        Sets the model to evaluation mode; see `layers.context.context_shares`.
         """
         was_training = self.training
         self.eval()
@@ -182,27 +184,27 @@ class Model(nn.Module, ABC):
             self.train(was_training)
 
     def places(self, batch: Batch) -> Tensor:
-        """The batch's domains as rows of a `DomainTable`; those not seen in training share the last one."""
+        """The batch's domains as rows of a `DomainTable`; domains that are unseen in training share the last row."""
         return batch.domain_ids.clamp(max=self.num_domains)
 
     def row_tables(self) -> dict[str, nn.Parameter]:
-        """Parameters of which a step updates only the rows that the batch used."""
+        """Parameters of which a step updates only the rows used in the batch."""
         tables = {f"{name}.weight": part.weight for name, part in self.named_modules() if isinstance(part, DomainTable)}
         if self.reads_context:
             tables[CONTEXT] = self.context.table.weight
         return {EMBEDDING: self.embedding.weight, **tables}
 
     def moving_statistics(self) -> list[nn.Module]:
-        """Parts whose passes in training move statistics that evaluation uses."""
+        """Parts that update moving statistics in training and use them in evaluation."""
         return [part for part in self.modules() if isinstance(part, (nn.BatchNorm1d, PartitionedNorm))]
 
     def hidden_blocks(self, inputs: int) -> nn.ModuleList:
-        """The hidden layers every model's tower has, from `inputs` numbers on."""
+        """The hidden layers of every model's tower, from `inputs` numbers on."""
         widths = [inputs, *self.network.hidden]
         return nn.ModuleList(self._block(before, after) for before, after in itertools.pairwise(widths))
 
     def last_block(self) -> Block:
-        """One more hidden layer like the last, for models with several side by side."""
+        """An additional hidden layer like the last one, for models with several in parallel."""
         before = self.network.hidden[-2] if len(self.network.hidden) > 1 else self.inputs
         return self._block(before, self.outputs)
 
@@ -219,9 +221,9 @@ class Model(nn.Module, ABC):
     def _cost(
         self, *, backbone: Iterable[nn.Module], domain_multiply_adds: int = 0, backbone_multiply_adds: int | None = None
     ) -> Cost:
-        """Counts from the modules: `backbone` are those that a network without domains has too.
+        """The cost from the modules: `backbone` are modules that a network without domains has too.
 
-        Its multiply-adds are those of its linear layers, unless they are given.
+        Its multiply-adds are counted in its linear layers, unless they are given.
         """
         parts = list(backbone)
         of_embedding = _parameters(self.embedding)

@@ -1,12 +1,12 @@
-"""A bias network: the DNN, and beside it a shallow one that sees the domain alone.
+"""A bias network: the DNN plus a shallow network that reads only the domain.
 
     logit = f([e_a ; e_d]) + g(c)
 
-f is the DNN, g a small one, c the domain context (layers/context.py). A domain's base rate need not pass
-through f.
+f is the DNN, g a small network, c the domain context (layers/context.py). g can represent a domain's base
+rate without f.
 
-Source: the AdaSparse paper compares with a model of this name; its equations are not to be had here, so
-this is our reading of the name, in the manner of the bias towers that position bias is modelled by.
+Source: the AdaSparse paper compares with a model of this name. Its equations were not available, so this is an
+interpretation of the name, similar to the bias towers that model position bias.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class BiasNetSettings:
-    """The bias network's own settings.
+    """Settings of the bias network.
 
     Args:
         bias_hidden: widths of g's hidden layers.
@@ -55,5 +55,5 @@ class BiasNet(Model):
         return Prediction(logits, no_penalty(x))
 
     def cost(self) -> Cost:
-        """What the model weighs."""
+        """The cost of the model."""
         return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=multiply_adds(self.bias))

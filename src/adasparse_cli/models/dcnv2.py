@@ -1,8 +1,8 @@
-"""DCNv2: a cross network beside the plain one, for products of features.
+"""DCNv2: a cross network in parallel with the DNN, for products of features.
 
     x_0 = [e_a ; e_d],   x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l,   logit = w · [x_L ; MLP(x_0)] + b
 
-Source: Wang et al., DCN V2, WWW 2021 (arXiv 2008.13535), the parallel form. Where we differ: no mixture
+Source: Wang et al., DCN V2, WWW 2021 (arXiv 2008.13535), the parallel form. Difference: no mixture
 of low-rank experts; `rank` makes each W_l a product of two thin matrices.
 """
 
@@ -20,14 +20,14 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, o
 
 @dataclass(frozen=True, kw_only=True)
 class Dcnv2Settings:
-    """DCNv2's own settings."""
+    """Settings of DCNv2."""
 
     name: str
     cross: CrossSettings
 
 
 class Dcnv2(Model):
-    """A cross network in parallel with a fully connected one; shares everything between domains."""
+    """A cross network in parallel with a fully connected one. All parameters are shared between domains."""
 
     Settings = Dcnv2Settings
 
@@ -47,5 +47,5 @@ class Dcnv2(Model):
         return Prediction(one_logit(self.head, both), no_penalty(x))
 
     def cost(self) -> Cost:
-        """What the model weighs."""
+        """The cost of the model."""
         return self._cost(backbone=(self.cross, self.blocks, self.head))

@@ -1,13 +1,13 @@
-"""DeepFM: a factorisation machine beside the DNN, on the same embeddings.
+"""DeepFM: a factorisation machine in parallel with the DNN, on the same embeddings.
 
     logit = Σ_f w_f + Σ_{f < g} ⟨e_f, e_g⟩ + v · MLP([e_a ; e_d]) + b
 
 over all fields f and g. w_f is one number and e_f a vector of `embedding_width` numbers per value, pooled over the values of a
-multi-valued field. The sum over pairs is computed as ½ Σ ((Σ_f e_f)² − Σ_f e_f²), at a cost linear in the number of fields.
+multi-valued field. The sum over pairs is computed as ½ Σ ((Σ_f e_f)² − Σ_f e_f²), with a cost linear in the number of fields.
 
-Source: Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction, IJCAI 2017 (arXiv 1703.04247). Where we
-differ: w_f is one more column of the table of embeddings, so a value is looked up once; products of two values of one multi-valued field are
-not taken, since its values are pooled first.
+Source: Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction, IJCAI 2017 (arXiv 1703.04247).
+Differences: w_f is one more column of the embedding table, so a value is looked up once; there are no products of two values
+of the same multi-valued field, because its values are pooled first.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, o
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFmSettings:
-    """DeepFM has no settings of its own."""
+    """DeepFM has no settings."""
 
     name: str
 
 
 class DeepFm(Model):
-    """A factorisation machine and a fully connected network on shared embeddings; shares everything between domains."""
+    """A factorisation machine and a fully connected network on shared embeddings. All parameters are shared between domains."""
 
     Settings = DeepFmSettings
 
@@ -52,5 +52,5 @@ class DeepFm(Model):
         return Prediction(first_order.sum((1, 2)) + pairs + one_logit(self.head, x), no_penalty(x))
 
     def cost(self) -> Cost:
-        """What the model weighs; its only matrix products are those of the DNN."""
+        """The cost of the model; its only matrix products are in the DNN."""
         return self._cost(backbone=(self.blocks, self.head))

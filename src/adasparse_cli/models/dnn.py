@@ -1,8 +1,8 @@
-"""The DNN: shares everything between domains, and knows them as features only.
+"""The DNN: all parameters are shared between domains, and the domain is a feature like any other.
 
     logit = w · MLP([e_a ; e_d]) + b
 
-Every other model is this one plus what its own page says.
+Every other model extends this one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, o
 
 @dataclass(frozen=True, kw_only=True)
 class DnnSettings:
-    """The DNN has no settings of its own."""
+    """The DNN has no settings."""
 
     name: str
 
@@ -40,5 +40,5 @@ class Dnn(Model):
         return Prediction(one_logit(self.head, x), no_penalty(x))
 
     def cost(self) -> Cost:
-        """What the model weighs."""
+        """The cost of the model."""
         return self._cost(backbone=(self.blocks, self.head))

@@ -1,4 +1,4 @@
-"""Weights that an earlier version saved, as today's models hold them."""
+"""Converts weights saved by an earlier version to the form of the current models."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from adasparse_cli.models.saml import Saml
 
 
 def weights_as_today(model: Model, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights from before the domain context had embeddings of its own, so that the model gives the same scores.
+    """Weights from before the domain context had separate embeddings, so that the model gives the same scores.
 
-    The domain-aware fields come last in the table of all fields, and what read them reads a copy of their rows. SAML's
-    branches did not read the domain: they get weights of 0 for it. Weights of today are returned as they are.
+    The domain-aware fields come last in the table of all fields; parts that read them receive a copy of their rows. SAML's
+    branches did not read the domain, so their weights for it are 0. Current weights are returned unchanged.
     """
     found = dict(weights)
     if not model.reads_context or CONTEXT in found or EMBEDDING not in found:

@@ -1,12 +1,12 @@
-"""EPNet: every number of the embeddings is weighed by a gate that sees the domain.
+"""EPNet: a gate that reads the domain scales every number of the embeddings.
 
     δ = 2 σ(W₂ ReLU(W₁ [c ; stop(e_a)] + b₁) + b₂),   logit = w · MLP(δ ⊙ [e_a ; e_d]) + b
 
-c is the domain context (layers/context.py). stop(e) passes no gradient: the gate does not train the embeddings that it only
-looks at. The tower trains all of them.
+c is the domain context (layers/context.py). stop(e) passes no gradient: the gate does not train the embeddings that it
+reads. The tower trains all of them.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
-its first half alone. Where we differ: the gate reads c instead of e_d, and e_d does not stand among what is stopped.
+only its first half. Differences: the gate reads c instead of e_d, and e_d is not part of the stopped inputs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class EpnetSettings:
-    """EPNet's own settings.
+    """Settings of EPNet.
 
     Args:
         gate_hidden: inner width of the gate.
@@ -35,7 +35,7 @@ class EpnetSettings:
 
 
 class Epnet(Model):
-    """A DNN on embeddings that a gate weighs by domain."""
+    """A DNN on embeddings that a gate scales by domain."""
 
     Settings = EpnetSettings
     reads_context = True
@@ -57,5 +57,5 @@ class Epnet(Model):
         return Prediction(one_logit(self.head, x), no_penalty(x))
 
     def cost(self) -> Cost:
-        """What the model weighs."""
+        """The cost of the model."""
         return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=multiply_adds(self.gate))

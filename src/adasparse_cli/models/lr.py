@@ -1,16 +1,16 @@
-"""Logistic regression: a weight for each value, and one for each value in each domain.
+"""Logistic regression: a weight for each value, and a weight for each value in each domain.
 
     logit = Σ_f pool_{v ∈ f} w_v + Σ_{f ∈ e_a} pool_{v ∈ f} u[h(v, d)] + b
 
-f runs over all fields, in the second sum over the domain-agnostic ones: a domain-aware field says nothing more once the
-domain d is known. A field of one value has w_v; of a multi-valued field the weights are pooled as other models pool
-embeddings. u is a table of `buckets` rows into which pairs are hashed (layers/hashed_crosses.py). A domain not seen in
-training has the first sum alone.
+The first sum is over all fields, the second over the domain-agnostic fields: a domain-aware field has no further information
+if the domain d is known. The weights of a multi-valued field are pooled as other models pool
+embeddings. u is a table of `buckets` rows into which pairs are hashed (layers/hashed_crosses.py). A domain that is unseen in
+training has only the first sum.
 
-A sanity check: where it is ahead of a network, the network, its settings or the log's size are to be questioned.
+This model is a sanity check. If it is better than a network, check the network, its settings and the size of the log.
 
 Source: the crosses are the hashed features of Weinberger et al., ICML 2009 (arXiv 0902.2206), and of McMahan et al., Ad Click
-Prediction: a View from the Trenches, KDD 2013. Where we differ: trained with the optimiser of all models (Adam on the
+Prediction: a View from the Trenches, KDD 2013. Differences: trained with the optimiser of all models (Adam on the
 rows of a batch), not with FTRL-Proximal; no L1 or L2 penalty, the best checkpoint is chosen on the valid split instead.
 """
 
@@ -30,11 +30,11 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings
 
 @dataclass(frozen=True, kw_only=True)
 class LrSettings:
-    """Settings of the logistic regression. Of `network` it uses `pooling` alone.
+    """Settings of the logistic regression. From `network`, it only uses `pooling`.
 
     Args:
-        crosses: `domain` for a weight of each value in each domain as well, or `none`.
-        buckets: B, rows of the table that these weights are hashed into.
+        crosses: `domain` for additional weights of each value in each domain, or `none`.
+        buckets: B, rows of the table into which these weights are hashed.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Lr(Model):
         return self.bias
 
     def row_tables(self) -> dict[str, nn.Parameter]:
-        """The weights of crosses too."""
+        """The weights, including the weights of crosses."""
         return super().row_tables() | ({} if self.crosses is None else {"crosses.weight": self.crosses.weight})
 
     def cost(self) -> Cost:
-        """What the model weighs; it has no matrix product."""
+        """The cost of the model; it has no matrix product."""
         found = self._cost(backbone=())
-        own = self.bias.numel()  # b, which no part holds
+        own = self.bias.numel()  # b, which belongs to no part
         return replace(found, backbone_parameters=own, domain_parameters=found.domain_parameters - own)

@@ -1,16 +1,16 @@
-"""M2M: a domain's knowledge generates the weights that attend over experts and the tower behind them.
+"""M2M: the domain generates the weights of an attention over experts and of the tower after it.
 
-    s        = ReLU(W_s c + b_s)                                            the scenario's knowledge
+    s        = ReLU(W_s c + b_s)                                            scenario knowledge
     Meta(h)  = LeakyReLU(W h + b),  W = reshape(V_w s + c_w),  b = V_b s + c_b
     E_i      = expert_i(h),  a = softmax_i(vᵀ Meta_a([E_i ; t])),  r = Σ_i a_i E_i
     r       <- LeakyReLU(Meta_k(r) + r)   for each layer k of the tower,   logit = w · r + b
 
-c is the domain context (layers/context.py), h the DNN's last hidden layer but one, each expert one hidden layer
-of its last width, t a learned vector for the task. Attention runs over the experts of one row, never across rows.
+c is the domain context (layers/context.py). h is the second to last hidden layer of the DNN. Each expert is one hidden
+layer of the last width, t a learned vector for the task. Attention is over the experts of one row, never across rows.
 
 Source: Zhang et al., Leaving No One Behind: A Multi-Scenario Multi-Task Meta Learning Approach, WSDM 2022
-(arXiv 2201.06814). Ours: one task; the experts share all layers below their last; no transformer over
-behaviour sequences, which the data lack; a Meta unit has one layer.
+(arXiv 2201.06814). Choices of this project: one task; the experts share all layers below their last; no transformer over
+behaviour sequences, which the data do not have; a Meta unit has one layer.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class M2mSettings:
-    """M2M's own settings.
+    """Settings of M2M.
 
     Args:
-        scenario_width: width of s, what is known of the scenario.
+        scenario_width: width of s, the scenario knowledge.
         experts: number of experts.
-        tower_layers: number of Meta units behind the attention.
+        tower_layers: number of Meta units after the attention.
     """
 
     name: str
@@ -49,8 +49,8 @@ class M2mSettings:
 class MetaUnit(ReadsContext):
     """y_i = W_g [x_i ; z] + b_g with weights generated from each group's knowledge, for rows sorted by group.
 
-    z is one vector for all rows, or absent. Its share W_g z + b_g is one vector per group: the generator's rows for
-    z's columns are applied to z before they are applied to a group's knowledge, so those columns of W_g never exist.
+    z is one vector for all rows, or absent. W_g z + b_g is one vector per group: the generator's rows for
+    z's columns are applied to z before they are applied to a group's knowledge, so those columns of W_g are never computed.
 
     Args:
         inputs: width of x. constants: width of z, 0 for none.
@@ -84,22 +84,22 @@ class MetaUnit(ReadsContext):
         return grouped_linear(x, groups, weights, sparse=False) + Context(of_group, knowledge.of_row).by_row()
 
     def multiply_adds(self, times: int) -> int:
-        """Per row that is multiplied `times` times."""
+        """Multiply-adds per row, if the row is multiplied `times` times."""
         of_group = multiply_adds(self.bias) * (1 if self.constant_weight is None else 2)
         return multiply_adds(self.weight) + of_group + times * self.inputs * self.outputs
 
 
 def _generator(knowledge: int, start: Tensor, *, columns: int) -> nn.Linear:
-    """What makes some of W's columns, which begin near `start`; W has `columns` of them in all."""
+    """A generator of `columns` columns of W, initialised near `start`."""
     generator = nn.Linear(knowledge, start.numel())
     with torch.no_grad():
         generator.bias.copy_(start.flatten())
-        generator.weight.mul_(columns**-0.5)  # as W's own entries are scaled
+        generator.weight.mul_(columns**-0.5)  # scaled like W's entries
     return generator
 
 
 class M2m(Model):
-    """Experts that share their lower layers, attended over and followed by layers the domain generates."""
+    """Experts with shared lower layers, followed by attention and layers that the domain generates."""
 
     Settings = M2mSettings
     reads_context = True
@@ -138,7 +138,7 @@ class M2m(Model):
         return Prediction(one_logit(self.head, r[groups.back]), no_penalty(r))
 
     def cost(self) -> Cost:
-        """What the model weighs; all experts but the first count as added for the domains."""
+        """The cost of the model; all experts but the first count as added for the domains."""
         expert = self.experts[0]
         assert isinstance(expert, Block)
         number = len(self.experts)

@@ -3,15 +3,16 @@
     x = [e_a ; e_d],   E_i = MLP_i(x)  for the experts i = 1 … n
     a = softmax(G_d x),   r = Σ_i a_i E_i,   logit = tower_d(r)
 
-An expert has the hidden layers of the network but the last, and a tower has that last one and a head; a network of one hidden
-layer has it in the experts. So a row passes as many layers as in the DNN. G_d and each layer of tower_d are (W + V_d) x + b + c_d, where W and b
-are shared (layers/domain_linear.py).
+An expert has all hidden layers of the network except the last; a tower has the last one and a head. If the network has one
+hidden layer, it belongs to the experts. A row thus passes as many layers as in the DNN. G_d and each layer of tower_d are
+(W + V_d) x + b + c_d, where W and b are shared (layers/domain_linear.py).
 
 Source: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018, with a
-domain as the task. Where we differ: a row has one task, its domain's, so one gate and one tower are computed for it. Gates and towers
-of domains with few rows would hardly be trained, so all start as shared ones and V_d, c_d at 0; the functions that can be
-reached are those of gates and towers of each domain's own. A domain not seen in training has the shared ones. A batch is sorted by
-domain and multiplied in groups, and only the domains of a batch are updated. Normalisation in a tower takes its statistics over rows of all domains.
+domain as the task. Differences: a row has one task, its domain, so one gate and one tower are computed for it. Separate gates
+and towers of domains with few rows would hardly be trained. All therefore start as shared ones, with V_d and c_d at 0; they
+can represent the same functions as separate ones. A domain that is unseen in training uses the shared ones. A batch is sorted by
+domain and multiplied in groups, and only the domains in a batch are updated. Normalisation in a tower uses the statistics of
+the rows of all domains.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class MmoeSettings:
-    """MMoE's own settings.
+    """Settings of MMoE.
 
     Args:
-        experts: n, experts that all domains share.
+        experts: n, number of experts that all domains share.
     """
 
     name: str
@@ -42,7 +43,7 @@ class MmoeSettings:
 
 
 class Mmoe(Model):
-    """Shared experts under one gate and one tower per domain."""
+    """Shared experts with one gate and one tower per domain."""
 
     Settings = MmoeSettings
     twice_differentiable = False
@@ -65,11 +66,11 @@ class Mmoe(Model):
         return Prediction(self.tower(r, groups, places), no_penalty(r))
 
     def head_bias(self) -> Tensor:
-        """The shared one; each domain adds its own, which starts at 0."""
+        """The shared bias; each domain adds its bias, which starts at 0."""
         return self.tower.head.shared.bias
 
     def cost(self) -> Cost:
-        """What the model weighs; all experts but the first, and the gates, count as added for the domains."""
+        """The cost of the model; all experts but the first, and the gates, count as added for the domains."""
         added = (len(self.experts) - 1) * multiply_adds(self.experts[0]) + multiply_adds(self.gate)
         own = self.gate.multiply_adds() + self.tower.multiply_adds()
         return self._cost(backbone=(self.experts[0], *self.tower.shared()), domain_multiply_adds=added + own)

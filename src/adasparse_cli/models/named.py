@@ -1,4 +1,4 @@
-"""The class of a model by its name: one of `MODELS`, or one that is not part of the package."""
+"""Finds the class of a model by its name: one of `MODELS`, or a custom model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from adasparse_cli.foreign import foreign_model, import_model
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import Model
 
-FORM = "such as star, or my_package.my_model:MyModel for one of your own"
+FORM = "for example star, or my_package.my_model:MyModel for your own model"
 
 
 def model_named(name: str) -> type[Model]:
     """The class that `model=NAME` means.
 
     Raises:
-        UsageError: there is none, or what is there is no model.
+        UsageError: there is none, or it is not a model.
     """
     if name in MODELS:
         return MODELS[name]
@@ -31,7 +31,7 @@ def model_named(name: str) -> type[Model]:
     found = getattr(import_model(name, foreign), foreign.attribute, None)
     if not isinstance(found, type) or not issubclass(found, Model):
         raise UsageError(
-            f"model={name}: {foreign.attribute} of {foreign.module} is no class derived from adasparse_cli.models.base.Model",
+            f"model={name}: {foreign.attribute} of {foreign.module} is not a class derived from adasparse_cli.models.base.Model",
             hint=FORM,
         )
     settings = getattr(found, "Settings", None)
@@ -44,9 +44,9 @@ def model_named(name: str) -> type[Model]:
 
 
 def source_of(name: str) -> str | None:
-    """The sha256 of the module of a model that is not packaged; None for a packaged one.
+    """The sha256 of the module of a custom model; None for a packaged model.
 
-    A run keeps it: with another source, the same settings are another model.
+    A run stores it: with another source, the same settings are a different model.
     """
     foreign = None if name in MODELS else foreign_model(name)
     return None if foreign is None else sha256_of(Path(import_model(name, foreign).__file__ or ""))

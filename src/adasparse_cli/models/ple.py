@@ -1,4 +1,4 @@
-"""PLE: levels of shared experts and experts of each domain's own, a gate for each of the two paths, and a tower per domain.
+"""PLE: levels of shared and private experts, a gate for each of the two paths, and a tower per domain.
 
     s_0 = t_0 = [e_a ; e_d]
     at level k, with shared experts S_i and the row's domain's experts D_j:
@@ -7,19 +7,19 @@
         t_k  = Σ a E,   a = softmax(G_d t_(k−1))       the domain's path
     logit = tower_d(t_K)
 
-There is a level for each hidden layer of the network but the last, which is the tower's, with a head; a network of one hidden layer
-has one level. So a row passes as many layers as in the DNN. G_d and the tower's layers are (W + V_d) x + b + c_d with W and b shared, which
-every domain starts as (layers/domain_linear.py); so are the experts D_j.
+There is one level per hidden layer of the network except the last, which belongs to the tower, with a head. If the network
+has one hidden layer, there is one level. A row thus passes as many layers as in the DNN. G_d, the tower's layers and the
+experts D_j are (W + V_d) x + b + c_d with W and b shared, which every domain starts with (layers/domain_linear.py).
 
-With at most `full_domains` domains, V_d of an expert is a full matrix: the experts are the domain's own, as in the paper. With more,
-they would have as many weights as a network for each domain; then V_d = P_d Q_d has rank `rank`, and a domain's part of a level
-has rank (inputs + outputs) numbers instead of inputs × outputs.
+With at most `full_domains` domains, V_d of an expert is a full matrix: the experts are private, as in the paper. With more
+domains, private experts would have as many weights as a network per domain. Then V_d = P_d Q_d has rank `rank`, and a domain's
+part of a level has rank (inputs + outputs) numbers instead of inputs × outputs.
 
-Source: Tang et al., Progressive Layered Extraction (PLE), RecSys 2020, with a domain as the task. Where we differ: a row has one
-task, its domain's, so the gate of the shared path mixes the shared experts and the experts of the row's own domain, not of all
-domains, which would cost their number; domains start as one shared network and the experts of many domains have low rank. A domain
-not seen in training has W and b alone. A batch is sorted by domain and multiplied in groups, and only the domains of a batch
-are updated. Normalisation takes its statistics over rows of all domains.
+Source: Tang et al., Progressive Layered Extraction (PLE), RecSys 2020, with a domain as the task. Differences: a row has one
+task, its domain, so the gate of the shared path mixes the shared experts and the private experts of the row's domain. Mixing
+the experts of all domains would multiply the cost by their number. Domains start as one shared network, and with many domains
+private experts have low rank. A domain that is unseen in training uses only W and b. A batch is sorted by domain and multiplied
+in groups, and only the domains in a batch are updated. Normalisation uses the statistics of the rows of all domains.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class PleSettings:
-    """PLE's own settings.
+    """Settings of PLE.
 
     Args:
-        shared_experts: experts of a level that all domains share.
-        domain_experts: experts of a level that each domain has to itself.
-        full_domains: up to this many domains of training, experts of a domain's own have full matrices.
-        rank: rank of what distinguishes a domain's experts, with more domains.
+        shared_experts: number of experts per level that all domains share.
+        domain_experts: number of private experts per level and domain.
+        full_domains: up to this number of domains in training, private experts have full matrices.
+        rank: rank of the private part of an expert, with more domains.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Level(nn.Module):
     """One level of extraction.
 
     Args:
-        inputs: width of s and t. shared, own: what the experts are, or what every domain's start as.
-        last: whether there is no shared path beyond.
-        rank: of the domains' experts; None for full matrices.
+        inputs: width of s and t. shared, own: the shared experts, and the initial private experts of every domain.
+        last: whether this is the last level, which has no shared path.
+        rank: of the private experts; None for full matrices.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Level(nn.Module):
         self.domain_gate = DomainLinear(nn.Linear(inputs, number, bias=False), num_domains)
 
     def forward(self, s: Tensor, t: Tensor, groups: Groups, places: Tensor) -> tuple[Tensor, Tensor]:
-        """s_k and t_k; s stays as it is at the last level, where nothing reads it."""
+        """s_k and t_k; s is returned unchanged at the last level, where nothing reads it."""
         experts = [*(expert(s) for expert in self.shared), *(expert(t, groups, places) for expert in self.own)]
         below = s
         if self.gate is not None:
@@ -92,7 +92,7 @@ class Level(nn.Module):
 
 
 class Ple(Model):
-    """Shared experts and experts per domain on several levels, under one gate and one tower per domain."""
+    """Shared experts and private experts per domain on several levels, with one gate and one tower per domain."""
 
     Settings = PleSettings
     twice_differentiable = False
@@ -128,11 +128,11 @@ class Ple(Model):
         return Prediction(self.tower(t, groups, places), no_penalty(t))
 
     def head_bias(self) -> Tensor:
-        """The shared one; each domain adds its own, which starts at 0."""
+        """The shared bias; each domain adds its bias, which starts at 0."""
         return self.tower.head.shared.bias
 
     def cost(self) -> Cost:
-        """What the model weighs; all but one shared expert of each level and the shared tower counts as added for the domains."""
+        """The cost of the model; all but one shared expert of each level and the shared tower counts as added for the domains."""
         backbone = [*(level.shared[0] for level in self.levels if isinstance(level, Level)), *self.tower.shared()]
         own = sum(part.multiply_adds() for part in self.modules() if isinstance(part, DomainLinear))
         others = multiply_adds(self) - sum(multiply_adds(part) for part in backbone)

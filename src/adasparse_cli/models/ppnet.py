@@ -1,15 +1,15 @@
-"""PPNet: every hidden neuron is weighed by a gate that sees the row's ids.
+"""PPNet: a gate that reads the domain and chosen ids scales every hidden neuron.
 
     g^l = 2 σ(W₂^l ReLU(W₁^l [c ; ids ; stop(e_a)] + b₁^l) + b₂^l)
     h^l = act(normalise(W^l h^(l−1) + b^l)) ⊙ g^l,   h^0 = [e_a ; e_d],   logit = w · h^L + b
 
-c is the domain context (layers/context.py). stop(e) passes no gradient; the tower trains all embeddings, and the gates
-train the ids too.
+c is the domain context (layers/context.py). stop(e) passes no gradient. The tower trains all embeddings, and the gates
+also train the ids.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
-its second half alone. Where we differ: their ids are those of user, item and author; here they are the
-domain's embeddings and the fields named in `id_fields`, none by default, so that what a gate gains comes
-from the domain as in the other models. A field of `id_fields` stands among what is stopped as well.
+only its second half. Differences: the paper uses the ids of user, item and author. Here they are the
+domain's embeddings and the fields in `id_fields`, none by default, so that the gain of a gate comes
+from the domain as in the other models. A field of `id_fields` is also part of the stopped inputs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class PpnetSettings:
-    """PPNet's own settings.
+    """Settings of PPNet.
 
     Args:
         gate_hidden: inner width of each gate.
-        id_fields: names of domain-agnostic fields that the gates see with gradient, beside the domain.
+        id_fields: domain-agnostic fields that the gates read with gradient, in addition to the domain.
     """
 
     name: str
@@ -42,7 +42,7 @@ class PpnetSettings:
 
 
 class Ppnet(Model):
-    """A DNN whose hidden neurons are weighed by gates that see the domain and chosen ids."""
+    """A DNN whose hidden neurons are scaled by gates that read the domain and chosen ids."""
 
     Settings = PpnetSettings
     reads_context = True
@@ -54,7 +54,7 @@ class Ppnet(Model):
         except KeyError as error:
             known = [field.name for field in shape.fields if field.role == "domain_agnostic"]
             raise UsageError(
-                f"model.id_fields names {error.args[0]!r}, which is no domain-agnostic field of these data",
+                f"model.id_fields names {error.args[0]!r}, which is not a domain-agnostic field of these data",
                 hint=f"they are {', '.join(known)}",
             ) from None
         self.register_buffer("id_columns", torch.tensor(columns, dtype=torch.long), persistent=False)
@@ -80,5 +80,5 @@ class Ppnet(Model):
         return Prediction(one_logit(self.head, x), no_penalty(x))
 
     def cost(self) -> Cost:
-        """What the model weighs."""
+        """The cost of the model."""
         return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=multiply_adds(self.gates))

@@ -1,4 +1,4 @@
-"""SAML: a global and a per-domain view of the embeddings, and one branch per domain that learns from similar ones.
+"""SAML: a global and a per-domain view of the embeddings, and one branch per domain that learns from similar domains.
 
     x    = [e_a ; e_d],          x_d = x ⊙ p_d + q_d                the global and the domain's own subspace
     a    = MLP(x)                                                   the auxiliary network, shared
@@ -9,13 +9,13 @@
 
 c is the domain context (layers/context.py).
 
-Mixing the branches' matrices equals mixing what they say before the activation, and costs one branch per
-row; the factorised similarity makes the sum over all domains linear in their number.
+Mixing the branches' matrices equals mixing their outputs before the activation, and costs one branch per
+row. The factorised similarity makes the sum over all domains linear in their number.
 
 Source: Chen et al., Scenario-aware and Mutual-based approach for Multi-scenario Recommendation in E-Commerce,
-ICDM workshops 2020 (arXiv 2012.08952). Its equations are not to be had here: this is built from its
-description, and every formula above is ours. A domain not seen in training has p = 1, q = 0, b = 0 and the
-mixture of all branches (g = 1) under a similarity that no training has moved.
+ICDM workshops 2020 (arXiv 2012.08952). Its equations were not available: this model follows its
+description, and every formula above is this project's. A domain that is unseen in training has p = 1, q = 0, b = 0 and the
+mixture of all branches (g = 1) with the initial similarity.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, o
 
 @dataclass(frozen=True, kw_only=True)
 class SamlSettings:
-    """SAML's own settings.
+    """Settings of SAML.
 
     Args:
         branch_width: neurons of each branch.
-        similarity_width: numbers that describe a domain to the mutual unit.
+        similarity_width: width of the vector u_d that describes a domain in the mutual unit.
     """
 
     name: str
@@ -52,12 +52,12 @@ class _Branches(ReadsContext):
     """W̃_d [x_d ; c], for rows sorted by domain."""
 
     def forward(self, x: Tensor, context: Context, groups: Groups, mixed: Tensor) -> Tensor:
-        """`context` is in the order of the sorted rows; `mixed` holds one matrix per domain of the batch."""
+        """`context` is in the order of the sorted rows; `mixed` has one matrix per domain in the batch."""
         return grouped_linear(torch.cat([x, context.by_row()], dim=1), groups, mixed, sparse=False)
 
 
 class Saml(Model):
-    """A shared network beside one small branch per domain, the branches mixed by learned similarity."""
+    """A shared network in parallel with one small branch per domain; learned similarity mixes the branches."""
 
     Settings = SamlSettings
     reads_context = True
@@ -71,7 +71,7 @@ class Saml(Model):
         self.blocks = self.hidden_blocks(self.inputs)
         start = torch.empty(settings.branch_width, self.inputs + self.context.width)
         nn.init.kaiming_uniform_(start, nonlinearity="relu")
-        # Of domains seen in training; all are read in each step, so the gradient is a dense one.
+        # Parameters of domains seen in training. Each step reads all of them, so the gradient is dense.
         self.branches = nn.Parameter(start.expand(domains, -1, -1).clone())
         self.product = _Branches()
         self.branch_bias = DomainTable(domains, torch.zeros(settings.branch_width))
@@ -98,13 +98,13 @@ class Saml(Model):
         return Prediction(one_logit(self.head, both), no_penalty(both))
 
     def cost(self) -> Cost:
-        """What the model weighs; per row one branch, the mixing itself once per domain."""
+        """The cost of the model: one branch per row, and the mixing once per domain."""
         branch = self.branches[0].numel()
         mixing = self.similarity.shape[1] * (branch + 1)
         return self._cost(backbone=(self.blocks, self.head), domain_multiply_adds=branch + mixing)
 
     def _mixed(self, members: Tensor) -> Tensor:
-        """W̃ of each domain of the batch."""
+        """W̃ of each domain in the batch."""
         described = functional.softplus(self.similarity)
         seen, asked = described[:-1], described[members]
         summed = seen.t() @ self.branches.flatten(1)

@@ -1,16 +1,16 @@
-"""SAR-Net: embeddings are transformed per domain, and shared and private experts are mixed by a gate.
+"""SAR-Net: embeddings are transformed per domain, and a gate mixes shared and private experts.
 
     x'  = [e_a ; e_d] ⊙ β_d + γ_d                                                   scenario transform
-    h   = the hidden layers but the last, on x'
+    h   = the hidden layers except the last, on x'
     E_i = block_i(h)  for the shared experts,   E_d = act(W_d h + b_d)  for the domain's own
     a   = softmax((G + G_d) x'),   r = Σ a E,   logit = w · r + b
 
 Source: Shen et al., SAR-Net: A Scenario-Aware Ranking Network for Personalized Fair Recommendation in
-Hundreds of Travel Scenarios, CIKM 2021 (arXiv 2110.06475). Where we differ: its attention over behaviour
-sequences is left out, since logs such as IAAC's have none; the experts share the layers below their last, so
-that hundreds of domains stay affordable; the multi-gate is a shared one plus a private part that starts at
-zero. A domain not seen in training has β = 1, γ = 0, the shared gate, and no expert of its own. Batch normalisation, where the network has it, takes its statistics over
-rows of all domains.
+Hundreds of Travel Scenarios, CIKM 2021 (arXiv 2110.06475). Differences: no attention over behaviour
+sequences, which logs such as IAAC's do not have; the experts share the layers below their last, so
+that hundreds of domains stay affordable; the multi-gate is a shared gate plus a private part that starts at
+zero. A domain that is unseen in training has β = 1, γ = 0, the shared gate, and no private expert. Batch
+normalisation, if enabled, uses the statistics of the rows of all domains.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, m
 
 @dataclass(frozen=True, kw_only=True)
 class SarnetSettings:
-    """SAR-Net's own settings.
+    """Settings of SAR-Net.
 
     Args:
-        shared_experts: experts that every domain uses.
-        domain_experts: experts that each domain has to itself.
+        shared_experts: number of experts that every domain uses.
+        domain_experts: number of private experts per domain.
     """
 
     name: str
@@ -43,7 +43,7 @@ class SarnetSettings:
 
 
 class Sarnet(Model):
-    """A scenario transform of the embeddings, then shared and private experts under one gate."""
+    """A scenario transform of the embeddings, then shared and private experts with one gate."""
 
     Settings = SarnetSettings
     twice_differentiable = False
@@ -58,7 +58,7 @@ class Sarnet(Model):
         blocks = list(self.hidden_blocks(self.inputs))
         self.blocks = nn.ModuleList(blocks[:-1])
         self.experts = nn.ModuleList([blocks[-1], *(self.last_block() for _ in range(settings.shared_experts - 1))])
-        of_domain = [self.last_block() for _ in range(own)]  # what a domain's own experts start from
+        of_domain = [self.last_block() for _ in range(own)]  # initial values of a domain's private experts
         self.own_weight = DomainTable(domains, torch.cat([block.linear.weight.detach() for block in of_domain]))
         self.own_bias = DomainTable(domains, torch.zeros(own * width))
         self.own_after = nn.ModuleList(block.after for block in of_domain)
@@ -88,7 +88,7 @@ class Sarnet(Model):
         return Prediction(one_logit(self.head, r[groups.back]), no_penalty(r))
 
     def cost(self) -> Cost:
-        """What the model weighs; all experts but the first count as added for the domains."""
+        """The cost of the model; all experts but the first count as added for the domains."""
         expert = self.experts[0]
         assert isinstance(expert, Block)
         others = len(self.experts) - 1 + self.settings.domain_experts

@@ -1,18 +1,18 @@
-"""STAR: every domain has a network of its own, each the shared one with its weights scaled.
+"""STAR: every domain has its own network, the shared network with its weights scaled per domain.
 
     x   = PN([e_a ; e_d])                                      see layers/partitioned_norm.py
     h^l = act(normalise((W_d^l ⊙ W^l) h^(l−1) + b_d^l + b^l))  for the row's domain d; h^0 = x
     logit = (w_d ⊙ w) · h^L + b_d + b + auxiliary(c)
 
-The head has factors like the layers below it. No activation stands on either logit.
+The head has factors like the layers below it. Neither logit has an activation.
 
 Source: Sheng et al., One Model to Serve All: Star Topology Adaptive Recommender, CIKM 2021 (arXiv
-2101.11427). Ours where the paper is silent: W_d starts at 1 and b_d at 0, so that a domain begins as, and
-one not seen in training is scored by, the shared network; the auxiliary network reads the domain context c
-alone (layers/context.py). Where we differ: a domain with few rows in a batch is normalised by its moving
-statistics. A batch is sorted by domain and multiplied in groups, and only the domains of a batch are updated:
-Adam's moments of a domain rest while it is absent. The hidden layers' `normalise` (a setting of the network, common to all models) takes
-its statistics over rows of all domains; only the partitioned normalisation keeps them apart.
+2101.11427). Choices of this project where the paper says nothing: W_d starts at 1 and b_d at 0, so that a domain starts
+with the shared network, and a domain that is unseen in training is scored with it; the auxiliary network reads only the
+domain context c (layers/context.py). Differences: a domain with few rows in a batch is normalised by its moving
+statistics. A batch is sorted by domain and multiplied in groups, and only the domains in a batch are updated:
+Adam's moments of a domain do not change while it is absent. `normalise` in the hidden layers (a setting of the network,
+common to all models) uses the statistics of the rows of all domains; only the partitioned normalisation separates them.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class PartitionedNormSettings:
 
     Args:
         enabled: whether inputs of the first layer are normalised by domain.
-        minimum_rows: rows that statistics must rest on to be a domain's own.
-        window_rows: rows that the moving statistics remember.
+        minimum_rows: number of rows from which a domain's own statistics are used.
+        window_rows: number of rows that the moving statistics average over.
         eps: constant added to the variance.
     """
 
@@ -51,7 +51,7 @@ class PartitionedNormSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StarSettings:
-    """STAR's own settings.
+    """Settings of STAR.
 
     Args:
         auxiliary_hidden: widths of the auxiliary network's hidden layers.
@@ -66,7 +66,7 @@ class StarLinear(nn.Module):
     """y_i = (W_d ⊙ W) x_i + b_d + b, for rows sorted by domain.
 
     Args:
-        shared: W and b, which every domain starts from.
+        shared: W and b, shared by all domains.
     """
 
     def __init__(self, num_domains: int, shared: nn.Linear) -> None:
@@ -83,7 +83,7 @@ class StarLinear(nn.Module):
 
 
 class Star(Model):
-    """One shared network and one of factors per domain, multiplied element by element."""
+    """One shared network and one network of factors per domain, multiplied element by element."""
 
     Settings = StarSettings
     reads_context = True
@@ -103,6 +103,7 @@ class Star(Model):
             if norm.enabled
             else None
         )
+        self.spans_ranks = not norm.enabled
         blocks = self.hidden_blocks(self.inputs)
         head = nn.Linear(self.outputs, 1)
         linears = [block.linear for block in blocks if isinstance(block, Block)]
@@ -125,12 +126,12 @@ class Star(Model):
         return Prediction(logits, no_penalty(logits))
 
     def head_bias(self) -> Tensor:
-        """That of the shared head; each domain adds its own, which starts at 0."""
+        """The bias of the shared head; each domain adds its bias, which starts at 0."""
         head = self.layers[-1]
         assert isinstance(head, StarLinear)
         return head.shared.bias
 
     def cost(self) -> Cost:
-        """What the model weighs; its factors are as many as the shared weights, times the domains."""
+        """The cost of the model. The number of factors is the number of shared weights times the number of domains."""
         shared = [layer.shared for layer in self.layers if isinstance(layer, StarLinear)]
         return self._cost(backbone=(*shared, self.after), domain_multiply_adds=multiply_adds(self.auxiliary))

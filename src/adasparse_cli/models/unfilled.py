@@ -1,4 +1,4 @@
-"""Models without values: what a model costs is known from its shapes alone."""
+"""Builds models without values: the cost of a model depends only on its shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Leaves out what only sets values. Torch answers it for tensors without any by parts of its compiler, which take more
+    """Skips operations that only set values. For tensors without values, torch runs them with parts of its compiler, which take more
     than a second to load.
     """
 
@@ -34,6 +34,6 @@ class _WithoutValues(TorchFunctionMode):
 
 @contextlib.contextmanager
 def unfilled() -> Iterator[None]:
-    """Tensors made here have shapes and no values; nothing is allocated and nothing is drawn."""
+    """Tensors created here have shapes but no values; nothing is allocated and no random numbers are drawn."""
     with torch.device("meta"), _WithoutValues():
         yield

@@ -1,4 +1,4 @@
-"""The marks of arms as small pictures, the same as in figures: in the card, and in the legends beside figures."""
+"""The marks of arms as small inline pictures, equal to the marks in figures. The card and the legends use them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Key:
     """An entry of a legend.
 
     Args:
-        trace: the place of its trace. shown: whether the trace is on when the page opens.
+        trace: index of its trace. shown: whether the trace is visible when the page opens.
     """
 
     text: str
@@ -64,7 +64,7 @@ class Key:
 
 
 def mark(shape: str, colour: str) -> Markup:
-    """A mark as an inline picture; an unknown shape is a square."""
+    """A mark as an inline picture; a square for an unknown shape."""
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in _SHAPES.get(shape.removesuffix("-open"), _SHAPES["square"]))
     fill = colour if _COLOUR.fullmatch(colour) else "currentColor"
     box = f"{-SIZE} {-SIZE} {2 * SIZE} {2 * SIZE}"
@@ -74,7 +74,7 @@ def mark(shape: str, colour: str) -> Markup:
 
 
 def legend(figure: Figure) -> list[Key]:
-    """The entries of a figure's legend; empty where there are not two traces with a name."""
+    """The entries of a figure's legend; empty if fewer than two traces have a name."""
     if figure.layout.get("showlegend") is False:
         return []
     keys = []
@@ -85,7 +85,7 @@ def legend(figure: Figure) -> list[Key]:
             colour, shape = own.get("color"), own.get("symbol")
             keys.append(
                 Key(
-                    # labels of figures are escaped for plotly
+                    # labels of figures are already escaped for plotly
                     text=html.unescape(str(name)),
                     mark=mark(str(shape or "square"), str(colour) if isinstance(colour, str) else ""),
                     trace=place,

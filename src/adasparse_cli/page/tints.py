@@ -1,4 +1,4 @@
-"""Colours of table cells: how strong, on a scale of the table's own values."""
+"""Colours of table cells, with a strength relative to the values of the table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from adasparse_cli.findings.finding import Table
 
-TOP = 95  # per cent of the values of which the largest has the full colour
+TOP = 95  # percentile of the values that has full colour
 
 
 def tints(table: Table) -> Callable[[int, str], tuple[str, float] | None]:
-    """Class and strength (0–1) of a cell by its row and column; None where it has no colour.
+    """Class and strength (0–1) of a cell by its row and column; None for a cell without colour.
 
     Gains: the size relative to the 95th percentile of all sizes. Shares: from the smallest to the largest of all values.
-    Rows that are faint have no colour and do not count.
+    Faint rows have no colour and are not counted.
     """
     faint = frozenset(table.faint)
     clear = [row for k, row in enumerate(table.rows) if k not in faint]

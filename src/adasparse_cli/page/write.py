@@ -1,4 +1,4 @@
-"""Findings as one page that works offline: text, tables that sort and filter, plots. Floor 1: knows findings alone."""
+"""Findings as one page that works offline: text, tables that sort and filter, plots. Floor 1: imports only findings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Page:
 
     Args:
         lead: the question, below the title. card: the answer, on the first screen.
-        facts: what a reader must know of the data. footer: fingerprints and versions.
+        facts: main facts about the data. footer: fingerprints and versions.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Page:
 
 
 def page_text(page: Page) -> str:
-    """The page as HTML; all text is escaped, and nothing is loaded from elsewhere."""
+    """The page as HTML. All text is escaped, and nothing is loaded from other places."""
     folder = files("adasparse_cli.page")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -76,7 +76,7 @@ def embedded(value: Any) -> str:
 
 
 def _plot(figure: Figure) -> dict[str, Any]:
-    """A figure without tags in its texts, except the tags of our own labels; plotly interprets tags in every text."""
+    """A figure without tags in its texts, except the tags of this package's labels: plotly interprets tags in every text."""
     plot: dict[str, Any] = _inert({"data": list(figure.traces), "layout": dict(figure.layout)})
     return plot
 
@@ -90,19 +90,19 @@ def _inert(value: Any) -> Any:
 
 
 def _is_figures(table: Table, name: str) -> bool:
-    """Whether a column holds numbers alone."""
+    """Whether all values of a column are numbers."""
     return all(row.get(name) is None or isinstance(row[name], (int, float, Interval)) for row in table.rows)
 
 
 def _rank(value: Any) -> float | None:
-    """What a cell is sorted by: the number itself, or the middle of an interval; None for other values."""
+    """The sort key of a cell: the number, or the middle of an interval; None for other values."""
     if isinstance(value, Interval):
         return None if value.low is None or value.high is None else (value.low + value.high) / 2
     return value if isinstance(value, (int, float)) and value == value else None
 
 
 def _choices(finding: Finding) -> list[Table]:
-    """The tables of which one at a time is shown; empty where there is nothing to choose."""
+    """The tables that share one place on the page, with buttons to choose; empty if there is nothing to choose."""
     found = [table for table in finding.tables if table.choice and table.rows]
     return found if len(found) > 1 else []
 
@@ -113,7 +113,7 @@ def _with_code(text: str) -> Markup:
 
 
 def _as_command(text: str) -> Markup | str:
-    """A cell that holds a command as one that can be copied; other text as it is."""
+    """A cell with a command, with a copy button; other text unchanged."""
     return Markup(_code(str(Markup.escape(text)))) if text.startswith(COMMAND) else text
 
 

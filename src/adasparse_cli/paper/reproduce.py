@@ -245,9 +245,9 @@ def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
         answers=(f"Of {len(claims)} claims: {answer}.", job.note),
         tables=[Table(name="claims", title="Verdicts", rows=rows)],
         notes=(
-            "Holds: the difference is real after Holm's correction. Does not hold: the interval leaves no room for a difference "
-            "that matters (0.001 in GAUC), or a real one on the other side. Undecided: the study was too small to tell.",
-            "A claim of several parts holds if all parts do, and does not if one does not.",
+            "Supported: the difference is significant after Holm's correction. Not supported: the interval leaves no room for a difference "
+            "that matters (0.001 in GAUC), or the difference is significant on the other side. Undecided: the study was too small to tell.",
+            "A claim of several parts is supported if all parts are, and is not if one part is not.",
         ),
     )
 
@@ -262,5 +262,5 @@ def require_runs(report: StudyReport) -> None:
     if missing:
         raise DataError(
             f"{missing[0]} has no result: {'; '.join(report.failed.values())}",
-            hint="mend what failed, then type the same command",
+            hint="fix the failure, then rerun the same command",
         )

@@ -1,7 +1,7 @@
-"""A column of long texts of which few are distinct: what is made of a text is made once.
+"""A column of long texts with few distinct values: each distinct text is processed once.
 
-Lists as text repeat whole (11 thousand distinct in 478 thousand rows of IAAC), also from block to block. A Categorical
-column of one `numbered_type` carries the same number for a text in every block and thread.
+Texts of lists repeat (IAAC has 11 thousand distinct ones in 478 thousand rows), also between blocks. A Categorical
+column with one `numbered_type` has the same number for a text in every block and thread.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ _MANY_CHUNKS = 32
 
 
 def numbered_type() -> pl.Categorical:
-    """A type that numbers the texts cast to it, independent of all other such types; forgotten when no column has it."""
+    """A type that numbers the texts cast to it, independent of all other such types. It is released when no column has it."""
     return pl.Categorical(pl.Categories.random())
 
 
 class Remembered:
-    """What `make` makes of texts, for texts that come again in many blocks, from several threads.
+    """A cache of `make` for texts that repeat in many blocks. Thread-safe.
 
     Args:
-        make: from distinct texts, in the order in which they first appear, to one value for each, of the same type at
+        make: maps distinct texts, in the order of first appearance, to one value for each. The values have the same type in
             every call.
     """
 
     def __init__(self, make: Callable[[pl.Series], pl.Series]) -> None:
         self._make = make
-        self._places = np.full(1024, -1)  # by a text's number, where its value stands in _made
+        self._places = np.full(1024, -1)  # by a text's number, the index of its value in _made
         self._made: pl.Series | None = None
-        self._kept: pl.Series | None = None  # a column of the type, so that its numbers stay
+        self._kept: pl.Series | None = None  # a column of the type, which keeps its numbers alive
         self._lock = Lock()
 
     def __call__(self, texts: pl.Series) -> pl.Series:
-        """The value of each row, null for null; all columns ever given have one `numbered_type`."""
+        """The value of each row, null for null. All columns ever given have the same `numbered_type`."""
         with self._lock:
             self._kept = texts.clear() if self._kept is None else self._kept
             made = self._learnt(texts.drop_nulls())

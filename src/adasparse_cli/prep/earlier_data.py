@@ -1,11 +1,11 @@
-"""Settings of data that an earlier version prepared."""
+"""Settings of data that were prepared by an earlier version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Settings that a recipe got after data had been prepared with it, with the value that was in force before.
+# Settings that recipes got later, with the value that describes the earlier behaviour.
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "tabular": {
         "positive": [],
@@ -21,5 +21,5 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
 
 
 def settings_as_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings of a recipe, with those that it did not have when they were saved."""
+    """Saved settings of a recipe, completed with the settings that did not exist when they were saved."""
     return {**ADDED_LATER.get(str(values.get("recipe")), {}), **values}

@@ -1,4 +1,4 @@
-"""From values to ids: fields by their vocabularies, domains and users by their keys."""
+"""Converts values to ids: fields with their vocabularies, domains and users by their keys."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ OTHER_COLUMNS = {
 
 
 def key_columns(names: Sequence[str]) -> list[str]:
-    """What columns of `domains.parquet` the key fields have: their names, unless these are of other columns there."""
+    """The columns of the key fields in `domains.parquet`: the fields' names, unless other columns there have these names."""
     return [f"{name} (field)" if name in OTHER_COLUMNS else name for name in names]
 
 
 def key_text(names: Sequence[str]) -> list[pl.Expr]:
-    """Key fields as text, as `domains.parquet` holds them."""
+    """Key fields as text, as in `domains.parquet`."""
     return [pl.col(name).cast(pl.String).alias(key) for name, key in zip(names, key_columns(names), strict=True)]
 
 
 def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
     """All domains: `domain` (id), the key's fields as text, and rows and positives per split.
 
-    Domains with training rows come first, ordered by (−training rows, key); others follow, by key.
+    Domains with training rows come first, ordered by (−training rows, key); the others follow, by key.
     """
     splits, keys = [split.value for split in Split], key_columns(domain)
     counts = spill.scan([*domain, SPLIT, LABEL]).group_by([*key_text(domain), SPLIT]).agg(
@@ -63,11 +63,11 @@ def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
 
 @dataclass
 class Encoder:
-    """Turns value frames into id frames, with the same vocabularies for every frame.
+    """Converts value frames to id frames, with the same vocabularies for every frame.
 
     Args:
-        domains: the table that `domain_table` made; a key it lacks gets the number of its lines.
-        spill: where all users are found, to number them; None where users are of no interest.
+        domains: the result of `domain_table`; an unknown key gets the number of its rows as id.
+        spill: source of all users, to number them; None if users are not needed.
     """
 
     plans: tuple[FieldPlan, ...]
@@ -85,18 +85,18 @@ class Encoder:
         names = self.spill.scan().collect_schema().names()
         self.has_user, self.has_timestamp = USER in names, TIMESTAMP in names
         if self.has_user:
-            # rows without a user have no number, so −1: they are not one user
+            # rows without a user have the number −1: they are not one user
             self._users = Lookup(self.spill.sorted_values(USER).drop_nulls())
 
     def by_split(self, path: Path) -> dict[Split, pl.DataFrame]:
-        """The rows of one spilled frame, encoded, by the split they belong to."""
+        """The rows of one spilled frame, encoded, by split."""
         assert self.spill is not None
         parts = self.spill.frame(path).partition_by(SPLIT, as_dict=True)
         found = {Split(str(name)): own for (name,), own in parts.items()}
         return {split: self.encode(own, labelled=split is not Split.unlabelled) for split, own in found.items()}
 
     def encode(self, frame: pl.DataFrame, *, labelled: bool) -> pl.DataFrame:
-        """Ids of the fields in their order, then what is known of the row besides."""
+        """Ids of the fields in their order, then the other columns of the row."""
         columns = [
             frame[plan.name].cast(pl.Int32)
             if plan.kind is FieldKind.multi_valued

@@ -1,4 +1,4 @@
-"""Hashes of rows that are the same on every machine and in every version of every library."""
+"""Hashes of rows that are equal on every machine and in every version of every library."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import polars as pl
 
 
 def row_hashes(frame: pl.DataFrame) -> np.ndarray:
-    """A 64-bit hash of each row's values, by column order; equal rows have equal hashes.
+    """A 64-bit hash of each row's values, by column order. Equal rows have equal hashes.
 
-    A column of unsigned 64-bit integers counts as texts that were hashed before, see `text_digests`.
+    A column of unsigned 64-bit integers is treated as texts that are already hashed, see `text_digests`.
 
-    Two different rows collide with a chance of 2⁻⁶⁴: 3 in a million for all pairs of 10 million rows.
+    Two different rows collide with probability 2⁻⁶⁴: 3 in a million for all pairs of 10 million rows.
     """
     hashes = np.zeros(frame.height, dtype=np.uint64)
     for position, series in enumerate(frame.iter_columns()):
@@ -44,7 +44,7 @@ def _column_hashes(series: pl.Series) -> np.ndarray:
 
 
 def _text_hashes(series: pl.Series) -> np.ndarray:
-    """Each distinct text is hashed once."""
+    """Hashes of texts; each distinct text is hashed once."""
     distinct = series.unique()
     table = pl.DataFrame({"text": distinct, "hash": text_digests(distinct)})
     found = series.to_frame("text").join(table, on="text", how="left", maintain_order="left")

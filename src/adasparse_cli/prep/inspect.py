@@ -1,4 +1,4 @@
-"""What a person should know of raw files before training on them. Writes nothing that stays."""
+"""Inspects raw files before training. Leaves no files behind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHOWN_REJECTS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What was seen, as rows of plain values to be shown; shares and rates are 0–1."""
+    """The results as rows of plain values; shares and rates are 0–1."""
 
     rows: int
     duplicates: int
@@ -55,7 +55,7 @@ class Inspection:
 
 
 def inspect(settings: DataSettings, raw: Sequence[Path], progress: Progress) -> Inspection:
-    """Read the files as preparation would, and say what stands out.
+    """Read the files as preparation does, and report unusual values.
 
     Raises:
         DataError: a file cannot be read at all.
@@ -122,14 +122,14 @@ def _splits(spill: Spill) -> list[dict[str, Any]]:
 
 
 def _last_days(days: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
-    """First and last day of the valid and the test split, which are a day each."""
+    """First and last day of the valid and the test split, which have one day each."""
     known = [row["day"] for row in days if row["rate"] is not None]
     return {split: (day, day) for split, day in zip(("test", "valid"), reversed(known), strict=False)}
 
 
 def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, Any]:
-    """Cardinality, missing values, what the test split brings that training lacks, and how far the field alone goes."""
-    # a field may be named like a column of these tables
+    """Cardinality, missing values, share of test values unseen in training, and AUC of the field alone."""
+    # a field may have the name of a column of these tables
     values = spill.scan([plan.name, SPLIT, LABEL]).rename({plan.name: VALUE})
     missing = pl.col(VALUE).is_null() if plan.kind is not FieldKind.multi_valued else pl.col(VALUE) == 0
     seen = values.select(
@@ -138,7 +138,7 @@ def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, A
         pl.len().alias("rows"),
     ).collect()
     if plan.kind is FieldKind.numeric:
-        # judged by its buckets, as a model would see it
+        # computed from its buckets, as a model would receive it
         vocabulary = build_vocabulary(spill, plan, min_count=1, buckets=settings.numeric_buckets)
         table = values.collect()
         values = table.with_columns(vocabulary.ids(table[VALUE]).alias(VALUE)).lazy()
@@ -173,7 +173,7 @@ def _spellings(spill: Spill, plan: FieldPlan, domain: Sequence[str]) -> list[Fin
 
 
 def _tail(domains: pl.DataFrame) -> list[dict[str, Any]]:
-    """Domains by split: how many, how their rows are spread, how many hold one class."""
+    """Domains by split: their number, quantiles of their rows, and how many have a single class."""
     rows = []
     for split in LABELLED:
         own = domains.filter(pl.col(f"{split}_rows") > 0)
@@ -215,14 +215,18 @@ def _about_fields(fields: Sequence[dict[str, Any]]) -> list[Finding]:
         name = row["field"]
         result += about_leak(name, row["AUC alone"])
         if row["distinct"] == 1:
-            result.append(Finding("note", f"{name} has one value everywhere", "it teaches nothing"))
+            result.append(Finding("note", f"{name} has a single value", "a model can learn nothing from it"))
         elif row["unseen"] is not None and row["unseen"] > 0.9:
             result.append(
-                Finding("warning", f"{row['unseen']:.0%} of {name}'s test values are unseen in training", "little can be learnt from it")
+                Finding("warning", f"{row['unseen']:.0%} of {name}'s test values are unseen in training", "a model can learn little from it")
             )  # fmt: skip
         if row["missing"] > 0.5:
             result.append(
-                Finding("note", f"{name} is missing in {row['missing']:.0%} of rows", "missing is a value of its own")
+                Finding(
+                    "note",
+                    f"{name} is missing in {row['missing']:.0%} of rows",
+                    "missing is treated as a separate value",
+                )
             )
     return result
 
@@ -232,16 +236,18 @@ def _about_domains(domains: pl.DataFrame) -> list[Finding]:
     train = domains.filter(pl.col("train_rows") > 0)
     few = train.filter(pl.col("train_rows") < FEW_ROWS).height
     if train.height == 1:
-        result.append(Finding("warning", "there is one domain only", "choose other fields with data.domain=[…]"))
+        result.append(Finding("warning", "there is only one domain", "choose other fields with data.domain=[…]"))
     elif few > train.height / 2:
         result.append(
-            Finding("note", f"{few} of {train.height} domains have under {FEW_ROWS} training rows", "judge them together, not one by one")
+            Finding("note", f"{few} of {train.height} domains have fewer than {FEW_ROWS} training rows", "evaluate them together, not one by one")
         )  # fmt: skip
     fresh = domains.filter((pl.col("train_rows") == 0) & (pl.col("test_rows") > 0))
     if fresh.height:
         result.append(
             Finding(
-                "note", f"{fresh.height} test domains are unseen in training", "they are scored by what domains share"
+                "note",
+                f"{fresh.height} test domains are unseen in training",
+                "they are scored with the parameters that all domains share",
             )
         )
     return result

@@ -1,7 +1,7 @@
-r"""The key of a domain as one text: its values joined by `/`, so that no two keys give the same text.
+r"""The key of a domain as one text: its values joined by `/`, escaped so that different keys give different texts.
 
-`\` and `/` in a value stand behind a `\`. A missing value is `missing`; the text `missing` itself is `\missing`. The only
-value of a key stands as it is, but for a `\` before the text `missing`.
+`\` and `/` in a value are preceded by `\`. A missing value is `missing`; the text `missing` is `\missing`. If a key has
+one value, it is not escaped, except that the text `missing` gets a `\`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 MISSING = "missing"
-# What would read as a missing value, or as one of these behind a backslash, where nothing else is escaped.
+# Texts that would read as a missing value, or as such a text after backslashes, if nothing else is escaped.
 _LIKE_MISSING = rf"^\\*{MISSING}$"
 
 
@@ -34,7 +34,7 @@ def joined_keys(columns: Sequence[pl.Expr], *, escaped: bool = True) -> pl.Expr:
     """`joined_key` over rows.
 
     Args:
-        escaped: False joins the values as they are, as data of earlier versions have them.
+        escaped: False joins the values without escapes, as data of earlier versions do.
     """
     texts = [column.cast(pl.String) for column in columns]
     if escaped:

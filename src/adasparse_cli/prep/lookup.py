@@ -1,22 +1,22 @@
-"""Where values stand among distinct keys, frame after frame."""
+"""Finds values among distinct keys, for many frames."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
-# Keys no further apart than this are not searched for, but are the index of a table.
+# Keys in a range up to this size are indices of a table instead.
 _SPAN = 1 << 12
 
 
 class Lookup:
-    """The place (from 0) of values among keys.
+    """The index (from 0) of values among keys.
 
-    Integers are searched for in sorted keys, once sorted: a join would build a hash table of all keys for every frame,
-    which for millions of users takes longer than the search, and several times the memory of the keys.
+    Integers are found by binary search in keys that are sorted once. A join would build a hash table of all keys for every
+    frame. For millions of users that takes longer than the search, and several times the memory of the keys.
 
     Args:
-        keys: distinct; one of them may be null, which null is found at.
+        keys: distinct; one of them may be null, which is the key of null.
     """
 
     def __init__(self, keys: pl.Series) -> None:
@@ -39,12 +39,12 @@ class Lookup:
             self._by_offset[self._sorted - self._sorted[0]] = self._places
 
     def places(self, values: pl.Series) -> np.ndarray:
-        """int32, −1 where a value is no key."""
+        """int32, −1 for values that are not keys."""
         same = values.cast(self._type, strict=False)
         places = self._joined(same) if self._sorted is None else self._searched(same, self._sorted)
         if same.null_count() == values.null_count():
             return places
-        # what the keys' type cannot hold is no key, not even null
+        # a value outside the range of the keys' type is not a key, not even null
         return np.where((same.is_null() & values.is_not_null()).to_numpy(), np.int32(-1), places)
 
     def _joined(self, values: pl.Series) -> np.ndarray:

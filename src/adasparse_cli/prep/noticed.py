@@ -1,4 +1,4 @@
-"""What preparation and inspection warn of, from counts: fields that give the label away, spellings, days, sizes of splits."""
+"""Warnings of preparation and inspection, from counts: fields that reveal the label, spellings, days, sizes of splits."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from adasparse_cli.typed import require_types
 
 FINDINGS = "findings.json"
 LABELLED = (Split.train, Split.valid, Split.test)
-# A field whose values alone rank held-out rows this well is likely to be made from the label.
+# A field that alone ranks held-out rows this well is probably derived from the label.
 LEAK_AUC = 0.95
 LEAK_POSITIVES = 20
 FEW_ROWS = 100
-# A day with a smaller share of the median day's rows is likely to be a fault of its times.
+# A day with a smaller share of the median day's rows probably has wrong timestamps.
 FEW_OF_A_DAY = 0.05
-# In a field of more values, case may tell ids apart.
+# In a field with more values, case may distinguish ids.
 MOST_NAMES = 10_000
 SHOWN = 3
 
 
 def auc_alone(train: pl.DataFrame, test: pl.DataFrame) -> float | None:
-    """AUC on test rows of a field's smoothed rate in training; mass counts, so ties are exact.
+    """AUC on test rows of a field's smoothed rate in training, from counts, so that ties are exact.
 
     Args:
         train: rows and positives per value. test: rows and positives per value, and of the same value in training
             `rows_train` and `positives_train`.
 
     Returns:
-        In [0, 1]; None where the test rows have too few positives, or no negative.
+        In [0, 1]; None if the test rows have too few positives, or no negative.
     """
     rate = int(train["positives"].sum() or 0) / max(int(train["rows"].sum()), 1)
     scored = test.with_columns(
@@ -57,14 +57,14 @@ def auc_alone(train: pl.DataFrame, test: pl.DataFrame) -> float | None:
 
 
 def about_leak(field: str, auc: float | None) -> list[Finding]:
-    """A field that ranks held-out rows by itself, almost without a fault."""
+    """A warning for a field that ranks held-out rows almost perfectly by itself."""
     if auc is None or auc <= LEAK_AUC:
         return []
     return [
         Finding(
             "error",
             f"{field} alone ranks held-out rows with AUC {auc:.3f}: it may be made from the label",
-            f"leave it out unless it is known before the event: 'data.roles={{{field}: ignored}}'",
+            f"ignore it unless it is known before the event: 'data.roles={{{field}: ignored}}'",
         )
     ]
 
@@ -89,10 +89,10 @@ def leaks(work: Path, fields: Sequence[Field]) -> list[Finding]:
 
 
 def about_spellings(field: str, counts: pl.DataFrame, *, domain: bool) -> list[Finding]:
-    """Texts of a field that differ only in case or outer spaces.
+    """A warning for texts of a field that differ only in case or outer spaces.
 
     Args:
-        counts: columns `value` (text) and `rows`. domain: whether the field makes the domain.
+        counts: columns `value` (text) and `rows`. domain: whether the field is part of the domain.
     """
     stripped = pl.col("value").str.strip_chars()
     plain = stripped.str.to_lowercase() if counts.height <= MOST_NAMES else stripped
@@ -113,13 +113,13 @@ def about_spellings(field: str, counts: pl.DataFrame, *, domain: bool) -> list[F
         Finding(
             "warning" if domain else "note",
             f"{field} has {kind} that differ only in {'outer spaces' if spaces else 'case or outer spaces'}: {shown}",
-            f"correct them at the source, or make them one value with data.spelling={rule} (data=tabular)",
+            f"correct them at the source, or merge them with data.spelling={rule} (data=tabular)",
         )
     ]
 
 
 def spellings(domains: pl.DataFrame, domain: Sequence[str], vocabularies: Mapping[str, Vocabulary]) -> list[Finding]:
-    """`about_spellings` for every field of text: of all rows for the domain's fields, of training rows for others."""
+    """`about_spellings` for every text field: from all rows for the domain's fields, from training rows for others."""
     found: list[Finding] = []
     rows = pl.sum_horizontal(pl.col(f"{split}_rows") for split in Split).sum().alias("rows")
     for name, key in zip(domain, key_columns(domain), strict=True):
@@ -143,7 +143,7 @@ def day_counts(spill: Spill) -> list[dict[str, Any]]:
 
 
 def about_days(days: Sequence[dict[str, Any]], rule: SplitRule) -> list[Finding]:
-    """Days with next to no rows; graver where the last two days are the test and the valid split."""
+    """A warning for days with almost no rows; an error if the last two days are the test and the valid split."""
     labelled = [row for row in days if row["rate"] is not None]
     if len(labelled) < 3:
         return []
@@ -162,14 +162,14 @@ def about_days(days: Sequence[dict[str, Any]], rule: SplitRule) -> list[Finding]
     return [
         Finding(
             "warning" if grave else "note",
-            f"days with next to no rows, where the median day has {usual:,.0f}: {shown}{more}",
+            f"days with almost no rows (median day: {usual:,.0f}): {shown}{more}",
             "remove these rows if their times are wrong, or split with data.split=random",
         )
     ]
 
 
 def about_splits(splits: Sequence[dict[str, Any]]) -> list[Finding]:
-    """Splits that are empty or of one class, or whose metrics will vary widely.
+    """Warnings for splits that are empty, have one class, or whose metrics will have wide intervals.
 
     Args:
         splits: split, rows and positives of each.
@@ -190,10 +190,10 @@ def about_splits(splits: Sequence[dict[str, Any]]) -> list[Finding]:
 
 
 def split_rule(settings: Mapping[str, Any], days: Mapping[str, Sequence[str]]) -> str:
-    """How rows are given to splits.
+    """How rows are assigned to splits, as text.
 
     Args:
-        settings: of the data. days: first and last day of the valid and the test split, where they have one.
+        settings: of the data. days: first and last day of the valid and the test split, if they have one.
     """
     if settings["split"] == SplitRule.random:
         valid, test = settings["valid_share"], settings["test_share"]
@@ -219,13 +219,13 @@ def split_days(folder: Path, manifest: Manifest) -> dict[str, tuple[str, str]]:
 
 
 def write_findings(findings: Sequence[Finding], folder: Path) -> None:
-    """Keep findings with prepared data; data are prepared in spite of an error, so it is a warning there."""
+    """Store findings with prepared data. An error becomes a warning, because the data were prepared in spite of it."""
     kept = [replace(one, severity="warning") if one.severity == "error" else one for one in findings]
     write_json(folder / FINDINGS, [asdict(one) for one in kept])
 
 
 def read_findings(folder: Path, manifest: Manifest) -> list[Finding]:
-    """What was noticed when data were prepared; nothing for data of earlier versions.
+    """The findings of the preparation of data; empty for data of earlier versions.
 
     Raises:
         IntegrityError: the file is damaged.
@@ -233,7 +233,7 @@ def read_findings(folder: Path, manifest: Manifest) -> list[Finding]:
     if FINDINGS not in manifest.files:
         return []
     path = data_file(folder, manifest, FINDINGS)
-    hint = "prepare the data anew with adasparse prep"
+    hint = "prepare the data again with adasparse prep"
     found = read_json(path)
     require_types(found, Sequence[Finding], path, hint=hint)
     try:

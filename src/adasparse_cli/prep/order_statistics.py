@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-# Values whose order divides the rest into bins; a bin holds about one in BINS of all values.
+# Size of the sample whose order gives the bins; a bin has about one in BINS of all values.
 SAMPLE, BINS = 1 << 16, 1 << 12
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 
 
 def order_statistics(blocks: Blocks, ranks: Callable[[int], Sequence[int]]) -> np.ndarray:
-    """The values that stand at some ranks when all values are sorted.
+    """The values at some ranks of all sorted values.
 
-    Three passes: a sample gives the edges of bins, the second counts the values in each bin, the third sorts those of the
-    bins that hold a rank asked for. A value that is an edge has a bin of its own, so that a frequent value needs no sorting.
+    Three passes: a sample gives the edges of bins, the second pass counts the values in each bin, the third sorts the values of
+    bins that contain a requested rank. A value that equals an edge has a separate bin, so frequent values need no sorting.
 
     Args:
-        blocks: reads the values anew, float64, the same at each call.
-        ranks: given the number of values, the ranks from 0, rising.
+        blocks: reads the values, float64, equal at each call.
+        ranks: given the number of values, the ranks from 0, ascending.
 
     Returns:
         The value of each rank, exactly as `np.sort(all)[ranks]`; empty without values.
@@ -35,7 +35,7 @@ def order_statistics(blocks: Blocks, ranks: Callable[[int], Sequence[int]]) -> n
         counts += np.bincount(_bins(block, edges), minlength=len(counts))
     ends = counts.cumsum()
     places = np.searchsorted(ends, wanted, side="right")
-    found = edges[np.minimum(places // 2, len(edges) - 1)]  # of a bin of one value; the others are sorted below
+    found = edges[np.minimum(places // 2, len(edges) - 1)]  # for bins of a single value; the others are sorted below
     open_bins = np.unique(places[places % 2 == 0])
     if len(open_bins):
         inside: dict[int, list[np.ndarray]] = {int(place): [] for place in open_bins}
@@ -52,7 +52,7 @@ def order_statistics(blocks: Blocks, ranks: Callable[[int], Sequence[int]]) -> n
 
 
 def _sample(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, int]:
-    """At most 2 × SAMPLE values spread over all blocks, and the number of all."""
+    """At most 2 × SAMPLE values spread over all blocks, and the total number of values."""
     kept, step, number = np.zeros(0), 1, 0
     for block in blocks:
         kept = np.concatenate([kept, block[-number % step :: step]])
@@ -63,7 +63,7 @@ def _sample(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, int]:
 
 
 def _bins(block: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """2k for values between the edges k − 1 and k, 2k + 1 for the edge k itself."""
+    """2k for values between the edges k − 1 and k, 2k + 1 for values equal to edge k."""
     places = np.searchsorted(edges, block, side="left")
     equal = (places < len(edges)) & (edges[np.minimum(places, len(edges) - 1)] == block)
     return np.asarray(2 * places + equal)

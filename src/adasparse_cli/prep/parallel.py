@@ -1,4 +1,4 @@
-"""Work on several blocks at once, with results in the blocks' order."""
+"""Processes several blocks in parallel, with results in the blocks' order."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 def in_order(work: Callable[..., T], items: Iterable[tuple[Any, ...]], *, workers: int = 2) -> Iterator[T]:
-    """Do the work of some items ahead of the one that is wanted, and give the results in the items' order.
+    """Process some items ahead of the one that is needed, and yield the results in the items' order.
 
-    Parsing leaves Python's lock free for most of its time, so two blocks at once keep two cores busy.
+    Parsing releases Python's lock for most of its time, so two blocks at once keep two cores busy.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[T]] = deque()
         for item in items:
             waiting.append(pool.submit(work, *item))
-            # one more than is worked on, so that nobody waits while the results are used
+            # one more than the number of workers, so that no worker waits while the results are used
             if len(waiting) > workers + 1:
                 yield waiting.popleft().result()
         while waiting:

@@ -1,4 +1,4 @@
-"""Where prepared data are made, how they take the place of older ones, and what a killed process leaves of that."""
+"""The folders in which data are prepared, how new data replace old ones, and recovery after a kill."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MANIFEST = "manifest.json"
 
 
 def owner_folder(folder: Path) -> Path:
-    """Whoever prepares `folder` holds this one."""
+    """The process that prepares `folder` holds a lock on this folder."""
     return folder.with_name(f".{folder.name}.owner")
 
 
 def work_folder(folder: Path) -> Path:
-    """Where the data of `folder` are made."""
+    """The folder in which the data of `folder` are prepared."""
     return folder.with_name(f".{folder.name}.preparing")
 
 
 def put_in_place(folder: Path) -> None:
-    """Swap the complete new data in. A process killed between the two renames leaves both; `recover` ends the swap."""
+    """Replace the old data by the complete new data. A process killed between the two renames leaves both; `recover` completes it."""
     old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -34,15 +34,15 @@ def put_in_place(folder: Path) -> None:
 
 
 def recover(folder: Path) -> None:
-    """Settle what a killed preparation left beside `folder`: complete data are put in place, the rest is removed.
+    """Clean up after a killed preparation of `folder`: complete data are moved into place, the rest is removed.
 
-    Where a preparation is under way, or nothing may be written, all stays as it is.
+    Does nothing while a preparation is running, or if the folder is read-only.
     """
     work, old = work_folder(folder), _old(folder)
     if not work.exists() and not old.exists():
         return
     with contextlib.suppress(BusyError, OSError), only_owner(owner_folder(folder)):
-        # old data are moved away only when the new ones are complete, so one of the two is
+        # old data are moved away only when the new ones are complete, so one of the two is complete
         complete = next((one for one in (work, old) if (one / MANIFEST).exists()), None)
         if complete is not None and not folder.exists() and old.exists():
             complete.rename(folder)
@@ -52,7 +52,7 @@ def recover(folder: Path) -> None:
 
 
 def prepared_folders(root: Path) -> list[Path]:
-    """The folders below `root` that hold complete prepared data."""
+    """The folders below `root` with complete prepared data."""
     for old in root.glob(".*.old"):
         recover(root / old.name[1:].removesuffix(".old"))
     return sorted(path.parent for path in root.glob(f"[!.]*/{MANIFEST}"))

@@ -1,7 +1,7 @@
-"""Raw files → prepared data, in three passes of bounded memory: values, vocabularies, ids.
+"""Raw files → prepared data, in three passes with bounded memory: values, vocabularies, ids.
 
-The data are made in a hidden folder beside their place and moved there whole; `manifest.json` is
-written last, so a folder that has one is complete.
+The data are made in a hidden folder next to their final place and moved there as a unit. `manifest.json` is
+written last, so a folder with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ SPLITS = (Split.train, Split.valid, Split.test, Split.unlabelled)
 def prepare(
     settings: DataSettings, values: Mapping[str, Any], raw: Sequence[Path], folder: Path, progress: Progress
 ) -> Manifest:
-    """Prepare data into `folder`, replacing what stands there only once the new data are whole.
+    """Prepare data into `folder`. Existing data are replaced only when the new data are complete.
 
     Args:
         settings: of the recipe.
         values: the same as plain values, for the manifest.
-        raw: the raw files; empty for a recipe that writes its own.
+        raw: the raw files; empty for a recipe that writes its own files.
 
     Raises:
-        DataError: a file cannot be read, or more rows than `max_rejected` were set aside.
-        DiskFullError: the disk has no room.
+        DataError: a file cannot be read, or more rows than `max_rejected` were rejected.
+        DiskFullError: the disk is full.
     """
     recipe = recipe_named(settings.recipe)
     work = work_folder(folder)
@@ -81,7 +81,7 @@ def prepare(
     except Exception as error:
         if not disk_is_full(error):
             raise
-        needed = _taken(work) + (error.needed if isinstance(error, DiskFullError) else no_room(folder).needed)
+        needed = _bytes_on_disk(work) + (error.needed if isinstance(error, DiskFullError) else no_room(folder).needed)
         shutil.rmtree(work, ignore_errors=True)
         raise no_room(folder, needed) from None
     finally:
@@ -103,8 +103,8 @@ def _prepare(
     _require_own_names(raw.domain, plans)
     if not any(raw.labelled):
         raise DataError(
-            f"no file has the label's column {raw.label}",
-            hint=f"data.label names it; the nearest columns are {nearest_names(raw.label, [p.name for p in plans])}",
+            f"no file has the label column {raw.label}",
+            hint=f"data.label sets it; similar columns are {nearest_names(raw.label, [p.name for p in plans])}",
         )
     for note in raw.notes:
         progress.note(note)
@@ -114,8 +114,8 @@ def _prepare(
     names = source_names(sources)
     place = {name: k for k, name in enumerate(names)}
     raw.rejects.sort(key=lambda reject: (place.get(reject.source, len(place)), reject.line))
-    for said in advice(raw.rejects):
-        progress.note(f"rejected rows: {said}")
+    for hint in advice(raw.rejects):
+        progress.note(f"rejected rows: {hint}")
     _require_few_rejects(raw.rejects, spill.rows, settings, work)
     duplicates = count_duplicates(spill, settings.duplicates)
     add_split(spill, settings)
@@ -125,7 +125,7 @@ def _prepare(
     found = in_order(
         _field,
         ((plan, spill, settings, work) for plan in plans),
-        # a large column needs room enough by itself
+        # a large column needs enough memory by itself
         workers=2 if spill.rows < LARGE_ROWS else 1,
     )
     for plan, (vocabulary, field) in zip(plans, found, strict=True):
@@ -180,7 +180,7 @@ def _prepare(
     ]
     if not keep_raw:
         shutil.rmtree(work / "raw", ignore_errors=True)
-    # the raw files' checksums are those of the sources
+    # the checksums of raw files are stored with the sources
     files = checksums(
         work, [path for path in work.rglob("*") if path.is_file() and path.relative_to(work).parts[0] != "raw"]
     )
@@ -190,7 +190,7 @@ def _prepare(
         "settings": dict(values),
         "sources": [source.sha256 for source in made],
         "fields": [asdict(field) for field in fields],
-        # findings are worded, so a later version may word them otherwise
+        # findings contain wording, which may differ in a later version
         "files": {name: digest for name, digest in files.items() if name != FINDINGS},
     }
     return Manifest(
@@ -217,7 +217,7 @@ def _prepare(
 
 
 def _recorded_path(path: Path, work: Path) -> str:
-    """Where a source lies: absolute, or relative to the data's folder for one that was written into it."""
+    """The recorded path of a source: absolute, or relative to the data's folder for a source that was written into it."""
     return str(path.relative_to(work) if path.is_relative_to(work) else path.resolve())
 
 
@@ -271,22 +271,22 @@ def _require_domain(raw: RawData, plans: Sequence[FieldPlan]) -> None:
     for name in raw.domain:
         if name not in categorical:
             raise UsageError(
-                f"data.domain names {name}, which is {kinds.get(name, 'no field')}",
+                f"data.domain names {name}, which is {kinds.get(name, 'not a field')}",
                 hint=f"a domain is made of categorical fields: {', '.join(categorical)}",
             )
     if not any(plan.role is FieldRole.domain_aware for plan in plans):
         raise UsageError(
-            "no field is domain-aware", hint="data.domain_aware=[FIELD,…], or leave it empty for the domain's"
+            "no field is domain-aware", hint="data.domain_aware=[FIELD,…], or leave it empty to use the domain's fields"
         )
 
 
 def _require_own_names(domain: Sequence[str], plans: Sequence[FieldPlan]) -> None:
-    """Fields must not share a column of the domains, or a file: the texts of lists are beside the lists themselves."""
+    """Check that fields do not share a column of the domains, or a file: the texts of lists are stored next to the lists."""
     keys = key_columns(domain)
     for name, key in zip(domain, keys, strict=True):
         if keys.count(key) > 1:
             raise UsageError(
-                f"data.domain names {name}, whose column {key!r} another field has too",
+                f"data.domain names {name}, whose column {key!r} is also the column of another field",
                 hint="rename one of the columns",
             )
     multi = {file_stem(plan.name): plan.name for plan in plans if plan.kind is FieldKind.multi_valued}
@@ -308,19 +308,19 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     raise TooManyRejectedError(
         f"{len(rejects)} of {good + len(rejects)} rows were rejected "
         f"({share:.2%}, allowed {settings.max_rejected:.2%}); "
-        f"such as {examples(rejects)}",
+        f"for example {examples(rejects)}",
         hint="; ".join([f"{kept} lists them all", *advice(rejects), "data.max_rejected=SHARE allows more"]),
         reasons=dict(worst),
     )
 
 
 def rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
-    """Where the rows that could not be read stand while the data are not prepared."""
+    """The path of the rejected rows of a failed preparation."""
     return root / f"{settings.name}.rejects.parquet"
 
 
 def reject_table(rejects: Sequence[Reject]) -> pl.DataFrame:
-    """Rows set aside, as a table."""
+    """Rejected rows as a table."""
     schema = {"source": pl.String, "line": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
     return pl.DataFrame([asdict(reject) for reject in rejects], schema=schema)
 
@@ -329,6 +329,6 @@ def _write_rejects(rejects: Sequence[Reject], work: Path) -> None:
     write_table(reject_table(rejects), work / "rejects.parquet")
 
 
-def _taken(folder: Path) -> int:
-    """Bytes of the disk that a folder's files take."""
+def _bytes_on_disk(folder: Path) -> int:
+    """Bytes on disk of a folder's files."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Tables of prepared data, read again, and applied to new files."""
+"""Reads tables of prepared data, and encodes new files with them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class EncodedFile:
 
     Args:
         frame: as in the parts; `__label` only if the file has labels.
-        new_bags: per multi-valued field the lists of ids of bags that the prepared data do not
-            have; their indices follow those of the stored bags.
-        rejects: rows set aside.
+        new_bags: per multi-valued field, the lists of ids of bags that the prepared data do not
+            have; their indices follow the indices of the stored bags.
+        rejects: rejected rows.
     """
 
     frame: pl.DataFrame
@@ -39,7 +39,7 @@ class EncodedFile:
 
 
 def split_parts(folder: Path, manifest: Manifest, split: Split) -> Iterator[pl.DataFrame]:
-    """The rows of a split, part by part; without parts, one frame without rows that has the right columns."""
+    """The rows of a split, part by part. Without parts, one empty frame with the right columns."""
     parts = [name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
     if not parts:
         names = [field.name for field in manifest.fields]
@@ -73,18 +73,18 @@ def _table(folder: Path, manifest: Manifest, name: str) -> pl.DataFrame:
 
 
 def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
-    """What each domain is called: its key's values in one text (see `prep.key`), as `read_domains` orders them."""
+    """The name of each domain: its key's values in one text (see `prep.key`), in the order of `read_domains`."""
     return domains.select(joined_keys([pl.col(key) for key in key_columns(domain)]).alias("name")).to_series()
 
 
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
     """Encode new files block by block with the vocabularies of prepared data.
 
-    A block's new bags are numbered from the stored ones on, anew in each block. Columns that are no fields are left out.
-    A level 22 that was written 22.0 is the one that was prepared, and the other way round.
+    The new bags of each block are numbered from the number of stored bags on. Columns that are not fields are ignored.
+    A level 22 written as 22.0 matches the prepared level, and vice versa.
 
     Raises:
-        DataError: a file lacks a field.
+        DataError: a file has a missing field.
     """
     recipe = recipe_named(manifest.recipe)
     read = recipe.read(settings.as_prepared(manifest.fields), list(raw))
@@ -118,16 +118,16 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
         frame = frame.with_columns(_as_known(frame[name], vocabularies[name]) for name in categorical)
         labelled = frame["__label"].null_count() == 0
         rejects = tuple(data.rejects[: (found := len(data.rejects))])
-        del data.rejects[:found]  # more may have come since
+        del data.rejects[:found]  # more may have been added since
         yield EncodedFile(encoder.encode(frame, labelled=labelled), new_bags, rejects)
     if data.rejects:
         yield EncodedFile(pl.DataFrame(), {}, tuple(data.rejects))
 
 
 def _as_known(values: pl.Series, vocabulary: Vocabulary) -> pl.Series:
-    """Whole numbers as they were written where the vocabulary was learnt.
+    """Whole numbers in the spelling of the vocabulary.
 
-    Other tools write a whole column with decimals as soon as one of its values is missing: 22 in one file is 22.0 in the next.
+    Other tools write a column with decimals as soon as one value is missing: 22 in one file is 22.0 in the next.
     """
     if values.dtype != pl.String:
         return values
@@ -147,12 +147,12 @@ def _stored_texts(folder: Path, manifest: Manifest, name: str) -> pl.Series:
 
 
 def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Series, pl.Series]:
-    """The bag of each row, null being bag 0, and the texts of bags `first`, …, which are not stored."""
+    """The bag of each row (0 for null), and the texts of bags `first`, …, which are not stored."""
     texts = texts.cast(pl.String)
     distinct = texts.drop_nulls().unique(maintain_order=True)
     numbers = stored.places(distinct) + 1
     new = np.flatnonzero(numbers == 0)
     numbers[new] = np.arange(first, first + len(new))
-    # the last one is what place −1, of a null, finds
+    # the last one is for index −1, of a null
     found = np.append(numbers, np.int32(0))[Lookup(distinct).places(texts)]
     return pl.Series(texts.name, found), distinct.gather(new)

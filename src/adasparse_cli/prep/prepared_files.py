@@ -1,4 +1,4 @@
-"""The files of prepared data: the manifest, checksums, whether they are what is asked for. Nothing here reads a table."""
+"""The files of prepared data: manifest, checksums, and whether they match a request. Nothing here reads a table."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ def open_prepared(folder: Path) -> Manifest:
         values = read_sealed(path, "format_version", unsealed=UNSEALED_VERSION)
     except IntegrityError as error:
         raise IntegrityError(
-            error.message, hint=f"restore it from a copy, or remove {folder} and prepare the data anew"
+            error.message, hint=f"restore it from a copy, or remove {folder} and prepare the data again"
         ) from None
     version = values.get("format_version")
     if version not in (FORMAT_VERSION, UNSEALED_VERSION):
         raise IntegrityError(
-            f"{folder} is of data format {version}, this version reads {FORMAT_VERSION}",
-            hint="prepare the data anew with adasparse prep",
+            f"{folder} has data format {version}; this version reads {FORMAT_VERSION}",
+            hint="prepare the data again with adasparse prep",
         )
-    require_types(values, Manifest, path, hint="prepare the data anew")
+    require_types(values, Manifest, path, hint="prepare the data again")
     try:
         return Manifest.from_json(values)
     except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data anew") from None
+        raise IntegrityError(f"{folder}/manifest.json is damaged: {error}", hint="prepare the data again") from None
 
 
 def verify(folder: Path, manifest: Manifest, *, afresh: bool = False) -> int:
-    """Check the bytes of every file, those of raw files that the recipe wrote included.
+    """Check the bytes of every file, including raw files that the recipe wrote.
 
     Args:
         afresh: also read large files that were checked before and have not changed since, see `SealedFolder.paths`.
 
     Returns:
-        The number of files, `manifest.json` included.
+        The number of files, including `manifest.json`.
 
     Raises:
         IntegrityError: a file is missing or differs.
     """
-    # a source with a relative path is a file that the recipe wrote; it may be removed, since nothing reads it again
+    # a source with a relative path was written by the recipe; it may be removed, because it is not read again
     written = [one for one in manifest.sources if not Path(one.path).is_absolute()]
     raw = {one.path: one.sha256 for one in written if (folder / one.path).exists()}
     known = sealed_files(folder, manifest, {**manifest.files, **raw})
@@ -66,29 +66,29 @@ def verify(folder: Path, manifest: Manifest, *, afresh: bool = False) -> int:
 
 
 def data_file(folder: Path, manifest: Manifest, name: str) -> Path:
-    """The path of a file of prepared data after its bytes are checked.
+    """The path of a file of prepared data, after a check of its bytes.
 
     Raises:
-        IntegrityError: it is missing, differs, or is none of the data's.
+        IntegrityError: it is missing, differs, or does not belong to the data.
     """
     return sealed_files(folder, manifest, manifest.files).path(name)
 
 
 def truth_file(folder: Path, manifest: Manifest, name: str) -> Path | None:
-    """A file of `truth/`, such as `rows.parquet`, checked as `data_file` does; None where the data are not synthetic."""
+    """A file in `truth/`, for example `rows.parquet`, checked as `data_file` does; None if the data are not synthetic."""
     name = f"truth/{name}"
     return data_file(folder, manifest, name) if name in manifest.files else None
 
 
 def encoder_files(manifest: Manifest) -> list[str]:
-    """The files that turn raw values into ids, by their path in the data's folder: vocabularies, bags, domains."""
+    """The files that map raw values to ids, by their path in the data's folder: vocabularies, bags, domains."""
     return [name for name in manifest.files if name == DOMAINS or name.startswith(("vocabularies/", "bags/"))]
 
 
 def copy_encoder(folder: Path, manifest: Manifest, target: Path) -> None:
-    """Give `target` what is needed to encode new rows as these data were encoded, so that a run outlives its data.
+    """Copy to `target` the files needed to encode new rows as these data were encoded, so that a run does not depend on its data.
 
-    Files are linked where the file system can, so that a hundred runs do not take a hundred times the room: prepared
+    Files are hard-linked if the file system allows, so that a hundred runs do not take a hundred times the space. Prepared
     files are never changed in place. `target/manifest.json` is written last.
     """
     for name in [*encoder_files(manifest), MANIFEST]:
@@ -103,14 +103,14 @@ def copy_encoder(folder: Path, manifest: Manifest, target: Path) -> None:
 
 
 def as_today(manifest: Manifest) -> dict[str, Any]:
-    """The settings that the data were prepared with, with those that came later."""
+    """The settings of the data, completed with settings that were added later."""
     return settings_as_today(manifest.settings)
 
 
 def is_current(manifest: Manifest, values: Mapping[str, Any], raw: Sequence[Path]) -> bool:
-    """Whether the data were made with these settings from these files as they are now.
+    """Whether the data were prepared with these settings from these files in their current state.
 
-    Files that are not named (`raw` empty) are not asked about.
+    If no files are named (`raw` is empty), files are not compared.
     """
     if as_today(manifest) != dict(values):
         return False
@@ -120,10 +120,10 @@ def is_current(manifest: Manifest, values: Mapping[str, Any], raw: Sequence[Path
 
 
 def changed_sources(manifest: Manifest, raw: Sequence[Path]) -> list[Path]:
-    """Those of these files that are not as they were when the data were prepared from them.
+    """The files that differ from their state when the data were prepared from them.
 
-    A file of the same size and time of change counts as the same; else its bytes are compared. A file that is gone has
-    not changed: the data outlive the files they were made from.
+    A file with the same size and modification time counts as unchanged; otherwise its bytes are compared. A missing file
+    counts as unchanged, because prepared data do not need their raw files.
     """
     known = {source.path: source for source in manifest.sources}
     return [path for path in raw if (source := known.get(str(path.resolve()))) and _has_changed(path, source)]
@@ -139,16 +139,16 @@ def _has_changed(path: Path, source: Source) -> bool:
 
 
 def require_learnable(manifest: Manifest) -> None:
-    """Both classes must be in the train split.
+    """Check that the train split has both classes.
 
     Raises:
-        DataError: there is nothing to be learnt.
+        DataError: it has only one.
     """
     counts = manifest.splits[Split.train]
     if not counts.rows or not counts.positives or counts.positives == counts.rows:
         raise DataError(
             f"the train split of {manifest.name} has {counts.positives or 0} positives in {counts.rows} rows",
-            hint="nothing can be learnt from one class; use more data or another data.split",
+            hint="training needs both classes; use more data or another data.split",
         )
 
 
@@ -157,5 +157,5 @@ def sealed_files(folder: Path, manifest: Manifest, files: Mapping[str, str]) -> 
         folder=folder,
         files=files,
         changed="differs from what was written",
-        hint=f"restore it from a copy, or remove {folder} and prepare the data anew: adasparse prep data={manifest.name}",
+        hint=f"restore it from a copy, or remove {folder} and prepare the data again: adasparse prep data={manifest.name}",
     )

@@ -1,16 +1,15 @@
-"""What a recipe is: the contract between a raw data set's reader (`data_prep/`) and the steps here.
+"""The contract between the reader of a raw data set (a recipe, in `data_prep/`) and the steps in this package.
 
-A recipe turns raw files into frames of *values* (not ids); everything after that (splits,
-vocabularies, encoding, writing) is the same for every data set and lives in this folder.
-A recipe is a module with
+A recipe converts raw files to frames of *values* (not ids). All later steps (splits, vocabularies, encoding, writing) are
+the same for every data set and are in this package. A recipe is a module with
 
     Settings                                  a `DataSettings`: the `data` section of the configuration
-    sources(settings, raw, folder, progress)  -> list[Path]: usually `raw` itself; a generator writes files
-    read(settings, sources)                   -> RawData: looks at headers only; rows come from its iterator
-    files(settings, raw)                      -> tuple[Path, …]: the files in the folders and among the files that a person names;
-                                              without it, a folder is its tables
-    as_raw(frame, folder)                     -> Path: a frame as a raw file, its first row on line 2; without it, the
-                                              Python API scores files only
+    sources(settings, raw, folder, progress)  -> list[Path]: usually `raw`; a generator writes files
+    read(settings, sources)                   -> RawData: reads only headers; rows come from its iterator
+    files(settings, raw)                      -> tuple[Path, …]: the files of the data set in the folders and among the files
+                                              that the user names (optional; without it, a folder means its tables)
+    as_raw(frame, folder)                     -> Path: a frame as a raw file, its first row on line 2 (optional; without
+                                              it, the Python API scores only files)
 
 No module of `src/` imports a recipe by name; `recipe_named` finds it.
 """
@@ -33,10 +32,10 @@ from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.schema import Field
 
-# Columns of a frame that are no features. `label` is absent or null in unlabelled files.
+# Columns of a frame that are not features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
 SOURCE, LINE, ROW_HASH = "__source", "__line", "__row_hash"
-# Names that no column of a raw file may have: those above, and those of the steps that follow.
+# Reserved column names: the names above, and the names used in later steps.
 INTERNAL = frozenset(
     {LABEL, DAY, USER, TIMESTAMP, PROPENSITY, SOURCE, LINE, ROW_HASH}
     | {"__split", "__place", "__domain", "__value", "__condition"}
@@ -48,20 +47,20 @@ class DataSettings:
     """The settings that every data set has; a recipe's `Settings` extends them.
 
     Args:
-        recipe: module that reads the raw files; one that is not ours is imported, which runs its code.
+        recipe: module that reads the raw files. A module outside this package is imported, which runs its code.
         name: folder of the prepared data below `paths.data`, and the name shown.
         domain: fields whose combination of values is the domain.
-        domain_aware: fields that tell the domain to a model; empty means the fields of `domain`.
-        domain_id: whether the combination itself is one more such field, named `domain` (or `domain_id`, where a column
-            has that name): then a model receives what its parts cannot say one by one. Where the domain is one field,
-            that field is its id already, and none is added.
+        domain_aware: fields from which a model receives the domain; empty means the fields of `domain`.
+        domain_id: whether the combination is an additional domain-aware field, named `domain` (or `domain_id`, if a column
+            has that name). A model then receives information that the single fields do not have. If the domain is one field,
+            that field is already its id, and none is added.
         split: `day` (the last day is test, the day before valid) or `random`.
-        split_seed: seed of the random split's hash; rows of one file always fall the same way.
-        valid_share: share (0–1) of rows in the valid split, where `split` is `random`.
-        test_share: share (0–1) of rows in the test split, where `split` is `random`.
-        min_count: values rarer than this in the train split share id 0 with values never seen there.
-        numeric_buckets: number of equal-count buckets of a numeric field, from the train split.
-        duplicates: what happens to the second and later copies of an exactly equal row.
+        split_seed: seed of the random split's hash; the rows of a file always get the same split.
+        valid_share: share (0–1) of rows in the valid split, for `split=random`.
+        test_share: share (0–1) of rows in the test split, for `split=random`.
+        min_count: values with fewer rows in the train split share id 0 with unseen values.
+        numeric_buckets: number of equal-count buckets of a numeric field, computed on the train split.
+        duplicates: whether the second and later copies of exactly equal rows are kept or dropped.
         max_rejected: share (0–1) of unreadable rows above which preparation fails.
     """
 
@@ -87,21 +86,21 @@ class DataSettings:
             )
 
     def as_prepared(self, fields: Sequence[Field]) -> DataSettings:
-        """The settings to read a new file with, once the fields are known: nothing is inferred anew."""
+        """The settings to read a new file with, once the fields are known: nothing is inferred again."""
         return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldPlan:
-    """A feature that the recipe will deliver.
+    """A feature that the recipe delivers.
 
     Args:
-        parse: for a multi-valued field, turns a series of distinct raw strings into a series of
-            lists of values (called once per distinct string, perhaps
+        parse: for a multi-valued field, converts a series of distinct raw strings to a series of
+            lists of values (called once per distinct string, possibly
             from several threads); None for the other kinds.
 
-    A frame's column for the field holds: integers or strings for `categorical`, floats for `numeric`,
-    raw strings for `multi_valued` (or a Categorical of them, see `distinct`). Null is "missing", which is a value of its own everywhere.
+    A frame's column for the field contains integers or strings for `categorical`, floats for `numeric`, and
+    raw strings for `multi_valued` (or a Categorical of them, see `distinct`). Null means missing, which is a separate value everywhere.
     """
 
     name: str
@@ -112,7 +111,7 @@ class FieldPlan:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know before training: how grave (`error`, `warning` or `note`), what, and what to do about it."""
+    """A remark on the data before training: its severity (`error`, `warning` or `note`), the text, and a remedy."""
 
     severity: Literal["error", "warning", "note"]
     text: str
@@ -121,7 +120,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class RawData:
-    """Opened raw files: what they will deliver, and an iterator over it.
+    """Opened raw files: a description of their content, and an iterator over it.
 
     Args:
         plans: the features.
@@ -129,14 +128,14 @@ class RawData:
         label: the label's column name in the raw files.
         frames: iterator of value frames with the columns LABEL, SOURCE (index into the sources,
             Int32), LINE (Int64), ROW_HASH (UInt64, over all raw columns), DAY (Int32 days since
-            1970 in the data's own zone; null without timestamp), TIMESTAMP (Int64 seconds; optional),
-            USER (optional), PROPENSITY (Float64 in (0, 1], optional: the chance with which the logging system showed the
-            row) and one per feature. Rows keep the files' order.
+            1970 in the data's time zone; null without timestamp), TIMESTAMP (Int64 seconds; optional),
+            USER (optional), PROPENSITY (Float64 in (0, 1], optional: the probability with which the logging system showed
+            the row) and one per feature. Rows keep the files' order.
         rejects: filled while `frames` is consumed.
         labelled: per source, whether it has the label.
-        consumed: bytes of the sources (as they lie on disk) read so far.
-        notes: what the recipe inferred or decided, one line each, to be shown to the person.
-        noticed: what to warn of; complete once `frames` is consumed.
+        consumed: bytes of the sources (as stored on disk) read so far.
+        notes: inferred values and decisions of the recipe, one line each, shown to the user.
+        noticed: warnings; complete once `frames` is consumed.
     """
 
     plans: tuple[FieldPlan, ...]
@@ -151,22 +150,27 @@ class RawData:
 
 
 class Progress(Protocol):
-    """How long work tells where it is; the command line draws it, tests and jobs may ignore it."""
+    """Receives the progress of long work. The command line draws it; tests and jobs may ignore it."""
 
     def start(self, what: str, total: int | None, unit: str) -> None: ...
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None: ...
 
+    def expect(self, total: int) -> None: ...
+
     def note(self, line: str) -> None: ...
 
 
 class Silent:
-    """A `Progress` that says nothing."""
+    """A `Progress` that shows nothing."""
 
     def start(self, what: str, total: int | None, unit: str) -> None:
         pass
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+        pass
+
+    def expect(self, total: int) -> None:
         pass
 
     def note(self, line: str) -> None:
@@ -180,10 +184,10 @@ _OTHER_NAMES = ("domain_id", *(f"domain_id_{number}" for number in range(2, 100)
 def with_domain_id(
     raw: RawData, settings: DataSettings, prepared: Sequence[Field] | None = None, *, escaped: bool = True
 ) -> RawData:
-    """Raw data with the domain itself as a field, where the settings ask for it and no field says the same.
+    """Raw data with the domain id as a field, if the settings request it and no field equals it.
 
     Args:
-        prepared: the fields of prepared data; None where data are prepared now.
+        prepared: the fields of prepared data; None while data are being prepared.
         escaped: False for data of an earlier version, see `joined_keys`.
     """
     if not settings.domain_id:
@@ -203,13 +207,13 @@ def with_domain_id(
 
 
 def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | None:
-    """Which of the fields of prepared data is the domain itself: the domain-aware one that is not among those `aware`."""
+    """The field of prepared data that is the domain id: the domain-aware field that is not in `aware`."""
     found = [field.name for field in prepared if field.role is FieldRole.domain_aware and field.name not in aware]
     return found[0] if found else None
 
 
 def given_files(recipe: ModuleType, settings: DataSettings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
-    """The files that a person means: a recipe may know its own by their names, in a folder that holds others too."""
+    """The files that a user means. A recipe may select its files by name in a folder that also has other files."""
     if hasattr(recipe, "files"):
         found: tuple[Path, ...] = recipe.files(settings, raw)
         return found
@@ -217,18 +221,18 @@ def given_files(recipe: ModuleType, settings: DataSettings, raw: Sequence[str | 
 
 
 def recipe_named(name: str) -> ModuleType:
-    """The recipe module `name`: one of ours (`iaac`) or anyone's importable one (`my_package.my_recipe`).
+    """The recipe module `name`: one of this package (`iaac`) or any importable one (`my_package.my_recipe`).
 
-    Importing a module runs its code; see `foreign.py` for what is refused and told before.
+    Importing a module runs its code; `foreign.py` lists which modules are refused and prints the name first.
 
     Raises:
-        UsageError: no such module, modules are refused, or it lacks a part of the contract.
+        UsageError: there is no such module, modules are refused, or the module does not fulfil the contract.
     """
     module = import_recipe(name)
     missing = [part for part in ("Settings", "sources", "read") if not hasattr(module, part)]
     if missing:
         raise UsageError(
-            f"data.recipe={name}: the module lacks {', '.join(missing)}",
+            f"data.recipe={name}: the module does not define {', '.join(missing)}",
             hint="CONTRIBUTING.md, 'add a data set', lists what a recipe must have",
         )
     return module

@@ -1,4 +1,4 @@
-"""Rows that repeat an earlier row, found by their hashes in one pass over the rows and bounded memory."""
+"""Finds rows that repeat an earlier row, by their hashes, in one pass over the rows and with bounded memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Hashes that are looked at together: 16 bytes each, and twice that while they are sorted.
+# Number of hashes that are searched together: 16 bytes each, and twice that while they are sorted.
 TOGETHER, MOST_PARTS = 1 << 20, 1 << 14
 _ROW = np.dtype([("row", "<i8"), ("hash", "<u8")])
 
@@ -19,8 +19,8 @@ class Repeats:
     """Rows that are equal to an earlier one.
 
     Args:
-        rows: their numbers, int64, rising.
-        ranks: how many equal rows stand before each, uint64, from 1.
+        rows: their numbers, int64, ascending.
+        ranks: number of equal rows before each, uint64, from 1.
     """
 
     rows: np.ndarray
@@ -30,20 +30,20 @@ class Repeats:
         return len(self.rows)
 
     def between(self, start: int, end: int) -> Repeats:
-        """Those of rows `start` … `end − 1`, numbered from `start`."""
+        """The repeats among rows `start` … `end − 1`, numbered from `start`."""
         first, last = np.searchsorted(self.rows, [start, end])
         return Repeats(self.rows[first:last] - start, self.ranks[first:last])
 
 
 def find_repeats(blocks: Iterable[tuple[np.ndarray, np.ndarray]], *, rows: int, folder: Path) -> Repeats:
-    """Find every row whose hash an earlier row has.
+    """Find every row whose hash equals the hash of an earlier row.
 
-    Equal hashes have equal remainders, so the rows are dealt out to files by the remainder of their hash and each file is
-    looked at alone: time grows with the number of rows, memory with TOGETHER and the number of repeats.
+    Equal hashes have equal remainders. The rows are therefore distributed to files by the remainder of their hash, and each
+    file is searched separately. Time grows with the number of rows, memory with TOGETHER and the number of repeats.
 
     Args:
-        blocks: numbers and hashes (uint64) of rows, in rising order of the numbers.
-        rows: about how many there are. folder: for temporary files; made here and removed.
+        blocks: numbers and hashes (uint64) of rows, in ascending order of the numbers.
+        rows: approximate number of rows. folder: for temporary files; created here and removed.
     """
     parts = min(rows // TOGETHER + 1, MOST_PARTS)
     if parts == 1:
@@ -65,7 +65,7 @@ def _joined(numbers: np.ndarray, hashes: np.ndarray) -> np.ndarray:
 
 
 def _deal_out(block: np.ndarray, parts: int, folder: Path) -> None:
-    """Append each row to the file of its hash's remainder; the order of rows stays."""
+    """Append each row to the file of its hash's remainder; rows keep their order."""
     # a stable sort of 16-bit numbers is linear
     part = (block["hash"] % np.uint64(parts)).astype(np.uint16)
     ends = np.bincount(part, minlength=parts).cumsum()
@@ -80,7 +80,7 @@ def _files(folder: Path, parts: int) -> Iterator[Path]:
 
 
 def _repeats_in(rows: np.ndarray) -> np.ndarray:
-    """The repeats among rows of rising number, as (row, rank) with the rank in place of the hash."""
+    """The repeats among rows with ascending numbers, as (row, rank); the rank replaces the hash."""
     order = np.argsort(rows["hash"], kind="stable")
     hashes = rows["hash"][order]
     first = np.concatenate([[True], hashes[1:] != hashes[:-1]]) if len(hashes) else np.zeros(0, dtype=bool)

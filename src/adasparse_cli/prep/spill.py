@@ -1,6 +1,6 @@
-"""First pass: a recipe's frames as columnar files of values, multi-valued strings as bag indices.
+"""First pass: writes a recipe's frames as columnar files of values, multi-valued strings as bag indices.
 
-What follows reads single columns of these files, so memory does not grow with the number of rows.
+Later passes read single columns of these files, so memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from adasparse_cli.prep.repeats import Repeats, find_repeats
 from adasparse_cli.raw.rejected import advice, examples
 
 SPLIT, PLACE = "__split", "__place"
-# What is done once per frame and field costs little beside what is done per row.
+# With frames of this size, the cost per frame and field is small compared with the cost per row.
 FRAME_ROWS = 1 << 16
 FRAMES_AT_ONCE = 16
-# Ids in Parquet, vocabularies and bags take up to 0.45 times what the values take (measured on tables and on IAAC's text).
+# Ids in Parquet, vocabularies and bags take up to 0.45 times the space of the values (measured on tables and on IAAC's text).
 OUTPUT_SHARE = 0.5
 
 
@@ -37,7 +37,7 @@ class BagTable:
     def __init__(self) -> None:
         self._texts: list[pl.Series] = []
         self._type: pl.DataType | None = None
-        # no bound method: a circle would keep all texts until the collector comes by
+        # not a bound method: a reference cycle would keep all texts until the garbage collector runs
         self._remembered = Remembered(partial(_numbered, self._texts))
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class BagTable:
 
 
 def _numbered(known: list[pl.Series], texts: pl.Series) -> pl.Series:
-    """Numbers for new texts, which from now on are known."""
+    """Numbers for new texts, which are added to `known`."""
     first = sum(map(len, known)) + 1
     known.append(texts)
     return pl.int_range(first, first + len(texts), dtype=pl.Int32, eager=True)
@@ -67,7 +67,7 @@ class Spill:
     """Value frames on disk, in the files' order.
 
     Args:
-        split: what a row's SPLIT is, from its other columns; none before `add_split`.
+        split: expression of a row's SPLIT from its other columns; None before `add_split`.
     """
 
     folder: Path
@@ -80,7 +80,7 @@ class Spill:
     _waiting: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take the next frame; frames are gathered into larger ones before they are written."""
+        """Add the next frame. Frames are merged into larger ones before they are written."""
         self._waiting.append(frame)
         self.rows += frame.height
         if sum(own.height for own in self._waiting) >= FRAME_ROWS:
@@ -89,7 +89,7 @@ class Spill:
             self.rows_per_source[source] = self.rows_per_source.get(source, 0) + count
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write the waiting rows."""
         if self._waiting:
             path = self.folder / f"{len(self.paths):06d}.arrow"
             _write(pl.concat(self._waiting, rechunk=True), path)
@@ -98,14 +98,14 @@ class Spill:
             self._waiting.clear()
 
     def scan(self, columns: list[str] | None = None, *, paths: list[Path] | None = None) -> pl.LazyFrame:
-        """All rows or those of some frames, lazily; only the columns named are read."""
+        """All rows, or the rows of some frames, lazily; only the named columns are read."""
         scanned = pl.scan_ipc(self.paths if paths is None else paths, glob=False)
         if self.split is not None:
             scanned = scanned.with_columns(self.split)
         return scanned if columns is None else scanned.select(columns)
 
     def sorted_values(self, column: str) -> pl.Series:
-        """The distinct values of a column, sorted; no more than they and some frames stand in memory."""
+        """The distinct values of a column, sorted. Memory is needed only for these and some frames."""
         found: pl.DataFrame | None = None
         for start in range(0, len(self.paths), FRAMES_AT_ONCE):
             some = self.scan([column], paths=self.paths[start : start + FRAMES_AT_ONCE])
@@ -122,14 +122,14 @@ class Spill:
 
 
 def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -> Spill:
-    """Read everything once.
+    """Read all files once.
 
     Args:
-        size: bytes of the sources as they are on disk.
+        size: bytes of the sources on disk.
 
     Raises:
         DataError: by the recipe, for a file that cannot be read at all.
-        DiskFullError: the disk will have no room for the rest.
+        DiskFullError: the remaining disk space is not sufficient.
     """
     folder.mkdir(parents=True)
     multi = [plan.name for plan in raw.plans if plan.kind is FieldKind.multi_valued]
@@ -143,16 +143,16 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -
     spill.flush()
     if not spill.rows:
         raise DataError(
-            f"the raw files hold no row that can be read; {len(raw.rejects):,} were rejected: {examples(raw.rejects)}"
+            f"the raw files hold no readable row; {len(raw.rejects):,} were rejected: {examples(raw.rejects)}"
             if raw.rejects
             else "the raw files hold no rows",
-            hint="; ".join([*advice(raw.rejects), "correct the files, or the settings that say what the columns are"]),
+            hint="; ".join([*advice(raw.rejects), "correct the files, or the settings that describe the columns"]),
         )
     return spill
 
 
 def _require_room(spill: Spill, share: float) -> None:
-    """Refuse early what the disk cannot take, judged by what the share of the sources read so far takes."""
+    """Fail early if the disk is too small, estimated from the space used for the share of the sources read so far."""
     if not share:  # not known yet
         return
     still = round(spill.bytes / share * (1 + OUTPUT_SHARE)) - spill.bytes
@@ -161,7 +161,7 @@ def _require_room(spill: Spill, share: float) -> None:
 
 
 def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
-    """The second and later copies of exactly equal labelled rows; with `drop` they are taken out."""
+    """Count the second and later copies of exactly equal labelled rows; with `drop` they are removed."""
     copies = _repeats(spill, labelled=True)
     if len(copies) and rule is DuplicateRule.drop:
         start = 0
@@ -178,7 +178,7 @@ def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
 
 
 def _repeats(spill: Spill, *, labelled: bool) -> Repeats:
-    """Rows that are equal to an earlier one, among all rows or the labelled ones; rows are numbered over all frames."""
+    """Rows that are equal to an earlier one, among all rows or the labelled rows; rows are numbered over all frames."""
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         start = 0
@@ -193,10 +193,10 @@ def _repeats(spill: Spill, *, labelled: bool) -> Repeats:
 
 
 def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
-    """The split of a row, decided by its day or by a hash of its content.
+    """The split of a row, from its day or from a hash of its content.
 
     Raises:
-        DataError: fewer than three labelled days, where the split is by day.
+        DataError: fewer than three labelled days, for a split by day.
     """
     if settings.split is SplitRule.random:
         valid, test = settings.valid_share, settings.valid_share + settings.test_share
@@ -213,7 +213,7 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
         known = sorted(days.drop_nulls())
         if not known:
             raise DataError(
-                "no labelled row has a point in time; a split by day needs them",
+                "no labelled row has a timestamp; a split by day needs timestamps",
                 hint="data.timestamp=COLUMN names the column that has them; data.split=random splits by a hash of the row",
             )
         if len(known) < 3:
@@ -232,12 +232,12 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
 
 
 def _lit(split: Split) -> pl.Expr:
-    # one byte per row, where texts would take sixteen
+    # one byte per row instead of sixteen for texts
     return pl.lit(split.value, dtype=pl.Enum([split.value for split in Split]))
 
 
 def add_split(spill: Spill, settings: DataSettings) -> None:
-    """Give each row its split."""
+    """Assign a split to each row."""
     if settings.split is SplitRule.random:
         copies, start = _repeats(spill, labelled=False), 0
         for path in spill.paths:
@@ -249,10 +249,10 @@ def add_split(spill: Spill, settings: DataSettings) -> None:
 
 
 def _places(frame: pl.DataFrame, copies: Repeats, settings: DataSettings) -> pl.Series:
-    """A number in [0, 1) for each row, from a hash of its values and of how many equal rows stand before it.
+    """A number in [0, 1) for each row, from a hash of its values and of the number of equal rows before it.
 
-    Equal rows are events of their own: were all copies given to one split, a table of few distinct rows
-    would be learnt from without the very combinations that it is tested on.
+    Equal rows are separate events. If all copies had the same split, a model would not be trained on the combinations that it
+    is tested on, in a table with few distinct rows.
     """
     hashes = frame[ROW_HASH].to_numpy().copy()
     with np.errstate(over="ignore"):
@@ -268,12 +268,12 @@ def _rewrite(path: Path, frame: pl.DataFrame) -> None:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    # read_ipc takes the path for a pattern
+    # read_ipc interprets the path as a pattern
     return pl.scan_ipc(path, glob=False).collect()
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
-    # packed files are read into memory column by column; plain ones would be mapped whole and stay resident
+    # compressed files are read into memory column by column; plain ones would be mapped entirely and stay resident
     try:
         frame.write_ipc(path, compression="lz4")
     except OSError as error:
@@ -283,7 +283,7 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def field_columns(plans: tuple[FieldPlan, ...]) -> tuple[FieldPlan, ...]:
-    """The plans in the manifest's order: agnostic before aware, single-valued before multi-valued in each."""
+    """The plans in the manifest's order: agnostic before aware, single-valued before multi-valued within each."""
     return tuple(
         sorted(plans, key=lambda plan: (plan.role.value == "domain_aware", plan.kind is FieldKind.multi_valued))
     )

@@ -1,4 +1,4 @@
-"""Second pass: what values a field may take, learnt from the train split alone."""
+"""Second pass: the values of each field, learned from the train split only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adasparse_cli.prep.spill import FRAMES_AT_ONCE, SPLIT, BagTable, Spill
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """From a field's values to ids; id 0 is for values unseen in training, or rarer there than the minimum count.
+    """Maps a field's values to ids. Id 0 is for values that are unseen in training, or rarer there than the minimum count.
 
     Args:
         table: of a categorical or multi-valued field: id (Int32, from 1), value, count, ordered by
             (−count, value), missing last among equals; of a numeric one: id, lower (inclusive), upper
-            (exclusive), the last line without bounds being "missing" if training has missing values.
+            (exclusive); the last row without bounds is "missing" if training has missing values.
         kind: of the field.
     """
 
@@ -32,7 +32,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """Number of ids, id 0 included."""
+        """Number of ids, including id 0."""
         return self.table.height + 1
 
     def ids(self, values: pl.Series) -> pl.Series:
@@ -52,7 +52,7 @@ class Vocabulary:
             ids = np.full(len(values), missing, dtype=np.int32)
         else:
             numbers = values.cast(pl.Float64).fill_null(0.0).to_numpy()
-            # the first bucket is open below
+            # the first bucket has no lower bound
             ids = np.maximum(np.searchsorted(lower.to_numpy(), numbers, side="right"), 1).astype(np.int32)
             if values.null_count():
                 ids[values.is_null().to_numpy()] = missing
@@ -74,7 +74,7 @@ def build_bag_vocabulary(
     """Count the values of a multi-valued field in the train rows.
 
     Returns:
-        The vocabulary, and all bags as one line per value: bag, value.
+        The vocabulary, and all bags with one row per value: bag, value.
     """
     values = bag_values(plan, bags.texts(), first_bag=1)
     train = spill.scan([plan.name, SPLIT]).filter(pl.col(SPLIT) == Split.train.value)
@@ -84,7 +84,7 @@ def build_bag_vocabulary(
 
 
 def bag_values(plan: FieldPlan, texts: pl.Series, *, first_bag: int) -> pl.DataFrame:
-    """One line per value of each bag, in the bag's order."""
+    """One row per value of each bag, in the bag's order."""
     assert plan.parse is not None
     lists = plan.parse(texts).alias("value")
     numbers = pl.int_range(first_bag, first_bag + len(texts), dtype=pl.Int32, eager=True).alias("bag")
@@ -92,7 +92,7 @@ def bag_values(plan: FieldPlan, texts: pl.Series, *, first_bag: int) -> pl.DataF
 
 
 def encoded_bags(vocabulary: Vocabulary, values: pl.DataFrame, *, first_bag: int, bags: int) -> pl.Series:
-    """Lists of ids of the bags `first_bag` … `first_bag + bags − 1`; those without a value are empty."""
+    """Lists of ids of the bags `first_bag` … `first_bag + bags − 1`; bags without values are empty."""
     ids = values.select(pl.col("bag"), vocabulary.ids(values["value"]).alias("ids"))
     lists = ids.group_by("bag", maintain_order=True).agg(pl.col("ids"))
     every = pl.DataFrame({"bag": pl.int_range(first_bag, first_bag + bags, dtype=pl.Int32, eager=True)})

@@ -1,4 +1,4 @@
-"""Third pass: ids in Parquet, in parts of a fixed size, so that the same rows always give the same bytes."""
+"""Third pass: writes ids to Parquet, in parts of a fixed size, so that the same rows always give the same bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUP_ROWS = 1 << 17
 
 
 class PartWriter:
-    """Gathers a split's frames and writes `part-00000.parquet`, …; every part but the last has PART_ROWS rows."""
+    """Collects a split's frames and writes `part-00000.parquet`, …; every part but the last has PART_ROWS rows."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -22,20 +22,20 @@ class PartWriter:
         self._rows = 0
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Add rows behind those before."""
+        """Append rows."""
         self._waiting.append(frame)
         self._rows += frame.height
         while self._rows >= PART_ROWS:
             self._write(PART_ROWS)
 
     def close(self) -> None:
-        """Write what is left; a split without rows has no parts."""
+        """Write the remaining rows; a split without rows has no parts."""
         if self._rows:
             self._write(self._rows)
 
     def _write(self, rows: int) -> None:
         part = pl.concat(self._waiting).head(rows).rechunk()
-        # what is over is of the last frame, which alone is kept for it
+        # the remaining rows are from the last frame, the only one that is kept for them
         self._waiting = [self._waiting[-1].tail(self._rows - rows)]
         self._rows -= rows
         self.folder.mkdir(exist_ok=True)
@@ -44,7 +44,7 @@ class PartWriter:
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Write Parquet atomically, with settings that leave nothing to chance."""
+    """Write Parquet atomically, with fixed settings."""
     write_atomically(
         path,
         lambda temporary: frame.write_parquet(

@@ -1,4 +1,4 @@
-"""What kind of table a file is, by its content first and its name second; what is none is named, with what to do."""
+"""The kind of a table file, by its content first and its name second. Unsupported formats are errors with a hint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FOREIGN = {
 
 
 class TableKind(StrEnum):
-    """The kinds of table that are read."""
+    """The supported kinds of tables."""
 
     text = "text"
     ndjson = "NDJSON"
@@ -48,13 +48,13 @@ _BY_SUFFIX = {
 
 
 def table_suffix(path: Path) -> str:
-    """The suffix that tells the kind of table, without that of the packing: `.csv` of `a.csv.gz`; "" for none."""
+    """The suffix that gives the kind of table, without the suffix of the compression: `.csv` for `a.csv.gz`; "" for none."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in EXPANSION]
     return suffixes[-1] if suffixes else ""
 
 
 def kind_by_name(path: Path) -> TableKind | None:
-    """The kind that a file's name says; for a name that says nothing (`part-00000`) that of its content; else None."""
+    """The kind by the file's name; by its content for a name without a suffix (`part-00000`); otherwise None."""
     suffix = table_suffix(path)
     if suffix in _BY_SUFFIX or suffix[1:].isalpha():
         return _BY_SUFFIX.get(suffix)
@@ -65,10 +65,10 @@ def kind_by_name(path: Path) -> TableKind | None:
 
 
 def table_kind(path: Path) -> TableKind:
-    """The kind of table that a file's content is.
+    """The kind of table by the file's content.
 
     Raises:
-        DataError: it is empty, damaged, or of a format that is not read; the format is named with what to do.
+        DataError: it is empty, damaged, or in an unsupported format; the message names the format and a remedy.
     """
     with Unpacked(path) as file:
         try:
@@ -79,7 +79,7 @@ def table_kind(path: Path) -> TableKind:
     if not head:
         raise DataError(f"{path} is empty", hint="the file was not copied completely; get it again")
     kind = _BY_SUFFIX.get(table_suffix(path))
-    # a header of text may begin so too, but no text goes on like this
+    # the header of a text may begin in the same way, but no text continues like this
     if head.startswith(b"PAR1") and head[4:5] < b" ":
         if packing:
             raise DataError(
@@ -87,13 +87,13 @@ def table_kind(path: Path) -> TableKind:
             )
         return TableKind.parquet
     if kind is TableKind.parquet:
-        raise DataError(f"{path} is no readable Parquet file: it does not begin as one", hint="get the file again")
+        raise DataError(f"{path} is not a readable Parquet file: its first bytes are wrong", hint="get the file again")
     _refuse_foreign(path, head, packing)
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
     if start == b"[" and kind is not TableKind.text and not _second_line_is_object(head):
         raise DataError(
             f"{path} is one JSON array; a table needs one object per line (NDJSON)",
-            hint=f"jq -c '.[]' {path.name} > {path.name.split('.')[0]}.ndjson writes it so",
+            hint=f"jq -c '.[]' {path.name} > {path.name.split('.')[0]}.ndjson converts it",
         )
     if start == b"{" and kind is None:
         return TableKind.ndjson
@@ -101,7 +101,7 @@ def table_kind(path: Path) -> TableKind:
 
 
 def _second_line_is_object(head: bytes) -> bool:
-    """Whether the first line is a faulty one of NDJSON, not the start of an array."""
+    """Whether the first line is a bad NDJSON line, not the start of an array."""
     lines = [line for line in head.split(b"\n") if line.strip()]
     try:
         return len(lines) > 1 and lines[0].strip() != b"[" and isinstance(json.loads(lines[1]), dict)
@@ -110,14 +110,14 @@ def _second_line_is_object(head: bytes) -> bool:
 
 
 def require_utf8(path: Path, head: bytes, *, header: bool) -> None:
-    """Check that a file's first line is text in UTF-8.
+    """Check that a file's first line is UTF-8.
 
     Args:
-        head: the first bytes. header: whether the first line names the columns; if not, only a file that is UTF-16 as a
-            whole is refused, since any other fault is one of the row.
+        head: the first bytes. header: whether the first line names the columns. If not, only UTF-16 files are refused, because
+            any other error concerns one row.
 
     Raises:
-        DataError: it is not; the encoding that it looks like is named.
+        DataError: it is not UTF-8; the message names the likely encoding.
     """
     line = head.partition(b"\n")[0]
     utf16 = {codecs.BOM_UTF16_LE: "UTF-16LE", codecs.BOM_UTF16_BE: "UTF-16BE"}
@@ -143,12 +143,12 @@ def require_utf8(path: Path, head: bytes, *, header: bool) -> None:
     alike = "Latin-1 or Windows-1252" if name == "WINDOWS-1252" else name
     raise DataError(
         f"{path}:1: this is not text in UTF-8; it looks like {alike}",
-        hint=f"iconv -f {name} -t UTF-8 {path.name} > NEW converts it, if this is what it is",
+        hint=f"iconv -f {name} -t UTF-8 {path.name} > NEW converts it, if the guess is correct",
     )
 
 
 def damaged(path: Path, line: int, error: DamagedError) -> DataError:
-    """The fault of a packed file whose content ends at `line`."""
+    """The error for a compressed file whose content ends at `line`."""
     return DataError(
         f"{path} is damaged or cut off after line {line} (byte {error.position:,} of the packed file): {error}",
         hint="get the file again",

@@ -1,7 +1,7 @@
-"""Raw text as blocks of whole, well-formed lines, whatever it is packed in.
+"""Raw text as blocks of complete, well-formed lines, from plain or compressed files.
 
-A CSV reader may fill or cut ragged rows in silence, so fields can be counted here, on the raw bytes, before
-anything is parsed; and each line keeps its number, so that a fault can be named by its place.
+A CSV reader may silently pad or truncate ragged rows. Fields can therefore be counted here, on the raw bytes, before
+parsing. Each line keeps its number, so that an error can name its position.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from adasparse_cli.raw.file_kind import damaged, require_utf8
 from adasparse_cli.raw.packing import DamagedError, Unpacked
 from adasparse_cli.raw.rejected import NOT_UTF8, Reject
 
-# Below the size from which each block would be mapped, and its pages zeroed, anew.
+# Below the allocator's threshold above which each block would be mapped, and its pages zeroed, again.
 BLOCK_BYTES = 16 << 20
 BOM = codecs.BOM_UTF8
-# A longer line is rejected: a file without line breaks must not be read into memory as one.
+# Longer lines are rejected: a file without line breaks must not be read into memory as one line.
 LONGEST_LINE = 8 << 20
-# A quote that is still open after so many lines is taken for a fault of its own line.
+# A quote that is still open after this many lines is treated as an error of its line.
 LONGEST_RECORD = 1000
-# Stands for a separator of several characters while a file is read; a line that holds it has too many columns.
+# Replaces a separator of several characters while a file is read; a line that contains this byte has too many columns.
 _ONE_BYTE = b"\x1f"
-# the limit of Python's csv module is for all readers of the process; ours is the one for lines
+# the limit of Python's csv module applies to all readers of the process; this package limits lines
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole rows, each ended by one newline, which is at `ends`, and the line in its file at which each begins (the header is line 1)."""
+    """Complete rows and the line where each begins (the header is line 1). Each row ends with one newline, at `ends`."""
 
     data: bytes
     numbers: np.ndarray
@@ -53,11 +53,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Raw lines as they stand in the file, the last one ended by a newline, and the number of each.
+    """Raw lines as in the file and their numbers; the last one ends with a newline.
 
     Args:
-        ends: where the newlines are that end rows, if rows may have newlines inside and were found already; `numbers` are
-            then those of the rows' first lines. None if each line is a row.
+        ends: positions of the newlines that end rows, if rows may contain newlines and have been found already. `numbers` are
+            then the numbers of the rows' first lines. None if each line is a row.
     """
 
     data: bytes
@@ -67,18 +67,18 @@ class Lines:
 
 @dataclass
 class TextFile:
-    """A text file, plain or packed.
+    """A text file, plain or compressed.
 
     Args:
-        path: where it is.
-        separator: between fields; None where lines are no fields (NDJSON). Of several bytes, such as `::`, it becomes one
-            byte, which is then the `separator` of the blocks.
+        path: path of the file.
+        separator: between fields; None if lines have no fields (NDJSON). A separator of several bytes, for example `::`,
+            becomes one byte, which is then the `separator` of the blocks.
         rejects: rejected rows are added here.
-        quoted: whether fields may be in double quotes; blocks that hold one are then left for the
-            caller to count, row by row.
-        quoted_newlines: whether fields in double quotes may hold line breaks.
-        name: what the file is called in rejects; its own name if empty.
-        names: the columns of a file without a header line; empty where the first line names them.
+        quoted: whether fields may be in double quotes. The caller then counts the fields of blocks with quotes,
+            row by row.
+        quoted_newlines: whether fields in double quotes may contain line breaks.
+        name: name of the file in rejected rows; the file's name if empty.
+        names: the columns of a file without a header line; empty if the first line names them.
         encoding: of the file; blocks are in UTF-8.
     """
 
@@ -108,7 +108,7 @@ class TextFile:
 
     @property
     def columns(self) -> list[str]:
-        """The header's names."""
+        """The column names in the header."""
         assert self.separator is not None
         if self.names:
             return list(self.names)
@@ -124,7 +124,7 @@ class TextFile:
             ) from None
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-        """The rows after the header, in order; bad ones are rejected, blank ones left out."""
+        """The rows after the header, in order; bad rows are rejected, blank lines skipped."""
         parts = self.parts(block_bytes)
         for lines in self._joined(parts) if self.quoted_newlines else parts:
             block = self.checked(lines)
@@ -132,7 +132,7 @@ class TextFile:
                 yield block
 
     def parts(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
-        """The whole file in order, in parts of about so many bytes that `checked` can be asked about side by side."""
+        """The entire file in order, in parts of about `block_bytes` that `checked` can process in parallel."""
         line = 1
         with Unpacked(self.path) as file:
             while data := self._read(file, block_bytes + _to_line_end(file, block_bytes), line):
@@ -148,7 +148,7 @@ class TextFile:
                     data = data.removeprefix(BOM)
                 data = self._plain(data)
                 self.consumed = file.position
-                # several times as fast as bytes.count where hits are many
+                # several times as fast as bytes.count if there are many matches
                 count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
                 if data:
                     yield Lines(data, np.arange(line, line + count))
@@ -168,7 +168,7 @@ class TextFile:
         self.rejects.append(Reject(source=self.name, line=line, column=column, value=value[:80], reason=reason))
 
     def checked(self, lines: Lines) -> Block:
-        """Take out what is no row. May be called from several threads at once."""
+        """Remove lines that are not rows. Thread-safe."""
         data, numbers = lines.data, lines.numbers
         if lines.ends is None and b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
@@ -192,7 +192,7 @@ class TextFile:
             rows = rows_with(13)
             if self.quoted_newlines:
                 rows = np.setdiff1d(rows, rows_with(34))
-            drop(rows, "has a carriage return that ends no line")
+            drop(rows, "has a carriage return inside a line")
         if self.separator is not None:
             if self.header:
                 if numbers[0] == 1:
@@ -216,12 +216,12 @@ class TextFile:
         kept = b"".join(data[start : end + 1] for start, end in zip(starts[keep], ends[keep], strict=True))
         numbers, ends = numbers[keep], np.cumsum((ends - starts + 1)[keep]) - 1
         if self.quoted and len(numbers) and b'"' in data and b'"' not in kept:
-            # the rows with quotes are gone, so nobody else counts the others
+            # rows with quotes have been removed, so the others are counted here
             return self.checked(Lines(kept, numbers, ends))
         return Block(kept, numbers, ends)
 
     def _headers(self, data: bytes, starts: np.ndarray, ends: np.ndarray, keep: np.ndarray) -> np.ndarray:
-        """The rows that are the header once more."""
+        """The rows that repeat the header."""
         codes = np.frombuffer(data, dtype=np.uint8)
         alike = keep & (ends - starts == len(self.header))
         alike[alike] = codes[starts[alike]] == self.header[0]
@@ -241,7 +241,7 @@ class TextFile:
         return data.replace(self._written, _ONE_BYTE) if self._written else data
 
     def _require_columns(self, separator: bytes) -> None:
-        """Refuse a file without a header line that is another one: its first line has other columns."""
+        """Check that the first line of a file without header line has the expected number of columns."""
         found = self.first_line.count(separator) + 1
         if found != len(self.names) and not (self.quoted and b'"' in self.first_line):
             shown = ", ".join(self.names[:5]) + (", …" if len(self.names) > 5 else "")
@@ -251,7 +251,7 @@ class TextFile:
             )
 
     def _joined(self, parts: Iterator[Lines]) -> Iterator[Lines]:
-        """The same lines, with those of one record as one row; a record that goes on in the next part goes there."""
+        """The same lines, with the lines of a record joined to one row; a record that continues in the next part is moved there."""
         waiting = Lines(b"", np.zeros(0, dtype=np.int64))
         part = next(parts, None)
         while part is not None:
@@ -269,10 +269,10 @@ class TextFile:
             part = upcoming
 
     def _inside_records(self, data: bytes, ends: np.ndarray, *, last: bool) -> tuple[np.ndarray, int]:
-        """For each line, whether its row goes on in the next one; and how many lines make whole rows.
+        """For each line, whether its row continues in the next one; and the number of lines that form complete rows.
 
-        A line with an odd number of quotes opens a record, and the next such line closes it, if together they are a row;
-        else the quote is a fault of its line alone.
+        A line with an odd number of quotes opens a record, and the next such line closes it, if together they are a row.
+        Otherwise the quote is an error of its line only.
         """
         starts = np.concatenate([[0], ends[:-1] + 1])
         odd = np.flatnonzero(_separators(np.frombuffer(data, dtype=np.uint8), 34, ends) % 2).tolist()
@@ -293,7 +293,7 @@ class TextFile:
         return inside, len(ends)
 
     def _fields(self, row: bytes) -> int | None:
-        """How many fields a row has; None if a quote is not closed."""
+        """The number of fields in a row; None if a quote is not closed."""
         assert self.separator is not None
         try:
             text = row.decode("utf-8", "replace")
@@ -327,7 +327,7 @@ class TextFile:
                 ("the first line is empty", "get the file again")
                 if self.names
                 else (
-                    "there is no header line",
+                    "the header line is missing",
                     "the first line must name the columns",
                 )
             )
@@ -346,7 +346,7 @@ def _too_long() -> str:
 
 
 def _to_line_end(file: Unpacked, ahead: int) -> int:
-    """How far the first line end lies behind the next `ahead` bytes, so that they need not be copied together; 0 if unknown."""
+    """The distance to the first line end after the next `ahead` bytes, which avoids copying them together; 0 if unknown."""
     content = file.content
     if file.packing is not None or not isinstance(content, io.BufferedReader):
         return 0
@@ -354,7 +354,7 @@ def _to_line_end(file: Unpacked, ahead: int) -> int:
 
 
 def _separators(codes: np.ndarray, separator: int, ends: np.ndarray) -> np.ndarray:
-    """How many separators stand in each line."""
+    """The number of separators in each line."""
     return np.diff(np.searchsorted(np.flatnonzero(codes == separator), ends), prepend=0)
 
 

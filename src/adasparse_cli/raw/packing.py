@@ -1,7 +1,7 @@
-"""The content of a file, unpacked while it is read: gzip, zip, bzip2, xz, Zstandard, or nothing at all.
+"""The content of a file, decompressed while it is read: gzip, zip, bzip2, xz, Zstandard, or uncompressed.
 
-The packing is recognised by its first bytes, not by the file's name. Content is produced as it is asked for, so an
-archive that unpacks to any size needs bounded memory, and nothing of an archive is ever written to disk.
+The compression is recognised by the first bytes, not by the file's name. Content is produced on demand, so an
+archive of any uncompressed size needs bounded memory. Nothing from an archive is written to disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol, Self
 
 from adasparse_cli.errors import DataError
 
-# What one packed byte may unpack to in tables of text; used to estimate room.
+# Uncompressed bytes per compressed byte in tables of text; used to estimate disk space.
 EXPANSION = {".gz": 8, ".zip": 8, ".bz2": 10, ".xz": 10, ".zst": 8}
 _GZIP, _ZIP, _EMPTY_ZIP, _XZ, _ZSTD = b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 _BZIP2, _BZIP2_BLOCKS = b"BZh", (b"1AY&SY", b"\x17rE8P\x90")
@@ -32,12 +32,12 @@ _UNREADABLE = {
     b"\xff\x06\0\0sNaPpY": "Snappy",
 }
 _CHUNK = 1 << 18
-# Far above what any preset of xz needs (65 MiB); a header may claim gigabytes.
+# Far above the need of any preset of xz (65 MiB); a header may claim gigabytes.
 XZ_MEMORY = 512 << 20
 
 
 class DamagedError(Exception):
-    """The packed bytes are damaged or incomplete; `position` is the byte of the file that reading has reached."""
+    """The compressed bytes are damaged or incomplete; `position` is the byte of the file that reading has reached."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Unpacked:
         path: the file.
 
     Raises:
-        DataError: on entering, for a file that is not there or is packed in a way that cannot be read.
+        DataError: on entering, if the file does not exist or its compression is not supported.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class Unpacked:
 
     def __enter__(self) -> Self:
         if not self.path.exists():
-            raise DataError(f"{self.path} is not there", hint="check the path; it is relative to the current folder")
+            raise DataError(f"{self.path} does not exist", hint="check the path; it is relative to the current folder")
         if not self.path.is_file():
             raise DataError(f"{self.path} is not a regular file", hint="name a file, or a folder of files")
         self._raw = self.path.open("rb")
@@ -78,22 +78,22 @@ class Unpacked:
 
     @property
     def position(self) -> int:
-        """Bytes of the file, as it is on disk, that reading has consumed."""
+        """Bytes of the file on disk that reading has consumed."""
         return self._raw.tell()
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes of content, fewer only at the end.
 
         Raises:
-            DamagedError: the packed bytes cannot be unpacked.
+            DamagedError: the bytes cannot be decompressed.
         """
         return self._try(lambda: self.content.read(size))
 
     def readline(self, limit: int) -> bytes:
-        """The content up to and with the next line break, at most `limit` bytes.
+        """The content up to and including the next line break, at most `limit` bytes.
 
         Raises:
-            DamagedError: the packed bytes cannot be unpacked.
+            DamagedError: the bytes cannot be decompressed.
         """
         return self._try(lambda: self.content.readline(limit))
 
@@ -111,8 +111,8 @@ class Unpacked:
         for start, name in _UNREADABLE.items():
             if magic.startswith(start):
                 raise DataError(
-                    f"{self.path} is packed with {name}, which is not read",
-                    hint="unpack it, or pack it with gzip, zip, bzip2, xz or zstd",
+                    f"{self.path} is compressed with {name}, which is not supported",
+                    hint="unpack it, or compress it with gzip, zip, bzip2, xz or zstd",
                 )
         if magic.startswith(_GZIP):
             self.packing = "gzip"
@@ -145,18 +145,18 @@ class Unpacked:
         if any(info.filename == "[Content_Types].xml" for info in members):
             raise DataError(f"{self.path} is an Office document, not a table", hint="save the sheet as CSV (UTF-8)")
         raise DataError(
-            f"{self.path} holds {len(members)} files ({names}), one is needed",
+            f"{self.path} holds {len(members)} files ({names}), but must hold one",
             hint="unpack it and name the file, or the folder",
         )
 
 
 def _is_of_the_machine(error: Exception) -> bool:
-    """Whether the disk or the memory fails. The libraries raise a dozen other types for damaged bytes, and seek anywhere."""
+    """Whether disk or memory failed. The libraries raise a dozen other types for damaged bytes, and seek anywhere."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
 
 
 class _Decoder(Protocol):
-    """What the decompressors of bz2, lzma and zstd have in common."""
+    """The common interface of the decompressors of bz2, lzma and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -171,7 +171,7 @@ class _Decoder(Protocol):
 
 
 class _Stream(io.RawIOBase):
-    """One packed stream after the other; a stream that ends too early is an error, not the end."""
+    """Consecutive compressed streams; a stream that ends too early is an error."""
 
     def __init__(self, raw: IO[bytes], decoder: Callable[[], _Decoder]) -> None:
         self._raw, self._new = raw, decoder

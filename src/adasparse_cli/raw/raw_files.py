@@ -1,4 +1,4 @@
-"""Which files are meant by what a person names: files, folders of tables, patterns; and what each is called."""
+"""Resolves the paths that a user names (files, folders of tables, patterns) and gives each file a name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ _NO_PARTITION_VALUE = "__HIVE_DEFAULT_PARTITION__"
 def raw_files(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     """The files that are meant, in a stable order.
 
-    A path that exists is taken literally, whatever characters it has. A folder stands for the tables below it, sorted
-    by path; names that start with `_` or `.` are left out, as `_SUCCESS` and `_metadata` are. A path that does not
-    exist and holds `*`, `?` or `[` is a pattern. Neither a folder nor `**` enters a linked folder; a link that is named, or
-    matched by `*`, is followed. Any other path is returned as it is.
+    - An existing path is taken literally, whatever characters it has.
+    - A folder means the tables below it, sorted by path. Names that start with `_` or `.` are skipped, for example
+      `_SUCCESS` and `_metadata`.
+    - A path that does not exist and contains `*`, `?` or `[` is a pattern.
+    - Any other path is returned unchanged.
+
+    Neither a folder nor `**` follows links to folders. A link that is named, or matched by `*`, is followed.
 
     Raises:
-        DataError: a folder holds no table, or tables of several kinds, or another file; a pattern matches nothing.
-        UsageError: a file is meant twice.
+        DataError: a folder has no table, tables of several kinds, or another file; a pattern matches nothing.
+        UsageError: a file is named twice.
     """
     found: list[Path] = []
     for path in [Path(given)] if isinstance(given, (str, Path)) else map(Path, given):
@@ -44,10 +47,10 @@ def raw_files(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
 
 
 def source_names(paths: Sequence[Path]) -> list[str]:
-    """What each file is called in reports: its name if no other file of the call has it.
+    """The name of each file in reports: its file name, if no other file of the call has it.
 
-    Otherwise the shortest end of its path that no other file of the same name has, such as `day=1/part-0.csv`. All files
-    of one name show the same number of folders.
+    Otherwise it is the shortest end of its path that is unique among files with this name, for example `day=1/part-0.csv`.
+    All files with the same name show the same number of folders.
     """
     names = [path.name for path in paths]
     for name in {name for name in names if names.count(name) > 1}:
@@ -63,7 +66,7 @@ def source_names(paths: Sequence[Path]) -> list[str]:
 
 
 def partition_values(path: Path) -> dict[str, str | None]:
-    """Columns that a file has by the folders directly above it that are named `column=value`, as Hive and Spark write."""
+    """The columns from the folders directly above a file that are named `column=value`, as Hive and Spark write them."""
     values: dict[str, str | None] = {}
     for folder in path.resolve().parents:
         column, equals, value = folder.name.partition("=")
@@ -89,20 +92,20 @@ def _tables(folder: Path) -> list[Path]:
         if kind is None:
             raise DataError(
                 f"{path} is not known to be a table",
-                hint=f"move it away, or name the tables by a pattern: raw='{folder}/**/*.csv'",
+                hint=f"move it away, or select the tables with a pattern: raw='{folder}/**/*.csv'",
             )
         kinds.setdefault(kind, path)
     if len(kinds) > 1:
         several = " and ".join(f"{kind} ({path})" for kind, path in kinds.items())
         raise DataError(
             f"{folder} holds tables of several kinds: {several}",
-            hint=f"name those of one kind by a pattern: raw='{folder}/**/*{found[0].suffix}'",
+            hint=f"select one kind with a pattern: raw='{folder}/**/*{found[0].suffix}'",
         )
     return found
 
 
 def _matches(pattern: Path) -> list[Path]:
-    # a file such as _SUCCESS is meant only by a pattern that says so
+    # files like _SUCCESS are included only if the pattern starts with the same character
     hidden = pattern.name.startswith("_")
     paths = sorted(
         (path for path in _globbed(pattern) if hidden or not path.name.startswith("_")), key=lambda path: path.parts
@@ -116,7 +119,7 @@ def _matches(pattern: Path) -> list[Path]:
 
 
 def _globbed(pattern: Path) -> Iterator[Path]:
-    """What matches a pattern; `**` enters no linked folder, which may lead out of the folder or into itself."""
+    """The files matching a pattern. `**` follows no links, which may lead out of the folder or into itself."""
     if "**" not in pattern.parts:
         yield from map(Path, glob.glob(str(pattern)))
         return
@@ -129,5 +132,5 @@ def _globbed(pattern: Path) -> Iterator[Path]:
 
 
 def _real(path: Path) -> str:
-    """Where a path leads; unlike `Path.resolve`, links that lead in a circle are no error here, but when they are opened."""
+    """The target of a path. Unlike `Path.resolve`, a cycle of links is no error here; opening the file reports it."""
     return os.path.realpath(path)

@@ -1,4 +1,4 @@
-"""Rejected rows: what is kept of one, examples for an error, and what can be done about a reason."""
+"""Rejected rows: their record, examples for an error, and hints by reason."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ADVICE = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reject:
-    """A rejected row. `line` counts from 1, the header included; `value` is cut at 80 characters.
+    """A rejected row. `line` counts from 1, including the header; `value` is truncated to 80 characters.
 
-    `source` is what `source_names` calls the file among those that are read together.
+    `source` is the file's name by `source_names` among the files that are read together.
     """
 
     source: str
@@ -41,6 +41,6 @@ def examples(rejects: Sequence[Reject], number: int = 3) -> str:
 
 
 def advice(rejects: Sequence[Reject]) -> list[str]:
-    """What can be done about the reasons, where it is known."""
+    """Hints for the reasons, if known."""
     reasons = {reject.reason for reject in rejects}
     return [said for reason, said in _ADVICE.items() if reason in reasons]

@@ -21,11 +21,11 @@ _OURS = {
 _ENDINGS = re.compile(r"(\.(csv|tsv|txt|parquet|json|jsonl|ndjson))?(\.(gz|zip|zst|bz2|xz))?", re.IGNORECASE)
 
 
-def predictions_name(source: Path) -> Path:
+def predictions_name(source: Path, ending: str = "csv") -> Path:
     """Where the scores of a file go unless a person says otherwise: its name without its format, so that no two files share one."""
     name = source.resolve().name if source.name in ("", "..") else source.name
     end = next(end for start in range(len(name) + 1) if (end := _ENDINGS.fullmatch(name, start)))
-    return Path(f"{name[: end.start()] or name}.predictions.csv")
+    return Path(f"{name[: end.start()] or name}.predictions.{ending}")
 
 
 def require_output(path: Path, *, inputs: Sequence[Path] = (), overwrite: bool = False, own: str | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, sparsity_by_domain
 
+LOGGED_METRICS = ("auc", "gauc_domain", "log_loss")
 log = logging.getLogger("adasparse_cli")
 log.setLevel(logging.INFO)
 log.propagate = False
@@ -43,6 +44,25 @@ def logged(folder: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def logged_metrics(found: Mapping[str, Any]) -> str:
+    """Metrics of a split at a step, for the log."""
+    shown = ", ".join(
+        f"{name} {'n/a' if found.get(name) is None else format(found[name], '.4f')}" for name in LOGGED_METRICS
+    )
+    return f"{found['kind']} at step {found['step']}: {shown}" + (", the best so far" if found.get("best") else "")
+
+
+def logging_evaluations(further: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """What takes the lines of metrics.jsonl: evaluations are logged, and all lines are passed on."""
+
+    def line(found: dict[str, Any]) -> None:
+        if found["kind"] != "train":
+            log.info("%s", logged_metrics(found))
+        further(found)
+
+    return line
 
 
 def write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:

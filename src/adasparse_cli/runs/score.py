@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.choices import FieldKind, ScoresFormat, Split
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.cells import marked_texts
@@ -29,8 +30,9 @@ from adasparse_cli.runs.output import require_output
 from adasparse_cli.runs.prepare import PrepJob, require_files
 from adasparse_cli.runs.run_results import prediction_frame
 from adasparse_cli.runs.saved_run import CONFIG, ENCODER, MODEL_SOURCE, read_config, read_fingerprint, run_file
-from adasparse_cli.runs.train import TrainJob, build_model, job_of
+from adasparse_cli.runs.train_job import TrainJob, build_model, job_of
 from adasparse_cli.schema import Manifest
+from adasparse_cli.serving.scores_file import kept_names, read_kept, scores_format
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights
 from adasparse_cli.training.dataset import Rows, bags_of, load_rows, load_shape, rows_of
 from adasparse_cli.training.evaluate import Scores, metrics_of
@@ -224,27 +226,37 @@ def files_to_score(run: SavedRun, given: Sequence[str | Path]) -> tuple[Path, ..
 
 
 def run_predict(
-    run: SavedRun, raw: Sequence[Path], output: Path, progress: Progress | None = None, *, overwrite: bool = False
+    run: SavedRun,
+    raw: Sequence[Path],
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+    keep: Sequence[str] = (),
+    form: ScoresFormat | None = None,
 ) -> PredictReport:
     """Score new files and write one line per row: where it stood, its domain, its probability.
 
-    The output is CSV, or Parquet where its name says so.
-
     Args:
         overwrite: whether an output that exists may be replaced.
+        keep: columns of the files that are copied to the output. form: of the output; None for what its name says.
 
     Raises:
         UsageError: the output cannot be written there, or something would be lost.
         DataError: a file cannot be read, or holds no row.
     """
     require_files(raw)
-    _require_table(output)
+    form, names = scores_format(output, form), kept_names(keep)
+    _require_folder(output)
     require_output(output, inputs=raw, overwrite=overwrite)
     scored = score_files(run, raw, progress)
-    if output.suffix == ".parquet":
-        write_atomically(output, lambda path: scored.table.write_parquet(path))
-    else:
-        write_atomically(output, lambda path: marked_texts(scored.table).write_csv(path))
+    table = _with_kept(scored.table, run, raw, names) if names else scored.table
+    write: Mapping[ScoresFormat, Callable[[Path], None]] = {
+        ScoresFormat.parquet: lambda path: table.write_parquet(path),
+        ScoresFormat.ndjson: lambda path: table.write_ndjson(path),
+        ScoresFormat.csv: lambda path: marked_texts(_flat(table)).write_csv(path),
+    }
+    write_atomically(output, write[form])
     return PredictReport(
         output=output,
         rows=scored.table.height,
@@ -252,6 +264,33 @@ def run_predict(
         unseen_domain_rows=scored.unseen_domain_rows,
         unseen=scored.unseen,
     )
+
+
+def _with_kept(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path], names: Mapping[str, str]) -> pl.DataFrame:
+    """Scores with columns of the raw files, behind the line; a row is found by its file and line."""
+    settings = {**plain(run.job.data.settings), "recipe": run.manifest.recipe}
+    parts = []
+    for path, source in zip(raw, source_names(raw), strict=True):
+        own = table.filter(pl.col("source") == source)
+        known = read_kept(path, source, list(names), settings)
+        rows = [known.get(line, (None,) * len(names)) for line in own["line"].to_list()]
+        columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        kept = [pl.Series(name, values, strict=False) for name, values in zip(names.values(), columns, strict=True)]
+        parts.append(own.select("source", "line", *kept, pl.exclude("source", "line")))
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
+def _flat(table: pl.DataFrame) -> pl.DataFrame:
+    """A frame that CSV can hold: lists and mappings as JSON."""
+    nested = [name for name, kind in table.schema.items() if kind.is_nested()]
+    texts = {
+        name: [
+            None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+            for value in table[name].to_list()
+        ]
+        for name in nested
+    }
+    return table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in texts.items())
 
 
 def score_files(run: SavedRun, raw: Sequence[Path], progress: Progress | None = None) -> Scored:
@@ -320,9 +359,7 @@ def named_rows(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.Da
     return table.with_columns(files.gather(table["source"]).alias("source"), names.gather(known).alias("domain"))
 
 
-def _require_table(output: Path) -> None:
-    if output.suffix not in (".csv", ".parquet") or output.is_dir():
-        raise UsageError(f"{output} is no name of a .csv or .parquet file", hint="such as --output scores.parquet")
+def _require_folder(output: Path) -> None:
     if not output.parent.is_dir():
         raise UsageError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
 

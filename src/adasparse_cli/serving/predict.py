@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from adasparse_cli.allocator import keep_large_blocks
-from adasparse_cli.choices import FieldKind, nearest_names
+from adasparse_cli.choices import FieldKind, ScoresFormat, nearest_names
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.finding import marked
@@ -24,6 +26,7 @@ from adasparse_cli.serving.check import Engine, engine_named
 from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.network import sigmoid
 from adasparse_cli.serving.rows import PlainFile, RawBlock
+from adasparse_cli.serving.scores_file import json_line, kept_names, read_kept, scores_format
 
 # How much larger than in the test split a share of unknown values must be to be told.
 NOTABLE = 0.1
@@ -65,12 +68,20 @@ def usual_engine(artefact: Artefact) -> str:
 
 
 def predict_files(
-    artefact: Artefact, files: Sequence[Path], output: Path, progress: Progress, *, engine: str | None = None
+    artefact: Artefact,
+    files: Sequence[Path],
+    output: Path,
+    progress: Progress,
+    *,
+    engine: str | None = None,
+    keep: Sequence[str] = (),
+    form: ScoresFormat | None = None,
 ) -> ScoredFile:
     """Score files, labelled or not, and write one line per row: where it stood, its domain, its logit and probability.
 
     Args:
         engine: one of ENGINES; None for the usual one.
+        keep: columns of the files that are copied to the output. form: of the output; None for what its name says.
 
     Raises:
         UsageError: the engine cannot score this model, or the output is none that can be written.
@@ -79,11 +90,10 @@ def predict_files(
     """
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine} is unknown", hint=f"one of: {', '.join(ENGINES)}")
-    if output.suffix not in (".csv", ".parquet") or output.is_dir():
-        raise UsageError(f"{output} is no name of a .csv or .parquet file", hint="such as --output scores.parquet")
+    form, names = scores_format(output, form), kept_names(keep)
     keep_large_blocks()
     started = time.perf_counter()
-    scorer = _Scorer(artefact, engine_named(artefact, engine or usual_engine(artefact)), progress)
+    scorer = _Scorer(artefact, engine_named(artefact, engine or usual_engine(artefact)), progress, names)
     progress.start("scoring", None, "rows")
     parts = scorer.parts(files)
     first = next(parts, None)
@@ -91,7 +101,11 @@ def predict_files(
         why = f"; {len(scorer.rejects):,} were rejected: {examples(scorer.rejects)}" if scorer.rejects else ""
         inputs = ", ".join(artefact.encoder.inputs)
         raise DataError(f"no row could be read{why}", hint=f"the input columns are {inputs}")
-    write = _write_parquet if output.suffix == ".parquet" else _write_csv
+    write = {
+        ScoresFormat.csv: _write_csv,
+        ScoresFormat.parquet: _write_parquet,
+        ScoresFormat.ndjson: _write_ndjson,
+    }[form]
     write_atomically(output, lambda path: write(path, first, parts))
     known = artefact.index.get("unseen", {})
     shares = {name: count / scorer.rows for name, count in scorer.unknown.items()}
@@ -113,6 +127,7 @@ class _Part:
 
     source: str
     lines: np.ndarray
+    kept: Mapping[str, Sequence[Any]]
     domains: list[str | None]
     logits: np.ndarray
     probabilities: np.ndarray
@@ -125,6 +140,7 @@ class _Scorer:
     artefact: Artefact
     engine: Engine
     progress: Progress
+    names: Mapping[str, str] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
     rows: int = 0
     unseen_domain_rows: int = 0
@@ -134,7 +150,7 @@ class _Scorer:
 
     def parts(self, files: Sequence[Path]) -> Iterator[_Part]:
         """The scored rows, in the files' order."""
-        for block in raw_blocks(self.artefact, files, self.rejects):
+        for block in raw_blocks(self.artefact, files, self.rejects, keep=list(self.names)):
             part = self._scored(block)
             if part is not None:
                 yield part
@@ -142,7 +158,7 @@ class _Scorer:
     def _scored(self, block: RawBlock) -> _Part | None:
         encoder = self.artefact.encoder
         rows, faults = encoder.encode(block.columns)
-        lines = np.asarray(block.lines)
+        lines, copied = np.asarray(block.lines), {self.names[name]: own for name, own in block.kept.items()}
         if faults:
             bad = {fault.place: fault for fault in reversed(faults)}
             for place in sorted(bad):
@@ -158,6 +174,7 @@ class _Scorer:
                 )
             kept = np.setdiff1d(np.arange(len(lines)), list(bad))
             rows, lines = rows.take(kept), lines[kept]
+            copied = {name: [values[place] for place in kept] for name, values in copied.items()}
         if len(rows) == 0:
             return None
         started = time.perf_counter()
@@ -165,7 +182,7 @@ class _Scorer:
         self.seconds += time.perf_counter() - started
         self._count(rows)
         self.progress.advance(len(rows))
-        return _Part(block.source, lines, self._domains(rows), logits, sigmoid(logits.astype(np.float64)))
+        return _Part(block.source, lines, copied, self._domains(rows), logits, sigmoid(logits.astype(np.float64)))
 
     def _count(self, rows: EncodedRows) -> None:
         self.rows += len(rows)
@@ -182,8 +199,13 @@ class _Scorer:
         return [names[number] for number in rows.domains.tolist()]
 
 
-def raw_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Reject]) -> Iterator[RawBlock]:
+def raw_blocks(
+    artefact: Artefact, files: Sequence[Path], rejects: list[Reject], *, keep: Sequence[str] = ()
+) -> Iterator[RawBlock]:
     """The rows of files: read as they stand where their columns are the input fields, else as the data's recipe reads them.
+
+    Args:
+        keep: further columns to read, as they stand.
 
     Raises:
         DataError: a file cannot be read, or lacks a field.
@@ -198,12 +220,29 @@ def raw_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Reject])
     columns = [_columns(file, str(settings.get("encoding", "utf-8"))) for file in plain]
     if all(own.issuperset(inputs) and timestamp not in own for own in columns) and not settings.get("quoted_newlines"):
         for file in plain:
-            yield from file.blocks()
+            yield from _with_kept(file.blocks(), file.path, file.name, keep, settings)
         return
     _require_inputs(artefact, files[0], columns[0])
     from adasparse_cli.serving.recipe_rows import recipe_blocks  # loads polars
 
-    yield from recipe_blocks(artefact, files, rejects)
+    named = {name: (path, name) for path, name in zip(files, source_names(files), strict=True)}
+    blocks = recipe_blocks(artefact, files, rejects)
+    for source, own in itertools.groupby(blocks, lambda block: block.source):
+        yield from _with_kept(own, *named[source], keep, {**settings, "recipe": artefact.index["data"]["recipe"]})
+
+
+def _with_kept(
+    blocks: Iterable[RawBlock], path: Path, name: str, keep: Sequence[str], settings: Mapping[str, Any]
+) -> Iterator[RawBlock]:
+    """The blocks of a file, with the columns that are to be kept."""
+    if not keep:
+        yield from blocks
+        return
+    known = read_kept(path, name, keep, settings)
+    none = (None,) * len(keep)
+    for block in blocks:
+        rows = [known.get(int(line), none) for line in block.lines]
+        yield replace(block, kept=dict(zip(keep, map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def _columns(file: PlainFile, encoding: str) -> set[str]:
@@ -233,15 +272,46 @@ def _require_inputs(artefact: Artefact, path: Path, columns: Collection[str]) ->
 
 def _write_csv(path: Path, first: _Part, others: Iterator[_Part]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write("source,line,domain,logit,probability\n")
+        file.write(",".join(["source", "line", *map(_cell, first.kept), "domain", "logit", "probability"]) + "\n")
         for part in _and(first, others):
             names = {name: "" if name is None else _cell(marked(name)) for name in set(part.domains)}
             source = _cell(marked(part.source))
-            columns = (part.lines.tolist(), part.domains, map(str, part.logits), map(repr, part.probabilities.tolist()))
-            file.writelines(
-                f"{source},{line},{names[domain]},{logit},{chance}\n"
-                for line, domain, logit, chance in zip(*columns, strict=True)
+            kept = ["".join(f"{_kept_cell(value)}," for value in row) for row in _rows(part)]
+            columns = (
+                part.lines.tolist(),
+                kept,
+                part.domains,
+                map(str, part.logits),
+                map(repr, part.probabilities.tolist()),
             )
+            file.writelines(
+                f"{source},{line},{own}{names[domain]},{logit},{chance}\n"
+                for line, own, domain, logit, chance in zip(*columns, strict=True)
+            )
+
+
+def _write_ndjson(path: Path, first: _Part, others: Iterator[_Part]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for part in _and(first, others):
+            # the shortest text of a logit in 32 bits, as in CSV
+            logits = [float(str(one)) for one in part.logits]
+            columns = (part.lines.tolist(), _rows(part), part.domains, logits, part.probabilities.tolist())
+            for line, kept, domain, logit, chance in zip(*columns, strict=True):
+                own = dict(zip(part.kept, kept, strict=True))
+                scores = {"domain": domain, "logit": logit, "probability": chance}
+                file.write(json_line({"source": part.source, "line": line, **own, **scores}))
+
+
+def _rows(part: _Part) -> list[tuple[Any, ...]]:
+    """The kept values, row by row."""
+    return list(zip(*part.kept.values(), strict=True)) if part.kept else [()] * len(part.lines)
+
+
+def _kept_cell(value: Any) -> str:
+    """A kept value as a field of CSV."""
+    if value is None:
+        return ""
+    return _cell(marked(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
 
 
 def _write_parquet(path: Path, first: _Part, others: Iterator[_Part]) -> None:
@@ -252,6 +322,7 @@ def _write_parquet(path: Path, first: _Part, others: Iterator[_Part]) -> None:
             {
                 "source": pl.Series([part.source], dtype=pl.String).new_from_index(0, len(part.lines)),
                 "line": part.lines,
+                **{name: pl.Series(values, strict=False) for name, values in part.kept.items()},
                 "domain": pl.Series(part.domains, dtype=pl.String),
                 "logit": part.logits,
                 "probability": part.probabilities,
@@ -259,7 +330,7 @@ def _write_parquet(path: Path, first: _Part, others: Iterator[_Part]) -> None:
         )
         for part in _and(first, others)
     ]
-    pl.concat(frames).write_parquet(path)
+    pl.concat(frames, how="vertical_relaxed").write_parquet(path)
 
 
 def _and(first: Any, others: Iterator[Any]) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ class RawBlock:
 
     Args:
         source: what the file is called. lines: where each row begins. columns: raw values by field.
+        kept: values of further columns, which are copied to the output.
     """
 
     source: str
     lines: Sequence[int]
     columns: Mapping[str, Sequence[Any]]
+    kept: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 class PlainFile:
@@ -45,7 +47,7 @@ class PlainFile:
         self.path, self.name, self.inputs = path, name, tuple(inputs)
         self.kind = table_kind(path)
         self._rejects = rejects
-        self._separator = self._separator_of(separator) if self.kind is TableKind.text else None
+        self.separator = self._separator_of(separator) if self.kind is TableKind.text else None
 
     def columns(self) -> list[str] | None:
         """The columns, for NDJSON the keys of the first row; None where the file is not read without polars."""
@@ -54,7 +56,7 @@ class PlainFile:
         if self.kind is TableKind.ndjson:
             for block in self._opened([]).blocks(1 << 16):
                 for text in block.texts():
-                    found = _object(text)
+                    found = json_object(text)
                     return list(found) if isinstance(found, dict) else []
             return []
         return None
@@ -68,7 +70,7 @@ class PlainFile:
                 yield found
 
     def _opened(self, rejects: list[Reject]) -> TextFile:
-        separator = None if self._separator is None else self._separator.encode()
+        separator = None if self.separator is None else self.separator.encode()
         return TextFile(self.path, separator, rejects, quoted=separator is not None, name=self.name)
 
     def _separator_of(self, given: str | None) -> str:
@@ -78,7 +80,7 @@ class PlainFile:
         return max(_SEPARATORS, key=header.count)
 
     def _text_rows(self, file: TextFile, block: Block) -> RawBlock:
-        separator = self._separator
+        separator = self.separator
         assert separator is not None
         names = file.columns
         if b'"' not in block.data:
@@ -109,9 +111,9 @@ class PlainFile:
         kept: list[tuple[Any, ...]] = []
         lines = []
         for line, text in zip(block.numbers.tolist(), block.texts(), strict=True):
-            found = _object(text)
+            found = json_object(text)
             if not isinstance(found, dict):
-                file.reject(line, "", text, "is no JSON object" if found is None else found)
+                file.reject(line, "", text, "is not a JSON object" if found is None else found)
                 continue
             lacking = next((name for name in self.inputs if name not in found), None)
             if lacking is not None:
@@ -123,7 +125,7 @@ class PlainFile:
         return RawBlock(self.name, lines, dict(zip(self.inputs, whole, strict=True)))
 
 
-def _object(text: str) -> dict[str, Any] | str | None:
+def json_object(text: str) -> dict[str, Any] | str | None:
     """A line's object; None or a reason where it is none."""
     try:
         found = json.loads(text, object_pairs_hook=_without_doubles)

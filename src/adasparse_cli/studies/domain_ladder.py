@@ -33,10 +33,13 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_report
-from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.schema import Manifest
+from adasparse_cli.studies.best_so_far import BestSoFar
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
+from adasparse_cli.training.machine import chosen_device
 
 BASELINE = "dnn"
 # Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
@@ -90,6 +93,7 @@ def plan_ladder(
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
+    chosen_device(baseline[0].device)  # before data are prepared
     reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
     _require_judges(reference)
@@ -131,7 +135,8 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
             for name, own, data in asked
             if finished_run(own, data) is None
         ]
-        failed = train_all(runs, progress, workers=workers, what="series of domain definitions")
+        each = BestSoFar(job.baseline[0].loop.select, comparable=False)  # every definition has groups of its own
+        failed = train_all(runs, progress, workers=workers, what="series of domain definitions", best=each)
         finding = _finding(job, failed)
         return finding, write_finding(finding, job.folder)
 

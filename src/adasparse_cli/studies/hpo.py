@@ -27,10 +27,13 @@ from adasparse_cli.findings.wording import mean_or_none
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.saved_run import read_report
-from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.schema import Manifest
+from adasparse_cli.studies.best_so_far import BestSoFar
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
+from adasparse_cli.training.machine import chosen_device
 
 TRIALS = "trials.json"
 TRIALS_VERSION = 1
@@ -131,6 +134,7 @@ def run_search(
         ) from None
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    chosen_device(job.first.device)  # before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     if verify:
         verify_planned([job.first])
@@ -146,11 +150,16 @@ def run_search(
             if verify:
                 _verify_trial(job, ended)
             study.add_trial(_known(optuna, ended, distributions, job.folder))
+        best = BestSoFar(job.metric)
+        for number, ended in enumerate(trials):
+            best.add(f"trial {number}", ended.value)
         while len(trials) < job.trials:
             study.sampler = optuna.samplers.TPESampler(seed=len(trials), n_startup_trials=max(4, len(job.space) * 2))
             trial = study.ask(distributions)
             value = _worth(job, trial.params, len(trials), progress, workers)
             study.tell(trial, value, state=_state(optuna, value))
+            tried = " ".join(f"{key}={own}" for key, own in trial.params.items())
+            progress.note(f"{best.line(f'trial {len(trials)}', value)}  of {job.trials} trials: {tried}")
             trials.append(Trial(settings=trial.params, value=value))
             if verify:
                 _verify_trial(job, trials[-1])
@@ -216,7 +225,8 @@ def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Pro
     prepared = ensure_prepared(jobs[0].data, progress)
     runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
     left = [run for run in runs if finished_run(run.job, prepared) is None]
-    train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}")
+    each = BestSoFar(job.metric, comparable=False) if job.seeds > 1 else None
+    train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}", best=each)
     done = [finished_run(own, prepared) for own in jobs]
     return mean_or_none([None if run is None else read_report(run)["metrics"]["valid"][job.metric] for run in done])
 

@@ -23,14 +23,17 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
-from adasparse_cli.runs.saved_run import DONE
-from adasparse_cli.runs.train import TrainJob, finished_run
+from adasparse_cli.runs.saved_run import DONE, read_report
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.studies.arms import Arm
+from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
 from adasparse_cli.studies.compared_worlds import compare_worlds
 from adasparse_cli.studies.comparison import Comparison, compare_arms
 from adasparse_cli.studies.plan import StudyJob
 from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
+from adasparse_cli.training.machine import chosen_device
 from adasparse_cli.typed import require_types
 
 # Studies of the version before have no checksums; everything else is the same.
@@ -63,6 +66,7 @@ def run_study(
         BusyError: another process works on this study.
     """
     progress = progress or Silent()
+    chosen_device(job.arms[0].jobs[0].device)  # before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         if (job.folder / STUDY).exists():
@@ -81,7 +85,12 @@ def run_study(
             for name, own in turn
             if finished_run(own, prepared[own.data.folder]) is None
         ]
-        failed = train_all(runs, progress, workers=workers, what=job.title)
+        best = BestSoFar(job.arms[0].jobs[0].loop.select, comparable=not job.worlds)
+        for arm in _arms(job, prepared):
+            for name, folder in arm.runs.items():
+                if folder is not None:
+                    best.add(f"{arm.name}, seed {name}", valid_metric(read_report(folder), best.metric))
+        failed = train_all(runs, progress, workers=workers, what=job.title, best=best)
         _write(job, prepared, failed)
         arms = _arms(job, prepared)
         if failed and not any(arm.folders for arm in arms):

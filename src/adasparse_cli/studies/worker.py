@@ -17,13 +17,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import AdasparseError, BusyError, DiskFullError, InterruptedRun
 from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport
-from adasparse_cli.runs.train import TrainJob, run_train
+from adasparse_cli.runs.train import TrainReport, run_train
+from adasparse_cli.runs.train_job import TrainJob
 
 TOLD_SECONDS = 0.5
 BUSY_SECONDS = 1.0
@@ -40,7 +42,13 @@ class NamedRun:
 
 @dataclass(frozen=True)
 class RunDone:
-    """What is told when a run has its result; the process waits for the next one."""
+    """What is told when a run has its result; the process waits for the next one.
+
+    Args:
+        valid: its metric of the valid split that chose the best checkpoint, and others.
+    """
+
+    valid: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,9 @@ def serve(connection: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while (run := connection.recv()) is not None:
-            _train(run, connection)
+            report = _train(run, connection)
             gc.collect()
-            tell(connection, RunDone())
+            tell(connection, RunDone(report.report["metrics"].get("valid", {})))
 
 
 def tell(connection: Connection, news: int | str | NoRoom | RunDone) -> None:
@@ -101,12 +109,19 @@ class _Told(Silent):
         now = time.monotonic()
         if now - self._spoke > TOLD_SECONDS:
             self._spoke = now
-            tell(self._connection, self._rows)
+            self.tell_rows()
+
+    def tell_rows(self) -> None:
+        """Tell how many rows the run has passed so far."""
+        tell(self._connection, self._rows)
 
 
-def _train(run: NamedRun, connection: Connection) -> None:
+def _train(run: NamedRun, connection: Connection) -> TrainReport:
     try:
-        _train_when_free(run, _Told(expected_rows(run), connection))
+        progress = _Told(expected_rows(run), connection)
+        report = _train_when_free(run, progress)
+        progress.tell_rows()
+        return report
     except InterruptedRun as stopped:
         raise SystemExit(stopped.exit_code) from None
     except KeyboardInterrupt:  # a second SIGTERM
@@ -124,14 +139,12 @@ def _train(run: NamedRun, connection: Connection) -> None:
         raise SystemExit(1) from None
 
 
-def _train_when_free(run: NamedRun, progress: Progress) -> None:
+def _train_when_free(run: NamedRun, progress: Progress) -> TrainReport:
     while True:
         try:
-            run_train(run.job, progress, resume=True, prepared=run.prepared)
+            return run_train(run.job, progress, resume=True, prepared=run.prepared)
         except BusyError:  # another study trains the same; its result will be ours
             time.sleep(BUSY_SECONDS)
-        else:
-            return
 
 
 def _end_with_parent() -> None:

@@ -9,18 +9,25 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
+from typing import Any
 
 from adasparse_cli.errors import DiskFullError, InterruptedRun
 from adasparse_cli.prep.recipe import Progress
+from adasparse_cli.studies.best_so_far import BestSoFar
 from adasparse_cli.studies.worker import NamedRun, NoRoom, RunDone, expected_rows, serve
 
 
-def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str) -> dict[str, str]:
+def train_all(
+    runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str, best: BestSoFar | None = None
+) -> dict[str, str]:
     """Train runs, `workers` at a time, in their order; each goes on where it was stopped.
+
+    Args:
+        best: with it, a line is noted for each run that is finished.
 
     Returns:
         What failed, by name, with the reason. The others go on.
@@ -32,7 +39,8 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
     if not runs:
         return {}
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
-    waiting, done = list(runs), 0
+    waiting, done, trained = list(runs), 0, 0
+    width = max(len(run.name) for run in runs)
     idle: list[Worker] = []
     running: list[Worker] = []
     failed: dict[str, str] = {}
@@ -48,14 +56,22 @@ def train_all(runs: Sequence[NamedRun], progress: Progress, *, workers: int, wha
                     if one.ended:
                         running.remove(one)
                         rows = one.close_run()
+                        trained += one.rows
                         full = full or one.full
                         done += one.done
                         if one.done:
                             idle.append(one)
+                            if best is not None:
+                                value = one.valid.get(best.metric)
+                                line = best.line(one.run.name, value, width=width)
+                                progress.note(f"{line}  {done} of {len(runs)} runs")
                         elif stop.number is None:
                             failed[one.run.name] = one.why()
                             progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
                         progress.advance(rows, {"runs done": done, "of": len(runs)})
+                # how long a run takes is known when it has ended, so far it is a guess
+                ahead = sum(max(expected_rows(one.run), one.rows) for one in running)
+                progress.expect(trained + ahead + sum(map(expected_rows, waiting)))
                 if stop.number is not None:
                     for one in running:
                         one.terminate()
@@ -93,6 +109,7 @@ class Worker:
     reason: str | None
     full: DiskFullError | None
     done: bool
+    valid: Mapping[str, Any]
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -110,6 +127,7 @@ class Worker:
     def give(self, run: NamedRun) -> bool:
         """Let it train a run; False if the process has died meanwhile."""
         self.run, self.rows, self.reason, self.full, self.done = run, 0, None, None, False
+        self.valid = {}
         try:
             self.connection.send(run)
         except OSError:
@@ -131,7 +149,7 @@ class Worker:
             while not self.connection.closed and self.connection.poll():
                 told = self.connection.recv()
                 if isinstance(told, RunDone):
-                    self.done = True
+                    self.done, self.valid = True, told.valid
                 elif isinstance(told, str):
                     self.reason = told
                 elif isinstance(told, NoRoom):
@@ -144,12 +162,12 @@ class Worker:
         return self.rows - before
 
     def close_run(self) -> int:
-        """Rows that will not come any more, since the run has ended."""
+        """Rows done since it was last asked, of a run that has ended."""
         news = self.news()
         if not self.done:
             self.process.join()
             self.connection.close()
-        return news + max(expected_rows(self.run) - self.rows, 0)
+        return news
 
     def terminate(self) -> None:
         """Ask the run to save and end, and wait for it."""

@@ -1,4 +1,4 @@
-"""A table's file, whatever its format, as frames of text with the number of each row's line."""
+"""A table file of any format, as frames of text with the line number of each row."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from adasparse_cli.prep.recipe import INTERNAL
 from adasparse_cli.raw.raw_files import partition_values
 
 SAMPLE_ROWS = 50_000
-# Each column becomes a field with a vocabulary; a wrong separator can make millions.
+# Each column becomes a field with a vocabulary; a wrong separator can create millions.
 MOST_COLUMNS = 10_000
 
 
 class FormatSettings(Protocol):
-    """The settings that matter for reading a file."""
+    """The settings that affect reading a file."""
 
     @property
     def separator(self) -> str | None: ...
@@ -39,7 +39,7 @@ class FormatSettings(Protocol):
     def quoted_newlines(self) -> bool: ...
 
     def reads(self, column: str) -> bool:
-        """Whether a column's values are needed."""
+        """Whether the values of a column are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,10 @@ class Table:
     """An opened file: its columns, its first rows, and all of its rows as frames of text with LINE.
 
     Args:
-        name: what the file is called in rejects.
-        columns: all that can be named in settings; those that settings do not read may be absent from the frames.
-        consumed: bytes of the file, as it is on disk, read so far.
-        notes: what was decided while it was opened.
+        name: name of the file in rejected rows.
+        columns: all columns that settings can name; columns that settings do not read may be absent from the frames.
+        consumed: bytes of the file on disk that have been read so far.
+        notes: decisions made while it was opened.
     """
 
     path: Path
@@ -64,12 +64,12 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What is done with the columns of a file.
+    """The usable columns of a file.
 
     Args:
         named: the names that can be used, in the file's order.
-        kept: those that may be read.
-        notes: what is left out, and why.
+        kept: the columns that may be read.
+        notes: omitted columns, and why.
     """
 
     named: list[str]
@@ -78,16 +78,16 @@ class Columns:
 
 
 def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> Columns:
-    """Which of a file's columns are read.
+    """The columns of a file that are read.
 
-    A column without a name cannot be used and is left out. A name that stands for something else here is refused, unless
-    the column is not needed: those of internal columns, and those that polars reads as patterns.
+    A column without a name is ignored. A reserved name is an error unless the column is not needed. Reserved are the names of
+    internal columns, and names that polars reads as patterns.
 
     Args:
         where: the file and line of the names, for messages.
 
     Raises:
-        DataError: there are too many columns, a name is there twice, or stands for something else.
+        DataError: there are too many columns, or a name is repeated or reserved.
     """
     if len(columns) > MOST_COLUMNS:
         raise DataError(
@@ -96,14 +96,14 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
         )
     twice = sorted(name for name, times in Counter(columns).items() if name and times > 1)
     if twice:
-        raise DataError(f"{where}: the column {twice[0]} is there twice", hint="give each column a name of its own")
+        raise DataError(f"{where}: the column {twice[0]} appears twice", hint="give each column a unique name")
     named = [name for name in columns if name]
     taken = [name for name in named if name in INTERNAL or name == "*" or (name[0] == "^" and name[-1] == "$")]
     for name in taken:
         if settings.reads(name):
             raise DataError(
-                f"{where}: the column {name!r} has a name that adasparse uses itself",
-                hint=f"rename it, or leave it out: 'data.roles={{{name}: ignored}}'",
+                f"{where}: the column {name!r} has a name that adasparse reserves",
+                hint=f"rename it, or ignore it: 'data.roles={{{name}: ignored}}'",
             )
     unnamed = [str(k) for k, name in enumerate(columns, start=1) if not name]
     notes = [f"{where}: column {', '.join(unnamed)} has no name and is ignored"] if unnamed else []
@@ -111,7 +111,7 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
 
 
 def with_partitions(table: Table, settings: FormatSettings) -> Table:
-    """A table with the columns that its folders give it, such as `day=1`; a column of the file itself overrides them."""
+    """A table with the columns from its folder names, for example `day=1`; a column of the file overrides them."""
     values = partition_values(table.path)
     if not values:
         return table

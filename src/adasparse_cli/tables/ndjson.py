@@ -1,4 +1,4 @@
-"""Tables of NDJSON: one object per line; each bad line is rejected by its number."""
+"""NDJSON tables: one object per line. Each bad line is rejected with its line number."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Row = dict[str, str | None]
 
 
 def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[Reject]) -> Table:
-    """Open a file of one JSON object per line. Its columns are the keys of the first rows.
+    """Open a file with one JSON object per line. Its columns are the keys of the first rows.
 
     Raises:
-        DataError: the first lines hold no object, or a key cannot be used.
+        DataError: the first lines contain no object, or a key cannot be used.
     """
 
     def blocks(source: TextFile, block_bytes: int) -> Iterator[list[tuple[int, Row]]]:
@@ -37,8 +37,8 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
     keys = list(dict.fromkeys(key for _, row in first for key in row))
     if not keys:
         raise DataError(
-            f"{path} holds no line that is a JSON object: {examples(faults)}",
-            hint='each line must be one, such as {"clicked": 1, …}; jq -c . FILE > NEW writes objects so',
+            f"{path} has no line with a JSON object: {examples(faults)}",
+            hint='each line must be an object, for example {"clicked": 1, …}; jq -c . FILE > NEW converts a file',
         )
     columns = usable_columns(f"{path}:1", keys, settings)
     file, known = TextFile(path, None, rejects, name=name), set(keys)
@@ -48,7 +48,7 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
         for line, row in found:
             strange = [key for key in row if key not in known and settings.reads(key)]
             if strange:
-                file.reject(line, strange[0], row[strange[0]] or "", "is a key that the first rows lack")
+                file.reject(line, strange[0], row[strange[0]] or "", "is a key that the first rows do not have")
             else:
                 kept.append((line, row))
         data = {key: pl.Series(key, [row.get(key) for _, row in kept], dtype=pl.String) for key in columns.kept}
@@ -70,7 +70,7 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
 
 
 class _TwiceError(ValueError):
-    """An object names a key twice."""
+    """An object has a key twice."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -82,19 +82,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Row | None:
-    """A line's values as text, or None where it is rejected."""
+    """The values of a line as text, or None if it is rejected."""
     shown = text[:400].decode("utf-8", "replace")
     try:
-        # numbers stay as they are written: an id never goes through a float
+        # numbers keep their spelling: an id is never converted to a float
         row = json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=_object)
     except _TwiceError as error:
-        file.reject(line, _printable(str(error)), shown, "is a key that the object has twice")
+        file.reject(line, _printable(str(error)), shown, "is a key that appears twice in the object")
         return None
     except (ValueError, RecursionError):
         file.reject(line, "", shown, "is no JSON")
         return None
     if not isinstance(row, dict):
-        file.reject(line, "", shown, "is no JSON object")
+        file.reject(line, "", shown, "is not a JSON object")
         return None
     plain: Row = {}
     for key, value in row.items():
@@ -105,7 +105,7 @@ def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Ro
             file.reject(line, _printable(key), json.dumps(value)[:80], fault)
             return None
         plain[key] = found
-    # only an escape can bring such a character into valid UTF-8
+    # in valid UTF-8, only an escape can produce such a character
     if b"\\u" in text:
         for key, known in plain.items():
             if fault := _unusable(key) or _unusable(known or ""):
@@ -115,7 +115,7 @@ def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Ro
 
 
 def _plain(value: Any, list_separator: str) -> tuple[str | None, str | None]:
-    """What is wrong with a value, and the value as text."""
+    """The error in a value, if any, and the value as text."""
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, (list, dict)) for one in value)):
         return "is nested", None
     if not isinstance(value, list):
@@ -136,10 +136,10 @@ def _unusable(text: str) -> str | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half a surrogate pair, which is no character"
+        return "holds half of a surrogate pair, which is not a character"
     return None
 
 
 def _printable(key: str) -> str:
-    # half a surrogate pair can be written nowhere
+    # half of a surrogate pair cannot be encoded
     return key.encode("utf-8", "backslashreplace").decode()

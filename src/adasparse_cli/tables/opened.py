@@ -1,4 +1,4 @@
-"""Any table's file, opened by the kind that its content has."""
+"""Opens a table file according to the kind of its content."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _OPEN = {TableKind.text: open_text, TableKind.ndjson: open_ndjson, TableKind.par
 
 
 def opened_table(path: Path, name: str, settings: FormatSettings, rejects: list[Reject]) -> Table:
-    """Open a file with the columns that its folders add.
+    """Open a file, with the columns from its folder names.
 
     Args:
-        name: what the file is called in rejects.
+        name: name of the file in rejected rows.
 
     Raises:
-        DataError: it is no table that can be read.
+        DataError: it is not a readable table.
     """
     return with_partitions(_OPEN[table_kind(path)](path, name, settings, rejects), settings)

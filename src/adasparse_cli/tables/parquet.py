@@ -1,4 +1,4 @@
-"""Tables of Parquet: columns as they would be in a text file; a column that cannot be is named with what to do."""
+"""Parquet tables: columns converted to text as in a text file. A column that cannot be converted is an error with a hint."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
         probe.check_described(path)
         return probe.described(path)
 
-    schema, rows = _readable(opened, path, "the file's description")
+    schema, rows = _readable(opened, path, "the file's metadata")
     columns = usable_columns(str(path), list(schema), settings)
     ignored = [own for own in columns.kept if not settings.reads(own)]
     for own in columns.kept:
         kind = schema[own]
         if own not in ignored and not _has_text(kind):
             raise DataError(
-                f"{path}: the column {own} is of type {kind}, which has no plain text",
-                hint=f"leave it out with 'data.roles={{{own}: ignored}}', or write it as text, numbers or lists of these",
+                f"{path}: the column {own} is of type {kind}, which cannot be converted to text",
+                hint=f"ignore it with 'data.roles={{{own}: ignored}}', or write it as text, numbers or lists of these",
             )
-    # an ignored column tells equal rows apart, as in a text file, but only a plain one is worth reading for that
+    # equal rows are found by all columns, as in text files; of the ignored columns, only plain ones are read for this
     kept = [
         own for own in columns.kept if own not in ignored or (_has_text(schema[own]) and not schema[own].is_nested())
     ]
     if not kept:
-        raise DataError(f"{path} has no column that can be read", hint="check data.roles, and the file")
+        raise DataError(f"{path} has no column that can be read", hint="check the file and data.roles")
     done = 0
 
     def text(start: int, number: int, sink: list[Reject]) -> pl.DataFrame:
@@ -82,14 +82,14 @@ def _readable(read: Callable[[], T], path: Path, what: str) -> T:
         OverflowError,
         ValueError,
     ) as error:
-        said = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{path} is no readable Parquet file: {what} cannot be read: {said}", hint="get the file again"
+            f"{path} is not a readable Parquet file: {what} cannot be read: {reason}", hint="get the file again"
         ) from None
 
 
 def _has_text(kind: pl.DataType) -> bool:
-    """Whether the values of a type, or those of its lists, have a plain text."""
+    """Whether the values of a type, or the values of its lists, have a plain text."""
     if isinstance(kind, (pl.List, pl.Array)):
         inner = kind.inner
         return isinstance(inner, pl.DataType) and not inner.is_nested() and inner != pl.Binary and _has_text(inner)
@@ -99,7 +99,7 @@ def _has_text(kind: pl.DataType) -> bool:
 def _as_text(
     frame: pl.DataFrame, start: int, name: str, settings: FormatSettings, rejects: list[Reject]
 ) -> pl.DataFrame:
-    # the first row of a table without header lines is line 2, as it would be in a text file
+    # as in a text file, where the header is line 1, the first row is line 2
     lines = pl.int_range(start + 2, start + 2 + frame.height, dtype=pl.Int64, eager=True).alias(LINE)
     good = pl.Series([True]).new_from_index(0, frame.height)
     columns = []

@@ -1,7 +1,7 @@
-"""Reads parts of Parquet files in a child process, before they are read here.
+"""Reads parts of Parquet files in a child process, before this process reads them.
 
-Some damage makes polars end its process: a negative number of values in a page header asks for 2^61 bytes. The child ends
-then, with whatever polars writes to stderr, and this process can name the file.
+Some damage makes polars abort its process: a negative number of values in a page header requests 2^61 bytes. Then only the
+child ends, with the message that polars writes to stderr, and this process can name the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ProbeDiedError(UnreadableError):
 
 
 def scanned(path: Path) -> pl.LazyFrame:
-    """The file as it is read by both processes."""
+    """The file as both processes read it."""
     return pl.scan_parquet(path, glob=False, hive_partitioning=False)
 
 
@@ -52,7 +52,7 @@ def part(path: Path, columns: Sequence[str], start: int, rows: int) -> pl.DataFr
 
 
 def text_of(values: pl.Series, list_separator: str) -> tuple[pl.Series, pl.Series | None, str]:
-    """A column as it would be in a text file, points in time in UTC, to the second; which rows cannot be, and why."""
+    """A column as text, with timestamps in UTC to the second; the rows that cannot be converted; and the reason."""
     kind = values.dtype
     if isinstance(kind, pl.Array):
         values = values.arr.to_list()
@@ -83,17 +83,17 @@ def check_described(path: Path) -> None:
     """Call `described` in the child.
 
     Raises:
-        UnreadableError: it failed there.
+        UnreadableError: the call failed.
         ResourceError: the child cannot be started.
     """
     probe_of(os.getpid()).ask({"path": _place(path)})
 
 
 def check_part(path: Path, columns: Sequence[str], start: int, rows: int, list_separator: str) -> None:
-    """Call `part` and `text_of` in the child. If that ends the child, the columns are tried one by one to name the one at fault.
+    """Call `part` and `text_of` in the child. If the child ends, each column is tried separately to name the damaged one.
 
     Raises:
-        UnreadableError: it failed there.
+        UnreadableError: the call failed.
         ResourceError: the child cannot be started.
     """
     asked = {
@@ -121,7 +121,7 @@ def _place(path: Path) -> str:
 
 
 class _Probe:
-    """The child of one process. It is started when it is needed and ends when it was idle for a while."""
+    """The child of one process. It starts on first use and ends when idle for a while."""
 
     def __init__(self) -> None:
         self.child: subprocess.Popen[str] | None = None
@@ -129,7 +129,7 @@ class _Probe:
 
     def ask(self, asked: dict[str, Any]) -> None:
         with self._lock:
-            # a child that ended while it was idle, or was killed for another reason, is replaced once
+            # a child that ended while idle, or was killed for another reason, is replaced once
             for _ in range(2):
                 if (answer := self._answer(asked)) is not None:
                     break
@@ -141,17 +141,17 @@ class _Probe:
             raise UnreadableError(answer["fault"])
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any] | None:
-        """What the child answers; None if it ended."""
+        """The child's answer; None if it ended."""
         try:
             child = self.child = self.child or _started()
             assert child.stdin
             assert child.stdout
-            with contextlib.suppress(BrokenPipeError):  # it has ended: the answer is empty
+            with contextlib.suppress(BrokenPipeError):  # the child has ended: the answer is empty
                 child.stdin.write(json.dumps(asked) + "\n")
                 child.stdin.flush()
             line = child.stdout.readline()
         except BaseException:
-            # its answer would be taken for that of the next question
+            # its answer would be taken as the answer to the next request
             self._end(kill=True)
             raise
         return json.loads(line) if line.endswith("\n") else None
@@ -175,7 +175,7 @@ class _Probe:
 
 @cache
 def probe_of(process: int) -> _Probe:
-    """The probe of a process; a copy made by fork gets one of its own."""
+    """The probe of a process; a forked process gets a new one."""
     probe = _Probe()
     atexit.register(lambda: probe.close() if process == os.getpid() else None)
     return probe
@@ -187,7 +187,7 @@ def _started() -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        # making the text of a panic takes long, and nobody sees it
+        # formatting a panic's backtrace takes long, and it is not shown
         env={**os.environ, "RUST_BACKTRACE": "0"},
         text=True,
         encoding="utf-8",
@@ -206,7 +206,7 @@ def _started() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     tell = sys.stdout
     tell.write("ready\n")
     tell.flush()
@@ -225,7 +225,7 @@ def _serve() -> None:
                     text_of(values, asked["list_separator"])
             else:
                 described(Path(asked["path"]))
-        except BaseException as error:  # a panic is no Exception
+        except BaseException as error:  # a panic is not an Exception
             fault = str(error).partition("\n")[0]
         tell.write(json.dumps({"fault": fault}) + "\n")
         tell.flush()

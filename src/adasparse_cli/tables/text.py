@@ -1,4 +1,4 @@
-"""Tables of separated text (CSV, TSV): fields may be in double quotes, and each bad row is rejected by its line."""
+"""Tables of separated text (CSV, TSV). Fields may be in double quotes. Each bad row is rejected with its line number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
     """Open a table of text.
 
     Raises:
-        UsageError: the separator is not one character.
+        UsageError: the separator is not valid.
         DataError: there is no header, or its names cannot be used.
     """
     separator = settings.separator or ("\t" if table_suffix(path) in (".tsv", ".tab") else None)
@@ -32,7 +32,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
         separator = max(_SEPARATORS, key=first.count)
     if not separator or not separator.isascii() or set(separator) & set('"\r\n'):
         raise UsageError(
-            f"data.separator={separator!r} cannot stand between columns", hint="such as ',', '\\t' or '::'"
+            f"data.separator={separator!r} is not a valid separator", hint="for example ',', '\\t' or '::'"
         )
 
     def opened(sink: list[Reject]) -> TextFile:
@@ -53,7 +53,7 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
     assert file.separator is not None
     between = file.separator.decode()
     columns = usable_columns(f"{path}:1", file.columns, settings)
-    # a frame needs a name for each column, also for one that is left out
+    # a frame needs a name for each column, even for an ignored one
     kept = set(columns.kept)
     names = [own if own in kept else f"__{k}" for k, own in enumerate(file.columns)]
 
@@ -93,7 +93,7 @@ def _frame(block: Block, names: list[str], separator: str, file: TextFile) -> tu
 
 
 def _unquoted(block: Block, width: int, separator: str, file: TextFile) -> tuple[list[list[str]], list[int]]:
-    """Rows of a block with quotes, one by one: a quote that is not closed spoils its own row and no other."""
+    """Rows of a block with quotes, one by one. An unclosed quote rejects its own row only."""
     rows, kept = [], []
     line_of = _OneLine()
     reader = csv.reader(line_of, delimiter=separator, strict=True)
@@ -118,9 +118,9 @@ def _unquoted(block: Block, width: int, separator: str, file: TextFile) -> tuple
 
 
 class _OneLine:
-    """Gives a reader one text after the other, and ends behind each, so that a quote that is open takes no further line.
+    """Passes one text at a time to a csv reader and ends after it, so that an open quote consumes no further line.
 
-    A reader for each text takes two to three times as long, and longer where the garbage collector has many rows to look at.
+    A new reader for each text takes two to three times as long, and longer if the garbage collector tracks many rows.
     """
 
     text: str | None = None

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from adasparse_cli.choices import Metric, RowSteps
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
@@ -32,7 +31,6 @@ from adasparse_cli.training.evaluate import Scores, held_sparsity, metrics_of, s
 from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
 from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
-from adasparse_cli.training.training_tensors import TrainingTensors, named
 from adasparse_cli.training.optimiser import TouchedRowsAdam
 from adasparse_cli.training.rank_steps import joined, seed_step, shared_scores
 from adasparse_cli.training.saving import BestWeights, SaveClock
@@ -40,6 +38,7 @@ from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
 from adasparse_cli.training.state import Gradients, LoopState, TrainingResult
+from adasparse_cli.training.training_tensors import TrainingTensors, named
 
 _LOWER = "lower loop.learning_rate; the checkpoint before this step is kept"
 _log = logging.getLogger("adasparse_cli")
@@ -287,7 +286,9 @@ class Loop(ABC):
                 seed_step(self.seed, step)
             found = self.add_gradients(rows)
         if self._spans_ranks:
-            found, self._agreed_stop = joined(found, list(self.dense.values()), self.model.row_tables(), self._stop_wish)
+            found, self._agreed_stop = joined(
+                found, list(self.dense.values()), self.model.row_tables(), self._stop_wish
+            )
         self._losses.look(found.loss + found.penalty, rows)
         share = self.length.learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
@@ -387,4 +388,3 @@ class Loop(ABC):
         tensors = named("model.", self.model.state_dict()) | self._saved.tensors()
         with self._clock.saving():
             save_checkpoint(self.folder / LAST, tensors, asdict(self.state), step=self.state.step)
-

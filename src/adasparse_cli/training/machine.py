@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,24 @@ def set_threads(threads: int | None) -> int:
     found = _cores_found()  # before it is changed: a later run may ask for all
     torch.set_num_threads(threads or found)
     return torch.get_num_threads()
+
+
+def busy_warning(threads: int) -> str | None:
+    """What to say where threads of one run will wait for cores that other processes use; None where they will not.
+
+    Threads wait for one another at the end of each product. Unless they were asked to sleep, they spin: with more threads
+    than free cores a step can take several times as long as with one thread.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    if threads == 1 or load <= cores:
+        return None
+    waits = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    faster = "" if waits else "; OMP_WAIT_POLICY=PASSIVE in the environment, or threads=1, is faster then"
+    return (
+        f"warning: the load of this machine is {load:.1f}, with {cores} cores, and this run uses {threads} threads: it is slow as "
+        f"long as other processes use the cores{faster}"
+    )
 
 
 @functools.cache

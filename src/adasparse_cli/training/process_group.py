@@ -27,6 +27,11 @@ def is_launched() -> bool:
     return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
 
 
+def is_restarted() -> bool:
+    """Whether a launcher started this process anew, after one was killed: training goes on from its checkpoint."""
+    return is_launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
 @contextlib.contextmanager
 def joined_group(device: str) -> Iterator[None]:
     """Join the others for as long as the context is open; without a launcher, nothing happens.
@@ -44,14 +49,20 @@ def joined_group(device: str) -> Iterator[None]:
     lacking = [name for name in NEEDED if name not in os.environ]
     if lacking:
         raise UsageError(
-            f"WORLD_SIZE is set, but not {', '.join(lacking)}", hint="start with adasparse train --nproc N, or with torchrun"
+            f"WORLD_SIZE is set, but not {', '.join(lacking)}",
+            hint="start with adasparse train --nproc N, or with torchrun",
         )
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     try:
         store = distributed.TCPStore(
-            address, port, None if by_agent else size, rank == 0 and not by_agent, MEETING, wait_for_workers=not by_agent
+            address,
+            port,
+            None if by_agent else size,
+            rank == 0 and not by_agent,
+            MEETING,
+            wait_for_workers=not by_agent,
         )
     except (RuntimeError, OSError) as error:
         raise ResourceError(
