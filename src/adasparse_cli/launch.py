@@ -92,7 +92,8 @@ def _ended(processes: Sequence[subprocess.Popen[bytes]]) -> int:
     first, since = 0, 0.0
     while any(one.poll() is None for one in processes):
         if not first:
-            first = next((one.returncode for one in processes if one.returncode), 0)
+            # of several that ended at once, those that were killed are the cause: the others lost their connection
+            first = min((one.returncode for one in processes if one.returncode), default=0)
             since = time.monotonic()
         # who waits for a killed process would wait for ever
         if first and (first < 0 or time.monotonic() - since > PATIENCE):
@@ -100,7 +101,7 @@ def _ended(processes: Sequence[subprocess.Popen[bytes]]) -> int:
                 if one.poll() is None:
                     one.kill()
         time.sleep(0.05)
-    return first or next((one.returncode for one in processes if one.returncode), 0)
+    return first or min((one.returncode for one in processes if one.returncode), default=0)
 
 
 @contextlib.contextmanager

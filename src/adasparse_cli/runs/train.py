@@ -18,6 +18,7 @@ from adasparse_cli.errors import (
     DiskFullError,
     IntegrityError,
     InterruptedRun,
+    LostProcessError,
     NumericError,
     UsageError,
 )
@@ -122,7 +123,7 @@ def run_train(
         tell(str(folder.resolve()))
         try:
             report = _train(job, prepared, folder, progress, logging_evaluations(tracker.line), device)
-        except (InterruptedRun, KeyboardInterrupt):
+        except (InterruptedRun, LostProcessError, KeyboardInterrupt):
             raise
         except Exception as error:
             if disk_is_full(error):  # the run continues once there is room

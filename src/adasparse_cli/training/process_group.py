@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import torch
 from torch import distributed
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not marked as exported
 
 from adasparse_cli.errors import ResourceError, UsageError
 from adasparse_cli.layers import ranks
@@ -56,7 +57,7 @@ def joined_group(device: str) -> Iterator[None]:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     try:
-        store = distributed.TCPStore(
+        store = TCPStore(
             address,
             port,
             None if by_agent else size,
@@ -76,7 +77,7 @@ def joined_group(device: str) -> Iterator[None]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group(
         "nccl" if on_gpu else "gloo",
-        store=distributed.PrefixStore(f"adasparse-{attempt}", store),
+        store=PrefixStore(f"adasparse-{attempt}", store),
         rank=rank,
         world_size=size,
         timeout=WORK,
