@@ -27,7 +27,8 @@ SETTINGS = (
 CHILD = """
 import json, sys
 from pathlib import Path
-from adasparse_cli.runs.train import plan_train, run_train
+from adasparse_cli.runs.train import run_train
+from adasparse_cli.runs.train_job import plan_train
 from adasparse_cli.prep.recipe import Silent
 
 notes = []

@@ -20,7 +20,7 @@ import torch
 from adasparse_cli.choices import Split
 from adasparse_cli.prep.prepared_files import open_prepared
 from adasparse_cli.prep.recipe import Silent
-from adasparse_cli.runs.train import build_model, plan_train
+from adasparse_cli.runs.train_job import build_model, plan_train
 from adasparse_cli.training.dataset import load_rows, load_shape
 from adasparse_cli.training.row_cache import open_cache
 from adasparse_cli.training.standard import StandardLoop
@@ -31,7 +31,8 @@ PEAK = """
 import json, sys, threading, time
 from pathlib import Path
 from adasparse_cli.prep.recipe import Silent
-from adasparse_cli.runs.train import plan_train, run_train
+from adasparse_cli.runs.train import run_train
+from adasparse_cli.runs.train_job import plan_train
 peak, ended = 0, False
 def watch():
     global peak

@@ -34,7 +34,8 @@ from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.runs.chosen import choose_run
 from adasparse_cli.runs.loaded_run import Run
 from adasparse_cli.runs.prepare import plan_prep, run_prep
-from adasparse_cli.runs.train import model_flags, plan_train, run_train
+from adasparse_cli.runs.train import run_train
+from adasparse_cli.runs.train_job import model_flags, plan_train
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.plan import StudyJob, plan_compare, plan_experiment, plan_sweep

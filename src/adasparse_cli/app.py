@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli import __version__
+from adasparse_cli.command_line import remember
 from adasparse_cli.commands import (
     analyze,
     config,
@@ -125,6 +126,7 @@ def _options(
 def main() -> None:
     """Run the command line and leave with the exit code of DESIGN: 0 done, 2 usage, 3 data, 4 integrity, …"""
     words = sys.argv[1:]
+    remember(words)
     if COMPLETING in os.environ:
         line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
         with contextlib.suppress(Exception), with_private_folder(_config_dir(line.split())[0]):

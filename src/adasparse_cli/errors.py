@@ -81,6 +81,10 @@ class ResourceError(AdasparseError):
     exit_code = 5
 
 
+class LostProcessError(ResourceError):
+    """Another process of the same training ended."""
+
+
 class DiskFullError(ResourceError):
     """The disk is full. Once there is space, the same command continues. `needed` is the minimum number of bytes."""
 

@@ -18,7 +18,7 @@ from adasparse_cli.config.grammar import with_flags
 from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.config.packaged_sections import packaged_section
 from adasparse_cli.errors import UsageError
-from adasparse_cli.runs.train import plan_train
+from adasparse_cli.runs.train_job import plan_train
 from adasparse_cli.typed import from_yaml, plain, to_yaml, typed, without_passwords
 
 

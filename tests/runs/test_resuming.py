@@ -14,7 +14,8 @@ from adasparse_cli.runs import run_folder, saved_run
 from adasparse_cli.runs import train as train_module
 from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, FAILED, failure_of, read_environment
-from adasparse_cli.runs.train import TrainJob, plan_train, run_train
+from adasparse_cli.runs.train import run_train
+from adasparse_cli.runs.train_job import TrainJob, plan_train
 
 TINY = ("data.rows=2000", "model=dnn", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")
 

@@ -18,7 +18,7 @@ from adasparse_cli.config.grammar import Choice, Interval
 from adasparse_cli.errors import IntegrityError, InterruptedRun
 from adasparse_cli.files import write_sealed
 from adasparse_cli.prep.recipe import Silent
-from adasparse_cli.runs.train import plan_train
+from adasparse_cli.runs.train_job import plan_train
 from adasparse_cli.studies import hpo
 from adasparse_cli.studies.hpo import TRIALS, SearchJob, Trial, read_trials, run_search, write_trials
 

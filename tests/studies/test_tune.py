@@ -13,7 +13,7 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.errors import UsageError
-from adasparse_cli.runs.train import model_flags
+from adasparse_cli.runs.train_job import model_flags
 from adasparse_cli.studies.coordinate import Found, coordinate_search, is_walked
 from adasparse_cli.studies.plan import named_models
 from adasparse_cli.studies.search_space import space_of

@@ -15,7 +15,7 @@ from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.prep.prepared_files import open_prepared
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.runs.saved_run import read_report
-from adasparse_cli.runs.train import build_model, plan_train
+from adasparse_cli.runs.train_job import build_model, plan_train
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.dataset import load_rows, load_shape, number_of_steps

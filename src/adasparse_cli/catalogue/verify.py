@@ -10,7 +10,7 @@ from adasparse_cli.prep.prepared_files import open_prepared, verify
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.saved_run import read_config, sealed_run
 from adasparse_cli.runs.score import SavedRun
-from adasparse_cli.runs.train import TrainJob
+from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint
 
 

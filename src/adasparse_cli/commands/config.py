@@ -150,7 +150,7 @@ def validate(
     as_csv: AsCsv = False,
 ) -> None:
     """Check a file of settings, and list all errors."""
-    from adasparse_cli.runs.train import plan_train
+    from adasparse_cli.runs.train_job import plan_train
 
     form = chosen_format(as_json, as_csv)
     plan_train(overrides or [], config_file=file)

@@ -11,6 +11,7 @@ import typer
 
 from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import Mode
+from adasparse_cli.command_line import typed_without
 from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
 from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
 from adasparse_cli.progress import ProgressDisplay
@@ -27,7 +28,7 @@ from adasparse_cli.render import (
 )
 
 if TYPE_CHECKING:
-    from adasparse_cli.runs.train import TrainJob
+    from adasparse_cli.runs.train_job import TrainJob
 
 EXAMPLES = """
 Examples:
@@ -66,26 +67,57 @@ def train(
     as_csv: AsCsv = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    nproc: Annotated[
+        int,
+        typer.Option("--nproc", min=1, help="Processes that train the model together, each on a part of every batch."),
+    ] = 1,
 ) -> None:
     """Train a model and show its metrics. Data that are not prepared yet are prepared first."""
     from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
-    from adasparse_cli.runs.train import model_flags, plan_seeds, run_train
-    from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
+    from adasparse_cli.layers import ranks
+    from adasparse_cli.runs.train_job import model_flags, plan_seeds
+    from adasparse_cli.training.process_group import is_restarted, joined_group
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
     form = chosen_format(as_json, as_csv)
-    reports: list[Mapping[str, Any]] = []
-    folders: list[Path] = []
+    if nproc > 1 and not dry_run:
+        from adasparse_cli.launch import launch
+
+        raise typer.Exit(launch(typed_without("--nproc"), nproc, tell=note))
     jobs = plan_seeds(words, seeds, config_file=config)
     if verify:
         verify_planned(jobs)
     if dry_run:
         _show_plan(jobs, form, resume=resume)
         return
+    with joined_group(jobs[0].device):
+        reports, folders = _train(jobs, resume=resume or is_restarted())
+        if ranks.rank() > 0:
+            return
+    if form in MACHINE:
+        own = {"runs": reports} if seeds > 1 else reports[0]
+        show_machine([flat_report(report) for report in reports], form, own)
+    elif seeds > 1:
+        _show_seeds(reports, folders)
+    else:
+        show_run_report(reports[0], folders[0])
+
+
+def _train(jobs: Sequence[TrainJob], *, resume: bool) -> tuple[list[Mapping[str, Any]], list[Path]]:
+    """Train one run after the other; their reports and folders."""
+    from adasparse_cli.layers import ranks
+    from adasparse_cli.runs.train import run_train
+    from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
+
+    reports: list[Mapping[str, Any]] = []
+    folders: list[Path] = []
     best = BestSoFar(jobs[0].loop.select)
     for number, job in enumerate(jobs, start=1):
+        if ranks.rank() > 0:
+            run_train(job)
+            continue
         with ProgressDisplay() as progress:
             done = run_train(job, progress, resume=resume)
         if len(jobs) > 1:
@@ -96,13 +128,7 @@ def train(
         _warn_of_leak(done.report)
         reports.append(done.report)
         folders.append(done.folder)
-    if form in MACHINE:
-        own = {"runs": reports} if seeds > 1 else reports[0]
-        show_machine([flat_report(report) for report in reports], form, own)
-    elif seeds > 1:
-        _show_seeds(reports, folders)
-    else:
-        show_run_report(reports[0], folders[0])
+    return reports, folders
 
 
 def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adasparse_cli.choices import Activation, Normalisation
+from adasparse_cli.layers.batch_norm import BatchNorm
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -17,7 +18,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.silu: nn.SiLU,
 }
 NORMALISATIONS: dict[Normalisation, type[nn.Module]] = {
-    Normalisation.batch: nn.BatchNorm1d,
+    Normalisation.batch: BatchNorm,
     Normalisation.layer: nn.LayerNorm,
 }
 

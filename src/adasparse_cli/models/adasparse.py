@@ -50,6 +50,7 @@ from adasparse_cli.choices import (
     ThresholdRule,
 )
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers import ranks
 from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
 from adasparse_cli.layers.gate import gate, weight_factors
@@ -238,7 +239,7 @@ class AdaSparse(Model):
             if layer < len(self.blocks):
                 h = self.blocks[layer](h)
         logits = one_logit(self.head, torch.cat([*crossed, h], dim=1) if crossed else h)
-        return Prediction(logits, self._penalty(cuts, logits, batch.condition_ids), torch.stack(cuts, dim=1).detach())
+        return Prediction(logits, self._penalty(cuts, logits, batch), torch.stack(cuts, dim=1).detach())
 
     def _gated(
         self, v: Tensor, h: Tensor, context: Context, place: int, watched: list[Tensor] | None
@@ -269,12 +270,18 @@ class AdaSparse(Model):
         threshold = float(self.settings.threshold.value) if learnt is None else learnt[gate_index]
         return sharpness, threshold
 
-    def _penalty(self, cuts: list[Tensor], like: Tensor, condition_ids: Tensor) -> Tensor:
+    def _penalty(self, cuts: list[Tensor], like: Tensor, batch: Batch) -> Tensor:
         if self.sparsity_interval is None or not cuts:
             return no_penalty(like)
         low, high = self.sparsity_interval
+        condition_ids, conditions = batch.condition_ids, len(batch.conditions)
         if self.settings.regulariser.per is PenaltyUnit.row:
-            sparsity = torch.stack([cut.mean() for cut in cuts])
+            sparsity = torch.stack([ranks.mean_over_rows(cut) for cut in cuts])
+        elif ranks.are_joined():
+            counts = torch.bincount(condition_ids, minlength=conditions).to(like.dtype)
+            counts = ranks.summed(counts)
+            shares = 1.0 / ((counts > 0).sum() * counts[condition_ids])
+            sparsity = ranks.summed(torch.stack([cut @ shares for cut in cuts]))
         else:
             _, own, counts = torch.unique(condition_ids, return_inverse=True, return_counts=True)
             shares = 1.0 / (len(counts) * counts[own]).to(like.dtype)  # weight of a row in the mean over conditions

@@ -94,6 +94,9 @@ class Model(nn.Module, ABC):
     minimum_hidden: ClassVar[int] = 0
     reads_context: bool = False  # whether the domain context is an input
     twice_differentiable: bool = True  # False if a hand-written gradient has no second derivative
+    spans_ranks: bool = (
+        True  # False if training mixes rows of a batch by other means than `ranks.summed` and `BatchNorm`
+    )
     sparsity_interval: tuple[float, float] | None = None
     sparsity_by_domain: bool = False  # whether the sparsity is a mean over distinct domains, not over rows
 

@@ -103,6 +103,7 @@ class Star(Model):
             if norm.enabled
             else None
         )
+        self.spans_ranks = not norm.enabled
         blocks = self.hidden_blocks(self.inputs)
         head = nn.Linear(self.outputs, 1)
         linears = [block.linear for block in blocks if isinstance(block, Block)]

@@ -30,7 +30,7 @@ from adasparse_cli.runs.output import require_output
 from adasparse_cli.runs.prepare import PrepJob, require_files
 from adasparse_cli.runs.run_results import prediction_frame
 from adasparse_cli.runs.saved_run import CONFIG, ENCODER, MODEL_SOURCE, read_config, read_fingerprint, run_file
-from adasparse_cli.runs.train import TrainJob, build_model, job_of
+from adasparse_cli.runs.train_job import TrainJob, build_model, job_of
 from adasparse_cli.schema import Manifest
 from adasparse_cli.serving.scores_file import kept_names, read_kept, scores_format
 from adasparse_cli.training.checkpoint import INDEX, load_checkpoint, load_weights

@@ -1,12 +1,10 @@
-"""One model trained on prepared data: `plan_train` reads words, `run_train` does it and says what was found."""
+"""One model trained on prepared data, by one process or several."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +12,24 @@ import torch
 
 from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
-from adasparse_cli.config.compose import compose
-from adasparse_cli.config.root import SEEDS, THREADS
 from adasparse_cli.errors import (
     AdasparseError,
+    DataError,
     DiskFullError,
     IntegrityError,
     InterruptedRun,
+    LostProcessError,
     NumericError,
-    UnknownSettingsError,
     UsageError,
-    at_once,
 )
 from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
-from adasparse_cli.models import MODELS
-from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.models.named import label_of, model_named, source_of
+from adasparse_cli.layers import ranks
+from adasparse_cli.models.base import Model
 from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
-from adasparse_cli.runs.prepare import PrepJob, PrepReport, ensure_prepared, plan_data, with_prepared
+from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, existing
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
 from adasparse_cli.runs.run_results import (
     log,
@@ -48,49 +43,25 @@ from adasparse_cli.runs.saved_run import (
     DONE,
     ENCODER,
     FAILED,
-    MODEL_SOURCE,
-    PLACEBO,
     REPORT,
     REPORT_VERSION,
     Failure,
     failure_of,
     read_report,
 )
+from adasparse_cli.runs.train_job import TrainJob, build_model
 from adasparse_cli.training.dataset import load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import busy_warning, chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
+from adasparse_cli.training.process_group import hear, tell
 from adasparse_cli.training.row_source import other_rows, train_rows
-from adasparse_cli.training.settings import LoopSettings
-from adasparse_cli.training.tracking import SafeTracker, Tracker, TrackingSettings
-from adasparse_cli.typed import flat, plain, typed
+from adasparse_cli.training.tracking import SafeTracker
+from adasparse_cli.typed import flat, plain
 
 # Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
 FEW_STEPS = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainJob:
-    """A run to be made.
-
-    Args:
-        data: what to train on; prepared first where it is not.
-        config: the whole resolved configuration, as plain values.
-        label: the model's name, with its mode where it has one; it says so if the run is a control arm.
-    """
-
-    data: PrepJob
-    network: NetworkSettings
-    model: Any
-    loop: LoopSettings
-    tracking: TrackingSettings
-    seed: int
-    device: str
-    threads: int | None
-    runs: Path
-    config: Mapping[str, Any]
-    label: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,104 +71,6 @@ class TrainReport:
     folder: Path
     report: Mapping[str, Any]
     fresh: bool
-
-
-def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
-    """A job from words of the command line.
-
-    Raises:
-        UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
-    """
-    try:
-        return _planned(overrides, config_file=config_file)
-    except UnknownSettingsError as unknown:
-        raise _with_other_faults(unknown) from None
-
-
-def _with_other_faults(unknown: UnknownSettingsError) -> UsageError:
-    """Unknown settings, and what is wrong with the values of the others."""
-
-    def first() -> None:
-        raise unknown
-
-    try:
-        at_once(first, functools.partial(_planned, unknown.known))
-    except UsageError as every:
-        return every
-    return unknown
-
-
-def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
-    overrides = with_prepared(overrides, config_file=config_file)
-    tree = compose("train", overrides, config_file=config_file)
-    data = plan_data(tree, overrides, config_file=config_file)
-    source = source_of(str(tree["model"].get("name")))
-    own = {} if source is None else {MODEL_SOURCE: source}
-    return job_of({**tree, "data": plain(data.settings), **own}, data)
-
-
-def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
-    """The same job with `seeds` seeds, from its own on."""
-    first = plan_train(words, config_file=config_file)
-    return [
-        replace(first, seed=seed, config={**first.config, "seed": seed})
-        for seed in range(first.seed, first.seed + seeds)
-    ]
-
-
-def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
-    """A job from a resolved configuration, such as a run's own config.yaml."""
-    name = str(tree["model"].get("name"))
-    model_class = model_named(name)
-    loop_name = str(tree["loop"].get("name"))
-    if loop_name not in LOOPS:
-        raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
-    for key, limit in (("seed", SEEDS), ("threads", THREADS)):
-        value = tree[key]
-        if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
-            raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
-    model, loop, network, tracking = at_once(
-        lambda: _model_settings(name, tree["model"], model_class),
-        lambda: typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
-        lambda: typed(tree["network"], NetworkSettings, "network"),
-        lambda: typed(tree["tracking"], TrackingSettings, "tracking"),
-    )
-    mode = getattr(model, "mode", None)
-    shown = label_of(name)
-    label = shown if mode is None else f"{shown}-{mode}"
-    if loop_name != "standard":
-        label = loop_name if name == "dnn" else f"{loop_name}-{label}"
-    return TrainJob(
-        data=data,
-        network=network,
-        model=model,
-        loop=loop,
-        tracking=tracking,
-        seed=tree["seed"],
-        device=str(tree["device"]),
-        threads=tree["threads"],
-        runs=Path(tree["paths"]["runs"]),
-        config=tree,
-        label=label + PLACEBO * loop.placebo,
-    )
-
-
-def _model_settings(name: str, section: Any, model_class: type[Model]) -> Any:
-    try:
-        return typed(section, model_class.Settings, "model")
-    except UsageError as error:
-        if name in MODELS:
-            raise
-        module = sys.modules[model_class.__module__]
-        raise UsageError(
-            error.message,
-            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} holds the values, {model_class.Settings.__name__} declares them",
-        ) from None
-
-
-def model_flags(name: str | None) -> dict[str, str | None]:
-    """What `--model NAME` sets: a loop's name stands for that loop around the DNN."""
-    return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
 
 
 def run_train(
@@ -215,18 +88,22 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
+    if ranks.rank() > 0:
+        return _follow(job)
     device = chosen_device(job.device)  # before data are prepared
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)
     parent = job.runs / manifest.name / job.label
     threads = set_threads(job.threads)
-    sitting = Sitting(device=str(device), threads=threads, fingerprint=manifest.fingerprint)
+    together = f" × {ranks.world_size()} processes" if ranks.world_size() > 1 else ""
+    sitting = Sitting(device=f"{device}{together}", threads=threads, fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
         with only_owner(job.runs, wait=True):
             folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
             if folder is not None and (folder / DONE).exists():
+                tell("")
                 return TrainReport(folder=folder, report=read_report(folder), fresh=False)
             if folder is None:
                 if resume:
@@ -243,9 +120,10 @@ def run_train(
             progress.note(warning)
         report: dict[str, Any] | None = None
         tracker = SafeTracker(job.tracking, folder, job.runs, flat(job.config), warn=progress.note)
+        tell(str(folder.resolve()))
         try:
-            report = _train(job, prepared, folder, progress, tracker, device)
-        except (InterruptedRun, KeyboardInterrupt):
+            report = _train(job, prepared, folder, progress, logging_evaluations(tracker.line), device)
+        except (InterruptedRun, LostProcessError, KeyboardInterrupt):
             raise
         except Exception as error:
             if disk_is_full(error):  # the run continues once there is room
@@ -260,6 +138,46 @@ def run_train(
             tracker.close(report)
         finish(folder)
     return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def _follow(job: TrainJob) -> TrainReport:
+    """Train as one of the other ranks, which write nothing; the report is empty.
+
+    Raises:
+        DataError: this process does not see the data or the run that the first one made.
+    """
+    place = hear()
+    if not place:
+        return TrainReport(folder=job.runs, report={}, fresh=False)
+    folder = Path(place)
+    manifest = existing(job.data.folder)
+    if manifest is None or not folder.is_dir():
+        lacking = job.data.folder if manifest is None else folder
+        raise DataError(
+            f"process {ranks.rank()} does not see {lacking.resolve()}, which process 0 made",
+            hint="paths.data and paths.runs must be on a file system that all machines share",
+        )
+    prepared = PrepReport(folder=job.data.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
+    device, _ = chosen_device(job.device), set_threads(job.threads)
+    _train(job, prepared, folder, Silent(), lambda line: None, device)
+    return TrainReport(folder=folder, report={}, fresh=True)
+
+
+def _require_together(job: TrainJob, model: Model) -> None:
+    """Refuse what several processes would compute otherwise than one."""
+    size = ranks.world_size()
+    if size == 1:
+        return
+    if job.loop.name != "standard":
+        raise UsageError(
+            f"loop={job.loop.name} cannot be trained by {size} processes: its tasks need all rows of a domain in one",
+            hint="train it in one process",
+        )
+    if not model.spans_ranks:
+        raise UsageError(
+            f"{job.label} cannot be trained by {size} processes: it takes statistics over the rows of each domain in a batch",
+            hint="train it in one process; of star, model.partitioned_norm.enabled=false",
+        )
 
 
 def _require_resumable(folder: Path) -> None:
@@ -281,30 +199,28 @@ def finished_run(job: TrainJob, prepared: PrepReport) -> Path | None:
     return folder if folder is not None and (folder / DONE).exists() else None
 
 
-def build_model(job: TrainJob, shape: DataShape) -> Model:
-    """The job's model with its initial weights, which depend on the seed and the base rate alone."""
-    torch.manual_seed(job.seed)
-    model_class: Any = model_named(job.model.name)
-    model: Model = model_class(job.model, job.network, shape)
-    if shape.base_rate is not None:
-        model.start_at(shape.base_rate)
-    return model
-
-
 def _train(
-    job: TrainJob, prepared: PrepReport, folder: Path, progress: Progress, tracker: Tracker, device: torch.device
+    job: TrainJob,
+    prepared: PrepReport,
+    folder: Path,
+    progress: Progress,
+    on_line: Callable[[dict[str, Any]], None],
+    device: torch.device,
 ) -> dict[str, Any]:
     manifest, data_folder = prepared.manifest, prepared.folder
+    leads = ranks.rank() == 0
     if not prepared.fresh:
         verify(data_folder, manifest)
     keep_large_blocks()
-    copy_encoder(data_folder, manifest, folder / ENCODER)
+    if leads:
+        copy_encoder(data_folder, manifest, folder / ENCODER)
     train = train_rows(data_folder, manifest, job.loop, device=device, progress=progress)
     valid = other_rows(data_folder, manifest, Split.valid, job.loop, device=device, progress=progress)
     shape = load_shape(data_folder, manifest)
     with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
+    _require_together(job, model)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 
     loop = LOOPS[job.loop.name](
@@ -316,7 +232,7 @@ def _train(
         seed=job.seed,
         folder=folder,
         on_step=lambda rows, figures: progress.advance(rows, figures),
-        on_line=logging_evaluations(tracker.line),
+        on_line=on_line,
     )
     steps = loop.length.scheduled_steps
     if model.sparsity_interval is not None and steps < FEW_STEPS:
@@ -331,6 +247,8 @@ def _train(
     progress.start(f"training {job.label}", loop.rows_to_go(), "rows")
     log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
     result = loop.run()
+    if not leads:
+        return {}
     log.info("stopped at step %d, best at step %d", result.steps, result.best_step)
 
     progress.start("evaluating", None, "rows")

@@ -33,7 +33,8 @@ from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_report
-from adasparse_cli.runs.train import TrainJob, finished_run, plan_seeds
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.best_so_far import BestSoFar
 from adasparse_cli.studies.worker import NamedRun

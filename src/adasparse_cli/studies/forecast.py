@@ -14,7 +14,7 @@ from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, read_report
-from adasparse_cli.runs.train import TrainJob, build_model
+from adasparse_cli.runs.train_job import TrainJob, build_model
 from adasparse_cli.training.dataset import load_shape
 
 # A step reaches about half of what plain matrix products do; a process needs some seconds to start and to evaluate.

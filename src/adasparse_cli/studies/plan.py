@@ -26,7 +26,7 @@ from adasparse_cli.models.named import model_named
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.run_folder import latest_alike, same_run
 from adasparse_cli.runs.saved_run import DONE
-from adasparse_cli.runs.train import TrainJob, model_flags
+from adasparse_cli.runs.train_job import TrainJob, model_flags
 from adasparse_cli.studies.forecast import expected_seconds
 from adasparse_cli.studies.worlds import plan_worlds
 from adasparse_cli.training.loops import LOOPS

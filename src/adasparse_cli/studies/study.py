@@ -24,7 +24,8 @@ from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.saved_run import DONE, read_report
-from adasparse_cli.runs.train import TrainJob, finished_run
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
 from adasparse_cli.studies.compared_worlds import compare_worlds

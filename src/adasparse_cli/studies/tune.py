@@ -28,7 +28,8 @@ from adasparse_cli.findings.wording import counted, mean_or_none
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.saved_run import read_report
-from adasparse_cli.runs.train import TrainJob, finished_run, model_flags, plan_seeds
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob, model_flags, plan_seeds
 from adasparse_cli.studies.coordinate import Answers, Found, Questions, coordinate_search
 from adasparse_cli.studies.plan import named_models
 from adasparse_cli.studies.search_space import space_of

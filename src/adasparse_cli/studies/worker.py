@@ -24,7 +24,8 @@ from adasparse_cli.errors import AdasparseError, BusyError, DiskFullError, Inter
 from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport
-from adasparse_cli.runs.train import TrainJob, TrainReport, run_train
+from adasparse_cli.runs.train import TrainReport, run_train
+from adasparse_cli.runs.train_job import TrainJob
 
 TOLD_SECONDS = 0.5
 BUSY_SECONDS = 1.0

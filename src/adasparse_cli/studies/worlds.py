@@ -14,7 +14,7 @@ from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import UsageError
 from adasparse_cli.prep.recipe import DataSettings
-from adasparse_cli.runs.train import TrainJob, plan_seeds
+from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.typed import plain
 
 

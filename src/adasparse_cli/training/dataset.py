@@ -121,6 +121,13 @@ class PermutedSteps(Sequence[Tensor]):
         return self.order[start:] if last else self.order[start : start + self.batch_size]
 
 
+def part_of(rows: Any, rank: int, world_size: int) -> Any:
+    """What one of several processes takes of what a step takes."""
+    if isinstance(rows, Tensor):
+        return rows[rank * len(rows) // world_size : (rank + 1) * len(rows) // world_size]
+    return rows.part(rank, world_size)
+
+
 def number_of_steps(rows: int, batch_size: int) -> int:
     """Steps per epoch; a last step of one row (no statistics can be had of it) joins the one before."""
     steps = -(-rows // batch_size)

@@ -36,14 +36,15 @@ class Scores:
         return None if self.pruned is None else [float(share) for share in self.pruned.mean(axis=0, dtype=np.float64)]
 
 
-def score(model: Model, rows: Rows, *, batch_size: int) -> Scores:
-    """Score all rows in their order. Leaves no trace on the model."""
+def score(model: Model, rows: Rows, *, batch_size: int, between: tuple[int, int] | None = None) -> Scores:
+    """Score all rows in their order, or those from one place up to another. Leaves no trace on the model."""
+    first, end = between or (0, len(rows))
     was_training = model.training
     model.eval()
     logits, pruned = [], []
     with torch.no_grad():
-        for start in range(0, len(rows), batch_size):
-            prediction = model(rows.batch(slice(start, start + batch_size)))
+        for start in range(first, end, batch_size):
+            prediction = model(rows.batch(slice(start, min(start + batch_size, end))))
             logits.append(prediction.logits)
             if prediction.pruned is not None:
                 pruned.append(prediction.pruned)

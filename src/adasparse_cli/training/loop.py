@@ -19,11 +19,11 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from adasparse_cli.choices import Metric, RowSteps
-from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
+from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, LostProcessError, NumericError
 from adasparse_cli.files import write_text
+from adasparse_cli.layers import ranks
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
 from adasparse_cli.training.dataset import Rows
@@ -32,11 +32,13 @@ from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_
 from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
+from adasparse_cli.training.rank_steps import is_lost_process, joined, seed_step, shared_scores
 from adasparse_cli.training.saving import BestWeights, SaveClock
 from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
 from adasparse_cli.training.state import Gradients, LoopState, TrainingResult
+from adasparse_cli.training.training_tensors import TrainingTensors, named
 
 _LOWER = "lower loop.learning_rate; the checkpoint before this step is kept"
 _log = logging.getLogger("adasparse_cli")
@@ -94,6 +96,16 @@ class Loop(ABC):
         self._loss_sum = torch.zeros((), device=device)
         self._penalty_sum = torch.zeros((), device=device)
         self._pruned_sum = torch.zeros(len(self.model.gated_layers), device=device)
+        self._saved = TrainingTensors(
+            dense=self._adam,
+            parameters=len(self.dense),
+            tables=self._table_adams,
+            sums={"loss": self._loss_sum, "penalty": self._penalty_sum, "pruned": self._pruned_sum},
+            device=device,
+        )
+        self._spans_ranks, self._leads = ranks.world_size() > 1, ranks.rank() == 0
+        self._stop_wish = StopWish()
+        self._agreed_stop: int | None = None
         self._figures: dict[str, float] = {}
         self._losses = LossWatch(self._not_finite)
         self._finite_step = 0
@@ -132,27 +144,14 @@ class Loop(ABC):
             return
         tensors, state = load_checkpoint(self.folder / LAST)
         load_weights(self.model, tensors, where=self.folder / LAST)
-        for name, adam in self._table_adams.items():
-            adam.load_state(_below(f"table.{name}:", tensors))
-        moments = {
-            index: _below(f"dense.{index}.", tensors)
-            for index in range(len(self.dense))
-            if f"dense.{index}.step" in tensors
-        }
-        self._adam.load_state_dict({"state": moments, "param_groups": self._adam.state_dict()["param_groups"]})
-        torch.set_rng_state(tensors["random.cpu"])
-        if "random.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.train.device)
-        self._loss_sum.copy_(tensors["sums.loss"])
-        self._penalty_sum.copy_(tensors["sums.penalty"])
-        self._pruned_sum.copy_(tensors["sums.pruned"])
+        self._saved.restore(tensors)
         if (
             "metrics_bytes" in state
         ):  # of an earlier version, which kept the length of metrics.jsonl instead of its lines
             held = (self.folder / METRICS).read_bytes()[: state.pop("metrics_bytes")]
             state["lines"] = held.decode().splitlines()
         for folder in (LAST, BEST):
-            if (self.folder / folder).exists():
+            if self._leads and (self.folder / folder).exists():
                 remove_other_tensors(self.folder / folder)
         self.state = LoopState(**state)
         self._finite_step = self.state.step
@@ -165,17 +164,27 @@ class Loop(ABC):
             InterruptedRun: SIGINT or SIGTERM came; saved before.
         """
         # whatever a crash left of the file, it holds the lines up to the checkpoint that the run resumes from
-        write_text(self.folder / METRICS, "".join(f"{line}\n" for line in self.state.lines))
+        if self._leads:
+            write_text(self.folder / METRICS, "".join(f"{line}\n" for line in self.state.lines))
         entered, before = time.monotonic(), self.state.elapsed_seconds
         self.model.train()
-        with StopWish() as stop:
+        with StopWish() as self._stop_wish:
             try:
-                rows_seen, stepping_seconds = self._train(stop, entered - before)
+                rows_seen, stepping_seconds = self._train(entered - before)
             except NumericError:
                 # weights that wait in memory were finite when they were found
-                self._best.write()
+                if self._leads:
+                    self._best.write()
                 raise
-        self._load_best()
+            except RuntimeError as error:
+                if not (self._spans_ranks and is_lost_process(error)):
+                    raise
+                raise LostProcessError(
+                    f"another process of this training ended at step {self.state.step + 1}",
+                    hint="the same command with --resume continues from the last checkpoint",
+                ) from None
+        if self._leads:
+            self._load_best()
         assert self.state.best_step is not None
         return TrainingResult(
             steps=self.state.step,
@@ -186,11 +195,11 @@ class Loop(ABC):
             rows_per_second=rows_seen / stepping_seconds if stepping_seconds else None,
         )
 
-    def _train(self, stop: StopWish, since: float) -> tuple[int, float]:
+    def _train(self, since: float) -> tuple[int, float]:
         """The steps still to be done.
 
         Args:
-            stop: whether to save and end. since: when the run would have started without a pause.
+            since: when the run would have started without a pause.
 
         Returns:
             Rows seen, and seconds spent in steps.
@@ -214,13 +223,14 @@ class Loop(ABC):
             if evaluating:
                 self._evaluate(may_save=due)
             ended = self.state.stopped_early or self.state.step == self.total_steps
-            if due or ended or stop.number is not None:
+            stop = self._agreed_stop if self._spans_ranks else self._stop_wish.number
+            if self._leads and (due or ended or stop is not None):
                 self._save()
-            if stop.number is not None:
+            if stop is not None:
                 raise InterruptedRun(
                     f"stopped at step {self.state.step} of {self.total_steps}, saved in {self.folder}",
                     hint="the same command with --resume continues from here",
-                    exit_code=128 + stop.number,
+                    exit_code=128 + stop,
                 )
         return rows_seen, stepping_seconds
 
@@ -278,8 +288,14 @@ class Loop(ABC):
 
     def _step(self, step: int, rows: Any) -> None:
         self.model.schedule(self.length.progress(step))
-        with matmul_precision(self.settings.matmul_precision):
+        with matmul_precision(self.settings.matmul_precision), ranks.together():
+            if ranks.are_joined():
+                seed_step(self.seed, step)
             found = self.add_gradients(rows)
+        if self._spans_ranks:
+            found, self._agreed_stop = joined(
+                found, list(self.dense.values()), self.model.row_tables(), self._stop_wish
+            )
         self._losses.look(found.loss + found.penalty, rows)
         share = self.length.learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
@@ -304,7 +320,7 @@ class Loop(ABC):
         self._require_finite_weights()
         if self.state.logged_steps < self.state.step:
             self._log()
-        scores = self.scores(self.valid)
+        scores = shared_scores(self.model, self.valid, self.settings) if self._spans_ranks else self.scores(self.valid)
         if not np.isfinite(scores.logits).all():
             raise NumericError(f"scores of the valid split are not finite at step {self.state.step}", hint=_LOWER)
         metrics = metrics_of(scores, self.valid, num_domains=self.num_domains).to_json()
@@ -315,7 +331,8 @@ class Loop(ABC):
         if found.beats(self.state.best, self.settings.select):
             self.state.keep(found)
             self.state.evaluations_since_best = 0
-            self._best.keep(self.model, found, may_save=may_save)
+            if self._leads:
+                self._best.keep(self.model, found, may_save=may_save)
         else:
             self.state.evaluations_since_best += 1
             self.state.stopped_early = self.length.stops(self.state.step, self.state.evaluations_since_best)
@@ -347,6 +364,8 @@ class Loop(ABC):
     def _write(self, line: dict[str, Any]) -> None:
         text = json.dumps(line, allow_nan=False)
         self.state.lines.append(text)
+        if not self._leads:
+            return
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
         self.on_line(line)
@@ -357,9 +376,9 @@ class Loop(ABC):
             return
         tensors = dict(self.model.state_dict())
         for name, adam in self._table_adams.items():
-            tensors |= _named(f"the optimiser's state of {name}: ", adam.state())
+            tensors |= named(f"the optimiser's state of {name}: ", adam.state())
         for name, part in self.dense.items():
-            tensors |= _named(f"the optimiser's state of {name}: ", self._adam.state[part])
+            tensors |= named(f"the optimiser's state of {name}: ", self._adam.state[part])
         found = first_not_finite(tensors)
         if found is not None:
             raise NumericError(
@@ -373,26 +392,6 @@ class Loop(ABC):
         self._require_finite_weights()
         # before the checkpoint that knows of it
         self._best.write()
-        tensors = _named("model.", self.model.state_dict())
-        for name, adam in self._table_adams.items():
-            tensors |= _named(f"table.{name}:", adam.state())
-        for index, moments in self._adam.state_dict()["state"].items():
-            tensors |= _named(f"dense.{index}.", moments)
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.train.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.train.device)
-        tensors |= {
-            "sums.loss": self._loss_sum,
-            "sums.penalty": self._penalty_sum,
-            "sums.pruned": self._pruned_sum,
-        }
+        tensors = named("model.", self.model.state_dict()) | self._saved.tensors()
         with self._clock.saving():
             save_checkpoint(self.folder / LAST, tensors, asdict(self.state), step=self.state.step)
-
-
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

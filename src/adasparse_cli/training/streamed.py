@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -25,9 +25,14 @@ class StreamedStep:
 
     order: RowOrder
     step: int
+    lanes: tuple[int, ...] = tuple(range(LANES))
 
     def __len__(self) -> int:
-        return self.order.length(self.step)
+        return sum(end - start for start, end in (self.order.places(self.step, lane) for lane in self.lanes))
+
+    def part(self, rank: int, world_size: int) -> StreamedStep:
+        """What one of several processes takes: some of the lanes, so that it reads no more than these."""
+        return replace(self, lanes=self.lanes[rank::world_size])
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class StreamedRows(MappedRows):
         """The rows of a step, or those of a slice or of numbers, on the device."""
         if not isinstance(rows, StreamedStep):
             return super().batch(rows)
-        records = torch.cat(list(self.windows.records(rows.order, rows.step)))
+        records = torch.cat(list(self.windows.records(rows)))
         fields, device = self.cache.fields, self.device_of_batches
         records = records.to(device)
         return Batch(
@@ -135,10 +140,12 @@ class _Windows:
         self.held: dict[tuple[int, int, int], Future[Tensor]] = {}
         self._file: int | None = None
 
-    def records(self, order: RowOrder, step: int) -> Iterator[Tensor]:
+    def records(self, chosen: StreamedStep) -> Iterator[Tensor]:
         """The records of a step, lane by lane."""
-        for number, lane in enumerate(order.lanes):
-            place, end = order.places(step, number)
+        order = chosen.order
+        for number in chosen.lanes:
+            lane = order.lanes[number]
+            place, end = order.places(chosen.step, number)
             while place < end:
                 window = lane.window_of(place)
                 start, stop = lane.start(window), int(lane.ends[window])

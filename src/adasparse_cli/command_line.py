@@ -1,0 +1,24 @@
+"""The words that were typed, as they came: what starts the same command in other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_words: tuple[str, ...] = ()
+
+
+def remember(words: Sequence[str]) -> None:
+    """Keep the words of this process's command."""
+    global _words
+    _words = tuple(words)
+
+
+def typed_without(option: str) -> list[str]:
+    """The words without an option and its value."""
+    kept, rest = [], iter(_words)
+    for word in rest:
+        if word == option:
+            next(rest, None)
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept

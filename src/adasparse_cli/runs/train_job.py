@@ -1,0 +1,163 @@
+"""What is to be trained: a job from the words of a command or from a saved configuration."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adasparse_cli.config.compose import compose
+from adasparse_cli.config.root import SEEDS, THREADS
+from adasparse_cli.errors import (
+    UnknownSettingsError,
+    UsageError,
+    at_once,
+)
+from adasparse_cli.models import MODELS
+from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.models.named import label_of, model_named, source_of
+from adasparse_cli.runs.prepare import PrepJob, plan_data, with_prepared
+from adasparse_cli.runs.saved_run import (
+    MODEL_SOURCE,
+    PLACEBO,
+)
+from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.training.settings import LoopSettings
+from adasparse_cli.training.tracking import TrackingSettings
+from adasparse_cli.typed import plain, typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """A run to be made.
+
+    Args:
+        data: what to train on; prepared first where it is not.
+        config: the whole resolved configuration, as plain values.
+        label: the model's name, with its mode where it has one; it says so if the run is a control arm.
+    """
+
+    data: PrepJob
+    network: NetworkSettings
+    model: Any
+    loop: LoopSettings
+    tracking: TrackingSettings
+    seed: int
+    device: str
+    threads: int | None
+    runs: Path
+    config: Mapping[str, Any]
+    label: str
+
+
+def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
+    """A job from words of the command line.
+
+    Raises:
+        UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
+    """
+    try:
+        return _planned(overrides, config_file=config_file)
+    except UnknownSettingsError as unknown:
+        raise _with_other_faults(unknown) from None
+
+
+def _with_other_faults(unknown: UnknownSettingsError) -> UsageError:
+    """Unknown settings, and what is wrong with the values of the others."""
+
+    def first() -> None:
+        raise unknown
+
+    try:
+        at_once(first, functools.partial(_planned, unknown.known))
+    except UsageError as every:
+        return every
+    return unknown
+
+
+def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
+    overrides = with_prepared(overrides, config_file=config_file)
+    tree = compose("train", overrides, config_file=config_file)
+    data = plan_data(tree, overrides, config_file=config_file)
+    source = source_of(str(tree["model"].get("name")))
+    own = {} if source is None else {MODEL_SOURCE: source}
+    return job_of({**tree, "data": plain(data.settings), **own}, data)
+
+
+def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
+    """The same job with `seeds` seeds, from its own on."""
+    first = plan_train(words, config_file=config_file)
+    return [
+        replace(first, seed=seed, config={**first.config, "seed": seed})
+        for seed in range(first.seed, first.seed + seeds)
+    ]
+
+
+def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
+    """A job from a resolved configuration, such as a run's own config.yaml."""
+    name = str(tree["model"].get("name"))
+    model_class = model_named(name)
+    loop_name = str(tree["loop"].get("name"))
+    if loop_name not in LOOPS:
+        raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
+    for key, limit in (("seed", SEEDS), ("threads", THREADS)):
+        value = tree[key]
+        if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
+            raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
+    model, loop, network, tracking = at_once(
+        lambda: _model_settings(name, tree["model"], model_class),
+        lambda: typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        lambda: typed(tree["network"], NetworkSettings, "network"),
+        lambda: typed(tree["tracking"], TrackingSettings, "tracking"),
+    )
+    mode = getattr(model, "mode", None)
+    shown = label_of(name)
+    label = shown if mode is None else f"{shown}-{mode}"
+    if loop_name != "standard":
+        label = loop_name if name == "dnn" else f"{loop_name}-{label}"
+    return TrainJob(
+        data=data,
+        network=network,
+        model=model,
+        loop=loop,
+        tracking=tracking,
+        seed=tree["seed"],
+        device=str(tree["device"]),
+        threads=tree["threads"],
+        runs=Path(tree["paths"]["runs"]),
+        config=tree,
+        label=label + PLACEBO * loop.placebo,
+    )
+
+
+def _model_settings(name: str, section: Any, model_class: type[Model]) -> Any:
+    try:
+        return typed(section, model_class.Settings, "model")
+    except UsageError as error:
+        if name in MODELS:
+            raise
+        module = sys.modules[model_class.__module__]
+        raise UsageError(
+            error.message,
+            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} holds the values, {model_class.Settings.__name__} declares them",
+        ) from None
+
+
+def model_flags(name: str | None) -> dict[str, str | None]:
+    """What `--model NAME` sets: a loop's name stands for that loop around the DNN."""
+    return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
+
+
+def build_model(job: TrainJob, shape: DataShape) -> Model:
+    """The job's model with its initial weights, which depend on the seed and the base rate alone."""
+    torch.manual_seed(job.seed)
+    model_class: Any = model_named(job.model.name)
+    model: Model = model_class(job.model, job.network, shape)
+    if shape.base_rate is not None:
+        model.start_at(shape.base_rate)
+    return model

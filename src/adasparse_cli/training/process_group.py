@@ -1,0 +1,109 @@
+"""The processes that train one model together: how they find one another, and what the first tells the others.
+
+A launcher (`adasparse train --nproc`, torchrun, Slurm, Kubernetes) starts them with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT in their environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import torch
+from torch import distributed
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not marked as exported
+
+from adasparse_cli.errors import ResourceError, UsageError
+from adasparse_cli.layers import ranks
+
+# To find one another; a process that dies later is noticed by its closed connection.
+MEETING, WORK = timedelta(seconds=60), timedelta(hours=24)
+NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def is_launched() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+
+
+def is_restarted() -> bool:
+    """Whether a launcher started this process anew, after one was killed: training goes on from its checkpoint."""
+    return is_launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
+@contextlib.contextmanager
+def joined_group(device: str) -> Iterator[None]:
+    """Join the others for as long as the context is open; without a launcher, nothing happens.
+
+    Args:
+        device: as in settings; a GPU of each process's own where it is one.
+
+    Raises:
+        UsageError: the environment is incomplete.
+        ResourceError: not all processes came within a minute.
+    """
+    if not is_launched():
+        yield
+        return
+    lacking = [name for name in NEEDED if name not in os.environ]
+    if lacking:
+        raise UsageError(
+            f"WORLD_SIZE is set, but not {', '.join(lacking)}",
+            hint="start with adasparse train --nproc N, or with torchrun",
+        )
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    try:
+        store = TCPStore(
+            address,
+            port,
+            None if by_agent else size,
+            rank == 0 and not by_agent,
+            MEETING,
+            wait_for_workers=not by_agent,
+        )
+    except (RuntimeError, OSError) as error:
+        raise ResourceError(
+            f"process {rank} of {size} did not meet the others at {address}:{port} within "
+            f"{MEETING.seconds} seconds: {str(error).splitlines()[0]}",
+            hint="were all of them started, and can they reach this address and port?",
+        ) from None
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=PrefixStore(f"adasparse-{attempt}", store),
+        rank=rank,
+        world_size=size,
+        timeout=WORK,
+    )
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def tell(text: str) -> None:
+    """Say something to the other ranks; rank 0 alone does."""
+    if ranks.world_size() > 1:
+        content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=_device())
+        distributed.broadcast(torch.tensor([len(content)], device=_device()), 0)
+        distributed.broadcast(content, 0)
+
+
+def hear() -> str:
+    """What rank 0 says."""
+    length = torch.zeros(1, dtype=torch.long, device=_device())
+    distributed.broadcast(length, 0)
+    content = torch.zeros(int(length), dtype=torch.uint8, device=_device())
+    distributed.broadcast(content, 0)
+    return bytes(content.cpu().tolist()).decode()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")

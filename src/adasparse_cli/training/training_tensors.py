@@ -1,0 +1,63 @@
+"""What a checkpoint holds beside the weights, so that a resumed run takes the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adasparse_cli.training.optimiser import TouchedRowsAdam
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTensors:
+    """Moments of the optimisers, states of the random generators, and sums since the last line of the training log.
+
+    Args:
+        dense: the optimiser of the dense parameters. parameters: how many these are.
+    """
+
+    dense: torch.optim.Adam
+    parameters: int
+    tables: Mapping[str, TouchedRowsAdam]
+    sums: Mapping[str, Tensor]
+    device: torch.device
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them by name."""
+        found: dict[str, Tensor] = {}
+        for name, adam in self.tables.items():
+            found |= named(f"table.{name}:", adam.state())
+        for index, moments in self.dense.state_dict()["state"].items():
+            found |= named(f"dense.{index}.", moments)
+        found["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return found | named("sums.", dict(self.sums))
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from saved ones."""
+        for name, adam in self.tables.items():
+            adam.load_state(_below(f"table.{name}:", tensors))
+        moments = {
+            index: _below(f"dense.{index}.", tensors)
+            for index in range(self.parameters)
+            if f"dense.{index}.step" in tensors
+        }
+        self.dense.load_state_dict({"state": moments, "param_groups": self.dense.state_dict()["param_groups"]})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        for name, value in self.sums.items():
+            value.copy_(tensors[f"sums.{name}"])
+
+
+def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with a prefix before each name."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
