@@ -27,6 +27,7 @@ FLOORS = {
     "studies": 7,
     "insights": 8,
     "paper": 9,
+    "command_line": 0, "launch": 9,
     "api": 10, "commands": 10, "progress": 10, "render": 10,
     "app": 11,
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 Each rank has a part of a batch's rows. Inside `together`, what depends on all rows of a batch is computed from sums over all
 ranks; outside of it, and in one process, a sum is the value itself. The objective is the sum over ranks of their losses and
-penalties, weighted by their share of the rows; so every rank computes the gradient of its own term, and the gradients are added.
+penalties, weighted by their share of the rows; so every rank computes the gradient of its term, and the gradients are added.
 """
 
 from __future__ import annotations
