@@ -38,8 +38,12 @@ SAMPLED = (
     "test_a_folder_removed_under_way_ends_with_the_right_result_or_a_named_error",
     "test_a_signal_ends_a_command_with_nothing_half_written",
 )
-# And these, whose preparation alone takes 20 seconds, not at all.
-FULL_ONLY = ("test_training_on_a_full_disk", "test_a_study_on_a_full_disk")
+# And these, which take 20 seconds each, not at all.
+FULL_ONLY = (
+    "test_training_on_a_full_disk",
+    "test_a_study_on_a_full_disk",
+    "test_runs_whose_parent_is_killed_end_by_themselves",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

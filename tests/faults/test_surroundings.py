@@ -27,7 +27,7 @@ from adasparse_cli.app import app, main
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.runs.train import run_train
 from adasparse_cli.studies import domain_ladder as ladder
-from adasparse_cli.studies import hpo, study
+from adasparse_cli.studies import hpo, study, tune
 from adasparse_cli.studies.worker import NamedRun
 from tests.commands.typing_in import ENVIRONMENT
 
@@ -46,6 +46,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ablate", "--dry-run", *TINY),
     ("sweep", "--seeds", "1", "model=dnn", "loop.learning_rate=0.001,0.002", *TINY),
     ("hpo", "--trials", "1", "model=dnn", "loop.learning_rate=0.001,0.002", *TINY),
+    ("tune", "--models", "dnn", "--trials", "2", *TINY),
     ("analyze", "overlap", "--split", "train", "--min-rows", "20", "--permutations", "99"),
     ("analyze", "exposure"),
     ("analyze", "abtest", "latest", "latest", "--auctions", "50"),
@@ -61,6 +62,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("models", "new", "my_model"),
     ("export", "latest", "--output", "exported"),
     ("data", "ls"),
+    ("data", "about", "avazu"),
     ("data", "show", "twin"),
     ("data", "verify", "twin"),
     ("data", "rm", "shops", "--yes"),
@@ -71,7 +73,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("doctor",),
     ("runs", "rm", "twin/adasparse-fusion", "--yes"),
 )
-MANY_RUNS = ("ablate", "domains", "hpo", "models", "reproduce", "sparsity", "sweep")
+MANY_RUNS = ("ablate", "domains", "hpo", "models", "reproduce", "sparsity", "sweep", "tune")
 
 
 def in_this_process(runs: Sequence[NamedRun], progress: Progress, **how: object) -> dict[str, str]:
@@ -109,6 +111,7 @@ def typed(home: Path, words: Sequence[str]) -> int:
         mock.patch.object(sys, "argv", ["adasparse", *words]),
         mock.patch.object(study, "train_all", in_this_process),
         mock.patch.object(hpo, "train_all", in_this_process),
+        mock.patch.object(tune, "train_all", in_this_process),
         mock.patch.object(ladder, "train_all", in_this_process),
     ):
         try:
