@@ -37,6 +37,9 @@ class FinishedStudy:
 SAMPLED = (
     "test_a_folder_removed_under_way_ends_with_the_right_result_or_a_named_error",
     "test_a_signal_ends_a_command_with_nothing_half_written",
+    "test_a_killed_preparation_ends_bit_equal",
+    "test_a_clock_set_back_changes_nothing",
+    "test_a_slow_disk_changes_nothing",
 )
 # And these, which take 20 seconds each, not at all.
 FULL_ONLY = (
