@@ -81,8 +81,10 @@ class ResourceError(AdasparseError):
     exit_code = 5
 
 
-class LostProcessError(ResourceError):
-    """Another process of the same training ended."""
+class LostProcessError(AdasparseError):
+    """Another process of the same training ended (exit 8); the launcher ends with the code of that one."""
+
+    exit_code = 8
 
 
 class DiskFullError(ResourceError):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from adasparse_cli.errors import ResourceError, UsageError
+from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 
 RESTARTS = 3
 PATIENCE = 30.0  # seconds for the others to end once one has ended
@@ -88,20 +88,25 @@ def _attempt(words: Sequence[str], number: int, attempt: int, *, threads: int) -
 
 
 def _ended(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait; once one has failed, the others get some seconds and are ended. The code of the first that failed, or 0."""
-    first, since = 0, 0.0
+    """Wait; once one has failed, the others get some seconds and are ended. The code of the one that is the cause, or 0."""
+    cause, since = 0, None
     while any(one.poll() is None for one in processes):
-        if not first:
-            # of several that ended at once, those that were killed are the cause: the others lost their connection
-            first = min((one.returncode for one in processes if one.returncode), default=0)
+        cause = cause or _cause(processes)
+        if since is None and any(one.returncode for one in processes):
             since = time.monotonic()
-        # who waits for a killed process would wait for ever
-        if first and (first < 0 or time.monotonic() - since > PATIENCE):
+        if since is not None and (cause < 0 or time.monotonic() - since > PATIENCE):
+            cause = cause or LostProcessError.exit_code
             for one in processes:
                 if one.poll() is None:
                     one.kill()
         time.sleep(0.05)
-    return first or min((one.returncode for one in processes if one.returncode), default=0)
+    return cause or _cause(processes) or next((one.returncode for one in processes if one.returncode), 0)
+
+
+def _cause(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+    """The code of a process that was killed, or else of one that failed by itself; those that lost it do not count."""
+    codes = [one.returncode for one in processes if one.returncode not in (None, 0, LostProcessError.exit_code)]
+    return min(codes, default=0) if any(code < 0 for code in codes) else next(iter(codes), 0)
 
 
 @contextlib.contextmanager

@@ -26,8 +26,8 @@ WORDS = (
 )
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "adasparse_cli", "train", "--nproc", "2", *WORDS, *words]
+def started(folder: Path, *words: str, common: tuple[str, ...] = WORDS) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "adasparse_cli", "train", "--nproc", "2", *common, *words]
     environment = {name: value for name, value in ENVIRONMENT.items() if name != "OMP_NUM_THREADS"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -109,6 +109,16 @@ def test_what_cannot_be_trained_so_is_named(whole: Path, words: tuple[str, ...],
     _, said = process.communicate(timeout=300)
     assert process.returncode == 2, said
     assert why in said
+    assert said.count("error:") == 1
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_an_error_of_the_first_process_alone_keeps_its_code(tmp_path: Path, attempt: int) -> None:
+    """The other one waits for it, and only loses its connection."""
+    process = started(tmp_path, "data=iaac", common=())
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 2, said
+    assert "no raw files are named" in said
     assert said.count("error:") == 1
 
 

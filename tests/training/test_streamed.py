@@ -224,6 +224,8 @@ def test_a_command_streams_evaluates_and_says_what_it_cannot(tmp_path: Path) -> 
     run = next(tmp_path.glob("runs/twin/dnn/*"))
     auc = read_report(run)["metrics"]["test"]["auc"]
     assert str(auc) in adasparse(tmp_path, "evaluate", str(run), "--json").stdout
+    assert adasparse(tmp_path, "data", "rm", "twin", "--yes").returncode == 0
+    assert not (tmp_path / "data/twin").exists()
     for fault, why in (("loop.placebo=true", "loop.placebo"), ("loop=maml", "loop=maml")):
         failed = adasparse(tmp_path, "train", "model=dnn", fault, *words, code=2)
         assert f"{why} needs all rows in memory" in failed.stderr

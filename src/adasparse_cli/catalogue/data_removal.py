@@ -19,6 +19,7 @@ _OWN = re.compile(
     r"""
     manifest\.json | findings\.json | domains\.parquet | rejects\.parquet
     | (train|valid|test|unlabelled)/part-\d+\.parquet | (vocabularies|bags)/.+\.parquet | truth/(rows|domains)\.parquet
+    | rows/(train|valid|test|unlabelled)(\.conditions)?\.i32 | rows/(train|valid|test|unlabelled)\.json | rows/\.lock
     | (.+/)?\.verified\.json                    # which files were checked
     | (.+/)?\.[^/]+\.tmp\d*                      # an atomic write that a kill cut short
     """,

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from adasparse_cli.choices import Metric, RowSteps
-from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, LostProcessError, NumericError
+from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.files import write_text
 from adasparse_cli.layers import ranks
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
@@ -32,7 +32,8 @@ from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_
 from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
-from adasparse_cli.training.rank_steps import is_lost_process, joined, seed_step, shared_scores
+from adasparse_cli.training.process_group import is_lost_process, lost_process
+from adasparse_cli.training.rank_steps import joined, seed_step, shared_scores
 from adasparse_cli.training.saving import BestWeights, SaveClock
 from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
@@ -179,10 +180,7 @@ class Loop(ABC):
             except RuntimeError as error:
                 if not (self._spans_ranks and is_lost_process(error)):
                     raise
-                raise LostProcessError(
-                    f"another process of this training ended at step {self.state.step + 1}",
-                    hint="the same command with --resume continues from the last checkpoint",
-                ) from None
+                raise lost_process(f"at step {self.state.step + 1}") from None
         if self._leads:
             self._load_best()
         assert self.state.best_step is not None

@@ -15,12 +15,35 @@ import torch
 from torch import distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not marked as exported
 
-from adasparse_cli.errors import ResourceError, UsageError
+from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 from adasparse_cli.layers import ranks
 
 # To find one another; a process that dies later is noticed by its closed connection.
 MEETING, WORK = timedelta(seconds=60), timedelta(hours=24)
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+# What gloo and NCCL say when a connection ends.
+_LOST = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "broken pipe",
+    "remote process exited",
+    "socket closed",
+)
+
+
+def is_lost_process(error: RuntimeError) -> bool:
+    """Whether an error says that another rank is gone."""
+    return any(text in str(error).lower() for text in _LOST)
+
+
+def lost_process(when: str) -> LostProcessError:
+    """The error for another rank that is gone."""
+    return LostProcessError(
+        f"another process of this training ended {when}",
+        hint="the same command with --resume continues from the last checkpoint",
+    )
 
 
 def is_launched() -> bool:
@@ -84,6 +107,10 @@ def joined_group(device: str) -> Iterator[None]:
     )
     try:
         yield
+    except RuntimeError as error:
+        if not is_lost_process(error):
+            raise
+        raise lost_process("before or after its steps") from None
     finally:
         distributed.destroy_process_group()
 

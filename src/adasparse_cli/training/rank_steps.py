@@ -18,20 +18,6 @@ from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
 from adasparse_cli.training.state import Gradients
 
-# What gloo and NCCL say when a connection ends.
-_LOST = (
-    "connection closed by peer",
-    "connection reset by peer",
-    "broken pipe",
-    "remote process exited",
-    "socket closed",
-)
-
-
-def is_lost_process(error: RuntimeError) -> bool:
-    """Whether an error says that another rank is gone."""
-    return any(text in str(error).lower() for text in _LOST)
-
 
 def seed_step(seed: int, step: int) -> None:
     """Draw from a generator of the step's and the rank's own, so that no rank's state has to be saved."""
