@@ -16,6 +16,8 @@ import torch
 
 from adasparse_cli.choices import EpochsRule, MatmulPrecision, Metric, Normalisation, RowSteps
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
+from adasparse_cli.files import write_json
+from adasparse_cli.training import checkpoint as checkpoint_module
 from adasparse_cli.training import loop as loop_module
 from adasparse_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from adasparse_cli.training.dataset import PermutedSteps
@@ -255,6 +257,33 @@ def test_tensors_that_a_killed_save_left_are_removed_when_the_run_resumes(tmp_pa
     again.run()
     for which in (LAST, BEST):
         assert len(list((tmp_path / which).glob("*.safetensors"))) == 1
+
+
+def test_a_run_killed_inside_its_first_save_of_the_best_weights_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A last checkpoint stands there, of best weights the tensors alone. Truth: a run that was never stopped."""
+    loop_in(tmp_path / "whole", "dnn").run()
+    stopped = loop_in(tmp_path / "stopped", "dnn", checkpoint_seconds=0)
+
+    def killed(path: Path, index: object) -> None:
+        if path.parent.name == "best":
+            raise KeyboardInterrupt
+        write_json(path, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_module, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.run()
+    assert (tmp_path / "stopped" / LAST / "checkpoint.json").exists()
+    assert list((tmp_path / "stopped" / BEST).glob("*.safetensors"))
+    again = loop_in(tmp_path / "stopped", "dnn")
+    again.resume()
+    assert again.state.step > 0
+    again.run()
+    for which in (LAST, BEST):
+        (ours,), (theirs,) = ((tmp_path / run / which).glob("*.safetensors") for run in ("stopped", "whole"))
+        assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_a_best_checkpoint_that_only_an_earlier_sitting_found_is_kept(

@@ -44,7 +44,12 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
 
 
 def remove_other_tensors(folder: Path) -> None:
-    """Remove the tensor files that a checkpoint does not name: those before it, where a kill prevented their removal."""
+    """Remove the tensor files that a checkpoint does not name: those before it, where a kill prevented their removal.
+
+    Without an index nothing is removed: the first save was killed before it, and the next one removes its tensors.
+    """
+    if not (folder / INDEX).exists():
+        return
     index = read_json(folder / INDEX)
     named = index.get("tensors") if isinstance(index, dict) else None
     for path in folder.glob("*.safetensors") if (folder / str(named)).exists() else ():
