@@ -144,10 +144,9 @@ def comments_for(tree: Mapping[str, Any]) -> dict[str, str]:
     for place in _OF_ROOT.values():
         found |= sections_inside(place)
     for group in GROUPS:
-        place = _place_of(group, tree.get(group) or {})
-        if place is not None:
-            found |= {f"{group}.{key}": text for key, text in sections_inside(place).items()}
-            found |= {f"{group}.{field.key}": _comment(field, group) for field in source_fields(place)}
+        if (chosen := _place_of(group, tree.get(group) or {})) is not None:
+            found |= {f"{group}.{key}": text for key, text in sections_inside(chosen).items()}
+            found |= {f"{group}.{field.key}": _comment(field, group) for field in source_fields(chosen)}
     return found
 
 

@@ -154,7 +154,7 @@ def _new_session(master: str | None, name: str, log: IO[bytes]) -> SparkSession:
         # workers are to run in the same environment; on a cluster, its settings name the interpreter
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # what Java prints would mix with the output of this command
-    gateway = launch_gateway(conf, {"stdout": log, "stderr": log})  # type: ignore[no-untyped-call]
+    gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
     return SparkSession(SparkContext(conf=conf, gateway=gateway))
 
 

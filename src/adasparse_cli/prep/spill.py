@@ -21,7 +21,7 @@ from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.recipe import SOURCE, FieldPlan, Progress, RawData
 from adasparse_cli.raw.rejected import advice, examples
 
-SPLIT = "__split"
+SPLIT, PLACE = "__split", "__place"
 # With frames of this size, the cost per frame and field is small compared with the cost per row.
 FRAME_ROWS = 1 << 16
 FRAMES_AT_ONCE = 16

@@ -16,9 +16,7 @@ from adasparse_cli.prep.engine import Engine
 from adasparse_cli.prep.hashing import mixed
 from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, DataSettings
 from adasparse_cli.prep.repeats import Repeats
-from adasparse_cli.prep.spill import SPLIT, Spill, read_frame, rewritten
-
-PLACE = "__place"
+from adasparse_cli.prep.spill import PLACE, SPLIT, Spill, read_frame, rewritten
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import polars as pl
 from adasparse_cli.choices import Split
 from adasparse_cli.files import sha256_of, write_atomically
 from adasparse_cli.prep.encode import Encoder
-from adasparse_cli.prep.spill import SPLIT, read_frame
+from adasparse_cli.prep.recipe import ROW_HASH, TIMESTAMP
+from adasparse_cli.prep.spill import PLACE, SPLIT, scan_frames
 
 PART_ROWS = 1 << 18
 GROUP_ROWS = 1 << 17
@@ -72,8 +73,9 @@ def write_part(shared: tuple[Encoder, pl.Expr, Path], part: Part) -> tuple[str, 
     encoder, split, folder = shared
     encoded = []
     for path, first, rows in part.pieces:
-        own = read_frame(path, split).filter(pl.col(SPLIT) == part.split.value).slice(first, rows)
-        encoded.append(encoder.encode(own, labelled=part.split is not Split.unlabelled))
+        own = scan_frames([path], split).filter(pl.col(SPLIT) == part.split.value).slice(first, rows)
+        frame = own.select(pl.exclude(SPLIT, PLACE, ROW_HASH, TIMESTAMP)).collect()
+        encoded.append(encoder.encode(frame, labelled=part.split is not Split.unlabelled))
     path = folder / part.name
     path.parent.mkdir(exist_ok=True)
     write_table(pl.concat(encoded).rechunk(), path)

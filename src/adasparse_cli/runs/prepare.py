@@ -253,7 +253,16 @@ def spark_master(settings: EngineSettings) -> str | None:
 
 
 def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
-    """Look at the raw files and write nothing that stays."""
+    """Look at the raw files and write nothing that stays.
+
+    Raises:
+        UsageError: another engine is asked for.
+    """
+    if job.engine.engine is not PrepEngine.local:
+        raise UsageError(
+            "--inspect reads the raw files in one process, not on Spark",
+            hint="leave prep.engine out; inspect some files",
+        )
     _require_sources(job)
     return inspect(job.settings, job.raw, progress or Silent())
 
