@@ -12,6 +12,7 @@ import torch
 
 from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
+from adasparse_cli.cluster.settings import LOCAL
 from adasparse_cli.errors import (
     AdasparseError,
     DataError,
@@ -88,6 +89,11 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
+    if job.launcher.name != LOCAL:
+        raise UsageError(
+            f"launcher={job.launcher.name}: a single run is trained here",
+            hint="adasparse compare --models NAME --seeds K trains the runs of a study there",
+        )
     if ranks.rank() > 0:
         return _follow(job)
     device = chosen_device(job.device)  # before data are prepared

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from adasparse_cli.cluster.launchers import launcher_settings
+from adasparse_cli.cluster.settings import HERE, LauncherSettings
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.root import SEEDS, THREADS
 from adasparse_cli.errors import (
@@ -40,6 +42,7 @@ class TrainJob:
         data: what to train on; prepared first where it is not.
         config: the whole resolved configuration, as plain values.
         label: the model's name, with its mode where it has one; it says so if the run is a control arm.
+        launcher: where a study trains it; no part of `config`, since the result does not depend on it.
     """
 
     data: PrepJob
@@ -53,6 +56,7 @@ class TrainJob:
     runs: Path
     config: Mapping[str, Any]
     label: str
+    launcher: LauncherSettings = HERE
 
 
 def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
@@ -86,7 +90,11 @@ def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> Tr
     data = plan_data(tree, overrides, config_file=config_file)
     source = source_of(str(tree["model"].get("name")))
     own = {} if source is None else {MODEL_SOURCE: source}
-    return job_of({**tree, "data": plain(data.settings), **own}, data)
+    launcher = tree.pop("launcher")
+    found = at_once(
+        lambda: job_of({**tree, "data": plain(data.settings), **own}, data), lambda: launcher_settings(launcher)
+    )
+    return replace(found[0], launcher=found[1])
 
 
 def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
