@@ -20,14 +20,15 @@ from adasparse_cli.errors import (
     UsageError,
     at_once,
 )
-from adasparse_cli.models import MODELS
+from adasparse_cli.models import MODELS, TREE_MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.models.named import label_of, model_named, source_of
+from adasparse_cli.models.named import PACKAGED, label_of, model_named, source_of
 from adasparse_cli.runs.prepare import PrepJob, plan_data, with_prepared
 from adasparse_cli.runs.saved_run import (
     MODEL_SOURCE,
     PLACEBO,
 )
+from adasparse_cli.training.boosting import require_boostable
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.tracking import TrackingSettings
@@ -90,11 +91,12 @@ def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> Tr
     data = plan_data(tree, overrides, config_file=config_file)
     source = source_of(str(tree["model"].get("name")))
     own = {} if source is None else {MODEL_SOURCE: source}
-    launcher = tree.pop("launcher")
-    found = at_once(
-        lambda: job_of({**tree, "data": plain(data.settings), **own}, data), lambda: launcher_settings(launcher)
-    )
-    return replace(found[0], launcher=found[1])
+    where, values = tree.pop("launcher"), {**tree, "data": plain(data.settings), **own}
+    found: list[Any] = at_once(lambda: job_of(values, data), lambda: launcher_settings(where))
+    job: TrainJob = replace(found[0], launcher=found[1])
+    if job.model.name in TREE_MODELS:
+        require_boostable(job.loop, job.device)
+    return job
 
 
 def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
@@ -147,7 +149,7 @@ def _model_settings(name: str, section: Any, model_class: type[Model]) -> Any:
     try:
         return typed(section, model_class.Settings, "model")
     except UsageError as error:
-        if name in MODELS:
+        if name in PACKAGED:
             raise
         module = sys.modules[model_class.__module__]
         raise UsageError(
