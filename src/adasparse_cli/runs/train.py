@@ -98,11 +98,16 @@ def run_train(
             f"launcher={job.launcher.name}: a single run is trained here",
             hint="adasparse compare --models NAME --seeds K trains the runs of a study there",
         )
+    trees = job.model.name in TREE_MODELS
+    if trees and ranks.world_size() > 1:
+        raise UsageError(
+            f"{job.label} cannot be trained by {ranks.world_size()} processes",
+            hint="threads=N lets one process use N cores",
+        )
     if ranks.rank() > 0:
         return _follow(job)
-    device = chosen_device(job.device)  # before data are prepared
-    if job.model.name in TREE_MODELS:
-        device = torch.device("cpu")  # a GPU that is there is left to others
+    # before data are prepared; trees leave a GPU that is there to others
+    device = torch.device("cpu") if trees else chosen_device(job.device)
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)
@@ -180,10 +185,6 @@ def _require_together(job: TrainJob, model: Model) -> None:
     size = ranks.world_size()
     if size == 1:
         return
-    if isinstance(model, Lightgbm):
-        raise UsageError(
-            f"lightgbm cannot be trained by {size} processes", hint="threads=N lets one process use N cores"
-        )
     if job.loop.name != "standard":
         raise UsageError(
             f"loop={job.loop.name} cannot be trained by {size} processes: its tasks need all rows of a domain in one",
