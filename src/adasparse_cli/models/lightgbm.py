@@ -15,7 +15,7 @@ The fields of the domain are among them. A domain that is unseen in training has
 Trees are stored as LightGBM's own text, as bytes in the checkpoint and as `lightgbm.txt` in the run's folder.
 
 Source: Ke et al., LightGBM: A Highly Efficient Gradient Boosting Decision Tree, NeurIPS 2017; the package lightgbm. Differences: no target
-encoding, which needs a split of its own to be free of leaks; early stopping by `loop.select` (training/boosting.py).
+encoding, which needs held-out rows to be free of leaks; early stopping by `loop.select` (training/boosting.py).
 """
 
 from __future__ import annotations
