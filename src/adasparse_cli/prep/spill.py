@@ -68,6 +68,7 @@ class Spill:
 
     Args:
         split: expression of a row's SPLIT from its other columns; None before `add_split`.
+        test_sources: the sources whose rows are the test split, for `split=given`.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class Spill:
     rows: int = 0
     bytes: int = 0
     split: pl.Expr | None = None
+    test_sources: frozenset[int] = frozenset()
     _waiting: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -133,7 +135,7 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -
     """
     folder.mkdir(parents=True)
     multi = [plan.name for plan in raw.plans if plan.kind is FieldKind.multi_valued]
-    spill, done = Spill(folder, {name: BagTable() for name in multi}), 0
+    spill, done = Spill(folder, {name: BagTable() for name in multi}, test_sources=raw.test_sources), 0
     for frame in raw.frames:
         spill.add(frame.with_columns(spill.bags[name].indices(frame[name]) for name in multi))
         now = raw.consumed()
@@ -193,12 +195,21 @@ def _repeats(spill: Spill, *, labelled: bool) -> Repeats:
 
 
 def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
-    """The split of a row, from its day or from a hash of its content.
+    """The split of a row, from its day, from a hash of its content, or from its file.
 
     Raises:
-        DataError: fewer than three labelled days, for a split by day.
+        DataError: fewer than three labelled days, for a split by day; no file of test rows, or no other, for a given one.
     """
-    if settings.split is SplitRule.random:
+    if settings.split is SplitRule.given:
+        _require_both(spill)
+        chosen = (
+            pl.when(pl.col(SOURCE).is_in(sorted(spill.test_sources)))
+            .then(_lit(Split.test))
+            .when(pl.col(PLACE) < settings.valid_share)
+            .then(_lit(Split.valid))
+            .otherwise(_lit(Split.train))
+        )
+    elif settings.split is SplitRule.random:
         valid, test = settings.valid_share, settings.valid_share + settings.test_share
         place = pl.col(PLACE)
         chosen = (
@@ -231,6 +242,21 @@ def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
     return pl.when(pl.col(LABEL).is_null()).then(_lit(Split.unlabelled)).otherwise(chosen).alias(SPLIT)
 
 
+def _require_both(spill: Spill) -> None:
+    """Refuse a given split without a file of test rows, or without another file."""
+    instead = "data.split=random splits by a hash of the row"
+    if not spill.test_sources & spill.rows_per_source.keys():
+        raise DataError(
+            "no file with rows is one of data.test_files, which data.split=given takes as the test split",
+            hint=f"name the publisher's test files too; or {instead}",
+        )
+    if not spill.rows_per_source.keys() - spill.test_sources:
+        raise DataError(
+            "every file with rows is one of data.test_files, so none is left to train on",
+            hint=f"name the publisher's training files too; or {instead}",
+        )
+
+
 def _lit(split: Split) -> pl.Expr:
     # one byte per row instead of sixteen for texts
     return pl.lit(split.value, dtype=pl.Enum([split.value for split in Split]))
@@ -238,7 +264,7 @@ def _lit(split: Split) -> pl.Expr:
 
 def add_split(spill: Spill, settings: DataSettings) -> None:
     """Assign a split to each row."""
-    if settings.split is SplitRule.random:
+    if settings.split is not SplitRule.day:
         copies, start = _repeats(spill, labelled=False), 0
         for path in spill.paths:
             frame = _read(path)
