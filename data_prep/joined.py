@@ -176,6 +176,7 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     read_before = sum(path.stat().st_size for path in sources) - sum(path.stat().st_size for path, _ in found[LOG])
     return dataclasses.replace(
         raw,
+        test_sources=tabular.test_sources(settings, sources),
         labelled=tuple(labelled.get(place, False) for place in range(len(sources))),
         consumed=lambda: read_before + raw.consumed(),
         noticed=lambda: (*raw.noticed(), *_left_out(left_out), *(one for side in sides for one in side.findings())),

@@ -21,7 +21,8 @@ from typing import Annotated, Any
 
 import polars as pl
 
-from adasparse_cli.choices import Between, Encoding, FieldKind, FieldRole, Spelling, TimeUnit, nearest_names
+from adasparse_cli.choices import Between, Encoding, FieldKind, FieldRole, Spelling, SplitRule, TimeUnit, nearest_names
+from adasparse_cli.data_prep.joined_files import Names
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
 from adasparse_cli.data_prep.tabular_times import DERIVED, described, far_reason, seconds_of, unit_of
@@ -57,6 +58,7 @@ class Settings(DataSettings):
     """What a table's columns are.
 
     Args:
+        test_files: names of the files whose rows are the test split, for `split=given`; `*` is any text.
         label: the column to predict, 0 or 1.
         positive: texts of the label that mean 1, whatever their case; every other text then means 0. Empty: 1 and true
             mean 1, 0 and false mean 0, and other texts are rejected.
@@ -82,6 +84,7 @@ class Settings(DataSettings):
         identifier_share: a column of text or whole numbers with more distinct values per row (0–1) is left out.
     """
 
+    test_files: tuple[str, ...]
     label: str
     positive: tuple[str, ...]
     timestamp: str | None
@@ -103,6 +106,11 @@ class Settings(DataSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.split is SplitRule.given and not self.test_files:
+            raise UsageError(
+                "data.split=given takes the test split from files, and data.test_files names none",
+                hint="such as 'data.test_files=[test.csv]'",
+            )
         unknown = [name for name in self.derived or () if name not in DERIVED]
         if unknown:
             raise UsageError(
@@ -166,7 +174,13 @@ def read(settings: Settings, sources: list[Path]) -> RawData:
     rejects: list[Reject] = []
     names = source_names(sources)
     tables = [opened_table(path, name, settings, rejects) for path, name in zip(sources, names, strict=True)]
-    return read_tables(settings, tables, rejects)
+    return dataclasses.replace(read_tables(settings, tables, rejects), test_sources=test_sources(settings, sources))
+
+
+def test_sources(settings: Settings, sources: Sequence[Path]) -> frozenset[int]:
+    """The places of the files whose rows are the test split, for `split=given`."""
+    names = Names(patterns=settings.test_files)
+    return frozenset(place for place, path in enumerate(sources) if names.values(path) is not None)
 
 
 def read_tables(

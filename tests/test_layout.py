@@ -18,7 +18,7 @@ SOURCE = ROOT / "src" / "adasparse_cli"
 FLOORS = {
     "errors": -1, "choices": -1,  # the ground that floor 0 itself stands on
     "allocator": 0, "schema": 0, "files": 0, "foreign": 0, "typed": 0,
-    "config": 1, "findings": 1, "raw": 1, "layers": 1, "batches": 1, "metrics": 1,
+    "config": 1, "cluster": 1, "findings": 1, "raw": 1, "layers": 1, "batches": 1, "metrics": 1,
     "prep": 2, "page": 2, "models": 2,
     "tables": 3, "data_prep": 4, "training": 3, "analysis": 3, "serving": 3,
     "exporting": 4, "server": 4,

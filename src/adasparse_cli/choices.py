@@ -92,10 +92,11 @@ class Split(StrEnum):
 
 
 class SplitRule(StrEnum):
-    """How rows are assigned to splits: by day (needs a timestamp) or by a seeded hash of the row."""
+    """How rows are assigned to splits: by day (needs a timestamp), by a seeded hash of the row, or by the file that they are in."""
 
     day = "day"
     random = "random"
+    given = "given"
 
 
 class PrepEngine(StrEnum):

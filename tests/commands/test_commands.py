@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from adasparse_cli.files import only_owner, write_json
-from adasparse_cli.models import MODELS
+from adasparse_cli.models import MODELS, TREE_MODELS
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 from tests.earlier import run_of_before
 
@@ -145,7 +145,7 @@ def test_everything_can_be_looked_at(home: Path) -> None:
         row["model"]: row
         for row in json.loads(adasparse(home, "models", "ls", "--on", "twin", "--json").stdout)["rows"]
     }
-    assert {*MODELS, "maml"} == models.keys()
+    assert {*MODELS, *TREE_MODELS, "maml"} == models.keys()
     assert models["star"]["domain_parameters"] > 50 * models["star"]["backbone_parameters"]
     assert "300 domains" in adasparse(home, "models", "ls").stdout
     assert "twin" in adasparse(home, "data", "ls").stdout

@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from adasparse_cli.app import app
 from adasparse_cli.choices import Between, PlainName
+from adasparse_cli.cluster import launchers
 from adasparse_cli.config.commented import commented_yaml
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.packaged import choices_in
@@ -37,8 +38,8 @@ from adasparse_cli.config.settable import (
 )
 from adasparse_cli.config.settings_source import arguments
 from adasparse_cli.errors import UsageError
-from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import NetworkSettings
+from adasparse_cli.models.named import PACKAGED
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.tracking import TrackingSettings
 from adasparse_cli.typed import from_yaml
@@ -49,9 +50,11 @@ EVERY = [(group, name) for group in GROUPS for name in offered(group)]
 
 def dataclass_of(group: str, section: dict[str, Any]) -> Any:
     if group == "model":
-        return MODELS[section["name"]].Settings
+        return PACKAGED[section["name"]].Settings
     if group == "loop":
         return LOOPS[section["name"]].Settings
+    if group == "launcher":
+        return launchers.SETTINGS[section["name"]]
     if group == "data":
         return importlib.import_module(f"adasparse_cli.data_prep.{section['recipe']}").Settings
     return {"network": NetworkSettings, "tracking": TrackingSettings}[group]

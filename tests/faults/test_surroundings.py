@@ -28,7 +28,7 @@ from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.runs.train import run_train
 from adasparse_cli.studies import domain_ladder as ladder
 from adasparse_cli.studies import hpo, study, tune
-from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.named_run import NamedRun
 from tests.commands.typing_in import ENVIRONMENT
 
 TINY = ("network.hidden=[8]", "network.embedding_width=2", "loop.batch_size=512", "loop.epochs=1", "threads=1")

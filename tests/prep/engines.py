@@ -22,6 +22,7 @@ TABLE = (
     "data=tabular", "data.label=y", "data.domain=[place,kind]", "data.user=user", "data.timestamp=at", "data.split=day",
     "data.kinds={tags: multi_valued,price: numeric}", "data.max_rejected=0.2",
 )  # fmt: skip
+GIVEN = (*TABLE, "data.split=given", "data.test_files=[c.csv*]")
 RANDOM = (*TABLE, "data.split=random", "data.duplicates=drop", "data.min_count=1")
 
 

@@ -22,7 +22,7 @@ from adasparse_cli.prep.recipe import LABEL
 from adasparse_cli.prep.repeats import Repeats
 from adasparse_cli.prep.spark import SparkEngine
 from adasparse_cli.prep.spill import Spill, write_frame
-from tests.prep.engines import RANDOM, TABLE, made, raw_files
+from tests.prep.engines import GIVEN, RANDOM, TABLE, made, raw_files
 
 
 class OneByOne(SparkEngine):
@@ -54,7 +54,7 @@ class OneByOne(SparkEngine):
         return LocalEngine().repeats(spill, labelled=labelled)
 
 
-@pytest.mark.parametrize("words", [TABLE, RANDOM], ids=["day", "random"])
+@pytest.mark.parametrize("words", [TABLE, RANDOM, GIVEN], ids=["day", "random", "given"])
 @pytest.mark.parametrize("range_bytes", [4000, 1 << 25])
 def test_independent_tasks_write_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], range_bytes: int

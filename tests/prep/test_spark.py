@@ -25,7 +25,7 @@ from adasparse_cli.prep import spark_tasks
 from adasparse_cli.prep.engine import LocalEngine
 from adasparse_cli.prep.spark import SparkEngine
 from adasparse_cli.prep.spark_session import require_installed, started
-from tests.prep.engines import RANDOM, TABLE, made, raw_files
+from tests.prep.engines import GIVEN, RANDOM, TABLE, made, raw_files
 
 try:
     require_installed()
@@ -49,7 +49,7 @@ def on_spark(session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     return SparkEngine(None, "x", tmp_path)
 
 
-@pytest.mark.parametrize("words", [TABLE, RANDOM], ids=["day", "random"])
+@pytest.mark.parametrize("words", [TABLE, RANDOM, GIVEN], ids=["day", "random", "given"])
 def test_every_file_is_the_same(tmp_path: Path, on_spark: SparkEngine, words: tuple[str, ...]) -> None:
     raw = raw_files(tmp_path)
     expected = made(tmp_path / "data" / "local", raw, words, LocalEngine())

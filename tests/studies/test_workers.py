@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 
 from adasparse_cli.choices import Metric, Split
+from adasparse_cli.cluster.settings import HERE
 from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.studies import workers
 from adasparse_cli.studies.best_so_far import BestSoFar
-from adasparse_cli.studies.worker import NamedRun, tell
+from adasparse_cli.studies.named_run import NamedRun
+from adasparse_cli.studies.stop import StopOfStudy
+from adasparse_cli.studies.worker import tell
 from adasparse_cli.training.signals import StopWish
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 from tests.small import loop_settings
@@ -69,7 +72,7 @@ class EndedWorker:
 
 @pytest.fixture
 def run() -> NamedRun:
-    job = SimpleNamespace(loop=loop_settings(epochs=1))
+    job = SimpleNamespace(loop=loop_settings(epochs=1), launcher=HERE)
     prepared = SimpleNamespace(manifest=SimpleNamespace(splits={Split.train: SimpleNamespace(rows=1)}))
     return NamedRun(name="the run", job=job, prepared=prepared)  # type: ignore[arg-type]
 
@@ -150,7 +153,7 @@ def answered() -> None:
     raise InterruptedRun("", hint="")
 
 
-@pytest.mark.parametrize("context", [workers.StopOfStudy, StopWish])
+@pytest.mark.parametrize("context", [StopOfStudy, StopWish])
 def test_a_signal_that_nobody_has_answered_is_passed_on(context: type[Any]) -> None:
     """It came after the last look: else the next run, or the next trial of a search, would start."""
     seen: list[int] = []

@@ -147,12 +147,12 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
     Args:
         shape: data shape for the cost; default is `example`.
     """
-    from adasparse_cli.models import MODELS
+    from adasparse_cli.models.named import PACKAGED
     from adasparse_cli.training.loops import LOOPS
     from adasparse_cli.training.settings import LoopSettings
 
     rows = []
-    for name, model in sorted(MODELS.items()):
+    for name, model in sorted(PACKAGED.items()):
         own = [field for field in model.Settings.__dataclass_fields__ if field != "name"]
         rows.append(
             {
@@ -178,13 +178,13 @@ def list_models(shape: DataShape | None = None) -> list[dict[str, Any]]:
 def _cost_of(name: str, shape: DataShape | None) -> dict[str, int]:
     """The cost of `model=NAME` with packaged settings. Nothing is computed, so no memory is used."""
     from adasparse_cli.config.compose import compose
-    from adasparse_cli.models import MODELS
     from adasparse_cli.models.base import NetworkSettings
+    from adasparse_cli.models.named import PACKAGED
     from adasparse_cli.models.unfilled import unfilled
     from adasparse_cli.typed import typed
 
     tree = compose("train", [f"model={name}"])
-    model: Any = MODELS[tree["model"]["name"]]
+    model: Any = PACKAGED[tree["model"]["name"]]
     settings = typed(tree["model"], model.Settings, "model")
     network = typed(tree["network"], NetworkSettings, "network")
     with unfilled():

@@ -294,6 +294,7 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     from adasparse_cli.studies.plan import plan_of
 
     runs = plan_of(job)
+    workers = getattr(job.arms[0].jobs[0].launcher, "jobs", workers)
     rows = [
         {
             "arm": run.arm,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adasparse_cli.errors import UsageError
 
-GROUPS = ("data", "network", "model", "loop", "tracking", "experiment", "search")
+GROUPS = ("data", "network", "model", "loop", "tracking", "launcher", "experiment", "search")
 _folder: Path | None = None
 
 

@@ -25,6 +25,7 @@ TITLES = {
     "model": "Models: `model=NAME`",
     "loop": "Training: `loop=NAME`",
     "tracking": "Metrics in other tools: `tracking=NAME`",
+    "launcher": "Where a study trains its runs: `launcher=NAME`",
 }
 
 

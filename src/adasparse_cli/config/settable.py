@@ -22,7 +22,7 @@ from adasparse_cli.errors import UsageError
 from adasparse_cli.typed import flat, from_yaml
 
 # The sections that choose from a group of conf/, in the order of `config show`.
-GROUPS = ("data", "network", "model", "loop", "tracking")
+GROUPS = ("data", "network", "model", "loop", "tracking", "launcher")
 # The commands that take settings, by the file of conf/ with their defaults.
 COMMANDS = {
     "train": ("train", "ablate", "compare", "sweep", "hpo", "tune", "reproduce", "analyze domains", "analyze sparsity"),
@@ -212,7 +212,12 @@ def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
     """
     if group in _PLACES:
         return _PLACES[group]
-    room, key = {"model": ("models", "name"), "loop": ("training", "name"), "data": ("data_prep", "recipe")}[group]
+    room, key = {
+        "model": ("models", "name"),
+        "loop": ("training", "name"),
+        "data": ("data_prep", "recipe"),
+        "launcher": ("cluster", "name"),
+    }[group]
     name = str(section.get(key))
     with contextlib.suppress(LookupError, FileNotFoundError):
         return settings_class(f"adasparse_cli.{room}.{name}") if name.isidentifier() else None

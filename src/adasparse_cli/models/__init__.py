@@ -8,6 +8,7 @@ from adasparse_cli.models.dcnv2 import Dcnv2
 from adasparse_cli.models.deepfm import DeepFm
 from adasparse_cli.models.dnn import Dnn
 from adasparse_cli.models.epnet import Epnet
+from adasparse_cli.models.lightgbm import Lightgbm
 from adasparse_cli.models.lr import Lr
 from adasparse_cli.models.m2m import M2m
 from adasparse_cli.models.mmoe import Mmoe
@@ -34,3 +35,5 @@ MODELS: dict[str, type[Model]] = {
     "sarnet": Sarnet,
     "star": Star,
 }
+# Not networks: trained without gradient steps, and compared only where they are named, since they need an extra.
+TREE_MODELS: dict[str, type[Lightgbm]] = {"lightgbm": Lightgbm}

@@ -149,6 +149,9 @@ class Model(nn.Module, ABC):
         """
         return functional.binary_cross_entropy_with_logits(logits, labels)
 
+    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Prepare for saved weights whose shapes the settings do not determine; few models have such."""
+
     @abstractmethod
     def cost(self) -> Cost:
         """The cost of the model."""

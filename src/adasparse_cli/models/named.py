@@ -9,9 +9,10 @@ from adasparse_cli.choices import nearest
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import sha256_of
 from adasparse_cli.foreign import foreign_model, import_model
-from adasparse_cli.models import MODELS
+from adasparse_cli.models import MODELS, TREE_MODELS
 from adasparse_cli.models.base import Model
 
+PACKAGED: dict[str, type[Model]] = {**MODELS, **TREE_MODELS}
 FORM = "for example star, or my_package.my_model:MyModel for your own model"
 
 
@@ -21,13 +22,15 @@ def model_named(name: str) -> type[Model]:
     Raises:
         UsageError: there is none, or it is not a model.
     """
-    if name in MODELS:
-        return MODELS[name]
+    if name in PACKAGED:
+        return PACKAGED[name]
     foreign = foreign_model(name)
     if foreign is None:
-        close = nearest(name, MODELS)
+        close = nearest(name, PACKAGED)
         lead = f"did you mean {close}? " if close else ""
-        raise UsageError(f"unknown model {name} (model.name)", hint=f"{lead}the models are {', '.join(sorted(MODELS))}")
+        raise UsageError(
+            f"unknown model {name} (model.name)", hint=f"{lead}the models are {', '.join(sorted(PACKAGED))}"
+        )
     found = getattr(import_model(name, foreign), foreign.attribute, None)
     if not isinstance(found, type) or not issubclass(found, Model):
         raise UsageError(
@@ -48,7 +51,7 @@ def source_of(name: str) -> str | None:
 
     A run stores it: with another source, the same settings are a different model.
     """
-    foreign = None if name in MODELS else foreign_model(name)
+    foreign = None if name in PACKAGED else foreign_model(name)
     return None if foreign is None else sha256_of(Path(import_model(name, foreign).__file__ or ""))
 
 

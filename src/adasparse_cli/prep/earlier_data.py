@@ -15,7 +15,9 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
         "quoted_newlines": False,
         "header": [],
         "encoding": "utf-8",
+        "test_files": [],
     },
+    "joined": {"test_files": []},
     "twin": {"straying": 0.25, "second_group": 0.2, "tastes": "joint"},
 }
 

@@ -211,6 +211,9 @@ def split_rule(settings: Mapping[str, Any], days: Mapping[str, Sequence[str]]) -
     if settings["split"] == SplitRule.random:
         valid, test = settings["valid_share"], settings["test_share"]
         return f"split: random by row hash, {valid:.0%} valid, {test:.0%} test"
+    if settings["split"] == SplitRule.given:
+        files = ", ".join(settings["test_files"])
+        return f"split: given, test = {files}; of the other rows {settings['valid_share']:.0%} valid by row hash"
     named = ", ".join(
         f"{split} = {' to '.join(dict.fromkeys(days[split]))}" for split in ("valid", "test") if days.get(split)
     )

@@ -55,9 +55,10 @@ class DataSettings:
         domain_id: whether the combination is an additional domain-aware field, named `domain` (or `domain_id`, if a column
             has that name). A model then receives information that the single fields do not have. If the domain is one field,
             that field is already its id, and none is added.
-        split: `day` (the last day is test, the day before valid) or `random`.
+        split: `day` (the last day is test, the day before valid), `random`, or `given` (the rows of `data.test_files` are test, as
+            their publisher gives them; of the others, a random share is valid).
         split_seed: seed of the random split's hash; the rows of a file always get the same split.
-        valid_share: share (0–1) of rows in the valid split, for `split=random`.
+        valid_share: share (0–1) of rows in the valid split, for `split=random`; of the rows that are not test, for `split=given`.
         test_share: share (0–1) of rows in the test split, for `split=random`.
         min_count: values with fewer rows in the train split share id 0 with unseen values.
         numeric_buckets: number of equal-count buckets of a numeric field, computed on the train split.
@@ -165,6 +166,7 @@ class RawData:
         notes: inferred values and decisions of the recipe, one line each, shown to the user.
         noticed: warnings; complete once `frames` is consumed.
         reader: reads parts of the files on other machines; None if the recipe reads them only in order and in one process.
+        test_sources: the sources whose rows are the test split, for `split=given`.
     """
 
     plans: tuple[FieldPlan, ...]
@@ -177,6 +179,7 @@ class RawData:
     notes: tuple[str, ...] = ()
     noticed: Callable[[], Sequence[Finding]] = tuple
     reader: ShardReader | None = None
+    test_sources: frozenset[int] = frozenset()
 
 
 class Progress(Protocol):

@@ -137,7 +137,7 @@ class SparkEngine:
         shards = list(enumerate(shard for survey in surveys for shard in survey.shards))
         multi = multi_valued(raw)
         read = list(self.map(tasks.read_shard, (raw.reader, multi, folder.absolute()), shards))
-        spill = Spill(folder.absolute(), {name: BagTable() for name in multi})
+        spill = Spill(folder.absolute(), {name: BagTable() for name in multi}, test_sources=raw.test_sources)
         numbers = [_add(spill, one) for one in read]
         raw.rejects.extend(reject for one in read for reject in one.rejects)
         raw.reader.note([one.noted for one in read])

@@ -67,6 +67,7 @@ class Spill:
     Args:
         heights: rows of each frame.
         split: expression of a row's SPLIT from its other columns; None before `add_split`.
+        test_sources: the sources whose rows are the test split, for `split=given`.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class Spill:
     rows: int = 0
     bytes: int = 0
     split: pl.Expr | None = None
+    test_sources: frozenset[int] = frozenset()
     _waiting: list[pl.DataFrame] = field(default_factory=list)
 
     def take(self, frame: pl.DataFrame) -> None:
@@ -137,7 +139,7 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -
         DiskFullError: the remaining disk space is not sufficient.
     """
     folder.mkdir(parents=True)
-    spill, done = Spill(folder, {name: BagTable() for name in multi_valued(raw)}), 0
+    spill, done = Spill(folder, {name: BagTable() for name in multi_valued(raw)}, test_sources=raw.test_sources), 0
     for frame in raw.frames:
         spill.take(frame)
         now = raw.consumed()

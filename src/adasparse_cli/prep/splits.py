@@ -14,7 +14,7 @@ from adasparse_cli.errors import DataError
 from adasparse_cli.prep.counts import Count
 from adasparse_cli.prep.engine import Engine
 from adasparse_cli.prep.hashing import mixed
-from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, DataSettings
+from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, SOURCE, DataSettings
 from adasparse_cli.prep.repeats import Repeats
 from adasparse_cli.prep.spill import PLACE, SPLIT, Spill, read_frame, rewritten
 
@@ -39,15 +39,17 @@ def add_split(spill: Spill, settings: DataSettings, engine: Engine) -> None:
     """Assign a split to each row.
 
     Raises:
-        DataError: fewer than three labelled days, for a split by day.
+        DataError: fewer than three labelled days, for a split by day; no file of test rows, or no other, for a given one.
     """
-    if settings.split is SplitRule.random:
-        copies = engine.repeats(spill, labelled=False)
-        spill.replace(engine.map(_with_places, settings.split_seed, list(_frames(spill, copies))))
-        chosen = _by_place(settings)
-    else:
+    if settings.split is SplitRule.given:
+        _require_both(spill)
+    if settings.split is SplitRule.day:
         (days,) = engine.count(spill, [Count(keys=(pl.col(DAY),), where=pl.col(LABEL).is_not_null())])
         chosen = _by_day(sorted(days[DAY].drop_nulls()))
+    else:
+        copies = engine.repeats(spill, labelled=False)
+        spill.replace(engine.map(_with_places, settings.split_seed, list(_frames(spill, copies))))
+        chosen = _by_file(spill, settings) if settings.split is SplitRule.given else _by_place(settings)
     spill.split = pl.when(pl.col(LABEL).is_null()).then(_lit(Split.unlabelled)).otherwise(chosen).alias(SPLIT)
 
 
@@ -93,6 +95,32 @@ def _by_place(settings: DataSettings) -> pl.Expr:
         .then(_lit(Split.test))
         .otherwise(_lit(Split.train))
     )
+
+
+def _by_file(spill: Spill, settings: DataSettings) -> pl.Expr:
+    """The publisher's test files are test; a share of the other rows is valid."""
+    return (
+        pl.when(pl.col(SOURCE).is_in(sorted(spill.test_sources)))
+        .then(_lit(Split.test))
+        .when(pl.col(PLACE) < settings.valid_share)
+        .then(_lit(Split.valid))
+        .otherwise(_lit(Split.train))
+    )
+
+
+def _require_both(spill: Spill) -> None:
+    """Refuse a given split without a file of test rows, or without another file."""
+    instead = "data.split=random splits by a hash of the row"
+    if not spill.test_sources & spill.rows_per_source.keys():
+        raise DataError(
+            "no file with rows is one of data.test_files, which data.split=given takes as the test split",
+            hint=f"name the publisher's test files too; or {instead}",
+        )
+    if not spill.rows_per_source.keys() - spill.test_sources:
+        raise DataError(
+            "every file with rows is one of data.test_files, so none is left to train on",
+            hint=f"name the publisher's training files too; or {instead}",
+        )
 
 
 def _by_day(known: Sequence[int]) -> pl.Expr:

@@ -9,10 +9,12 @@ from pathlib import Path
 from adasparse_cli.errors import UsageError
 from adasparse_cli.exporting.write import ExportReport, ExportSource, write_artefact
 from adasparse_cli.files import read_json
+from adasparse_cli.models import TREE_MODELS
 from adasparse_cli.runs.output import require_output
 from adasparse_cli.runs.saved_run import PLACEBO, run_file
 from adasparse_cli.runs.score import SavedRun, trained_model
 from adasparse_cli.serving.artefact import is_artefact
+from adasparse_cli.training.boosting import TREES
 from adasparse_cli.training.checkpoint import INDEX
 from adasparse_cli.training.loop import BEST
 from adasparse_cli.typed import plain
@@ -64,6 +66,11 @@ def _require_one_model(run: SavedRun) -> None:
             f"{run.folder} is a control arm ({PLACEBO.lstrip('-')}): each row receives another row's domain, so its "
             "scores do not follow from the row",
             hint="export a run without loop.placebo",
+        )
+    if run.job.model.name in TREE_MODELS:
+        raise UsageError(
+            f"{run.folder} holds trees, which have no sub-networks and are not exported",
+            hint=f"{run.folder / TREES} is LightGBM's own text; adasparse predict scores files with the run",
         )
     if getattr(run.job.loop, "adapt_before_test", False):
         raise UsageError(

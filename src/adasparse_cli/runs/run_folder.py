@@ -175,10 +175,11 @@ def fail(folder: Path, failure: Failure) -> None:
 
 def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two configurations compute the same."""
-    return _comparable(one) == _comparable(other)
+    return what_it_computes(one) == what_it_computes(other)
 
 
-def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+def what_it_computes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that the result of a run depends on."""
     kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_RUN}
     loop = {key: value for key, value in dict(kept.get("loop", {})).items() if key != "checkpoint_seconds"}
     return {**kept, "loop": loop}

@@ -12,6 +12,7 @@ import torch
 
 from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
+from adasparse_cli.cluster.settings import LOCAL
 from adasparse_cli.errors import (
     AdasparseError,
     DataError,
@@ -24,7 +25,9 @@ from adasparse_cli.errors import (
 )
 from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
 from adasparse_cli.layers import ranks
+from adasparse_cli.models import TREE_MODELS
 from adasparse_cli.models.base import Model
+from adasparse_cli.models.lightgbm import Lightgbm
 from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
@@ -50,8 +53,10 @@ from adasparse_cli.runs.saved_run import (
     read_report,
 )
 from adasparse_cli.runs.train_job import TrainJob, build_model
+from adasparse_cli.training.boosting import Boosting
 from adasparse_cli.training.dataset import load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
+from adasparse_cli.training.loop import Loop
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.machine import busy_warning, chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
@@ -88,9 +93,21 @@ def run_train(
         AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
     """
     progress = progress or Silent()
+    if job.launcher.name != LOCAL:
+        raise UsageError(
+            f"launcher={job.launcher.name}: a single run is trained here",
+            hint="adasparse compare --models NAME --seeds K trains the runs of a study there",
+        )
+    trees = job.model.name in TREE_MODELS
+    if trees and ranks.world_size() > 1:
+        raise UsageError(
+            f"{job.label} cannot be trained by {ranks.world_size()} processes",
+            hint="threads=N lets one process use N cores",
+        )
     if ranks.rank() > 0:
         return _follow(job)
-    device = chosen_device(job.device)  # before data are prepared
+    # before data are prepared; trees leave a GPU that is there to others
+    device = torch.device("cpu") if trees else chosen_device(job.device)
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
     require_learnable(manifest)
@@ -223,18 +240,22 @@ def _train(
     _require_together(job, model)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 
-    loop = LOOPS[job.loop.name](
-        model=model,
-        train=train,
-        valid=valid,
-        num_domains=manifest.num_all_domains,
-        settings=job.loop,
-        seed=job.seed,
-        folder=folder,
-        on_step=lambda rows, figures: progress.advance(rows, figures),
-        on_line=on_line,
-    )
-    steps = loop.length.scheduled_steps
+    rows_and_rest: dict[str, Any] = {
+        "train": train,
+        "valid": valid,
+        "num_domains": manifest.num_all_domains,
+        "settings": job.loop,
+        "seed": job.seed,
+        "folder": folder,
+        "on_step": lambda rows, figures: progress.advance(rows, figures),
+        "on_line": on_line,
+    }
+    loop: Loop | Boosting
+    if isinstance(model, Lightgbm):
+        loop = Boosting(model=model, **rows_and_rest)
+    else:
+        loop = LOOPS[job.loop.name](model=model, **rows_and_rest)
+    steps = loop.scheduled_steps
     if model.sparsity_interval is not None and steps < FEW_STEPS:
         progress.note(
             f"warning: this log is small for pruners: their sharpness and regulariser reach their end within {steps} "

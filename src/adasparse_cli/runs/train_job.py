@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from adasparse_cli.cluster.launchers import launcher_settings
+from adasparse_cli.cluster.settings import HERE, LauncherSettings
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.root import SEEDS, THREADS
 from adasparse_cli.errors import (
@@ -18,14 +20,15 @@ from adasparse_cli.errors import (
     UsageError,
     at_once,
 )
-from adasparse_cli.models import MODELS
+from adasparse_cli.models import MODELS, TREE_MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.models.named import label_of, model_named, source_of
+from adasparse_cli.models.named import PACKAGED, label_of, model_named, source_of
 from adasparse_cli.runs.prepare import PrepJob, plan_data, with_prepared
 from adasparse_cli.runs.saved_run import (
     MODEL_SOURCE,
     PLACEBO,
 )
+from adasparse_cli.training.boosting import require_boostable
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.tracking import TrackingSettings
@@ -40,6 +43,7 @@ class TrainJob:
         data: what to train on; prepared first where it is not.
         config: the whole resolved configuration, as plain values.
         label: the model's name, with its mode where it has one; it says so if the run is a control arm.
+        launcher: where a study trains it; no part of `config`, since the result does not depend on it.
     """
 
     data: PrepJob
@@ -53,6 +57,7 @@ class TrainJob:
     runs: Path
     config: Mapping[str, Any]
     label: str
+    launcher: LauncherSettings = HERE
 
 
 def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
@@ -86,7 +91,12 @@ def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> Tr
     data = plan_data(tree, overrides, config_file=config_file)
     source = source_of(str(tree["model"].get("name")))
     own = {} if source is None else {MODEL_SOURCE: source}
-    return job_of({**tree, "data": plain(data.settings), **own}, data)
+    where, values = tree.pop("launcher"), {**tree, "data": plain(data.settings), **own}
+    found: list[Any] = at_once(lambda: job_of(values, data), lambda: launcher_settings(where))
+    job: TrainJob = replace(found[0], launcher=found[1])
+    if job.model.name in TREE_MODELS:
+        require_boostable(job.loop, job.device)
+    return job
 
 
 def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
@@ -139,7 +149,7 @@ def _model_settings(name: str, section: Any, model_class: type[Model]) -> Any:
     try:
         return typed(section, model_class.Settings, "model")
     except UsageError as error:
-        if name in MODELS:
+        if name in PACKAGED:
             raise
         module = sys.modules[model_class.__module__]
         raise UsageError(

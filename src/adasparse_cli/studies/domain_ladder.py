@@ -20,6 +20,7 @@ import polars as pl
 
 from adasparse_cli.analysis.statistics import Difference, TestRows, compare
 from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole, nearest_names
+from adasparse_cli.cluster.settings import without_launcher
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, shortened
@@ -37,9 +38,9 @@ from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.best_so_far import BestSoFar
-from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.cluster_runs import require_launcher
+from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.studies.workers import train_all
-from adasparse_cli.training.machine import chosen_device
 
 BASELINE = "dnn"
 # Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
@@ -93,7 +94,7 @@ def plan_ladder(
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
-    chosen_device(baseline[0].device)  # before data are prepared
+    require_launcher(baseline[0], 1)  # before data are prepared
     reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
     _require_judges(reference)
@@ -104,7 +105,9 @@ def plan_ladder(
         rungs.append(
             Rung(fields=chosen[:number], jobs=tuple(_jobs(words, manifest, chosen[:number], seeds, told=True)))
         )
-    digest = hashlib.sha256(json.dumps([*words, *chosen, seeds, manifest.fingerprint]).encode()).hexdigest()
+    digest = hashlib.sha256(
+        json.dumps([*without_launcher(words), *chosen, seeds, manifest.fingerprint]).encode()
+    ).hexdigest()
     name = f"domains-{manifest.name}-{digest[:8]}"
     return LadderJob(
         rungs=tuple(rungs),
@@ -123,6 +126,7 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
         DataError: a rung has no finished runs.
     """
     progress = progress or Silent()
+    require_launcher(job.baseline[0], workers)
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         _require_unchanged(job)

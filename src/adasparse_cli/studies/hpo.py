@@ -18,6 +18,7 @@ from typing import Any
 
 from adasparse_cli.catalogue.verify import verify_planned, verify_run
 from adasparse_cli.choices import Metric, Split
+from adasparse_cli.cluster.settings import without_launcher
 from adasparse_cli.config.grammar import Choice, Interval, search_space
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.files import only_owner, read_sealed, write_sealed
@@ -31,9 +32,9 @@ from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.schema import Manifest
 from adasparse_cli.studies.best_so_far import BestSoFar
-from adasparse_cli.studies.worker import NamedRun
+from adasparse_cli.studies.cluster_runs import require_launcher
+from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.studies.workers import train_all
-from adasparse_cli.training.machine import chosen_device
 
 TRIALS = "trials.json"
 TRIALS_VERSION = 1
@@ -97,7 +98,9 @@ def plan_search(
     first = plan_seeds(
         [*common, *(f"{key}={_first(kind)}" for key, kind in space.items())], seeds, config_file=config_file
     )[0]
-    told = json.dumps([sorted(common), {key: repr(kind) for key, kind in space.items()}, seeds, metric.value])
+    told = json.dumps(
+        [sorted(without_launcher(common)), {key: repr(kind) for key, kind in space.items()}, seeds, metric.value]
+    )
     name = f"hpo-{first.data.settings.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     return SearchJob(
         words=tuple(common),
@@ -134,7 +137,7 @@ def run_search(
         ) from None
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    chosen_device(job.first.device)  # before data are prepared
+    require_launcher(job.first, workers)  # before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     if verify:
         verify_planned([job.first])

@@ -21,7 +21,7 @@ from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings.wording import listed
 from adasparse_cli.foreign import foreign_model
-from adasparse_cli.models import MODELS
+from adasparse_cli.models import MODELS, TREE_MODELS
 from adasparse_cli.models.named import model_named
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.run_folder import latest_alike, same_run
@@ -133,18 +133,19 @@ def plan_compare(
 
 
 def named_models(models: Sequence[str]) -> list[str]:
-    """The models of these names, each once; without any, all models and the loops that stand for one.
+    """The models of these names, each once; without any, all networks and the loops that stand for one.
 
     Raises:
         UsageError: a name is of no model.
     """
-    known = sorted({*MODELS, *LOOPS} - {"standard"})
+    all_of_them = sorted({*MODELS, *LOOPS} - {"standard"})
+    known = sorted({*all_of_them, *TREE_MODELS})
     for name in models:
         if name not in known and foreign_model(name) is None:
             close = nearest(name, known)
             hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
             raise UsageError(f"there is no model {name!r}", hint=hint)
-    return list(dict.fromkeys(models or known))
+    return list(dict.fromkeys(models or all_of_them))
 
 
 def plan_experiment(

@@ -28,12 +28,12 @@ from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.studies.arms import Arm
 from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
+from adasparse_cli.studies.cluster_runs import require_launcher
 from adasparse_cli.studies.compared_worlds import compare_worlds
 from adasparse_cli.studies.comparison import Comparison, compare_arms
+from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.studies.plan import StudyJob
-from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
-from adasparse_cli.training.machine import chosen_device
 from adasparse_cli.typed import require_types
 
 # Studies of the version before have no checksums; everything else is the same.
@@ -66,7 +66,7 @@ def run_study(
         BusyError: another process works on this study.
     """
     progress = progress or Silent()
-    chosen_device(job.arms[0].jobs[0].device)  # before data are prepared
+    require_launcher(job.arms[0].jobs[0], workers)  # before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         if (job.folder / STUDY).exists():

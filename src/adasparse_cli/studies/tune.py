@@ -18,6 +18,7 @@ from typing import Any
 
 from adasparse_cli.catalogue.verify import verify_planned, verify_run
 from adasparse_cli.choices import Metric, Split
+from adasparse_cli.cluster.settings import without_launcher
 from adasparse_cli.config.compose import explicit_keys
 from adasparse_cli.config.spelling import leaves, word
 from adasparse_cli.errors import DataError, UsageError
@@ -30,10 +31,11 @@ from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob, model_flags, plan_seeds
+from adasparse_cli.studies.cluster_runs import require_launcher
 from adasparse_cli.studies.coordinate import Answers, Found, Questions, coordinate_search
+from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.studies.plan import named_models
 from adasparse_cli.studies.search_space import space_of
-from adasparse_cli.studies.worker import NamedRun
 from adasparse_cli.studies.workers import train_all
 from adasparse_cli.typed import to_yaml
 
@@ -109,7 +111,7 @@ def plan_tune(
         searches.append(ModelSearch(name=name, words=own, space=space, start={key: known[key] for key in space}))
     told = json.dumps(
         [
-            sorted(common),
+            sorted(without_launcher(common)),
             {one.name: [one.words, one.space] for one in searches},
             trials,
             seeds,
@@ -145,6 +147,7 @@ def run_tune(
         DataError: no trial of any model has a result.
     """
     progress = progress or Silent()
+    require_launcher(job.first, workers)  # before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     if verify:
         verify_planned([job.first])

@@ -7,37 +7,22 @@ failure it ends: a new process has nothing left of what went wrong.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.choices import Split
-from adasparse_cli.errors import AdasparseError, BusyError, DiskFullError, InterruptedRun
+from adasparse_cli.errors import AdasparseError, DiskFullError, InterruptedRun
 from adasparse_cli.files import disk_is_full, no_room
-from adasparse_cli.prep.recipe import Progress, Silent
-from adasparse_cli.runs.prepare import PrepReport
-from adasparse_cli.runs.train import TrainReport, run_train
-from adasparse_cli.runs.train_job import TrainJob
-
-TOLD_SECONDS = 0.5
-BUSY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedRun:
-    """A run of a study: how it is called, what to train, on which prepared data."""
-
-    name: str
-    job: TrainJob
-    prepared: PrepReport
+from adasparse_cli.runs.train import TrainReport
+from adasparse_cli.studies.named_run import NamedRun, ToldProgress, expected_rows, train_when_free
 
 
 @dataclass(frozen=True)
@@ -58,13 +43,6 @@ class NoRoom:
     message: str
     hint: str
     needed: int
-
-
-def expected_rows(run: NamedRun) -> int:
-    """Training rows that a run is expected to pass."""
-    rows = run.prepared.manifest.splits[Split.train].rows * run.job.loop.likely_epochs
-    limit = run.job.loop.max_steps
-    return round(rows if limit is None else min(rows, limit * run.job.loop.batch_size))
 
 
 def serve(connection: Connection) -> None:
@@ -90,36 +68,10 @@ def tell(connection: Connection, news: int | str | NoRoom | RunDone) -> None:
         connection.send(news)
 
 
-class _Told(Silent):
-    """Progress that is told to the parent now and then; only the rows trained on count."""
-
-    def __init__(self, expected: int, connection: Connection) -> None:
-        self._expected, self._connection = expected, connection
-        self._rows, self._spoke, self._training = 0, 0.0, False
-
-    def start(self, what: str, total: int | None, unit: str) -> None:
-        self._training = what.startswith("training")
-        if self._training and total is not None:
-            self._rows = max(self._expected - total, 0)  # done before, in a run that goes on
-
-    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
-        if not self._training:
-            return
-        self._rows += amount
-        now = time.monotonic()
-        if now - self._spoke > TOLD_SECONDS:
-            self._spoke = now
-            self.tell_rows()
-
-    def tell_rows(self) -> None:
-        """Tell how many rows the run has passed so far."""
-        tell(self._connection, self._rows)
-
-
 def _train(run: NamedRun, connection: Connection) -> TrainReport:
     try:
-        progress = _Told(expected_rows(run), connection)
-        report = _train_when_free(run, progress)
+        progress = ToldProgress(expected_rows(run), functools.partial(tell, connection))
+        report = train_when_free(run, progress)
         progress.tell_rows()
         return report
     except InterruptedRun as stopped:
@@ -137,14 +89,6 @@ def _train(run: NamedRun, connection: Connection) -> TrainReport:
             raise SystemExit(error.exit_code) from None
         tell(connection, f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
-
-
-def _train_when_free(run: NamedRun, progress: Progress) -> TrainReport:
-    while True:
-        try:
-            return run_train(run.job, progress, resume=True, prepared=run.prepared)
-        except BusyError:  # another study trains the same; its result will be ours
-            time.sleep(BUSY_SECONDS)
 
 
 def _end_with_parent() -> None:

@@ -9,25 +9,28 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from types import FrameType
 from typing import Any
 
-from adasparse_cli.errors import DiskFullError, InterruptedRun
+from adasparse_cli.cluster.settings import ClusterSettings
+from adasparse_cli.errors import DiskFullError
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.studies.best_so_far import BestSoFar
-from adasparse_cli.studies.worker import NamedRun, NoRoom, RunDone, expected_rows, serve
+from adasparse_cli.studies.cluster_runs import train_on_cluster
+from adasparse_cli.studies.named_run import NamedRun, expected_rows
+from adasparse_cli.studies.stop import StopOfStudy
+from adasparse_cli.studies.worker import NoRoom, RunDone, serve
 
 
 def train_all(
     runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str, best: BestSoFar | None = None
 ) -> dict[str, str]:
-    """Train runs, `workers` at a time, in their order; each goes on where it was stopped.
+    """Train runs in their order, on the launcher of their jobs; each goes on where it was stopped.
 
     Args:
-        best: with it, a line is noted for each run that is finished.
+        workers: runs at a time, on this machine. best: with it, a line is noted for each run that is finished.
 
     Returns:
         What failed, by name, with the reason. The others go on.
@@ -38,6 +41,8 @@ def train_all(
     """
     if not runs:
         return {}
+    if isinstance(launcher := runs[0].job.launcher, ClusterSettings):
+        return train_on_cluster(runs, progress, launcher, what=what, best=best)
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
     waiting, done, trained = list(runs), 0, 0
     width = max(len(run.name) for run in runs)
@@ -76,12 +81,7 @@ def train_all(
                     for one in running:
                         one.terminate()
                     done += sum(one.done for one in running)
-                    left = f"{len(runs) - done} of {len(runs)} runs are still to be done"
-                    raise InterruptedRun(
-                        f"stopped; {left}" if done < len(runs) else "stopped when all runs were done",
-                        hint="the same command continues with what is missing",
-                        exit_code=128 + stop.number,
-                    )
+                    raise stop.stopped(done, len(runs))
     finally:
         for one in idle:
             one.dismiss()
@@ -188,29 +188,3 @@ class Worker:
         if self.reason is not None:
             return self.reason
         return f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
-
-
-class StopOfStudy:
-    """Remembers SIGINT or SIGTERM, so that runs can be asked to save.
-
-    A signal that came after the last run had ended is passed on to the handler from before.
-    """
-
-    number: int | None = None
-
-    def __enter__(self) -> StopOfStudy:
-        def wish(number: int, frame: FrameType | None) -> None:
-            self.number = number
-
-        self._old: dict[int, Callable[..., object] | int | None] = {}
-        try:
-            self._old = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: signals are someone else's business
-            self._old = {}
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        if self.number is not None and raised[0] is None:
-            signal.raise_signal(self.number)

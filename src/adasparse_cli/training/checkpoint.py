@@ -107,6 +107,7 @@ def load_weights(model: Model, tensors: Mapping[str, Tensor], *, where: Path) ->
     """
     saved = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     weights = weights_as_today(model, saved)
+    model.make_room(weights)
     own = model.state_dict()
     wrong = sorted(
         name

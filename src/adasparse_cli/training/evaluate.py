@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from adasparse_cli.choices import Metric
+from adasparse_cli.errors import DataError
 from adasparse_cli.metrics import Metrics, compute_metrics
 from adasparse_cli.models.base import Model
 from adasparse_cli.training.dataset import Rows
@@ -69,6 +71,28 @@ def metrics_of(scores: Scores, rows: Rows, *, num_domains: int) -> Metrics:
     assert rows.labels is not None
     labels = rows.labels.cpu().numpy()
     return compute_metrics(labels, scores.logits, rows.domains, num_domains, rows.users)
+
+
+def require_selectable(select: Metric, rows: Rows, *, num_domains: int) -> None:
+    """Refuse a metric that the valid rows cannot have, before the first step is taken.
+
+    Raises:
+        DataError: they cannot.
+    """
+    nothing = Scores(logits=np.zeros(len(rows), dtype=np.float32), pruned=None)
+    found = metrics_of(nothing, rows, num_domains=num_domains)
+    if getattr(found, select) is not None:
+        return
+    if not len(rows):
+        raise DataError(
+            "the valid split has no rows, so no checkpoint can be chosen",
+            hint="prepare the data with another split rule, or with data.valid_share above 0",
+        )
+    why = "no domain has both classes" if select is Metric.gauc_domain else "all rows have the same label"
+    raise DataError(
+        f"loop.select={select} is not available on the valid split: {why}",
+        hint="loop.select=log_loss is available there; or prepare the data with another split",
+    )
 
 
 def context_shares(model: Model, rows: Rows) -> dict[str, float] | None:

@@ -20,14 +20,14 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 
-from adasparse_cli.choices import Metric, RowSteps
+from adasparse_cli.choices import RowSteps
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.files import write_text
 from adasparse_cli.layers import ranks
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
 from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
 from adasparse_cli.training.dataset import Rows
-from adasparse_cli.training.evaluate import Scores, held_sparsity, metrics_of, score
+from adasparse_cli.training.evaluate import Scores, held_sparsity, metrics_of, require_selectable, score
 from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
 from adasparse_cli.training.length import Length
 from adasparse_cli.training.machine import matmul_precision
@@ -92,7 +92,7 @@ class Loop(ABC):
         }
         self.steps_per_epoch = self._steps_per_epoch()
         self.length = Length(settings, self.steps_per_epoch)
-        self.total_steps = self.length.total_steps
+        self.total_steps, self.scheduled_steps = self.length.total_steps, self.length.scheduled_steps
         device = self.train.device
         self._loss_sum = torch.zeros((), device=device)
         self._penalty_sum = torch.zeros((), device=device)
@@ -112,7 +112,7 @@ class Loop(ABC):
         self._finite_step = 0
         self._clock = SaveClock(settings.checkpoint_seconds)
         self._best = BestWeights(self.folder / BEST, self._clock)
-        self._require_selectable()
+        require_selectable(settings.select, self.valid, num_domains=self.num_domains)
 
     @abstractmethod
     def _steps_per_epoch(self) -> int:
@@ -249,24 +249,6 @@ class Loop(ABC):
                 hint="the folder was copied or restored in parts; remove the run and train it again",
             )
         load_weights(self.model, best, where=self.folder / BEST)
-
-    def _require_selectable(self) -> None:
-        """Refuse a metric that the valid rows cannot have, before the first step is taken."""
-        select, rows = self.settings.select, self.valid
-        nothing = Scores(logits=np.zeros(len(rows), dtype=np.float32), pruned=None)
-        found = metrics_of(nothing, rows, num_domains=self.num_domains)
-        if getattr(found, select) is not None:
-            return
-        if not len(rows):
-            raise DataError(
-                "the valid split has no rows, so no checkpoint can be chosen",
-                hint="prepare the data with another split rule, or with data.valid_share above 0",
-            )
-        why = "no domain has both classes" if select is Metric.gauc_domain else "all rows have the same label"
-        raise DataError(
-            f"loop.select={select} is not available on the valid split: {why}",
-            hint="loop.select=log_loss is available there; or prepare the data with another split",
-        )
 
     def rows_to_go(self) -> int | None:
         """Training rows in the steps that are still to be done, if nothing stops them early; None with `epochs: auto`."""

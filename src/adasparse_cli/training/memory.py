@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from adasparse_cli.errors import ResourceError
 from adasparse_cli.models.base import Model
+from adasparse_cli.models.lightgbm import Lightgbm
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.machine import free_memory
 from adasparse_cli.training.settings import LoopSettings
@@ -44,6 +45,8 @@ def batch_bytes(model: Model, rows: Rows, settings: LoopSettings) -> int:
     Raises:
         ResourceError: a batch does not fit.
     """
+    if isinstance(model, Lightgbm):  # the numbers of all rows, and their bins
+        return 5 * len(rows) * len(model.features.names)
     was_training = model.training
     model.eval()
     largest = 0

@@ -34,7 +34,7 @@ def require_memory(label: str, model: Model, num_domains: int, device: torch.dev
     count = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
     breakdown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items() if size)
     said = (
-        f"{label}: {count:,} parameters, {sum(parts.values()) / 2**20:,.0f} MiB in training ({breakdown}) "
+        f"{label}: {count:,} parameters, {sum(parts.values()) / 2**20:,.0f} MiB in training{f' ({breakdown})' * bool(breakdown)} "
         f"with {num_domains:,} domains"
     )
     free = free_memory(device)

@@ -1,0 +1,37 @@
+"""All launchers by name: the name on the command line and of the YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adasparse_cli.choices import nearest_names
+from adasparse_cli.cluster import local, ray, slurm
+from adasparse_cli.cluster.engine import Engine
+from adasparse_cli.cluster.settings import LOCAL, ClusterSettings, LauncherSettings
+from adasparse_cli.errors import UsageError
+from adasparse_cli.typed import typed
+
+SETTINGS: dict[str, type[LauncherSettings]] = {LOCAL: local.Settings, "ray": ray.Settings, "slurm": slurm.Settings}
+
+
+def launcher_settings(section: Mapping[str, Any]) -> LauncherSettings:
+    """The `launcher` section.
+
+    Raises:
+        UsageError: there is no launcher of this name, or a value cannot be used.
+    """
+    name = str(section.get("name"))
+    if name not in SETTINGS:
+        raise UsageError(f"launcher.name={name} is no launcher", hint=f"there are {nearest_names(name, [*SETTINGS])}")
+    return typed(section, SETTINGS[name], "launcher")
+
+
+def engine_of(settings: ClusterSettings) -> Engine:
+    """The scheduler that a launcher submits to."""
+    return slurm.Slurm(settings) if isinstance(settings, slurm.Settings) else _ray(settings)
+
+
+def _ray(settings: ClusterSettings) -> Engine:
+    assert isinstance(settings, ray.Settings)
+    return ray.Ray(settings)

@@ -1,0 +1,12 @@
+"""No cluster: the runs of a study are processes of this machine (`studies/workers.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adasparse_cli.cluster.settings import LauncherSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LauncherSettings):
+    """Runs as processes of this machine."""

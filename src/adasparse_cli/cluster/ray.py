@@ -1,0 +1,156 @@
+"""Ray, by the HTTP interface for jobs of its dashboard; the package `ray` is not needed here.
+
+Requests and answers are JSON. A cluster that asks for a token finds it in the environment variable RAY_AUTH_TOKEN, as Ray's own
+commands do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adasparse_cli.cluster.engine import ClusterJob, EngineBusyError, JobState, Phase
+from adasparse_cli.cluster.settings import ClusterSettings
+from adasparse_cli.errors import UsageError
+
+PATIENCE_SECONDS = 30
+# A stopped job has this long to save; Ray's own default is 3.
+SAVING_SECONDS = 60
+_PHASES = {"PENDING": Phase.waiting, "RUNNING": Phase.running}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ClusterSettings):
+    """Runs as jobs of a Ray cluster.
+
+    Args:
+        address: of the dashboard of the cluster, such as `http://head:8265`.
+    """
+
+    address: str
+
+
+class _RefusedError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+class Ray:
+    """The Ray cluster at an address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._base = settings, settings.address.rstrip("/")
+
+    def check(self) -> None:
+        """Whether a Ray dashboard answers."""
+        if not self._base.startswith(("http://", "https://")):
+            raise UsageError(
+                f"launcher.address={self._settings.address} is not an address",
+                hint="it starts with http://, such as http://127.0.0.1:8265",
+            )
+        fault = f"launcher=ray: no Ray cluster answers at {self._base}"
+        hint = "launcher.address=http://HOST:8265 names its dashboard; `ray start --head` with ray[default] starts a cluster here"
+        try:
+            found = self._ask("GET", "version")
+        except (EngineBusyError, _RefusedError, ValueError) as error:
+            raise UsageError(f"{fault}: {error}", hint=hint) from None
+        if not isinstance(found, Mapping) or "ray_version" not in found:
+            raise UsageError(f"{fault}: what answers there is not Ray", hint=hint)
+
+    def submit(self, job: ClusterJob) -> str:
+        """Queue a job under its own name."""
+        try:
+            self._ask("POST", "jobs/", request(self._settings, job))
+        except _RefusedError as refused:
+            if "already exists" in refused.text:
+                return job.name
+            last = next((line for line in reversed(refused.text.splitlines()) if len(line) > 1), "")
+            if refused.code >= 500 and "ValueError" not in last:
+                raise EngineBusyError(f"Ray takes no job now: {last:.300}", hint="it is asked again") from None
+            raise UsageError(
+                f"Ray refused the job {job.name}: {last:.300}",
+                hint="launcher.cpus, gpus and memory_gib are what was asked for",
+            ) from None
+        return job.name
+
+    def find(self, name: str) -> str | None:
+        """The job of this name."""
+        return None if self._state(name).phase is Phase.unknown else name
+
+    def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
+        """One question for each job."""
+        return {own: self._state(own) for own in ids}
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """SIGTERM to the program, and SIGKILL to what is left after a minute."""
+        for own in ids:
+            try:
+                self._ask("POST", f"jobs/{own}/stop")
+            except _RefusedError as refused:
+                if refused.code != http.client.NOT_FOUND:
+                    raise EngineBusyError(
+                        f"Ray does not stop {own}: {refused.text:.300}", hint="it is asked again"
+                    ) from None
+
+    def _state(self, own: str) -> JobState:
+        try:
+            return state(self._ask("GET", f"jobs/{own}"))
+        except _RefusedError as refused:
+            if refused.code == http.client.NOT_FOUND:
+                return JobState(phase=Phase.unknown)
+            raise EngineBusyError(f"Ray does not answer: {refused.text:.300}", hint="it is asked again") from None
+
+    def _ask(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
+        token = os.environ.get("RAY_AUTH_TOKEN")
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(f"{self._base}/api/{what}", data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise _RefusedError(error.code, error.read().decode(errors="replace").strip() or str(error)) from None
+        except ValueError as error:
+            raise EngineBusyError(
+                f"{self._base} answers with no JSON: {error}", hint="is this Ray's dashboard?"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise EngineBusyError(f"Ray does not answer at {self._base}: {reason}", hint="it is asked again") from None
+
+
+def request(settings: Settings, job: ClusterJob) -> dict[str, Any]:
+    """The request that queues a job."""
+    memory = None if settings.memory_gib is None else round(settings.memory_gib * (1 << 30))
+    return {
+        "entrypoint": job.line,
+        "submission_id": job.name,
+        "entrypoint_num_cpus": job.cpus,
+        "entrypoint_num_gpus": settings.gpus,
+        **({} if memory is None else {"entrypoint_memory": memory}),
+        "runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(SAVING_SECONDS)}},
+    }
+
+
+def state(answer: Mapping[str, Any]) -> JobState:
+    """What Ray says of a job; a negative exit code is a signal, and so no code of the program."""
+    status, message = str(answer.get("status")), str(answer.get("message") or "").splitlines()
+    code = answer.get("driver_exit_code")
+    phase = _PHASES.get(status, Phase.ended)
+    why = status if phase is Phase.ended else message[0] if phase is Phase.waiting and message else ""
+    by_itself = phase is Phase.ended and isinstance(code, int) and code >= 0
+    if phase is Phase.ended and not by_itself and status == "FAILED" and message:
+        why = message[0]
+    node = str(answer.get("driver_agent_http_address") or "").removeprefix("http://").rpartition(":")[0]
+    return JobState(
+        phase=phase, why=f"{why:.200}", exit_code=code if by_itself else None, node=node, again=status != "STOPPED"
+    )
