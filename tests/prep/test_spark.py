@@ -105,11 +105,12 @@ def test_a_damaged_file_and_rejected_rows_are_named_and_nothing_is_left(tmp_path
     raw = raw_files(tmp_path)
     with pytest.raises(TooManyRejectedError, match=r"a\.csv:21: "):
         made(tmp_path / "data" / "x", raw, (*TABLE, "data.max_rejected=0"), on_spark)
-    content = gzip.compress(b"place,kind,user,at,tags,price,note,y\n" + os.urandom(1 << 20))
-    (tmp_path / "c.csv.gz").write_bytes(content[: len(content) // 2])
+    # the damage is beyond the first rows, which the first process reads
+    content = gzip.compress(b"place,kind,user,at,tags,price,note,y\n" + b"a,x,1,1700000000,p,0.5,n,1\n" * 400_000)
+    (tmp_path / "c.csv.gz").write_bytes(content[: len(content) * 3 // 4])
     with pytest.raises(DataError, match=r"c\.csv\.gz is damaged or cut off"):
         made(tmp_path / "data" / "x", raw, TABLE, on_spark)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["x.rejects.parquet"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["tabular.rejects.parquet"]
 
 
 def test_what_workers_do_not_see_is_named(

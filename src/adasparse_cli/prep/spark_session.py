@@ -153,8 +153,8 @@ def _new_session(master: str | None, name: str, log: IO[bytes]) -> SparkSession:
     if is_local(master):
         # workers are to run in the same environment; on a cluster, its settings name the interpreter
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # what Java prints would mix with the output of this command
-    gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
+    # a process has one Java at a time; what it prints would mix with the output of this command
+    gateway = SparkContext._gateway or launch_gateway(conf, {"stdout": log, "stderr": log})
     return SparkSession(SparkContext(conf=conf, gateway=gateway))
 
 
