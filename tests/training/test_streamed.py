@@ -131,9 +131,11 @@ def test_a_slice_and_numbers_are_rows_of_the_file(prepared: tuple[Path, Manifest
         assert torch.equal(rows.batch(chosen).condition_ids, held.batch(chosen).condition_ids)
     assert rows.labels is not None
     assert held.labels is not None
-    assert torch.equal(rows.labels, held.labels)
-    for name in ("domains", "sources", "lines"):
-        np.testing.assert_array_equal(getattr(rows, name), getattr(held, name))
+    assert torch.equal(rows.labels.float(), held.labels)
+    assert torch.equal(rows.condition_ids.long(), held.condition_ids)
+    np.testing.assert_array_equal(rows.domains, held.domains)
+    for found, expected in zip(zip(*rows.places(), strict=True), (held.sources, held.lines), strict=True):
+        np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 @pytest.mark.parametrize("windows", [16, 64])

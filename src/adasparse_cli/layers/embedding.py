@@ -131,12 +131,13 @@ class FieldEmbedding(nn.Module):
         # The bags of all multi-valued fields are in one list; a field's first bag is its offset there.
         bag_offsets = [0]
         starts = [torch.zeros(1, dtype=torch.long, device="cpu")]
-        values = [torch.zeros(0, dtype=torch.long, device="cpu")]
+        # as int32, since logs have many distinct bags; a batch's values are converted
+        values = [torch.zeros(0, dtype=torch.int32, device="cpu")]
         for name, first_id in self._multi_fields:
             own = bags[name]
             bag_offsets.append(bag_offsets[-1] + len(own.starts) - 1)
             starts.append(own.starts[1:].long() + sum(len(earlier) for earlier in values))
-            values.append(own.values.long() + first_id)
+            values.append(own.values.int() + first_id)
         device = self.weight.device
         self.multi_offsets = torch.tensor(bag_offsets[:-1], dtype=torch.long, device=device)
         self.bag_starts = torch.cat(starts).to(device)
@@ -193,7 +194,7 @@ class FieldEmbedding(nn.Module):
         first_value = ends - lengths
         shifts = torch.repeat_interleave(starts - first_value, lengths)
         values = self.bag_values.index_select(0, shifts + torch.arange(len(shifts), device=shifts.device))
-        return values, first_value, lengths
+        return values.long(), first_value, lengths
 
 
 def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:

@@ -220,6 +220,7 @@ def _train(
     with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
+    del shape  # of its bags the model has its own
     _require_together(job, model)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -21,8 +21,6 @@ from adasparse_cli.prep.prepared import read_bags, split_parts
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.machine import free_memory
 
-# Label, domain and source (4 each), line (8), user (4): what evaluation looks at for all rows at once.
-BYTES_OF_KEYS = 24
 KEY_COLUMNS = ("__domain", "__label", "__user", "__source", "__line")
 
 
@@ -34,10 +32,10 @@ class Rows:
         field_ids: int32, rows × fields.
         domain_ids: what a model is told; differs from `domains` in a control arm alone.
         condition_ids, conditions: the distinct combinations of domain-aware ids; see `Batch`.
-        labels: 0 or 1, float32; None for unlabelled rows.
+        labels: 0 or 1, float32, or int8 of rows on disk; None for unlabelled rows.
         domains: the true domain of each row, which metrics group by.
         users: id of the row's user, or None where the data name no user.
-        sources, lines: where each row stood in the raw files.
+        sources, lines: where each row stood in the raw files; empty for rows on disk, see `places`.
     """
 
     field_ids: Tensor
@@ -85,6 +83,10 @@ class Rows:
             self.conditions,
             None if self.labels is None else self.labels.index_select(0, rows),
         )
+
+    def places(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Where each row stood in the raw files: sources and lines, block by block."""
+        yield self.sources, self.lines
 
     def with_another_rows_domain(self, seed: int) -> Rows:
         """The control arm: each row tells a model the domain of another row, drawn once per split.
@@ -210,5 +212,5 @@ def bags_of(lists: pl.Series) -> Bags:
     """A series of lists of ids as flat values and starts."""
     lengths = lists.list.len().to_numpy().astype(np.int64)
     starts = np.concatenate([[0], lengths.cumsum()])
-    values = lists.filter(lists.list.len() > 0).explode().to_numpy().astype(np.int64)
-    return Bags(values=torch.from_numpy(np.array(values)), starts=torch.from_numpy(starts))
+    values = np.array(lists.filter(lists.list.len() > 0).explode().to_numpy(), dtype=np.int32)
+    return Bags(values=torch.from_numpy(values), starts=torch.from_numpy(starts))
