@@ -234,9 +234,9 @@ def test_metrics_hold_a_few_bytes_per_row() -> None:
     draw, rows = np.random.default_rng(0), 1_200_000
     labels, logits = (draw.random(rows) < 0.1).astype(np.int8), draw.normal(size=rows).astype(np.float32)
     domains, users = draw.integers(0, 300, rows).astype(np.int32), draw.integers(0, rows, rows).astype(np.int32)
-    for given, most in ((None, 18), (users, 55)):
+    for own, most in ((None, 18), (users, 55)):
         tracemalloc.start()
-        compute_metrics(labels, logits, domains, 300, given)
+        compute_metrics(labels, logits, domains, 300, own)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < most * rows
