@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(CORES < 2, reason="two processes need two cores"
 WORDS = (
     "data.rows=6000",
     "network.hidden=[16,8]",
-    "loop.batch_size=128",
-    "loop.epochs=3",
+    "loop.batch_size=256",
+    "loop.epochs=2",
     "loop.checkpoint_seconds=0",
     "threads=1",
 )
@@ -90,7 +90,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_train_one_model(whole: Path) -> None:
     run = only_run(whole)
-    assert read_report(run)["steps"] == 3 * -(-4_286 // 128)
+    assert read_report(run)["steps"] == 2 * -(-4_286 // 256)
     assert "× 2 processes" in (run / "environment.json").read_text(encoding="utf-8")
     adasparse(whole, "evaluate", str(run))
 
