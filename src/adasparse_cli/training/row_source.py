@@ -10,10 +10,11 @@ import torch
 
 from adasparse_cli.choices import RowSource, Split
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.prep.prepared import split_parts
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows
+from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows, load_shape, with_bag_values
 from adasparse_cli.training.row_cache import open_cache
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.streamed import StreamedRows, disk_rows, streamed_rows
@@ -40,7 +41,10 @@ def train_rows(
         UsageError: they are to be streamed, and the loop or the control arm needs all of them at once.
     """
     if not streams(manifest, settings):
-        return load_rows(folder, manifest, Split.train, device=device)
+        found = load_rows(folder, manifest, Split.train, device=device)
+        if may_wait(device):
+            return found
+        return with_bag_values(found, manifest.fields, load_shape(folder, manifest).bags)
     if settings.name != "standard" or settings.placebo:
         what = "loop.placebo" if settings.placebo else f"loop={settings.name}"
         raise UsageError(
