@@ -72,7 +72,7 @@ class RowCache:
         Raises:
             IntegrityError: the file is too short.
         """
-        rest, offset = memoryview(records).cast("B"), 4 * self.columns * start
+        rest, offset = memoryview(records.data).cast("B"), 4 * self.columns * start
         while rest:
             read = os.preadv(file, [rest], offset)
             if not read:
