@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from adasparse_cli.metrics import (
+    BLOCK,
     auc,
     calibration,
     calibration_error,
@@ -181,3 +185,58 @@ def test_rows_without_a_user_are_no_user() -> None:
     nobody = compute_metrics(labels, logits, domains, 1, np.full(600, -1))
     assert (nobody.gauc_user, nobody.rows_without_user) == (None, 600)
     assert compute_metrics(labels, logits, domains, 1).rows_without_user is None
+
+
+def plain_metrics(labels: NDArray[Any], logits: NDArray[Any], domains: NDArray[Any], count: int) -> dict[str, Any]:
+    """Each metric from whole arrays, in NumPy's own order of summation."""
+    z, y = logits.astype(np.float64), labels.astype(np.float64)
+    losses, predicted = np.logaddexp(0.0, z) - y * z, np.exp(-np.logaddexp(0.0, -z))
+    order = np.argsort(logits, kind="stable")
+    run = np.cumsum(np.r_[False, logits[order][1:] != logits[order][:-1]])
+    gaps = predicted[order] - (np.bincount(run, weights=y[order]) / np.bincount(run))[run]
+    sums = np.add.reduceat(gaps, np.unique(np.arange(20) * len(y) // 20))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows, positives = (np.bincount(domains, weights=one, minlength=count) for one in (None, y))
+        of_domain = np.bincount(domains, weights=losses, minlength=count) / rows
+        ratio = np.bincount(domains, weights=predicted, minlength=count) / positives
+    return {
+        "log_loss": losses.mean(),
+        "calibration": predicted.sum() / y.sum(),
+        "calibration_error": np.abs(sums).sum() / len(y),
+        "of_domain": of_domain,
+        "ratio": np.where(positives > 0, ratio, np.nan),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1_000, BLOCK + 1, 3 * BLOCK + 12_345])
+@pytest.mark.parametrize("levels", [1, 7, 10**6])
+def test_blocks_of_rows_give_the_bits_of_whole_arrays(dtype: type, rows: int, levels: int) -> None:
+    """With one level all scores are tied, over the ends of all blocks."""
+    draw = np.random.default_rng(rows)
+    labels, domains = (draw.random(rows) < 0.1).astype(np.int8), draw.integers(0, 60, rows).astype(np.int32)
+    logits = ((draw.normal(size=rows) * levels).round() / levels if levels > 1 else np.full(rows, -2.0)).astype(dtype)
+    found = compute_metrics(labels, logits, domains, 64, np.where(domains > 3, domains * 1000, -1))
+    expected, of_domain = plain_metrics(labels, logits, domains, 64), per_domain(labels, logits, domains, 64)
+    for name in ("log_loss", "calibration", "calibration_error"):
+        assert getattr(found, name) == expected[name], name
+    np.testing.assert_array_equal(of_domain["log_loss"], expected["of_domain"])
+    np.testing.assert_array_equal(of_domain["calibration"], expected["ratio"])
+    assert found.auc == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
+    users = [k for k in range(4, 60) if len(set(labels[domains == k])) == 2]
+    weights = [int((domains == k).sum()) for k in users]
+    own = [of_domain["auc"][k] for k in users]
+    assert found.gauc_user == np.average(own, weights=weights)
+
+
+def test_metrics_hold_a_few_bytes_per_row() -> None:
+    """Beside the input: 8 bytes of sorted rows, and of rows with a user their scores and at most a group each."""
+    draw, rows = np.random.default_rng(0), 1_200_000
+    labels, logits = (draw.random(rows) < 0.1).astype(np.int8), draw.normal(size=rows).astype(np.float32)
+    domains, users = draw.integers(0, 300, rows).astype(np.int32), draw.integers(0, rows, rows).astype(np.int32)
+    for own, most in ((None, 18), (users, 55)):
+        tracemalloc.start()
+        compute_metrics(labels, logits, domains, 300, own)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < most * rows

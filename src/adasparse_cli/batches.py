@@ -22,6 +22,7 @@ class Batch:
             combination, and so that a control arm can receive another row's domain.
         conditions: ids of the domain-aware fields (in the manifest's order) per combination.
         labels: 0 or 1 per row; None if unknown.
+        bag_values: number of values in the bags of all multi-valued fields together; None if the host does not know it.
     """
 
     field_ids: Int[Tensor, "rows fields"]
@@ -29,6 +30,7 @@ class Batch:
     condition_ids: Int[Tensor, " rows"]
     conditions: Int[Tensor, "conditions domain_fields"]
     labels: Float[Tensor, " rows"] | None = None
+    bag_values: int | None = None
 
     def __len__(self) -> int:
         return int(self.field_ids.shape[0])

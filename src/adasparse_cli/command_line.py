@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# In the environment of processes that a launcher starts: when it was started, in seconds since 1970.
+LAUNCHED = "ADASPARSE_LAUNCHED"
+
 _words: tuple[str, ...] = ()
 
 

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from adasparse_cli.command_line import LAUNCHED
 from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 
 RESTARTS = 3
@@ -43,8 +44,9 @@ def launch(words: Sequence[str], number: int, *, tell: Callable[[str], None], re
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if number > cores:
         raise UsageError(f"--nproc {number}: this machine has {cores} cores", hint=f"--nproc {cores} at most")
+    shared = {"OMP_NUM_THREADS": str(max(1, cores // number)), **os.environ, LAUNCHED: str(time.time())}
     for attempt in range(restarts + 1):
-        code = _attempt(words, number, attempt, threads=max(1, cores // number))
+        code = _attempt(words, number, {**shared, ATTEMPT: str(attempt)})
         if code >= 0:
             return code
         if attempt < restarts:
@@ -57,21 +59,20 @@ def launch(words: Sequence[str], number: int, *, tell: Callable[[str], None], re
     )
 
 
-def _attempt(words: Sequence[str], number: int, attempt: int, *, threads: int) -> int:
+def _attempt(words: Sequence[str], number: int, shared: Mapping[str, str]) -> int:
     """One try; negative for the signal that ended a process."""
     with tempfile.TemporaryDirectory(prefix="adasparse-ranks-") as room, contextlib.ExitStack() as stack:
         port = _free_port()
         processes = []
         for rank in range(number):
             own = {
-                ATTEMPT: str(attempt),
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": str(number),
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
             }
-            environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **own}
+            environment = {**shared, **own}
             # the first one speaks for all; what the others say is shown if one of them fails
             said = None if rank == 0 else stack.enter_context((Path(room) / str(rank)).open("wb"))
             processes.append(

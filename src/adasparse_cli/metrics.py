@@ -1,10 +1,15 @@
 """Exact metrics of predictions, pooled, per domain and per user; None if a metric is not available.
 
 Floor 1: only NumPy. A metric that cannot be computed is None (NaN inside arrays), never 0.5.
+
+Apart from the input, the metrics hold 8 bytes per row; everything else is computed in blocks of rows. Sums over blocks are
+added in the order in which NumPy adds up a whole array, so that a metric does not depend on the size of the blocks.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +19,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 ECE_BINS = 20
+BLOCK = 65_536  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,7 @@ class Metrics:
 
 def auc(labels: NDArray[Any], scores: NDArray[Any]) -> float | None:
     """Probability that a positive is ranked above a negative, ties count half; None unless both classes are present."""
-    found = grouped_auc(labels, scores, np.zeros(len(labels), dtype=np.int64), 1).auc[0]
-    return None if np.isnan(found) else float(found)
+    return _pooled_auc(_ranked(labels, scores))
 
 
 def grouped_auc(labels: NDArray[Any], scores: NDArray[Any], groups: NDArray[Any], num_groups: int) -> GroupedAuc:
@@ -100,44 +105,23 @@ def grouped_auc(labels: NDArray[Any], scores: NDArray[Any], groups: NDArray[Any]
     AUC_g = (Σ_positives (negatives below + ½ negatives tied)) / (positives · negatives), counted in integers.
 
     Args:
-        labels: 0 or 1. scores: any real numbers, but not NaN. groups: ids in [0, num_groups).
+        labels: 0 or 1. scores: any real numbers, but not NaN. groups: ids in [0, num_groups), below 2³¹.
     """
-    positive = np.asarray(labels) > 0.5
-    groups = np.asarray(groups, dtype=np.int64)
-    rows = np.bincount(groups, minlength=num_groups).astype(np.int64)
-    positives = np.bincount(groups[positive], minlength=num_groups).astype(np.int64)
-    result = np.full(num_groups, np.nan)
-    if len(groups) == 0:
-        return GroupedAuc(result, rows, positives)
-    group, key, positive = _sorted(groups, scores, positive, num_groups)
-    # runs of equal scores within a group
-    starts = np.flatnonzero(np.concatenate([[True], (group[1:] != group[:-1]) | (key[1:] != key[:-1])]))
-    before = np.concatenate([[0], np.cumsum(~positive)])
-    ends = np.append(starts[1:], len(group))
-    tied = before[ends] - before[starts]
-    hits = ends - starts - tied
-    of_run = group[starts]
-    first_of_group = np.concatenate([[0], np.cumsum(rows)])[of_run]
-    below = before[starts] - before[first_of_group]
-    wins = hits * (2 * below + tied)
-    totals = np.zeros(num_groups, dtype=np.int64)
-    np.add.at(totals, of_run[hits > 0], wins[hits > 0])
-    usable = (positives > 0) & (positives < rows)
-    pairs = positives * (rows - positives)
-    result[usable] = totals[usable] / (2.0 * pairs[usable])
-    return GroupedAuc(result, rows, positives)
+    return _grouped_auc(_ranked(labels, scores, groups), num_groups)
 
 
 def log_loss(labels: NDArray[Any], logits: NDArray[Any]) -> float | None:
     """Mean over rows of log(1 + e^z) − y z, from the logits z, so that no value needs clipping."""
-    losses = _losses(labels, logits)
-    return float(losses.mean()) if len(losses) else None
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    number = len(labels)
+    return _sum(lambda part: _losses(labels[part], logits[part]), 0, number) / number if number else None
 
 
 def calibration(labels: NDArray[Any], logits: NDArray[Any]) -> float | None:
     """PCOC: the sum of predicted probabilities over the number of positives; None without positives."""
-    positives = float(np.sum(np.asarray(labels, dtype=np.float64)))
-    return float(_sigmoid(logits).sum() / positives) if positives else None
+    logits = np.asarray(logits)
+    positives = float(np.sum(labels, dtype=np.float64))
+    return _sum(lambda part: _sigmoid(logits[part]), 0, len(logits)) / positives if positives else None
 
 
 def calibration_error(labels: NDArray[Any], logits: NDArray[Any], *, bins: int = ECE_BINS) -> float | None:
@@ -145,29 +129,21 @@ def calibration_error(labels: NDArray[Any], logits: NDArray[Any], *, bins: int =
 
     Rows with equal scores share their rate of positives, so the result does not depend on the order of the rows.
     """
-    number = len(labels)
-    if not number:
-        return None
-    scores = np.asarray(logits)
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    run = np.cumsum(np.r_[False, ordered[1:] != ordered[:-1]])
-    rates = np.bincount(run, weights=np.asarray(labels, dtype=np.float64)[order]) / np.bincount(run)
-    gaps = _sigmoid(ordered) - rates[run]
-    edges = np.arange(bins) * number // bins
-    sums = np.add.reduceat(gaps, np.unique(edges))
-    return float(np.abs(sums).sum() / number)
+    return _calibration_error(_ranked(labels, logits), bins)
 
 
 def per_domain(
     labels: NDArray[Any], logits: NDArray[Any], domain_ids: NDArray[Any], num_domains: int
 ) -> dict[str, NDArray[Any]]:
     """Rows, positives, AUC, log loss and calibration of each domain; NaN if not available."""
-    groups = np.asarray(domain_ids, dtype=np.int64)
+    labels, logits, groups = np.asarray(labels), np.asarray(logits), np.asarray(domain_ids)
     grouped = grouped_auc(labels, logits, groups, num_domains)
+    losses, predicted = np.zeros(num_domains), np.zeros(num_domains)
+    for part in _blocks(len(groups)):
+        np.add.at(losses, groups[part], _losses(labels[part], logits[part]))
+        np.add.at(predicted, groups[part], _sigmoid(logits[part]))
     with np.errstate(invalid="ignore", divide="ignore"):
-        losses = np.bincount(groups, weights=_losses(labels, logits), minlength=num_domains) / grouped.rows
-        predicted = np.bincount(groups, weights=_sigmoid(logits), minlength=num_domains)
+        losses /= grouped.rows
         ratio = np.where(grouped.positives > 0, predicted / grouped.positives, np.nan)
     return {
         "rows": grouped.rows,
@@ -191,24 +167,28 @@ def compute_metrics(
         labels: 0 or 1. logits: before the sigmoid. domain_ids: in [0, num_domains). user_ids: from 0, −1 for a row
             without a user; None if the data have no user column.
     """
+    labels, logits = np.asarray(labels), np.asarray(logits)
     by_domain = grouped_auc(labels, logits, domain_ids, num_domains)
     by_user, without = None, None
     if user_ids is not None:
-        known = np.asarray(user_ids) >= 0
+        users = np.asarray(user_ids)
+        known = users >= 0
         without = int(len(known) - known.sum())
-        if known.any():
-            users = np.asarray(user_ids)[known]
-            by_user = grouped_auc(np.asarray(labels)[known], np.asarray(logits)[known], users, int(users.max()) + 1)
+        if without < len(known):
+            every = slice(None) if without == 0 else known
+            own, number = _renumbered(users[every])
+            by_user = grouped_auc(labels[every], logits[every], own, number)
+    pooled = _ranked(labels, logits)
     return Metrics(
         rows=len(labels),
         positives=int(by_domain.positives.sum()),
-        auc=auc(labels, logits),
+        auc=_pooled_auc(pooled),
         log_loss=log_loss(labels, logits),
         gauc_domain=by_domain.weighted(),
         gauc_domain_unweighted=by_domain.unweighted(),
         gauc_user=None if by_user is None else by_user.weighted(),
         calibration=calibration(labels, logits),
-        calibration_error=calibration_error(labels, logits),
+        calibration_error=_calibration_error(pooled, ECE_BINS),
         domains=int((by_domain.rows > 0).sum()),
         one_class_domains=by_domain.one_class_groups,
         one_class_domain_row_share=by_domain.one_class_row_share,
@@ -218,24 +198,140 @@ def compute_metrics(
     )
 
 
-def _sorted(
-    groups: Integers, scores: NDArray[Any], positive: NDArray[np.bool_], num_groups: int
-) -> tuple[Integers, NDArray[Any], NDArray[np.bool_]]:
-    """Groups, sort keys and labels, ordered by (group, score)."""
-    scores = np.asarray(scores)
-    if scores.dtype == np.float32 and num_groups < 2**31:
-        # Group, score and label fit into one integer. Sorting these is several times faster than an
-        # argsort. A float32's bits sort like the number once negative ones are mirrored; adding zero makes
-        # −0 and 0 one score.
-        bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)
-        ordered = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + 2**31
-        packed = (groups.astype(np.uint64) << np.uint64(33)) | (ordered.astype(np.uint64) << np.uint64(1))
-        packed |= positive
-        packed.sort()
-        key = (packed >> np.uint64(1)) & np.uint64(0xFFFFFFFF)
-        return (packed >> np.uint64(33)).astype(np.int64), key, (packed & np.uint64(1)).astype(bool)
-    order = np.lexsort((scores, groups))
-    return groups[order], scores[order], positive[order]
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Labelled scores, sorted.
+
+    Args:
+        packed: group · 2³³ + key · 2 + label of each row, ascending. Sorting such integers is several times faster than
+            an argsort. Keys are below 2³² and have the order of the scores.
+        values: the score of each key; None where a key is made of the bits of a float32.
+    """
+
+    packed: NDArray[np.uint64]
+    values: NDArray[Any] | None
+
+    def scores(self, keys: NDArray[np.uint64]) -> NDArray[Any]:
+        """The scores of these keys."""
+        if self.values is not None:
+            return np.asarray(self.values[keys.astype(np.int64)])
+        ordered = keys.astype(np.int64) - 2**31
+        bits = np.where(ordered < 0, -ordered | 0x80000000, ordered)
+        return bits.astype(np.uint32).view(np.float32)
+
+
+def _ranked(labels: NDArray[Any], scores: NDArray[Any], groups: NDArray[Any] | None = None) -> _Ranked:
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    packed = np.empty(len(scores), dtype=np.uint64)
+    values = codes = None
+    if scores.dtype != np.float32:
+        values, codes = np.unique(scores, return_inverse=True)
+    for part in _blocks(len(packed)):
+        if codes is None:
+            # A float32's bits sort like the number once negative ones are mirrored; adding zero makes −0 and 0 one score.
+            bits = (scores[part] + np.float32(0)).view(np.int32).astype(np.int64)
+            keys = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + 2**31
+        else:
+            keys = codes[part]
+        own = keys.astype(np.uint64) << np.uint64(1)
+        own |= labels[part] > 0.5
+        if groups is not None:
+            own |= np.asarray(groups[part]).astype(np.uint64) << np.uint64(33)
+        packed[part] = own
+    packed.sort()
+    return _Ranked(packed, values)
+
+
+def _pooled_auc(ranked: _Ranked) -> float | None:
+    found = _grouped_auc(ranked, 1).auc[0]
+    return None if np.isnan(found) else float(found)
+
+
+def _grouped_auc(ranked: _Ranked, num_groups: int) -> GroupedAuc:
+    packed = ranked.packed
+    rows, positives, wins = (np.zeros(num_groups, dtype=np.int64) for _ in range(3))
+    for part in _blocks(len(packed)):
+        own = packed[part]
+        groups = (own >> np.uint64(33)).astype(np.int64)
+        np.add.at(rows, groups, 1)
+        np.add.at(positives, groups, (own & np.uint64(1)).astype(np.int64))
+    first_negative = np.cumsum(rows - positives) - (rows - positives)
+    before = 0  # negatives before this block
+    open_run = np.zeros((4, 0), dtype=np.int64)  # the last run of equal scores, which may go on in the next block
+    last = None
+    for part in _blocks(len(packed)):
+        own = packed[part]
+        runs, negative = own >> np.uint64(1), (own & np.uint64(1)) == 0
+        starts = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]]))
+        ends = np.append(starts[1:], len(runs))
+        negatives = np.concatenate([[0], np.cumsum(negative)])
+        tied = negatives[ends] - negatives[starts]
+        groups = (runs[starts] >> np.uint64(32)).astype(np.int64)
+        below = before + negatives[starts] - first_negative[groups]
+        found = np.stack([groups, below, tied, ends - starts - tied])
+        if last is not None and runs[0] == last:
+            found[1, 0] = open_run[1, 0]
+            found[2:, 0] += open_run[2:, 0]
+        else:
+            _add_wins(wins, open_run)
+        _add_wins(wins, found[:, :-1])
+        open_run, last = found[:, -1:], runs[-1]
+        before += int(negatives[-1])
+    _add_wins(wins, open_run)
+    result = np.full(num_groups, np.nan)
+    usable = (positives > 0) & (positives < rows)
+    result[usable] = wins[usable] / (2.0 * (positives * (rows - positives))[usable])
+    return GroupedAuc(result, rows, positives)
+
+
+def _add_wins(wins: Integers, runs: Integers) -> None:
+    """Add twice the number of pairs that runs of equal scores win, by group."""
+    groups, below, tied, hits = runs[:, runs[3] > 0]
+    np.add.at(wins, groups, hits * (2 * below + tied))
+
+
+def _calibration_error(ranked: _Ranked, bins: int) -> float | None:
+    packed = ranked.packed
+    number = len(packed)
+    if not number:
+        return None
+
+    def gaps(part: slice) -> Floats:
+        keys, run = np.unique(packed[part] >> np.uint64(1), return_inverse=True)
+        # of equal scores, negatives come first
+        start, middle, end = (np.searchsorted(packed, (keys << np.uint64(1)) + np.uint64(k)) for k in range(3))
+        gap = _sigmoid(ranked.scores(keys)) - (end - middle) / (end - start)
+        return np.asarray(gap[run])
+
+    edges = [*np.unique(np.arange(bins) * number // bins).tolist(), number]
+    # NumPy's `add.reduceat` adds the sum of the others to the first
+    sums = [float(gaps(slice(a, a + 1))[0]) + _sum(gaps, a + 1, b) for a, b in itertools.pairwise(edges)]
+    return float(np.abs(sums).sum() / number)
+
+
+def _renumbered(ids: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
+    """Ids that occur, numbered from 0 in the same order; and how many there are."""
+    present = np.zeros(int(ids.max()) + 1, dtype=np.bool_)
+    present[ids] = True
+    numbers = np.cumsum(present, dtype=np.int32)
+    return numbers[ids] - np.int32(1), int(numbers[-1])
+
+
+def _blocks(number: int) -> Iterator[slice]:
+    return (slice(start, min(start + BLOCK, number)) for start in range(0, number, BLOCK))
+
+
+def _sum(values: Callable[[slice], Floats], start: int, end: int) -> float:
+    """The sum of `values` of the rows from `start` to `end`, to the bit as `numpy.sum` of all of them.
+
+    NumPy halves an array, at a multiple of 8, until 128 numbers are left. A block is at least as large, so that it is such a
+    half.
+    """
+    number = end - start
+    if number <= max(BLOCK, 128):
+        return float(values(slice(start, end)).sum()) if number else 0.0
+    middle = start + number // 2 - number // 2 % 8
+    return _sum(values, start, middle) + _sum(values, middle, end)
 
 
 def _losses(labels: NDArray[Any], logits: NDArray[Any]) -> Floats:

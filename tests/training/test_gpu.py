@@ -13,7 +13,7 @@ from adasparse_cli.errors import NumericError
 from adasparse_cli.layers.embedding import FieldEmbedding
 from adasparse_cli.models import MODELS
 from adasparse_cli.training.checkpoint import load_checkpoint
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.training.dataset import Rows, with_bag_values
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, LAST
 from adasparse_cli.training.standard import StandardLoop
@@ -23,11 +23,13 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 def on(device: str, rows: Rows) -> Rows:
+    """Rows on a device, as they are loaded."""
     moved = {
         name: getattr(rows, name).to(device) for name in ("field_ids", "domain_ids", "condition_ids", "conditions")
     }
     assert rows.labels is not None
-    return replace(rows, **moved, labels=rows.labels.to(device))
+    moved_rows = replace(rows, **moved, labels=rows.labels.to(device))
+    return with_bag_values(moved_rows, small.FIELDS, small.BAGS) if device == "cuda" else moved_rows
 
 
 def loop_in(folder: Path, device: str, name: str = "adasparse", **changes: Any) -> StandardLoop:
@@ -60,6 +62,19 @@ def test_training_ends_where_it_ends_on_the_cpu_but_for_rounding(tmp_path: Path,
         loop.run()
         ends.append(score(loop.model, loop.valid, batch_size=64).probabilities)
     assert abs(ends[0] - ends[1]).max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["dnn", "adasparse", "epnet", "ppnet", "dcnv2", "biasnet"])
+def test_a_step_does_not_wait_for_the_device(tmp_path: Path, name: str) -> None:
+    loop = loop_in(tmp_path, "cuda", name)
+    steps = loop.epoch_batches(0)
+    loop._step(0, steps[0])  # what is set up once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number in (1, 2, 3):
+            loop._step(number, steps[number])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_bags_that_are_put_in_later_lie_on_the_models_device() -> None:

@@ -8,56 +8,74 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+# Three processes are groups of two, three, two and one in turn, so that each loads torch once.
 CHILD = """
-import json, sys
+import json, os, shutil, signal, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
 from adasparse_cli.choices import Normalisation
+from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.layers import ranks
-from adasparse_cli.models import MODELS
+from adasparse_cli.training.loop import LAST
 from adasparse_cli.training.process_group import joined_group
 from adasparse_cli.training.standard import StandardLoop
 from tests import small
 
 torch.set_num_threads(1)
-EPOCHS = int(sys.argv[3])
+home, number = Path(sys.argv[1]), int(sys.argv[2])
+groups = json.loads(sys.argv[3])  # processes, port, model -> words, whether to stop half-way, where to resume from
+EPOCHS, STOP = int(sys.argv[4]), 5
+
 class Watched(StandardLoop):
     def add_gradients(self, rows):
         shares = super().add_gradients(rows)
-        losses.append([float(shares.loss), float(shares.penalty)])
-        sums.append(float(sum(one.detach().abs().sum() for one in self.model.parameters())))
+        losses[self.state.step] = [float(shares.loss), float(shares.penalty)]
+        sums[self.state.step] = float(sum(one.detach().abs().sum() for one in self.model.parameters()))
         return shares
-WORDS = json.loads(sys.argv[2])
-with joined_group("cpu"):
+
+for size, port, models, stops, origin in groups:
+    if number >= size:
+        continue
+    os.environ |= {"RANK": str(number), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     found = {}
-    for name, words in WORDS.items():
-        torch.set_default_dtype(torch.float64)
-        model = small.model(words[0], 0, *words[1:], normalisation=Normalisation.batch)
-        torch.set_default_dtype(torch.float32)
-        model = model.double()
-        rows = small.rows(500)
-        rows = replace(rows, labels=rows.labels.double())
-        folder = Path(sys.argv[1]) / f"{ranks.rank()}-{name}"
-        folder.mkdir(parents=True, exist_ok=True)
-        losses, sums = [], []
-        loop = Watched(
-            model=model, train=rows, valid=rows, num_domains=8, folder=folder, seed=0,
-            settings=small.loop_settings(batch_size=41, epochs=EPOCHS, evaluations=1, patience=None),
-        )
-        result = loop.run()
-        found[name] = {
-            "losses": losses,  # this rank's share of them
-            "lines": [line for line in loop.state.lines if '"valid"' in line],
-            "weights": sums,
-            "files": sorted(path.name for path in folder.rglob("*") if path.is_file()),
-        }
-    Path(sys.argv[1], f"found-{ranks.rank()}.json").write_text(json.dumps(found))
+    with joined_group("cpu"):
+        for name, words in models.items():
+            torch.set_default_dtype(torch.float64)
+            model = small.model(words[0], 0, *words[1:], normalisation=Normalisation.batch)
+            torch.set_default_dtype(torch.float32)
+            model = model.double()
+            rows = small.rows(500)
+            rows = replace(rows, labels=rows.labels.double())
+            folder = home / f"{port}-{number}-{name}"
+            folder.mkdir()
+            if origin:  # every process reads the checkpoint, and the first one writes
+                shutil.copytree(home / f"{origin}-0-{name}" / LAST, folder / LAST)
+            losses, sums = {}, {}
+            loop = Watched(
+                model=model, train=rows, valid=rows, num_domains=8, folder=folder, seed=0,
+                settings=small.loop_settings(batch_size=41, epochs=EPOCHS, evaluations=1, patience=None),
+            )
+            if stops and number == size - 1:  # one process alone gets a signal
+                loop.on_step = lambda rows, figures: loop.state.step == STOP and signal.raise_signal(signal.SIGTERM)
+            loop.resume()
+            try:
+                loop.run()
+            except InterruptedRun:
+                assert stops
+            else:
+                assert not stops
+            found[name] = {
+                "losses": losses,  # this rank's share of them
+                "lines": [line for line in loop.state.lines if '"valid"' in line],
+                "weights": sums,
+                "files": sorted(path.name for path in folder.rglob("*") if path.is_file() and not origin),
+            }
+    (home / f"found-{port}-{number}.json").write_text(json.dumps(found))
 """
 MODELS = {
     "dnn": ["dnn"], "adasparse": ["adasparse"], "adasparse-both": ["adasparse", "model.pruner.inputs=[hidden,domain]"],
@@ -68,42 +86,74 @@ MODELS = {
     "star": ["star", "model.partitioned_norm.enabled=false"],
 }  # fmt: skip
 # Of twelve steps each; with 8, a hundred steps (docs/scaling.md).
-EPOCHS = 2
+EPOCHS = 1
 FEW = ("dnn", "adasparse-domains", "sarnet")
+Found = list[dict[str, dict[str, Any]]]
 
 
-def run(folder: Path, size: int, names: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
-    """What each process found."""
-    folder.mkdir()
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-    own = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-c", CHILD, str(folder), json.dumps({name: MODELS[name] for name in names}), str(EPOCHS)]
-    processes = [subprocess.Popen(words, env={**os.environ, **own, "RANK": str(rank)}) for rank in range(size)]
-    assert [one.wait(600) for one in processes] == [0] * size
-    return [json.loads((folder / f"found-{rank}.json").read_text()) for rank in range(size)]
+def free_ports(number: int) -> list[int]:
+    held = [socket.socket() for _ in range(number)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, dict[str, Any]]]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    return {size: run(folder / str(size), size, FEW if size == 3 else list(MODELS)) for size in (1, 2, 3)}
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    """What each process of each group found: groups of 3, 2 and 1, and runs that 2 stopped and 3, 2 and 1 resumed."""
+    home, few = tmp_path_factory.mktemp("ranks"), {name: MODELS[name] for name in FEW}
+    groups = {"stopped": (2, few, True), "3": (3, few, False), "resumed 3": (3, few, False), "2": (2, MODELS, False),
+              "resumed 2": (2, few, False), "1": (1, MODELS, False), "resumed 1": (1, few, False)}  # fmt: skip
+    ports = dict(zip(groups, free_ports(len(groups)), strict=True))
+    plan = [
+        (size, ports[name], models, stops, ports["stopped"] if "resumed" in name else None)
+        for name, (size, models, stops) in groups.items()
+    ]
+    words = [[sys.executable, "-c", CHILD, str(home), str(k), json.dumps(plan), str(EPOCHS)] for k in range(3)]
+    processes = [subprocess.Popen(one, env={**os.environ, "OMP_NUM_THREADS": "1"}) for one in words]
+    assert [one.wait(600) for one in processes] == [0] * 3
+    return {
+        name: [json.loads((home / f"found-{ports[name]}-{k}.json").read_text()) for k in range(size)]
+        for name, (size, *_) in groups.items()
+    }
+
+
+def assert_like(one: dict[str, Any], ranks: Sequence[dict[str, Any]]) -> None:
+    """The steps of some ranks have the losses and weights of one process."""
+    first, *others = ranks
+    assert first["losses"]
+    for step in first["losses"]:
+        summed = [sum(rank["losses"][step][k] for rank in ranks) for k in range(2)]
+        assert summed == pytest.approx(one["losses"][step], rel=1e-12, abs=1e-12), step
+        assert first["weights"][step] == pytest.approx(one["weights"][step], rel=1e-11), step
+    for other in others:  # every rank takes the same step, to the bit, and only the first one writes
+        for what in ("lines", "weights"):
+            assert other[what] == first[what]
+        assert not other["files"]
 
 
 @pytest.mark.parametrize(("size", "name"), [*((2, name) for name in MODELS), *((3, name) for name in FEW)])
-def test_steps_have_the_losses_of_one_process(
-    found: dict[int, list[dict[str, dict[str, Any]]]], name: str, size: int
-) -> None:
-    one, *_ = found[1]
-    first, *others = found[size]
+def test_steps_have_the_losses_of_one_process(found: dict[str, Found], name: str, size: int) -> None:
+    (one,) = found["1"]
     assert len(one[name]["losses"]) >= 12 * EPOCHS
-    for step, expected in enumerate(one[name]["losses"]):
-        summed = [sum(rank[name]["losses"][step][k] for rank in found[size]) for k in range(2)]
-        assert summed == pytest.approx(expected, rel=1e-12, abs=1e-12), step
-    assert first[name]["weights"] == pytest.approx(one[name]["weights"], rel=1e-11)
-    for other in others:  # every rank takes the same step, to the bit, and only the first one writes
-        for what in ("lines", "weights"):
-            assert other[name][what] == first[name][what]
-        assert not other[name]["files"]
-    assert first[name]["files"] == one[name]["files"]
+    assert_like(one[name], [rank[name] for rank in found[str(size)]])
+    assert found[str(size)][0][name]["files"] == one[name]["files"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("name", FEW)
+def test_a_run_that_two_processes_saved_is_resumed_by_any_number(found: dict[str, Found], name: str, size: int) -> None:
+    """One process, which never stopped, is the reference: equal up to rounding; the same number of processes to the bit."""
+    (one,), resumed = found["1"], [rank[name] for rank in found[f"resumed {size}"]]
+    before, after = found["stopped"][0][name]["losses"], resumed[0]["losses"]
+    assert 5 <= len(before) <= 6
+    assert [*before, *after] == list(one[name]["losses"])
+    assert_like(one[name], resumed)
+    if size == 2:
+        for rank, whole in zip(resumed, found["2"], strict=True):
+            for what in ("losses", "weights"):
+                assert rank[what] == {step: whole[name][what][step] for step in after}
+            assert rank["lines"] == whole[name]["lines"]

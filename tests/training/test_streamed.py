@@ -14,11 +14,13 @@ from adasparse_cli.choices import RowSource, Split
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.prep.prepared_files import open_prepared
 from adasparse_cli.prep.recipe import Silent
-from adasparse_cli.runs.saved_run import read_report
+from adasparse_cli.runs.run_results import write_predictions
+from adasparse_cli.runs.saved_run import PREDICTIONS, read_report
 from adasparse_cli.runs.train_job import build_model, plan_train
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.dataset import load_rows, load_shape, number_of_steps
+from adasparse_cli.training.evaluate import held_sparsity, metrics_of, score, sparsity_by_domain
 from adasparse_cli.training.loop import LAST
 from adasparse_cli.training.row_cache import FOLDER, open_cache
 from adasparse_cli.training.row_order import BLOCK, LANES, RowOrder
@@ -131,9 +133,33 @@ def test_a_slice_and_numbers_are_rows_of_the_file(prepared: tuple[Path, Manifest
         assert torch.equal(rows.batch(chosen).condition_ids, held.batch(chosen).condition_ids)
     assert rows.labels is not None
     assert held.labels is not None
-    assert torch.equal(rows.labels, held.labels)
-    for name in ("domains", "sources", "lines"):
-        np.testing.assert_array_equal(getattr(rows, name), getattr(held, name))
+    assert torch.equal(rows.labels.float(), held.labels)
+    assert torch.equal(rows.condition_ids.long(), held.condition_ids)
+    np.testing.assert_array_equal(rows.domains, held.domains)
+    for found, expected in zip(zip(*rows.places(), strict=True), (held.sources, held.lines), strict=True):
+        np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+def test_rows_on_disk_have_the_scores_and_predictions_of_rows_in_memory(
+    tmp_path: Path, prepared: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adasparse_cli.training.row_source.PLACES", 100)
+    monkeypatch.setattr("adasparse_cli.training.streamed.READ_ROWS", 100)
+    words = ["network.hidden=[8]", "network.embedding_width=4", f"paths.data={prepared[0].parent}"]
+    model, found = build_model(plan_train(words), load_shape(*prepared)), {}
+    for source in (RowSource.memory, RowSource.stream):
+        folder = tmp_path / source
+        folder.mkdir()
+        rows = other_rows(*prepared, Split.test, loop_settings(rows=source), device=CPU, progress=Silent())
+        scores = score(model, rows, batch_size=200)
+        write_predictions(folder, rows, scores)
+        metrics = metrics_of(scores, rows, num_domains=prepared[1].num_all_domains)
+        by_domain = sparsity_by_domain(scores, rows, num_domains=prepared[1].num_all_domains)
+        assert by_domain is not None
+        predictions = (folder / PREDICTIONS).read_bytes()
+        found[source] = (metrics, held_sparsity(model, scores, rows), by_domain.tobytes(), predictions, len(rows))
+    assert found[RowSource.memory] == found[RowSource.stream]
+    assert found[RowSource.stream][-1] > 200
 
 
 @pytest.mark.parametrize("windows", [16, 64])

@@ -77,7 +77,7 @@ def train(
     from adasparse_cli.config.grammar import with_flags
     from adasparse_cli.layers import ranks
     from adasparse_cli.runs.train_job import model_flags, plan_seeds
-    from adasparse_cli.training.process_group import is_restarted, joined_group
+    from adasparse_cli.training.process_group import is_restarted, joined_group, launched_at
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -93,7 +93,9 @@ def train(
         _show_plan(jobs, form, resume=resume)
         return
     with joined_group(jobs[0].device):
-        reports, folders = _train(jobs, resume=resume or is_restarted())
+        # processes that are started again resume what they began, and no older run of these settings
+        again = not resume and is_restarted()
+        reports, folders = _train(jobs, resume=resume or again, begun_since=launched_at() if again else None)
         if ranks.rank() > 0:
             return
     if form in MACHINE:
@@ -105,7 +107,9 @@ def train(
         show_run_report(reports[0], folders[0])
 
 
-def _train(jobs: Sequence[TrainJob], *, resume: bool) -> tuple[list[Mapping[str, Any]], list[Path]]:
+def _train(
+    jobs: Sequence[TrainJob], *, resume: bool, begun_since: float | None
+) -> tuple[list[Mapping[str, Any]], list[Path]]:
     """Train one run after the other; their reports and folders."""
     from adasparse_cli.layers import ranks
     from adasparse_cli.runs.train import run_train
@@ -119,7 +123,7 @@ def _train(jobs: Sequence[TrainJob], *, resume: bool) -> tuple[list[Mapping[str,
             run_train(job)
             continue
         with ProgressDisplay() as progress:
-            done = run_train(job, progress, resume=resume)
+            done = run_train(job, progress, resume=resume, begun_since=begun_since)
         if len(jobs) > 1:
             line = best.line(f"seed {job.seed}", valid_metric(done.report, best.metric))
             note(f"{line}  {number} of {len(jobs)} runs")

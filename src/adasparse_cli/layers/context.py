@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from adasparse_cli.choices import Between, ContextNormalisation, FieldRole, Pooling
 from adasparse_cli.layers.embedding import Bags, FieldEmbedding
+from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.schema import Field
 
 # With fewer rows per known condition, only the conditions of the batch are computed. On two cores, finding them
@@ -93,7 +94,8 @@ class DomainContext(nn.Module):
         only_present: bool = False,
     ) -> Context:
         """The context of each row, for all conditions or only for the conditions in the batch."""
-        if only_present or len(condition_ids) < ROWS_PER_CONDITION * len(conditions):
+        few = len(condition_ids) < ROWS_PER_CONDITION * len(conditions) and may_wait(condition_ids.device)
+        if only_present or few:
             distinct, condition_ids = torch.unique(condition_ids, return_inverse=True)
             conditions = conditions.index_select(0, distinct)
         values = self.table(conditions)

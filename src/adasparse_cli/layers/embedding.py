@@ -131,12 +131,13 @@ class FieldEmbedding(nn.Module):
         # The bags of all multi-valued fields are in one list; a field's first bag is its offset there.
         bag_offsets = [0]
         starts = [torch.zeros(1, dtype=torch.long, device="cpu")]
-        values = [torch.zeros(0, dtype=torch.long, device="cpu")]
+        # as int32, since logs have many distinct bags; a batch's values are converted
+        values = [torch.zeros(0, dtype=torch.int32, device="cpu")]
         for name, first_id in self._multi_fields:
             own = bags[name]
             bag_offsets.append(bag_offsets[-1] + len(own.starts) - 1)
             starts.append(own.starts[1:].long() + sum(len(earlier) for earlier in values))
-            values.append(own.values.long() + first_id)
+            values.append(own.values.int() + first_id)
         device = self.weight.device
         self.multi_offsets = torch.tensor(bag_offsets[:-1], dtype=torch.long, device=device)
         self.bag_starts = torch.cat(starts).to(device)
@@ -157,12 +158,18 @@ class FieldEmbedding(nn.Module):
     bag_starts: Tensor
     bag_values: Tensor
 
-    def forward(self, field_ids: Int[Tensor, "rows fields"]) -> Float[Tensor, "rows width"]:
-        """Embed the rows: single-valued before multi-valued within the domain-agnostic fields, then in the same way the domain-aware fields."""
+    def forward(
+        self, field_ids: Int[Tensor, "rows fields"], bag_values: int | None = None
+    ) -> Float[Tensor, "rows width"]:
+        """Embed the rows: single-valued before multi-valued within the domain-agnostic fields, then in the same way the domain-aware fields.
+
+        Args:
+            bag_values: number of values of the multi-valued fields; None makes the host wait for it.
+        """
         if len(self.multi_columns) == 0:
             return self._look_up(field_ids)
         singles = self._look_up(field_ids.index_select(1, self.single_columns))
-        multis = self._pooled(field_ids.index_select(1, self.multi_columns))
+        multis = self._pooled(field_ids.index_select(1, self.multi_columns), bag_values)
         agnostic, aware = _cut(singles, self.agnostic_singles * self.width, dim=1)
         agnostic_multis, aware_multis = _cut(multis, self.agnostic_multis * self.width, dim=1)
         return torch.cat([agnostic, agnostic_multis, aware, aware_multis], dim=1)
@@ -179,21 +186,21 @@ class FieldEmbedding(nn.Module):
         bags = field_ids.index_select(1, multis) + self.multi_offsets[: self.agnostic_multis]
         return AgnosticRows(field_ids.index_select(1, singles) + offsets, *self._values_of(bags.flatten()))
 
-    def _pooled(self, ids: Tensor) -> Tensor:
+    def _pooled(self, ids: Tensor, number: int | None) -> Tensor:
         """Multi-valued fields."""
-        values, first_value, _ = self._values_of((ids + self.multi_offsets).flatten())
+        values, first_value, _ = self._values_of((ids + self.multi_offsets).flatten(), number)
         pooled = functional.embedding_bag(values, self.weight, first_value, mode=self.pooling, sparse=self.sparse)
         return pooled.view(len(ids), len(self.multi_offsets) * self.width)
 
-    def _values_of(self, bags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _values_of(self, bags: Tensor, number: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The concatenated values of these bags, the index of each bag's first value, and the number of values in each."""
         starts = self.bag_starts.index_select(0, bags)
         lengths = self.bag_starts.index_select(0, bags + 1) - starts
         ends = lengths.cumsum(0)
         first_value = ends - lengths
-        shifts = torch.repeat_interleave(starts - first_value, lengths)
+        shifts = torch.repeat_interleave(starts - first_value, lengths, output_size=number)
         values = self.bag_values.index_select(0, shifts + torch.arange(len(shifts), device=shifts.device))
-        return values, first_value, lengths
+        return values.long(), first_value, lengths
 
 
 def _cut(x: Tensor, first: int, *, dim: int) -> tuple[Tensor, Tensor]:

@@ -107,7 +107,8 @@ class _Gate(torch.autograd.Function):
         else:
             step = factors if mode is Mode.binarization else torch.sign(factors, out=gated)
             cut = 1.0 - step.mean(dim=1)
-        ctx.mode, ctx.scale, ctx.window, ctx.threshold = mode, scale, window, float(threshold)
+        ctx.mode, ctx.scale, ctx.window = mode, scale, window
+        ctx.threshold = threshold.detach() if isinstance(threshold, Tensor) else threshold
         ctx.save_for_backward(h, v_out, factors, sharpness, kept)
         return torch.mul(h, factors, out=gated), cut
 

@@ -55,6 +55,7 @@ from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
 from adasparse_cli.layers.gate import gate, weight_factors
 from adasparse_cli.layers.pruner import Pruner
+from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
 
 
@@ -277,8 +278,8 @@ class AdaSparse(Model):
         condition_ids, conditions = batch.condition_ids, len(batch.conditions)
         if self.settings.regulariser.per is PenaltyUnit.row:
             sparsity = torch.stack([ranks.mean_over_rows(cut) for cut in cuts])
-        elif ranks.are_joined():
-            counts = torch.bincount(condition_ids, minlength=conditions).to(like.dtype)
+        elif ranks.are_joined() or not may_wait(like.device):
+            counts = like.new_zeros(conditions).index_add(0, condition_ids, torch.ones_like(like.detach()))
             counts = ranks.summed(counts)
             shares = 1.0 / ((counts > 0).sum() * counts[condition_ids])
             sparsity = ranks.summed(torch.stack([cut @ shares for cut in cuts]))

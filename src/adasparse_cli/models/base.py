@@ -161,7 +161,7 @@ class Model(nn.Module, ABC):
 
     def embed(self, batch: Batch) -> EmbeddedRows:
         """The batch's embeddings."""
-        return EmbeddedRows(self.embedding(batch.field_ids), self.embedding.agnostic_width)
+        return EmbeddedRows(self.embedding(batch.field_ids, batch.bag_values), self.embedding.agnostic_width)
 
     def context_of(self, batch: Batch, *, only_present: bool = False) -> Context:
         """The batch's domain context; `only_present` omits conditions without rows in the batch."""

@@ -38,8 +38,14 @@ class EncodedFile:
     rejects: Sequence[Reject]
 
 
-def split_parts(folder: Path, manifest: Manifest, split: Split) -> Iterator[pl.DataFrame]:
-    """The rows of a split, part by part. Without parts, one empty frame with the right columns."""
+def split_parts(
+    folder: Path, manifest: Manifest, split: Split, *, only: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of a split, part by part. Without parts, one empty frame with the right columns.
+
+    Args:
+        only: columns; None for all.
+    """
     parts = [name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
     if not parts:
         names = [field.name for field in manifest.fields]
@@ -48,9 +54,9 @@ def split_parts(folder: Path, manifest: Manifest, split: Split) -> Iterator[pl.D
             columns["__label"] = pl.Int8
         if manifest.has_user:
             columns["__user"] = pl.Int32
-        yield pl.DataFrame(schema=columns)
+        yield pl.DataFrame(schema=columns).select(only or pl.all())
     for part in sealed_files(folder, manifest, manifest.files).paths(parts):
-        yield pl.read_parquet(part, glob=False)
+        yield pl.read_parquet(part, glob=False, columns=None if only is None else list(only))
 
 
 def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:

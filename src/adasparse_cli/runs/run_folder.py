@@ -45,6 +45,7 @@ from adasparse_cli.runs.saved_run import (
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import to_yaml, without_passwords
 
+STAMP = "%Y%m%dT%H%M%SZ"  # UTC; the name of a run begins with it
 # Where things lie and who is told of them does not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 
@@ -57,7 +58,7 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitt
     """
     for left in parent.glob(".*.starting"):  # of a process that was killed here
         shutil.rmtree(left)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime(STAMP)
     names = (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else "") for attempt in itertools.count())
     folder = next(path for path in map(parent.joinpath, names) if not path.exists())
     starting = parent / f".{folder.name}.starting"
@@ -69,16 +70,19 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitt
     return folder
 
 
-def latest_alike(parent: Path, config: Mapping[str, Any], fingerprint: str) -> Path | None:
-    """The newest run in `parent` of the same settings on the same data.
+def latest_alike(
+    parent: Path, config: Mapping[str, Any], fingerprint: str, *, begun_since: float | None = None
+) -> Path | None:
+    """The newest run in `parent` of the same settings on the same data, begun at a time (seconds since 1970) or later.
 
     A run that failed counts only where no other is found, and if it can be resumed or would fail again: see `Failure`.
     """
     failed = None
+    first = "" if begun_since is None else datetime.fromtimestamp(begun_since, UTC).strftime(STAMP)
     # control arms of earlier versions do not carry it in their name
     parents = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
     for folder in sorted((run for one in parents for run in one.glob("*-s*")), key=_stamp, reverse=True):
-        if not (folder / CONFIG).exists():
+        if not (folder / CONFIG).exists() or folder.name < first:
             continue
         failure = failure_of(folder)
         if failure is not None and (failed is not None or not _counts(folder, failure)):

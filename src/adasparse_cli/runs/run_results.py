@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from adasparse_cli.files import (
     write_atomically,
@@ -24,6 +26,7 @@ from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, sparsity_by_domain
 
+GROUP_ROWS = 65_536  # of predictions that are written block by block
 LOGGED_METRICS = ("auc", "gauc_domain", "log_loss")
 log = logging.getLogger("adasparse_cli")
 log.setLevel(logging.INFO)
@@ -66,18 +69,41 @@ def logging_evaluations(further: Callable[[dict[str, Any]], None]) -> Callable[[
 
 
 def write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
-    frame = prediction_frame(rows, scores)
-    write_atomically(folder / PREDICTIONS, lambda path: frame.write_parquet(path))
+    """Write the scores of a split; those of rows on disk are put together and written block by block."""
+    if rows.in_memory:
+        frame = prediction_frame(rows, scores)
+        write_atomically(folder / PREDICTIONS, lambda path: frame.write_parquet(path))
+        return
+    frames = _prediction_frames(rows, scores)
+    first = next(frames)
+
+    def blocks(columns: list[str] | None, *ignored: object) -> Iterator[pl.DataFrame]:
+        every = itertools.chain([first], frames)
+        return every if columns is None else (frame.select(columns) for frame in every)
+
+    source = register_io_source(blocks, schema=first.schema)
+    write_atomically(
+        folder / PREDICTIONS,
+        lambda path: source.sink_parquet(path, maintain_order=True, row_group_size=GROUP_ROWS),
+    )
 
 
 def prediction_frame(rows: Rows, scores: Scores) -> pl.DataFrame:
     """One line per scored row: where it stood, its domain and label, the logit and the probability."""
-    columns: dict[str, Any] = {"source": rows.sources, "line": rows.lines, "domain": rows.domains}
-    if rows.users is not None:
-        columns["user"] = rows.users
-    if rows.labels is not None:
-        columns["label"] = rows.labels.cpu().numpy().astype(np.int8)
-    return pl.DataFrame({**columns, "logit": scores.logits, "probability": scores.probabilities})
+    return pl.concat(_prediction_frames(rows, scores))
+
+
+def _prediction_frames(rows: Rows, scores: Scores) -> Iterator[pl.DataFrame]:
+    start = 0
+    for sources, lines in rows.places():
+        part = slice(start, start := start + len(lines))
+        columns: dict[str, Any] = {"source": sources, "line": lines, "domain": rows.domains[part]}
+        if rows.users is not None:
+            columns["user"] = rows.users[part]
+        if rows.labels is not None:
+            columns["label"] = rows.labels[part].cpu().numpy().astype(np.int8)
+        own = Scores(scores.logits[part], None)
+        yield pl.DataFrame({**columns, "logit": own.logits, "probability": own.probabilities})
 
 
 def write_domains(

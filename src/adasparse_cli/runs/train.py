@@ -79,13 +79,19 @@ class TrainReport:
 
 
 def run_train(
-    job: TrainJob, progress: Progress | None = None, *, resume: bool = False, prepared: PrepReport | None = None
+    job: TrainJob,
+    progress: Progress | None = None,
+    *,
+    resume: bool = False,
+    begun_since: float | None = None,
+    prepared: PrepReport | None = None,
 ) -> TrainReport:
     """Train, keep the best weights, evaluate them, and write the run's folder.
 
     Args:
         resume: continue the newest run of the same settings on the same data; one that is done is
             returned as it is. Where there is none, a new one starts.
+        begun_since: only a run that was begun at this time (seconds since 1970) or later is resumed; None for any.
         prepared: the job's data, where they are known to be prepared.
 
     Raises:
@@ -118,7 +124,9 @@ def run_train(
     with contextlib.ExitStack() as owned:
         # who looks for a run of these settings must find this one from the moment on at which it is begun
         with only_owner(job.runs, wait=True):
-            folder = latest_alike(parent, job.config, manifest.fingerprint) if resume else None
+            folder = None
+            if resume:
+                folder = latest_alike(parent, job.config, manifest.fingerprint, begun_since=begun_since)
             if folder is not None and (folder / DONE).exists():
                 tell("")
                 return TrainReport(folder=folder, report=read_report(folder), fresh=False)
@@ -237,6 +245,7 @@ def _train(
     with unfilled():
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
+    del shape  # of its bags the model has its own
     _require_together(job, model)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 

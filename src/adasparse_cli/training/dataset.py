@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -21,8 +21,6 @@ from adasparse_cli.prep.prepared import read_bags, split_parts
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.machine import free_memory
 
-# Label, domain and source (4 each), line (8), user (4): what evaluation looks at for all rows at once.
-BYTES_OF_KEYS = 24
 KEY_COLUMNS = ("__domain", "__label", "__user", "__source", "__line")
 
 
@@ -34,10 +32,11 @@ class Rows:
         field_ids: int32, rows × fields.
         domain_ids: what a model is told; differs from `domains` in a control arm alone.
         condition_ids, conditions: the distinct combinations of domain-aware ids; see `Batch`.
-        labels: 0 or 1, float32; None for unlabelled rows.
+        labels: 0 or 1, float32, or int8 of rows on disk; None for unlabelled rows.
         domains: the true domain of each row, which metrics group by.
         users: id of the row's user, or None where the data name no user.
-        sources, lines: where each row stood in the raw files.
+        sources, lines: where each row stood in the raw files; empty for rows on disk, see `places`.
+        bag_values: number of values in the bags of each row, so that the host need not ask a GPU for it; None on a CPU.
     """
 
     field_ids: Tensor
@@ -49,6 +48,7 @@ class Rows:
     users: np.ndarray | None
     sources: np.ndarray
     lines: np.ndarray
+    bag_values: np.ndarray | None = None
 
     def __len__(self) -> int:
         return int(self.field_ids.shape[0])
@@ -70,21 +70,31 @@ class Rows:
 
     def steps(self, seed: int, epoch: int, batch_size: int) -> Sequence[Any]:
         """What each step of an epoch takes, in an order of seed and epoch alone; `batch` turns it into rows."""
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self))).to(self.device)
-        return PermutedSteps(order, batch_size)
+        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self)))
+        # the host needs the numbers too; from pinned memory they are copied while it works on
+        return PermutedSteps(order.pin_memory() if self.device.type == "cuda" else order, batch_size)
 
     def batch(self, rows: Tensor | slice) -> Batch:
         """The rows chosen, as a model takes them."""
         if isinstance(rows, slice):
             labels = None if self.labels is None else self.labels[rows]
             return Batch(self.field_ids[rows], self.domain_ids[rows], self.condition_ids[rows], self.conditions, labels)
+        values = None
+        if self.bag_values is not None and rows.device.type == "cpu":
+            values = int(self.bag_values[rows.numpy()].sum())
+        rows = rows.to(self.device, non_blocking=True)
         return Batch(
             self.field_ids.index_select(0, rows),
             self.domain_ids.index_select(0, rows),
             self.condition_ids.index_select(0, rows),
             self.conditions,
             None if self.labels is None else self.labels.index_select(0, rows),
+            values,
         )
+
+    def places(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Where each row stood in the raw files: sources and lines, block by block."""
+        yield self.sources, self.lines
 
     def with_another_rows_domain(self, seed: int) -> Rows:
         """The control arm: each row tells a model the domain of another row, drawn once per split.
@@ -151,6 +161,16 @@ def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.d
     return rows_of(split_parts(folder, manifest, split), manifest.fields, rows=number, device=device)
 
 
+def with_bag_values(rows: Rows, fields: Sequence[Field], bags: Mapping[str, Bags]) -> Rows:
+    """Rows that know how many values their bags have."""
+    found = np.zeros(len(rows), dtype=np.int32)
+    for column, field in enumerate(fields):
+        if field.name in bags:
+            lengths = bags[field.name].starts.diff().cpu().numpy()
+            found += lengths[rows.field_ids[:, column].cpu().numpy()].astype(np.int32)
+    return replace(rows, bag_values=found)
+
+
 def bytes_per_row(manifest: Manifest) -> int:
     """Bytes that a row of `Rows` takes: its ids (4 each), domain and condition as tensors (8 each), label, domain, source (4
     each), line (8) and user (4).
@@ -210,5 +230,5 @@ def bags_of(lists: pl.Series) -> Bags:
     """A series of lists of ids as flat values and starts."""
     lengths = lists.list.len().to_numpy().astype(np.int64)
     starts = np.concatenate([[0], lengths.cumsum()])
-    values = lists.filter(lists.list.len() > 0).explode().to_numpy().astype(np.int64)
-    return Bags(values=torch.from_numpy(np.array(values)), starts=torch.from_numpy(starts))
+    values = np.array(lists.filter(lists.list.len() > 0).explode().to_numpy(), dtype=np.int32)
+    return Bags(values=torch.from_numpy(values), starts=torch.from_numpy(starts))

@@ -9,7 +9,7 @@ import torch
 
 from adasparse_cli.choices import Metric
 from adasparse_cli.errors import DataError
-from adasparse_cli.metrics import Metrics, compute_metrics
+from adasparse_cli.metrics import BLOCK, Metrics, compute_metrics
 from adasparse_cli.models.base import Model
 from adasparse_cli.training.dataset import Rows
 
@@ -43,18 +43,19 @@ def score(model: Model, rows: Rows, *, batch_size: int, between: tuple[int, int]
     first, end = between or (0, len(rows))
     was_training = model.training
     model.eval()
-    logits, pruned = [], []
+    logits = torch.empty(end - first, device=model.device, dtype=torch.float32)
+    pruned = None
     with torch.no_grad():
         for start in range(first, end, batch_size):
-            prediction = model(rows.batch(slice(start, min(start + batch_size, end))))
-            logits.append(prediction.logits)
+            chosen = slice(start, min(start + batch_size, end))
+            prediction, place = model(rows.batch(chosen)), slice(chosen.start - first, chosen.stop - first)
+            logits[place] = prediction.logits
             if prediction.pruned is not None:
-                pruned.append(prediction.pruned)
+                if pruned is None:
+                    pruned = prediction.pruned.new_empty(end - first, prediction.pruned.shape[1])
+                pruned[place] = prediction.pruned
     model.train(was_training)
-    return Scores(
-        logits=torch.cat(logits).float().cpu().numpy() if logits else np.zeros(0, dtype=np.float32),
-        pruned=torch.cat(pruned).cpu().numpy() if pruned else None,
-    )
+    return Scores(logits=logits.cpu().numpy(), pruned=None if pruned is None else pruned.cpu().numpy())
 
 
 def held_sparsity(model: Model, scores: Scores, rows: Rows) -> list[float] | None:
@@ -110,7 +111,11 @@ def sparsity_by_domain(scores: Scores, rows: Rows, *, num_domains: int) -> np.nd
     """Mean share of neurons cut per domain and gated layer; NaN for domains without rows."""
     if scores.pruned is None:
         return None
-    counts = np.bincount(rows.domains, minlength=num_domains).astype(np.float64)
-    sums = [np.bincount(rows.domains, weights=layer, minlength=num_domains) for layer in scores.pruned.T]
+    counts, sums = np.zeros(num_domains), np.zeros((scores.pruned.shape[1], num_domains))
+    np.add.at(counts, rows.domains, 1.0)
+    for start in range(0, len(rows.domains), BLOCK):
+        part = slice(start, start + BLOCK)
+        for layer, own in zip(sums, scores.pruned[part].T.astype(np.float64), strict=True):
+            np.add.at(layer, rows.domains[part], own)
     with np.errstate(invalid="ignore"):
-        return np.stack([layer / counts for layer in sums], axis=1)
+        return np.stack(list(sums / counts), axis=1)

@@ -11,52 +11,55 @@ from torch import Tensor
 
 from adasparse_cli.batches import Batch
 from adasparse_cli.errors import NumericError
+from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.models.base import Model
+
+EVERY = 32  # steps after which a GPU is asked whether its losses were finite
+_NONE = 2**62
 
 
 class LossWatch:
-    """Stops at a loss that is not finite: on the CPU before the step is taken, on a GPU one step later.
+    """Stops at a loss that is not finite: on the CPU before the step is taken, on a GPU some steps later.
 
-    On a GPU a flag is copied while the device works, and looked at when the next step's loss is there. Whatever is saved
-    calls `settle` first, so nothing bad is ever kept.
+    On a GPU the number of the first such step stays on the device, and the host looks at it every EVERY steps. Whatever is
+    saved or logged calls `settle` first, so nothing bad is ever kept.
 
     Args:
-        not_finite: the error for the rows of a step.
+        not_finite: the error for a step, counted from 0, and its rows; None where these are not known any more.
     """
 
-    def __init__(self, not_finite: Callable[[Any], NumericError]) -> None:
+    def __init__(self, not_finite: Callable[[int, Any], NumericError]) -> None:
         self._not_finite = not_finite
-        self._flagged: tuple[Tensor, torch.cuda.Event, Any] | None = None
+        self._first: Tensor | None = None
+        self._waiting = 0
 
-    def look(self, loss: Tensor, rows: Any) -> None:
-        """Look at the loss of these rows.
+    def look(self, loss: Tensor, step: int, rows: Any) -> None:
+        """Look at the loss of a step.
 
         Raises:
-            NumericError: it, or on a GPU the one before, is not finite.
+            NumericError: it, or on a GPU one of the steps before, is not finite.
         """
-        if loss.device.type == "cpu":
+        if may_wait(loss.device):
             if not math.isfinite(loss.item()):
-                raise self._not_finite(rows)
+                raise self._not_finite(step, rows)
             return
-        self.settle()
-        flag = torch.empty((), dtype=torch.bool, pin_memory=True)
-        flag.copy_(torch.isfinite(loss), non_blocking=True)
-        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        copied.record()
-        self._flagged = flag, copied, rows
+        if self._first is None:
+            self._first = torch.full((), _NONE, dtype=torch.long, device=loss.device)
+        self._first.clamp_(max=torch.where(torch.isfinite(loss), _NONE, step))
+        self._waiting += 1
+        if self._waiting == EVERY:
+            self.settle()
 
     def settle(self) -> None:
-        """Look at the loss of the last step, where that has not been done.
+        """Look at the steps whose loss has not been looked at.
 
         Raises:
-            NumericError: it is not finite.
+            NumericError: the loss of one of them is not finite.
         """
-        if self._flagged is not None:
-            flag, copied, rows = self._flagged
-            self._flagged = None
-            copied.synchronize()
-            if not flag:
-                raise self._not_finite(rows)
+        if self._waiting and self._first is not None:
+            self._waiting, step = 0, int(self._first)
+            if step != _NONE:
+                raise self._not_finite(step, None)
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:

@@ -276,7 +276,7 @@ class Loop(ABC):
             found, self._agreed_stop = joined(
                 found, list(self.dense.values()), self.model.row_tables(), self._stop_wish
             )
-        self._losses.look(found.loss + found.penalty, rows)
+        self._losses.look(found.loss + found.penalty, step, rows)
         share = self.length.learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
         self._adam.step()
@@ -288,12 +288,10 @@ class Loop(ABC):
         if found.pruned is not None:
             self._pruned_sum += found.pruned
 
-    def _not_finite(self, rows: Any) -> NumericError:
-        where = first_bad_layer(self.model, self.train.batch(rows))
-        return NumericError(
-            f"the loss is not finite at step {self.state.step + 1}, first in {where}",
-            hint=_LOWER,
-        )
+    def _not_finite(self, step: int, rows: Any) -> NumericError:
+        # on a GPU, steps were taken since, and all weights followed
+        where = "" if rows is None else f", first in {first_bad_layer(self.model, self.train.batch(rows))}"
+        return NumericError(f"the loss is not finite at step {step + 1}{where}", hint=_LOWER)
 
     def _evaluate(self, *, may_save: bool) -> None:
         self._losses.settle()

@@ -8,13 +8,18 @@ from adasparse_cli.choices import Split
 from adasparse_cli.errors import ResourceError
 from adasparse_cli.models.base import Model
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import BYTES_OF_KEYS, Rows, bytes_per_row
+from adasparse_cli.training.dataset import Rows, bytes_per_row
 from adasparse_cli.training.machine import free_memory
 from adasparse_cli.training.memory import batch_bytes, resident_bytes
 from adasparse_cli.training.settings import LoopSettings
 
 # What is known beforehand was 0.85 to 1.0 of the measured peak (benchmarks/memory.py).
 SHORT = 1.05
+# Of rows on disk, memory per row in evaluation: domain, condition, label; user; score and its place in the order of scores;
+# scores and labels of rows with a user, and at most a group per row.
+HELD_BYTES, USER_BYTES, SCORE_BYTES, USER_WORK_BYTES = 9, 4, 12, 32
+# What polars takes to write predictions block by block, as measured.
+WRITING_BYTES = 32 * 2**20
 
 
 def require_memory(label: str, model: Model, num_domains: int, device: torch.device) -> str:
@@ -55,6 +60,16 @@ def _parameter_bytes(model: Model) -> dict[str, int]:
     }
 
 
+def _evaluation_bytes(model: Model, train: Rows, manifest: Manifest) -> int:
+    """What evaluation takes at its peak, beside the rows of the valid split, which are in memory."""
+    valid, test = (manifest.splits[one].rows if one in manifest.splits else 0 for one in (Split.valid, Split.test))
+    if train.in_memory:
+        return test * bytes_per_row(manifest)
+    keys = HELD_BYTES + (USER_BYTES if manifest.has_user else 0)
+    work = SCORE_BYTES + 4 * len(model.gated_layers) + (USER_WORK_BYTES if manifest.has_user else 0)
+    return max(valid * work, test * (keys + work)) + WRITING_BYTES
+
+
 def require_peak_memory(label: str, model: Model, train: Rows, manifest: Manifest, settings: LoopSettings) -> str:
     """The memory that the process takes at the peak of training, in words. The model and its rows are in memory already.
 
@@ -65,9 +80,7 @@ def require_peak_memory(label: str, model: Model, train: Rows, manifest: Manifes
     # the weights themselves are there; gradients and moments are not
     weights = sum(4 * parameter.numel() for parameter in model.parameters())
     optimiser = sum(_parameter_bytes(model).values()) - weights
-    per_row = bytes_per_row(manifest) if train.in_memory else BYTES_OF_KEYS
-    rows = manifest.splits[Split.test].rows * per_row if Split.test in manifest.splits else 0
-    rows += train.bytes_to_come
+    rows = _evaluation_bytes(model, train, manifest) + train.bytes_to_come
     on_cpu = model.device.type == "cpu"
     host = round(SHORT * (resident_bytes() + rows + (optimiser if on_cpu else 0)))
     more = rows + optimiser + (0 if on_cpu else batch)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.adam import adam
 
+from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.training.machine import prefer_large_pages
 
 # Numbers per row from which a view and a call of its own per row cost less than copying rows out and in.
@@ -61,16 +62,30 @@ class TouchedRowsAdam:
         self.steps += 1
         self.weight.grad = None
         if not gradient.is_sparse:
+            if not may_wait(gradient.device):
+                self.update_masked(gradient.ne(0).any(dim=1), gradient, learning_rate)
+                return
             used = gradient.ne(0).any(dim=1).nonzero().flatten()
             self.update_gathered(used, gradient.index_select(0, used), learning_rate)
             return
         ids, values = gradient._indices()[0], gradient._values()
-        if values[:1].numel() < _LONG_ROW:
+        if values[:1].numel() < _LONG_ROW and not may_wait(values.device):
+            self.update_gathered(*padded_sums(ids, values), learning_rate)
+        elif values[:1].numel() < _LONG_ROW:
             self.update_gathered(*summed_by_row(ids, values), learning_rate)
         else:
             # autograd drops the mark that a gradient holds each row once, and long rows are dear to sum again
             once = bool((ids[1:] > ids[:-1]).all())
             self._update_in_place(*((ids, values) if once else summed_by_row(ids, values)), learning_rate)
+
+    def update_masked(self, used: Tensor, g: Tensor, learning_rate: float) -> None:
+        """The rows of a small table that are marked: all are computed, and the others put back as they were."""
+        rows, tables = torch.arange(len(used), device=used.device), (self.weight, self.first_moment, self.second_moment)
+        kept = [*(table.clone() for table in tables), None if self.row_steps is None else self.row_steps.clone()]
+        self.update_gathered(rows, g, learning_rate)
+        for table, before in zip((*tables, self.row_steps), kept, strict=True):
+            if table is not None and before is not None:
+                table.copy_(torch.where(used.view(-1, *[1] * (table.dim() - 1)), table, before))
 
     def update_gathered(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
         """Many short rows: take them out, update them together, put them back."""
@@ -137,9 +152,29 @@ class TouchedRowsAdam:
             self.row_steps.copy_(state["row_steps"])
 
 
+def padded_sums(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """As many ids as were given, each distinct one with the sum of its values; the first one fills the rest, with its sum.
+
+    So nobody has to wait for the number of distinct ids, and an update that computes each place and writes it back writes the
+    same for places of the same id.
+    """
+    number = len(ids)
+    if not number:
+        return ids, values
+    ordered, order = torch.sort(ids, stable=True)
+    place = torch.zeros_like(ids)
+    place[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
+    rows = ordered[:1].expand(number).clone().scatter_(0, place, ordered)
+    unsorted = torch.empty_like(place).scatter_(0, order, place)
+    sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), unsorted, number, -1, False)
+    numbers = torch.arange(number, device=ids.device)
+    source = torch.where(numbers <= place[-1:], numbers, 0)
+    return rows, sums.index_select(0, source).view_as(values)
+
+
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct ids, and for each the sum of its values, added in the order they stand."""
-    if values.is_cuda:
+    if not may_wait(values.device):
         # bags were measured on CPUs alone; a GPU may walk value by value through one of thousands, as fields of few levels have
         rows, place = torch.unique(ids, return_inverse=True)
         sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), place, len(rows), -1, False)

@@ -10,11 +10,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from torch import distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not marked as exported
 
+from adasparse_cli.command_line import LAUNCHED
 from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 from adasparse_cli.layers import ranks
 
@@ -54,6 +56,22 @@ def is_launched() -> bool:
 def is_restarted() -> bool:
     """Whether a launcher started this process anew, after one was killed: training goes on from its checkpoint."""
     return is_launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
+def launched_at() -> float | None:
+    """When the launcher started, in seconds since 1970; None where that is not known.
+
+    The launcher says so, or is the parent of this process (torchrun; on Linux).
+    """
+    if LAUNCHED in os.environ:
+        return float(os.environ[LAUNCHED])
+    try:
+        # ticks since the system's start: the 22nd word, the 20th behind the name in brackets, which may hold spaces
+        ticks = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19])
+        started = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+        return int(started.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ rows/SPLIT.json            what the two are made of, with their checksums; writt
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +55,30 @@ class RowCache:
         """Numbers per record."""
         return self.fields + _MORE
 
+    def read(self, start: int, end: int) -> np.ndarray:
+        """The records of some consecutive rows; int32, rows × columns."""
+        found = np.empty((max(end - start, 0), self.columns), dtype="<i4")
+        if found.size:
+            with self.path.open("rb", buffering=0) as file:
+                self.fill(file.fileno(), found, start)
+        return found
+
+    def fill(self, file: int, records: np.ndarray, start: int) -> None:
+        """Read consecutive records, from row `start` on, into an array.
+
+        Args:
+            file: descriptor of the open file.
+
+        Raises:
+            IntegrityError: the file is too short.
+        """
+        rest, offset = memoryview(records.data).cast("B"), 4 * self.columns * start
+        while rest:
+            read = os.preadv(file, [rest], offset)
+            if not read:
+                raise IntegrityError(f"{self.path} became shorter while it was read", hint="run the same command again")
+            rest, offset = rest[read:], offset + read
+
 
 def open_cache(folder: Path, manifest: Manifest, split: Split, progress: Progress) -> RowCache:
     """The records of a split; they are made if they are not there.
@@ -84,14 +109,6 @@ def open_cache(folder: Path, manifest: Manifest, split: Split, progress: Progres
     return RowCache(
         path=records, rows=rows, fields=fields, conditions=np.fromfile(conditions, dtype="<i4").reshape(-1, aware)
     )
-
-
-def mapped(cache: RowCache) -> np.ndarray:
-    """The records as an array whose pages are read when they are needed; int32, rows × columns."""
-    if not cache.rows:
-        return np.zeros((0, cache.columns), dtype=np.int32)
-    # private to this process: torch does not take arrays that cannot be written
-    return np.memmap(cache.path, dtype="<i4", mode="c", shape=(cache.rows, cache.columns))
 
 
 def _is_current(path: Path, manifest: Manifest) -> bool:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 
 from adasparse_cli.choices import RowSource, Split
 from adasparse_cli.errors import UsageError
+from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.prep.prepared import split_parts
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows
+from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows, load_shape, with_bag_values
 from adasparse_cli.training.row_cache import open_cache
 from adasparse_cli.training.settings import LoopSettings
-from adasparse_cli.training.streamed import StreamedRows, mapped_rows, streamed_rows
+from adasparse_cli.training.streamed import StreamedRows, disk_rows, streamed_rows
 
 # Of the train split. A fixed size, so that the same settings train the same weights on every machine.
 STREAM_FROM_BYTES = 4 << 30
+PLACES = 16_384  # rows of a block of `places`
 
 
 def streams(manifest: Manifest, settings: LoopSettings) -> bool:
@@ -39,7 +41,10 @@ def train_rows(
         UsageError: they are to be streamed, and the loop or the control arm needs all of them at once.
     """
     if not streams(manifest, settings):
-        return load_rows(folder, manifest, Split.train, device=device)
+        found = load_rows(folder, manifest, Split.train, device=device)
+        if may_wait(device):
+            return found
+        return with_bag_values(found, manifest.fields, load_shape(folder, manifest).bags)
     if settings.name != "standard" or settings.placebo:
         what = "loop.placebo" if settings.placebo else f"loop={settings.name}"
         raise UsageError(
@@ -62,10 +67,18 @@ def other_rows(
     if not streams(manifest, settings):
         return load_rows(folder, manifest, split, device=device)
     cache = open_cache(folder, manifest, split, progress)
-    names = ["__source", "__line", *(["__user"] if manifest.has_user else [])]
-    keys = pl.concat(frame.select(names) for frame in split_parts(folder, manifest, split))
-    users: np.ndarray | None = keys["__user"].to_numpy() if manifest.has_user else None
-    return mapped_rows(cache, device, users=users, sources=keys["__source"].to_numpy(), lines=keys["__line"].to_numpy())
+    users = None
+    if manifest.has_user:
+        parts = split_parts(folder, manifest, split, only=["__user"])
+        users = np.concatenate([part["__user"].to_numpy() for part in parts])
+
+    def places() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for part in split_parts(folder, manifest, split, only=["__source", "__line"]):
+            sources, lines = part["__source"].to_numpy(), part["__line"].to_numpy()
+            for start in range(0, len(lines), PLACES):
+                yield sources[start : start + PLACES], lines[start : start + PLACES]
+
+    return disk_rows(cache, device, users=users, places=places)
 
 
 def _described(rows: StreamedRows, settings: LoopSettings) -> str:

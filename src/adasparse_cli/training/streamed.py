@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, overload
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from adasparse_cli.batches import Batch
-from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.errors import UsageError
 from adasparse_cli.training.dataset import Rows, number_of_steps
-from adasparse_cli.training.row_cache import RowCache, mapped
+from adasparse_cli.training.row_cache import RowCache
 from adasparse_cli.training.row_order import BLOCK, LANES, RowOrder
+
+READ_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,16 @@ class StreamedSteps(Sequence[StreamedStep]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MappedRows(Rows):
-    """Rows of records on disk. `field_ids` is a view of the file, whose pages are read when rows are taken."""
+class DiskRows(Rows):
+    """Rows of records on disk, which are read when rows are taken: `field_ids` has no columns.
 
+    Args:
+        read_places: reads `places`.
+    """
+
+    cache: RowCache
     device_of_batches: torch.device
+    read_places: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 
     @property
     def in_memory(self) -> bool:
@@ -72,27 +80,37 @@ class MappedRows(Rows):
         """Where batches are."""
         return self.device_of_batches
 
+    def places(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Sources and lines, from the prepared data, block by block."""
+        return self.read_places()
+
     def batch(self, rows: Any) -> Batch:
-        """The rows chosen, on the device."""
-        chosen, device = rows.cpu() if isinstance(rows, Tensor) else rows, self.device_of_batches
+        """The rows of a slice, or those of some numbers, on the device."""
+        if isinstance(rows, slice):
+            start, end, _ = rows.indices(len(self))
+            return self._batch_of(torch.from_numpy(self.cache.read(start, end)))
+        every = [self.cache.read(row, row + 1) for row in rows.tolist()]
+        return self._batch_of(torch.from_numpy(np.concatenate([self.cache.read(0, 0), *every])))
+
+    def _batch_of(self, records: Tensor) -> Batch:
+        fields, records = self.cache.fields, records.to(self.device_of_batches)
         return Batch(
-            self.field_ids[chosen].contiguous().to(device),
-            self.domain_ids[chosen].long().to(device),
-            self.condition_ids[chosen].long().to(device),
+            records[:, :fields].contiguous(),
+            records[:, fields].long(),
+            records[:, fields + 1].long(),
             self.conditions,
-            None if self.labels is None else self.labels[chosen].float().to(device),
+            None if self.labels is None else records[:, fields + 2].float(),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamedRows(MappedRows):
+class StreamedRows(DiskRows):
     """The train rows of records on disk, in windows that are read ahead by one thread.
 
     Args:
         window_rows: rows in the windows; as many again are read ahead.
     """
 
-    cache: RowCache
     window_rows: int
     windows: _Windows
 
@@ -111,16 +129,7 @@ class StreamedRows(MappedRows):
         """The rows of a step, or those of a slice or of numbers, on the device."""
         if not isinstance(rows, StreamedStep):
             return super().batch(rows)
-        records = torch.cat(list(self.windows.records(rows)))
-        fields, device = self.cache.fields, self.device_of_batches
-        records = records.to(device)
-        return Batch(
-            records[:, :fields].contiguous(),
-            records[:, fields].long(),
-            records[:, fields + 1].long(),
-            self.conditions,
-            records[:, fields + 2].float(),
-        )
+        return self._batch_of(torch.cat(list(self.windows.records(rows))))
 
     def with_another_rows_domain(self, seed: int) -> Rows:
         """Refused: which row lends its domain is drawn over all rows.
@@ -163,57 +172,65 @@ class _Windows:
         return self.held[order.epoch, lane, window].result()
 
     def _read(self, order: RowOrder, lane: int, window: int) -> Tensor:
-        own, size = order.lanes[lane], 4 * self._cache.columns
+        own = order.lanes[lane]
         rows = int(own.ends[window]) - own.start(window)
         found = np.empty((rows, self._cache.columns), dtype="<i4")
         if self._file is None:
             self._file = os.open(self._cache.path, os.O_RDONLY)
-        rest = memoryview(found.data).cast("B")
+        place = 0
         for block in own.window_blocks_of(window).tolist():
-            offset, left = block * BLOCK * size, min(self._cache.rows - block * BLOCK, BLOCK) * size
-            while left:
-                read = os.preadv(self._file, [rest[:left]], offset)
-                if not read:
-                    raise IntegrityError(
-                        f"{self._cache.path} became shorter while it was read", hint="run the same command again"
-                    )
-                rest, offset, left = rest[read:], offset + read, left - read
+            length = min(self._cache.rows - block * BLOCK, BLOCK)
+            self._cache.fill(self._file, found[place : place + length], block * BLOCK)
+            place += length
         return torch.from_numpy(found).index_select(0, torch.from_numpy(own.shuffle(window)))
 
 
-def mapped_rows(
-    cache: RowCache, device: torch.device, *, users: np.ndarray | None, sources: np.ndarray, lines: np.ndarray
-) -> MappedRows:
-    """Rows of a split for evaluation; labels and domains are in memory, since metrics look at all of them at once."""
-    columns = _columns(cache, device) | {"users": users, "sources": sources, "lines": lines}
-    domains, labels = columns["domains"], columns["labels"]
-    in_memory = {"domains": np.array(domains), "labels": None if labels is None else labels.float()}
-    return MappedRows(**columns | in_memory, device_of_batches=device)
+def disk_rows(
+    cache: RowCache,
+    device: torch.device,
+    *,
+    users: np.ndarray | None,
+    places: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]],
+) -> DiskRows:
+    """Rows of a split for evaluation; what metrics group by is in memory: domain, condition, user (4 bytes each) and label (1)."""
+    domains, conditions = np.empty(cache.rows, dtype=np.int32), np.empty(cache.rows, dtype=np.int32)
+    labels = np.empty(cache.rows, dtype=np.int8)
+    for start in range(0, cache.rows, READ_ROWS):
+        records = cache.read(start, end := min(start + READ_ROWS, cache.rows))
+        domains[start:end], conditions[start:end], labels[start:end] = records[:, cache.fields :].T
+    return DiskRows(
+        **_described(cache, device),
+        domain_ids=torch.from_numpy(domains),
+        condition_ids=torch.from_numpy(conditions),
+        labels=torch.from_numpy(labels) if labels.min(initial=0) >= 0 else None,
+        domains=domains,
+        users=users,
+        read_places=places,
+    )
 
 
 def streamed_rows(cache: RowCache, device: torch.device, *, window_rows: int) -> StreamedRows:
-    """Rows of the train split."""
+    """Rows of the train split, of which only windows are in memory."""
+    none = np.zeros(0, dtype=np.int32)
     return StreamedRows(
-        **_columns(cache, device),
-        device_of_batches=device,
-        cache=cache,
+        **_described(cache, device),
+        domain_ids=torch.from_numpy(none),
+        condition_ids=torch.from_numpy(none),
+        labels=torch.from_numpy(none.astype(np.int8)),
+        domains=none,
+        users=None,
+        read_places=lambda: iter(()),
         window_rows=window_rows,
         windows=_Windows(cache),
     )
 
 
-def _columns(cache: RowCache, device: torch.device) -> dict[str, Any]:
-    records, fields = mapped(cache), cache.fields
-    every = torch.from_numpy(records)
-    labelled = not len(records) or records[0, fields + 2] >= 0
+def _described(cache: RowCache, device: torch.device) -> dict[str, Any]:
     return {
-        "field_ids": every[:, :fields],
-        "domain_ids": every[:, fields],
-        "condition_ids": every[:, fields + 1],
+        "cache": cache,
+        "device_of_batches": device,
+        "field_ids": torch.empty((cache.rows, 0), dtype=torch.int32),
         "conditions": torch.from_numpy(cache.conditions.astype(np.int64)).to(device),
-        "labels": every[:, fields + 2] if labelled else None,
-        "domains": records[:, fields],
-        "users": None,
         "sources": np.zeros(0, dtype=np.int32),
         "lines": np.zeros(0, dtype=np.int64),
     }
