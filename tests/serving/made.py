@@ -36,9 +36,10 @@ def write_table(path: Path, rows: int = 3000, *, seed: int = 0) -> None:
     path.write_text("\n".join([",".join(HEADER), *lines]) + "\n")
 
 
-def prepare(folder: Path, *words: str) -> Path:
-    """Prepared data of such a table, below `folder`."""
-    write_table(folder / "shop.csv")
+def prepare(folder: Path, *words: str, table: bool = True) -> Path:
+    """Prepared data of such a table, below `folder`; without `table`, of the one that is there."""
+    if table:
+        write_table(folder / "shop.csv")
     adasparse(
         folder, "prep", "data=tabular", "raw=shop.csv", "data.name=shop", "data.label=clicked",
         "data.domain=[country,device]", "data.kinds={tags: multi_valued, price: numeric}", "data.list_separator=|",

@@ -88,6 +88,25 @@ def test_the_packed_graph_scores_each_domain_by_its_number(data: Path, tmp_path:
         np.testing.assert_allclose(found, expected[own], rtol=1e-5, atol=1e-5)
 
 
+def test_a_missing_number_is_scored_alike_if_training_had_none(tmp_path: Path) -> None:
+    """Its id is 0, which no number has."""
+    made.write_table(tmp_path / "shop.csv")
+    lines = (tmp_path / "shop.csv").read_text().splitlines()
+    kept = [line for line in lines if line.split(",")[4]]
+    assert len(kept) < len(lines)
+    (tmp_path / "shop.csv").write_text("\n".join(kept) + "\n")
+    data = made.prepare(tmp_path, table=False)
+    _, source = made.random_model(data)
+    write_artefact(source, tmp_path / "model", None, graph=True)
+    columns, _ = golden_rows(open_artefact(tmp_path / "model"))
+    assert columns["price"].count(None) > 3
+    assert [one.engine for one in run_check(tmp_path / "model") if one.skipped is None][:3] == [
+        "torch",
+        "numpy",
+        "onnx",
+    ]
+
+
 def test_a_model_without_a_graph_is_refused_with_its_reason(data: Path, tmp_path: Path) -> None:
     _, source = made.random_model(data, "model=star")
     with pytest.raises(UsageError, match="computed by torch alone"):
