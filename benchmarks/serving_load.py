@@ -3,7 +3,8 @@
     python benchmarks/serving_load.py DIR [--seconds N]
 
 DIR is an exported model. 1, 8 and 64 clients with a connection each send golden rows one request after the other, as JSON and as
-Arrow batches in turns; then SIGTERM arrives while they go on. Clients run on the same cores as the server.
+Arrow batches in turns; then SIGTERM arrives while they go on. Clients run on the same cores as the server. The server's own
+processor time per request does not depend on what else runs.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Seen:
     """What clients saw."""
 
     seconds: list[float] = field(default_factory=list)
+    processor: float = 0.0
     busy: int = 0
     lost: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -46,7 +48,9 @@ def started(folder: Path) -> tuple[subprocess.Popen[str], int]:
     words = [sys.executable, "-m", "adasparse_cli", "serve", str(folder), "--port", "0", "--most-waiting", "128"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    return process, int(process.stderr.readline().split("127.0.0.1:")[1].split("/")[0])
+    line = process.stderr.readline()
+    assert "127.0.0.1:" in line, line
+    return process, int(line.split("127.0.0.1:")[1].split("/")[0])
 
 
 def client(port: int, bodies: list[bytes], kind: str, seen: Seen, stop: threading.Event) -> None:
@@ -69,6 +73,12 @@ def client(port: int, bodies: list[bytes], kind: str, seen: Seen, stop: threadin
             if response.status == 200:
                 seen.seconds.append(time.perf_counter() - begun)
     connection.close()
+
+
+def processor_seconds(process: subprocess.Popen[str]) -> float:
+    """What a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def stream_of(frame: pl.DataFrame) -> bytes:
@@ -108,7 +118,10 @@ def main() -> None:
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     frame = pl.DataFrame(columns, strict=False)
     print(f"{common.machine()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}, engine numpy")
-    print("| rows a request | clients | format | p50 ms | p99 ms | requests/s | rows/s | 503 |\n|" + " --- |" * 8)
+    print(
+        "| rows a request | clients | format | p50 ms | p99 ms | rows/s | server's ms of processor a request | 503 |\n|"
+        + " --- |" * 8
+    )
     process, port = started(folder)
     answered = 0
     for size in ROWS:
@@ -122,7 +135,9 @@ def main() -> None:
             seen: dict[str, Seen] = {JSON: Seen(), ARROW: Seen()}
             for _ in range(TURNS):
                 for kind, own in bodies.items():
+                    before = processor_seconds(process)
                     found = loaded(port, own, kind, clients, seconds / TURNS)
+                    seen[kind].processor += processor_seconds(process) - before
                     seen[kind].seconds += found.seconds
                     seen[kind].busy += found.busy
             for kind, one in seen.items():
@@ -131,7 +146,8 @@ def main() -> None:
                 rate = len(one.seconds) / seconds
                 name = "JSON" if kind == JSON else "Arrow"
                 print(
-                    f"| {size:,} | {clients} | {name} | {p50:.1f} | {p99:.1f} | {rate:,.0f} | {rate * size:,.0f} | {one.busy} |"
+                    f"| {size:,} | {clients} | {name} | {p50:.1f} | {p99:.1f} | {rate * size:,.0f} | "
+                    f"{one.processor / len(one.seconds) * 1e3:.2f} | {one.busy} |"
                 )
     last = [json.dumps({"rows": rows[:64]}).encode()]
     answered += len(loaded(port, last, JSON, 8, 1.0, process).seconds) * 64

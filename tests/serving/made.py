@@ -64,6 +64,8 @@ def random_model(data: Path, *words: str, spread: float = 1.0, seed: int = 0) ->
                 parameter.normal_(0, spread)
             elif own.endswith(".bias") or "log_sharpness" in own:
                 parameter.normal_(0, 0.3)
+            elif "learnt_threshold" in own:
+                parameter.uniform_(0.8, 1.2)
         for part in model.modules():
             if isinstance(part, nn.BatchNorm1d):
                 part.running_mean.normal_(0, 0.5)  # type: ignore[union-attr]
