@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from adasparse_cli.runs import serving_speed, train
@@ -15,6 +16,7 @@ from adasparse_cli.serving.engine import SMALL_GROUP, NumpyEngine
 from adasparse_cli.studies.serving_rates import rates_of
 from tests.commands.typing_in import adasparse
 from tests.serving import made
+from tests.serving.test_cut import drawn, network_of
 
 TINY = ("network.hidden=[16,8]", "network.embedding_width=4", "loop.batch_size=256", "loop.epochs=1", "threads=1")
 
@@ -49,15 +51,8 @@ def test_the_multiply_adds_are_those_of_the_exported_sub_networks(home: Path) ->
     adasparse(home, "export", "adasparse-fusion", "-o", "model")
     index = open_artefact(home / "model").index
     adds = {one["domain"]: one["multiply_adds"] for one in index["sub_networks"]["domains"]}
-    adasparse(home, "predict", "model", "shop.csv", "-o", "all.csv")
-    import polars as pl
-
     rows = pl.read_parquet(next((home / "runs/shop/adasparse-fusion").glob("*/predictions.parquet")))
     domains = pl.read_csv(next((home / "runs/shop/adasparse-fusion").glob("*/domains.csv")), infer_schema=False)
-    key = pl.concat_str(
-        [pl.col(name).fill_null("missing").str.replace_all("/", r"\\/") for name in ("country", "device")],
-        separator="/",
-    )
     keys = domains.with_columns(
         key=pl.concat_str(
             [
@@ -71,7 +66,6 @@ def test_the_multiply_adds_are_those_of_the_exported_sub_networks(home: Path) ->
             separator="/",
         )
     )["key"].to_list()
-    del key
     total = 0.0
     for number, count in rows["domain"].value_counts().rows():
         whole = index["sub_networks"]["multiply_adds_uncut"]
@@ -83,8 +77,6 @@ def test_the_multiply_adds_are_those_of_the_exported_sub_networks(home: Path) ->
 def test_the_uncut_network_and_the_sub_networks_have_the_same_scores(tmp_path: Path) -> None:
     data = made.prepare(tmp_path)
     model, source = made.random_model(data)
-    from tests.serving.test_cut import drawn, network_of
-
     rows = drawn(source.manifest.fields)
     network = network_of(model, source.manifest.fields)  # type: ignore[arg-type]
     uncut, cut = NumpyEngine(network, cuts=False), NumpyEngine(network, cut_from=SMALL_GROUP)
@@ -120,5 +112,3 @@ def test_rates_of_slow_and_fast_moments_are_comparable() -> None:
     assert found["dnn"].uncut == pytest.approx(0.5 * 75.0)
     assert found["old"].uncut is found["old"].training is None
     assert found["dnn"].sub_networks is None
-    assert found["dnn"].best == found["dnn"].uncut
-    assert found["cut"].best == found["cut"].sub_networks

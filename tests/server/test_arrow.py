@@ -69,6 +69,15 @@ def test_values_are_those_of_the_frame(column: pl.Series, old: bool) -> None:
     assert read(stream(column.to_frame(), old=old), "x") == {"x": column.to_list()}
 
 
+def test_a_schema_that_is_remembered_gives_the_same_answers_and_the_same_errors() -> None:
+    frame = pl.DataFrame({"x": ["a"], "y": [1]})
+    for _ in range(2):
+        assert read(stream(frame), "x", "y") == {"x": ["a"], "y": [1]}
+        assert read(stream(frame), "y") == {"y": [1]}
+        with pytest.raises(StreamError, match="lacks the column z"):
+            read(stream(frame), "z")
+
+
 def test_other_columns_of_any_type_are_passed_by() -> None:
     others = pl.DataFrame(
         {

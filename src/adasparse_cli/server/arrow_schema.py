@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from adasparse_cli.server.flatbuffers import DamagedError, Table
 
@@ -18,6 +19,8 @@ TYPES = (
 )  # fmt: skip
 # Columns and their parts, in all: a schema can name one part many times.
 MOST_PARTS = 10_000
+# Size of a schema message up to which its columns are remembered.
+REMEMBERED_BYTES = 64 << 10
 
 
 class StreamError(ValueError):
@@ -48,6 +51,39 @@ class Column:
     dense: bool = False
     dictionary: tuple[int, str] | None = None
     children: tuple[Column, ...] = ()
+
+
+def columns_of(metadata: bytes, inputs: tuple[str, ...]) -> tuple[Column, ...]:
+    """The columns of a schema message. Clients send the same schema each time, so short ones are remembered.
+
+    Args:
+        inputs: names of the columns that are read.
+
+    Raises:
+        StreamError: an input is missing, is there twice, or has a type that no field has.
+        DamagedError: the message is no schema.
+    """
+    return (_remembered if len(metadata) <= REMEMBERED_BYTES else _columns_of)(metadata, inputs)
+
+
+def _columns_of(metadata: bytes, inputs: tuple[str, ...]) -> tuple[Column, ...]:
+    header = Table.root(metadata).table(2)
+    assert header is not None
+    if header.number(0, "h") != 0:
+        raise StreamError("the stream is big-endian; write it on a little-endian machine")
+    parts: list[None] = []
+    columns = tuple(column_of(one, parts) for one in header.tables(1))
+    names = [column.name for column in columns]
+    for name in inputs:
+        if name not in names:
+            raise StreamError(f"the stream lacks the column {name}; null is a missing value", name)
+        if names.count(name) > 1:
+            raise StreamError(f"the stream has the column {name} twice", name)
+        require_readable(columns[names.index(name)])
+    return columns
+
+
+_remembered = lru_cache(maxsize=16)(_columns_of)
 
 
 def column_of(field_table: Table, parts: list[None], depth: int = 0) -> Column:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from adasparse_cli.server.arrow_schema import Column, StreamError, column_of, parts_of, require_readable
+from adasparse_cli.server.arrow_schema import Column, StreamError, columns_of, parts_of
 from adasparse_cli.server.flatbuffers import DamagedError, Table
 
 CONTINUATION = b"\xff\xff\xff\xff"
@@ -57,7 +57,7 @@ class ArrowReader:
         try:
             for kind, header, content in _messages(body):
                 if kind == SCHEMA and self._columns is None:
-                    self._columns = self._schema(header)
+                    self._columns = columns_of(header.data, tuple(self.inputs))
                 elif kind == BATCH and self._columns is not None:
                     rows += header.number(0, "q")
                     if rows > self.most_rows:
@@ -75,20 +75,6 @@ class ArrowReader:
         if self._columns is None:
             raise StreamError("the body is not a stream of Arrow record batches: it has no schema")
         return found
-
-    def _schema(self, header: Table) -> tuple[Column, ...]:
-        if header.number(0, "h") != 0:
-            raise StreamError("the stream is big-endian; write it on a little-endian machine")
-        parts: list[None] = []
-        columns = tuple(column_of(one, parts) for one in header.tables(1))
-        names = [column.name for column in columns]
-        for name in self.inputs:
-            if name not in names:
-                raise StreamError(f"the stream lacks the column {name}; null is a missing value", name)
-            if names.count(name) > 1:
-                raise StreamError(f"the stream has the column {name} twice", name)
-            require_readable(columns[names.index(name)])
-        return columns
 
     def _batch(self, columns: Sequence[Column], header: Table, content: memoryview) -> dict[str, list[Any]]:
         length = header.number(0, "q")

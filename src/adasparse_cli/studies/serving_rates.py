@@ -26,10 +26,15 @@ class Rates:
     engine: str | None
     multiply_adds: float | None
 
-    @property
-    def best(self) -> float | None:
-        """With sub-networks if the model has any."""
-        return self.uncut if self.sub_networks is None else self.sub_networks
+    def to_json(self) -> dict[str, float | str | None]:
+        """The rates as part of a study's table."""
+        return {
+            "training_rows_per_second": self.training,
+            "serving_rows_per_second": self.uncut,
+            "serving_engine": self.engine,
+            "sub_network_rows_per_second": self.sub_networks,
+            "sub_network_multiply_adds": self.multiply_adds,
+        }
 
 
 def rates_of(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Rates]:
