@@ -47,12 +47,13 @@ def test_each_arm_is_a_mark_in_its_style_at_its_rate_and_gauc() -> None:
     assert fusion["error_y"]["array"] == pytest.approx([gap.high - gap.difference])
     assert fusion["error_y"]["arrayminus"] == pytest.approx([gap.difference - gap.low])
     assert dnn["error_y"]["array"] == [None]
+    assert figure.layout["xaxis"]["ticktext"][:4] == ["1,000", "2,000", "5,000", "10,000"]
     assert figure.layout["shapes"][0]["y0"] == pytest.approx(0.70)
     assert found.answers == ["Faster and better than dnn: fusion (3.0 times)."]
     (table,) = found.tables
     assert table.rows[1]["sub-networks rows/s"] == 3000
     assert table.rows[1]["serving rows/s"] == 800
-    assert table.rows[1]["serving, times dnn"] == 3.0
+    assert table.rows[1]["serving, % of dnn"] == 300
     assert table.rows[1]["of sub-networks"] == 12
 
 

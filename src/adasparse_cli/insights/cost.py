@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ _COLUMNS = {
     "sub_network_rows_per_second": "sub-networks rows/s",
 }
 HOW_MEASURED = (
-    "Serving: the first rows of the test split, up to 8,192, from ids to logits by one thread at the end of each run; NumPy, or torch for models that "
+    "Serving: the first rows of the test split, up to 8,192, from ids to logits in one thread's processor time at the end of each run; NumPy, or torch for models that "
     "only torch computes. Sub-networks: rows of domains with at least 8 rows take the sub-network of their domain, as an exported model does. Each "
     "round also times fixed matrix products; rates are scaled by them, so that runs at slower and faster moments of a machine can be compared."
 )
@@ -44,7 +45,9 @@ def cost_finding(comparison: Comparison) -> Finding | None:
             "arm": row["arm"],
             "GAUC by domain": row["gauc_domain"],
             **rates_shown(row, table),
-            f"serving, times {base}": None if usual is None or _served(row) is None else round(_served(row) / usual, 2),
+            f"serving, % of {base}": None
+            if usual is None or _served(row) is None
+            else round(100 * _served(row) / usual),
             "multiply-adds per row": row["multiply_adds"],
             "of sub-networks": None
             if row["sub_network_multiply_adds"] is None
@@ -100,11 +103,22 @@ def cost_figure(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> F
         "is shown with its sub-networks if it has any.",
         traces=traces,
         layout={
-            "xaxis": {"title": {"text": "rows served per second, one thread"}, "type": "log", "nticks": 8},
+            "xaxis": {
+                "title": {"text": "rows served per second of one thread"},
+                "type": "log",
+                **_ticks([_served(row) for row in known]),
+            },
             "yaxis": {"title": {"text": f"GAUC by domain; line: {label(base)}"}},
             "shapes": [] if level is None else [line],
         },
     )
+
+
+def _ticks(rates: Sequence[float]) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 times powers of ten; plotly labels those between powers with a digit alone."""
+    first, last = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)))
+    values = [step * 10**power for power in range(first, last + 1) for step in (1, 2, 5)]
+    return {"tickmode": "array", "tickvals": values, "ticktext": [f"{value:,}" for value in values]}
 
 
 def _served(row: Mapping[str, Any]) -> Any:
