@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import adasparse_cli as ada
-from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from tests.commands.typing_in import adasparse
 
 SMALL = ("network.hidden=[8]", "network.embedding_width=2", "loop.batch_size=256", "threads=1")
@@ -143,6 +143,101 @@ def test_factors_follow_the_equation(home: Path, rows: pl.DataFrame) -> None:
     kept = values[values != 0]
     assert (kept > scale * threshold).all()
     assert (kept <= scale).all()
+
+
+@pytest.fixture(scope="module")
+def exported(home: Path) -> ada.ExportedModel:
+    return ada.load_run("adasparse").export(home / "model", onnx=True)
+
+
+def test_an_exported_model_scores_frames_and_files_as_its_run_and_the_command_do(
+    home: Path, rows: pl.DataFrame, exported: ada.ExportedModel
+) -> None:
+    rows.write_csv(home / "exported-new.csv")
+    adasparse(home, "predict", "model", "exported-new.csv", "--output", "exported.csv", "--overwrite")
+    told = pl.read_csv(home / "exported.csv", schema_overrides={"domain": pl.String})
+    run, model = ada.load_run("adasparse"), ada.load_artefact("model")
+    of_run = run.predict(rows)
+    for found in (
+        model.predict(rows),
+        exported.predict("exported-new.csv"),
+        model.predict(rows.drop("clicked")[:, ::-1]),
+    ):
+        assert found["logit"].cast(pl.Float32).to_list() == told["logit"].cast(pl.Float32).to_list()
+        assert found["domain"].to_list() == told["domain"].to_list() == of_run["domain"].to_list()
+        np.testing.assert_allclose(found["logit"], of_run["logit"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found["probability"], of_run["probability"], atol=1e-6)
+    assert model.predict(rows).schema == of_run.schema
+    for engine in ("torch", "onnx"):
+        np.testing.assert_allclose(model.predict(rows, engine=engine)["logit"], of_run["logit"], rtol=1e-5, atol=1e-5)
+
+
+def test_types_of_other_libraries_mean_the_same_values(rows: pl.DataFrame, exported: ada.ExportedModel) -> None:
+    """Truth: the run, which reads a frame by its recipe."""
+    run = ada.load_run("adasparse")
+    lists = rows.with_columns(pl.col("tags").str.split("|"))
+    frames = {
+        "integers": rows.with_columns(pl.col("shop").cast(pl.Int16)),
+        "whole decimals": rows.with_columns(pl.col("shop").cast(pl.Float64)),
+        "decimals": rows.with_columns(pl.col("shop").cast(pl.Float64) + 0.5),
+        "missing": rows.with_columns(pl.when(pl.int_range(pl.len()) % 3 > 0).then("city").alias("city")),
+        "categories": rows.with_columns(pl.col("city").cast(pl.Categorical)),
+        "texts of numbers": rows.with_columns(pl.col("price").cast(pl.String)),
+        "float32": rows.with_columns(pl.col("price").cast(pl.Float32)),
+        "dates": rows.with_columns(pl.lit("2026-01-31").str.to_date().alias("city")),
+        "booleans": rows.with_columns(pl.lit(True).alias("city")),
+    }
+    for name, frame in frames.items():
+        expected = run.predict(frame)
+        found = exported.predict(frame)
+        assert found["domain"].to_list() == expected["domain"].to_list(), name
+        np.testing.assert_allclose(found["logit"], expected["logit"], rtol=1e-5, atol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(exported.predict(lists)["logit"], exported.predict(rows)["logit"])
+    pandas = pytest.importorskip("pandas")
+    own = pandas.DataFrame({name: rows[name].to_list() for name in COLUMNS[:-1]})
+    assert exported.predict(own).equals(exported.predict(rows))
+
+
+def test_rows_of_a_frame_that_cannot_be_read_have_no_score(rows: pl.DataFrame, exported: ada.ExportedModel) -> None:
+    price = pl.when(pl.int_range(pl.len()) == 7).then(float("nan")).otherwise("price").alias("price")
+    found = exported.predict(rows.with_columns(price))
+    assert found[7].row(0) == (None, None, None)
+    assert found["logit"].null_count() == 1
+    assert exported.predict(rows.clear()).shape == (0, 3)
+    with pytest.raises(DataError, match=r"no row could be read; 300 were rejected.*price.*a finite number is needed"):
+        exported.predict(rows.with_columns(pl.lit("dear").alias("price")))
+    with pytest.raises(DataError, match="lacks the column city"):
+        exported.predict(rows.drop("city"))
+    with pytest.raises(UsageError, match="the engine jax is unknown"):
+        exported.predict(rows, engine="jax")
+
+
+def test_an_exported_model_says_what_it_is(home: Path, exported: ada.ExportedModel) -> None:
+    told = json.loads(adasparse(home, "export", "adasparse", "-o", "again", "--json").stdout)
+    assert exported.domains.to_dicts() == [
+        {name: one[name] for name in exported.domains.columns} for one in told["domains"]
+    ]
+    assert exported.refused is None
+    assert [one["name"] for one in exported.signature["inputs"]] == ["city", "price", "tags", "shop"]
+    assert exported.check()["engine"].to_list() == ["torch", "numpy", "onnx", "onnx, domains.onnx"]
+    assert exported.check()["logit"].max() < 1e-5  # type: ignore[operator]
+    two = ada.load_run("adasparse").export(home / "two", domains="top:2")
+    assert two.domains.height == 2
+    assert "exported to" in repr(two)
+    with pytest.raises(UsageError, match="exists"):
+        ada.load_run("adasparse").export(home / "two")
+    assert ada.load_run("adasparse").export(home / "two", domains=["3"], overwrite=True).domains["domain"][0] == "3"
+    with pytest.raises(IntegrityError, match="is missing"):
+        ada.load_artefact(home)
+
+
+def test_scoring_with_an_exported_model_does_not_load_torch(home: Path, exported: ada.ExportedModel) -> None:
+    code = (
+        "import sys, adasparse_cli as ada; found = ada.load_artefact('model').predict('clicks.csv');"
+        "print(found.height, [n for n in ('torch', 'hydra', 'onnxruntime') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=home)
+    assert done.stdout == "4000 []\n"
 
 
 def test_a_model_without_pruners_has_no_factors(home: Path, rows: pl.DataFrame) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 import pytest
@@ -29,3 +30,6 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(drawn[1].data[0].z[0]) == 16  # the neurons of the last hidden layer
     assert list(drawn[2].data[0].y) == ["adasparse"]
     assert names["study"].table["gauc_domain_real"].dtype in (pl.Boolean, pl.Null)
+    assert names["exported"].domains.height > 10
+    found = names["exported"].predict(names["raw"].head(50))["logit"]
+    np.testing.assert_allclose(found, names["adasparse"].predict(names["raw"].head(50))["logit"], atol=1e-5)

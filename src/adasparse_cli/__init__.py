@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adasparse_cli.api import (
+        ExportedModel,
         PreparedData,
         Run,
         Study,
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
         list_data,
         list_models,
         list_runs,
+        load_artefact,
         load_data,
         load_run,
         load_study,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ExportedModel",
     "PreparedData",
     "Run",
     "Study",
@@ -32,6 +35,7 @@ __all__ = [
     "list_data",
     "list_models",
     "list_runs",
+    "load_artefact",
     "load_data",
     "load_run",
     "load_study",
@@ -40,9 +44,16 @@ __all__ = [
     "train",
 ]
 
+# What a program that only scores needs.
+_WITHOUT_TORCH = ("ExportedModel", "load_artefact")
+
 
 def __getattr__(name: str) -> Any:
     """The interface is loaded when it is first used, since it loads torch and polars."""
+    if name in _WITHOUT_TORCH:
+        from adasparse_cli.serving import exported_model
+
+        return getattr(exported_model, name)
     if name in __all__:
         from adasparse_cli import api
 

@@ -5,6 +5,7 @@
     run = ada.train("data=twin", mode="fusion")
     run.metrics["test"]["gauc_domain"]
     ada.load_run("latest").predict(frame)
+    run.export("model"); ada.load_artefact("model").predict(frame)
 
 Settings are written as on the command line, `"loop.batch_size=2048"`, or as a mapping, `{"loop.batch_size": 2048}`. Functions
 print nothing; `progress=True` shows progress bars on stderr. User errors are `adasparse_cli.errors.AdasparseError`.
@@ -37,12 +38,14 @@ from adasparse_cli.runs.prepare import plan_prep, run_prep
 from adasparse_cli.runs.train import run_train
 from adasparse_cli.runs.train_job import model_flags, plan_train
 from adasparse_cli.schema import Manifest
+from adasparse_cli.serving.exported_model import ExportedModel, load_artefact
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.plan import StudyJob, plan_compare, plan_experiment, plan_sweep
 from adasparse_cli.studies.study import StudyReport, find_study, run_study
 from adasparse_cli.studies.study import open_study as study_in
 
 __all__ = [
+    "ExportedModel",
     "PreparedData",
     "Run",
     "Study",
@@ -50,6 +53,7 @@ __all__ = [
     "list_data",
     "list_models",
     "list_runs",
+    "load_artefact",
     "load_data",
     "load_run",
     "load_study",

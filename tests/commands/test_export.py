@@ -297,6 +297,41 @@ def test_the_graph_is_one_more_engine(home: Path, expected: list[float]) -> None
     assert logits(home / "by-onnx.csv") == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("rank", ["null", "3"])
+def test_cross_networks_and_learnable_gates_are_exact_after_training(home: Path, rank: str) -> None:
+    """DCNv2 as backbone, sharpness and threshold learnt: every engine gives the score of the run."""
+    words = (
+        "model.backbone=dcnv2",
+        f"model.cross.rank={rank}",
+        "model.sharpness.rule=learnable",
+        "model.threshold.rule=learnable",
+    )
+    adasparse(
+        home, "train", "data=shop", "loop.epochs=2", *TINY, *PRUNED[1:], "model.regulariser.interval=[.3,.5]", *words
+    )
+    run = "adasparse-fusion-dcnv2" if (home / "runs/shop/adasparse-fusion-dcnv2").exists() else "latest"
+    adasparse(home, "export", run, "-o", f"crossed-{rank}", "--onnx")
+    found = json.loads(adasparse(home, "export", "--check", f"crossed-{rank}", "--json").stdout)["rows"]
+    assert [one["engine"] for one in found if one["skipped"] is None] == [
+        "torch",
+        "numpy",
+        "onnx",
+        "onnx, domains.onnx",
+    ]
+    index = read_sealed(home / f"crossed-{rank}/adasparse.json", "format_version", unsealed=None)
+    assert index["network"]["cross"] > 0
+    gates = index["network"]["gates"]
+    assert len({gate["sharpness"] for gate in gates}) == len({gate["threshold"] for gate in gates}) == len(gates) > 1
+    assert max(one["ratio"] for one in index["sub_networks"]["domains"]) > 1.05
+    adasparse(home, "predict", run, "new.csv", "-o", f"crossed-{rank}-run.csv")
+    for engine in ("numpy", "torch", "onnx"):
+        adasparse(
+            home, "predict", f"crossed-{rank}", "new.csv", "-o", f"crossed-{rank}-{engine}.csv", "--engine", engine
+        )
+        expected = logits(home / f"crossed-{rank}-run.csv")
+        assert logits(home / f"crossed-{rank}-{engine}.csv") == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
 def test_a_control_arm_is_refused(home: Path) -> None:
     adasparse(home, "train", "data=shop", "loop.epochs=1", "loop.placebo=true", *TINY)
     run = next((home / "runs/shop/adasparse-fusion-placebo").glob("*-s0"))

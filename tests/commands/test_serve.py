@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import signal
 import socket
@@ -15,15 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from adasparse_cli.exporting.write import write_artefact
+from adasparse_cli.server.formats import FORMATS
 from adasparse_cli.server.service import FullError, Service
 from adasparse_cli.serving.artefact import open_artefact
 from adasparse_cli.serving.check import golden_rows
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 from tests.serving import made
 
+ARROW = "application/vnd.apache.arrow.stream"
 ROW = {"country": "DE", "device": "mobile", "item": "1", "price": 2.5, "tags": ["t1", "t2"]}
 
 
@@ -49,6 +54,18 @@ class Server:
         connection.close()
         kind = response.headers.get("content-type", "")
         return response.status, json.loads(text) if "json" in kind else text, dict(response.headers.items())
+
+    def arrow(self, body: bytes, **headers: str) -> tuple[int, Any]:
+        """The answer to a stream: a frame, or the error."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("POST", "/predict", body, {"content-type": ARROW, **headers})
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        if response.status != 200:
+            return response.status, json.loads(content)["error"]
+        assert response.headers["content-type"] == ARROW
+        return 200, pl.read_ipc_stream(io.BytesIO(content))
 
     def predict(self, rows: list[Any]) -> tuple[int, Any, dict[str, str]]:
         return self.ask("POST", "/predict", {"rows": rows})
@@ -111,6 +128,84 @@ def test_a_wrong_request_is_named(server: Server, body: Any, message: str) -> No
     assert server.predict([ROW])[0] == 200
 
 
+def stream(rows: pl.DataFrame, **words: Any) -> bytes:
+    file = io.BytesIO()
+    rows.write_ipc_stream(file, **words)
+    return file.getvalue()
+
+
+def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    kinds = {
+        "item": pl.String,
+        "country": pl.String,
+        "device": pl.String,
+        "price": pl.Float64,
+        "tags": pl.List(pl.String),
+    }
+    return pl.DataFrame({name: pl.Series([row[name] for row in rows], dtype=kind) for name, kind in kinds.items()})
+
+
+def test_arrow_batches_have_the_answers_of_json_to_the_bit(server: Server, model: Path) -> None:
+    columns, _ = golden_rows(open_artefact(model))
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    expected = server.predict(rows)[1]
+    frame = frame_of(rows)
+    others = frame.with_columns(when=pl.lit("2026-01-01").str.to_date(), kind=pl.struct("item")).select(
+        "when", "tags", "kind", "price", "item", "device", "country"
+    )
+    texts = frame.with_columns(pl.col("country", "device").cast(pl.Categorical), pl.col("tags").list.join("|"))
+    texts = texts.with_columns(tags=pl.when(frame["tags"].is_not_null()).then("tags"))
+    oldest = io.BytesIO()
+    frame.write_ipc_stream(oldest, compat_level=pl.CompatLevel.oldest())
+    for body in (stream(frame), stream(others), stream(texts), oldest.getvalue()):
+        status, found = server.arrow(body)
+        assert status == 200
+        assert found.columns == list(expected["predictions"][0])
+        assert found.to_dicts() == expected["predictions"]
+    assert server.arrow(stream(frame.clear()))[1].height == 0
+    for place in (0, 1, len(rows) - 1):  # alone, as JSON alone
+        assert server.arrow(stream(frame[place]))[1].to_dicts() == server.predict([rows[place]])[1]["predictions"]
+    raw = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    raw.request("POST", "/predict", stream(frame), {"content-type": ARROW})
+    content = raw.getresponse().read()
+    raw.close()
+    assert json.dumps(expected["model"]).encode() in content  # the run, in the schema's metadata
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (frame_of([ROW, {**ROW, "price": float("nan")}]), "row 1: price is nan, a finite number is needed"),
+        (frame_of([ROW]).drop("item"), "lacks the column item; null is a missing value"),
+        (frame_of([ROW]).with_columns(price=pl.lit("cheap")), "row 0: price is 'cheap', a finite number is needed"),
+        (frame_of([ROW]).with_columns(item=pl.lit(1.5)), "row 0: item is 1.5, a text is needed"),
+        (frame_of([ROW]).with_columns(tags=pl.lit(7)), "row 0: tags is 7, a list is needed"),
+        (frame_of([ROW]).with_columns(item=pl.lit("2026-01-01").str.to_date()), "item has the type Date"),
+        (frame_of([ROW] * 1001), "1,001 rows in one request"),
+    ],
+)
+def test_a_wrong_stream_is_named(server: Server, frame: pl.DataFrame, message: str) -> None:
+    status, said = server.arrow(stream(frame))
+    assert status == 422
+    assert message in said
+    assert server.arrow(stream(frame_of([ROW])))[0] == 200
+
+
+def test_damaged_and_packed_streams_are_named(server: Server) -> None:
+    body = stream(frame_of([ROW] * 3))
+    for damaged in (b"", b"PAR1", body[:-8], body[: len(body) // 2], body[::-1], json.dumps({"rows": [ROW]}).encode()):
+        status, said = server.arrow(damaged)
+        assert status == 422
+        assert "is not a stream of Arrow record batches" in said
+    assert "compressed with Zstandard" in server.arrow(stream(frame_of([ROW] * 3), compression="zstd"))[1]
+    assert server.arrow(body, **{"content-encoding": "gzip"}) == (
+        415,
+        "the content encoding is gzip; send the body without compression",
+    )
+    assert server.arrow(body + bytes(300_000))[0] == 413
+    assert ARROW in server.ask("GET", "/signature")[1]["content_types"]
+
+
 def test_what_is_too_large_is_refused_before_it_is_read(server: Server) -> None:
     assert server.ask("POST", "/predict", b" " * 300_001)[0] == 413
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -154,19 +249,18 @@ def test_beyond_the_queue_requests_are_refused(model: Path) -> None:
         def logits(self, rows: Any) -> Any:
             entered.set()
             gate.wait(30)
-            import numpy as np
-
             return np.zeros(len(rows), dtype=np.float32)
 
     service = Service(open_artefact(model), Held(), most_waiting=2, most_rows=10)
     body = json.dumps({"rows": [ROW]}).encode()
-    taken = [service.submit(body), service.submit(body)]
+    form = FORMATS["application/json"]
+    taken = [service.submit(body, form), service.submit(body, form)]
     assert entered.wait(30)
     with pytest.raises(FullError):
-        service.submit(body)
+        service.submit(body, form)
     gate.set()
-    assert [len(one.result(30)["predictions"]) for one in taken] == [1, 1]
-    service.submit(body).result(30)
+    assert [one.result(30).rows for one in taken] == [1, 1]
+    service.submit(body, form).result(30)
     service.close()
     assert service.waiting == 0
 

@@ -36,9 +36,10 @@ def write_table(path: Path, rows: int = 3000, *, seed: int = 0) -> None:
     path.write_text("\n".join([",".join(HEADER), *lines]) + "\n")
 
 
-def prepare(folder: Path, *words: str) -> Path:
-    """Prepared data of such a table, below `folder`."""
-    write_table(folder / "shop.csv")
+def prepare(folder: Path, *words: str, table: bool = True) -> Path:
+    """Prepared data of such a table, below `folder`; without `table`, of the one that is there."""
+    if table:
+        write_table(folder / "shop.csv")
     adasparse(
         folder, "prep", "data=tabular", "raw=shop.csv", "data.name=shop", "data.label=clicked",
         "data.domain=[country,device]", "data.kinds={tags: multi_valued, price: numeric}", "data.list_separator=|",
@@ -63,6 +64,8 @@ def random_model(data: Path, *words: str, spread: float = 1.0, seed: int = 0) ->
                 parameter.normal_(0, spread)
             elif own.endswith(".bias") or "log_sharpness" in own:
                 parameter.normal_(0, 0.3)
+            elif "learnt_threshold" in own:
+                parameter.uniform_(0.8, 1.2)
         for part in model.modules():
             if isinstance(part, nn.BatchNorm1d):
                 part.running_mean.normal_(0, 0.5)  # type: ignore[union-attr]

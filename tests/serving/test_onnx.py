@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from adasparse_cli import files
 from adasparse_cli.errors import UsageError
 from adasparse_cli.exporting.write import write_artefact
 from adasparse_cli.serving.artefact import MODEL, PACKED, open_artefact
@@ -44,7 +45,7 @@ def test_every_form_gives_the_golden_scores_from_raw_values(data: Path, tmp_path
     checked = {one.engine: one for one in run_check(tmp_path / "model")}
     assert {"torch", "numpy", "onnx"} <= checked.keys()
     assert all(one.skipped is None and one.rows > 12 for one in checked.values())
-    assert ("onnx, domains.onnx" in checked) == (form in FORMS and "dcnv2" not in form)
+    assert ("onnx, domains.onnx" in checked) == (form in FORMS)
     artefact = open_artefact(tmp_path / "model")
     columns, expected = golden_rows(artefact)
     session: Any = onnxruntime.InferenceSession(str(artefact.path(MODEL)))
@@ -69,7 +70,7 @@ def test_the_graph_holds_no_loops_and_says_its_inputs(data: Path, tmp_path: Path
     assert "model.onnx" in index["files"]
 
 
-@pytest.mark.parametrize("form", ["fusion", "scaling", "one layer"])
+@pytest.mark.parametrize("form", FORMS)
 def test_the_packed_graph_scores_each_domain_by_its_number(data: Path, tmp_path: Path, form: str) -> None:
     _, source = made.random_model(data, *FORMS[form])
     write_artefact(source, tmp_path / "model", None, graph=True)
@@ -86,6 +87,45 @@ def test_the_packed_graph_scores_each_domain_by_its_number(data: Path, tmp_path:
         part = {key: inputs[key][own] for key in ("item", "price", "tags")}
         found = session.run(["logit"], {**part, "domain": np.array([number])})[0]
         np.testing.assert_allclose(found, expected[own], rtol=1e-5, atol=1e-5)
+
+
+def test_a_missing_number_is_scored_alike_if_training_had_none(tmp_path: Path) -> None:
+    """Its id is 0, which no number has."""
+    made.write_table(tmp_path / "shop.csv")
+    lines = (tmp_path / "shop.csv").read_text().splitlines()
+    kept = [line for line in lines if line.split(",")[4]]
+    assert len(kept) < len(lines)
+    (tmp_path / "shop.csv").write_text("\n".join(kept) + "\n")
+    data = made.prepare(tmp_path, table=False)
+    _, source = made.random_model(data)
+    write_artefact(source, tmp_path / "model", None, graph=True)
+    columns, _ = golden_rows(open_artefact(tmp_path / "model"))
+    assert columns["price"].count(None) > 3
+    assert [one.engine for one in run_check(tmp_path / "model") if one.skipped is None][:3] == [
+        "torch",
+        "numpy",
+        "onnx",
+    ]
+
+
+def test_large_files_are_checked_once_and_the_folder_stays_valid(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of checked files is written while the folder is used, so it is none of the folder's files."""
+    monkeypatch.setattr(files, "REMEMBERED_FROM", 0)
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
+    _, source = made.random_model(data)
+    write_artefact(source, tmp_path / "model", None, graph=True)
+    assert not (tmp_path / "model" / files.CHECKED).exists()
+    for _ in range(2):
+        run_check(tmp_path / "model")
+    assert (tmp_path / "model" / files.CHECKED).exists()
+    # exported by an earlier version, which listed it
+    index = files.read_sealed(tmp_path / "model/adasparse.json", "format_version", unsealed=None)
+    files.write_sealed(
+        tmp_path / "model/adasparse.json", {**index, "files": {**index["files"], files.CHECKED: "0" * 64}}
+    )
+    run_check(tmp_path / "model")
 
 
 def test_a_model_without_a_graph_is_refused_with_its_reason(data: Path, tmp_path: Path) -> None:

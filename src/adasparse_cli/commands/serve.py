@@ -38,7 +38,7 @@ def serve(
         int, typer.Option("--stop-seconds", min=1, help="How long accepted requests may take after a signal to stop.")
     ] = 30,
 ) -> None:
-    """Answer JSON requests with scores until SIGINT or SIGTERM; accepted requests are answered first.
+    """Answer JSON requests and Arrow streams with scores until SIGINT or SIGTERM; accepted requests are answered first.
 
     There is no encryption and no password: behind another host than 127.0.0.1, put a proxy that has them.
     """

@@ -240,6 +240,8 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
         remark(line, form)
     title = f"{report.title}: mean ± sd over {'worlds and seeds' if comparison.worlds else 'seeds'}"
     show([_quality(row, comparison) for row in table], title=title, caption=comparison.caption, form=form)
+    if any(row["serving_rows_per_second"] is not None for row in table):
+        show([_cost(row, table) for row in table], title="Cost: measured rates, serving by one thread", form=form)
     _show_differences(comparison, table, form)
     cut = comparison.sparsity()
     if cut:
@@ -339,6 +341,12 @@ def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
         "GAUC, valid": _shown(row["valid_gauc_domain"], valid),
         "multiply-adds per row": row["multiply_adds"],
     }
+
+
+def _cost(row: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from adasparse_cli.insights.cost import rates_shown
+
+    return {"arm": row["arm"], "multiply-adds per row": row["multiply_adds"], **rates_shown(row, table)}
 
 
 def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ from adasparse_cli.exporting.write_cuts import (
     save_tensors,
     write_sub_networks,
 )
-from adasparse_cli.files import checksums, sync_folder, write_atomically, write_json, write_sealed, write_text
+from adasparse_cli.files import CHECKED, checksums, sync_folder, write_atomically, write_json, write_sealed, write_text
 from adasparse_cli.models.base import Model
 from adasparse_cli.schema import Manifest
 from adasparse_cli.serving.artefact import (
@@ -198,6 +198,7 @@ def _write(
     index = {**_index(source, tables, network, refused, cuts), "golden_rows_left_out": int(near.sum())}
     if graph:
         index |= _write_graph(source, index, network, weights, folder)
+        (folder / CHECKED).unlink(missing_ok=True)
     write_sealed(folder / INDEX, {**index, "files": _sums(folder)})
     return ExportReport(
         folder=folder,
@@ -211,7 +212,8 @@ def _write(
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return checksums(folder, [path for path in folder.rglob("*") if path.is_file()])
+    """The checksums of the files, without the record of files that this process has checked already."""
+    return checksums(folder, [path for path in folder.rglob("*") if path.is_file() and path.name != CHECKED])
 
 
 def _write_graph(

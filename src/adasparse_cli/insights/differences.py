@@ -10,6 +10,7 @@ from adasparse_cli.findings.card import ArmOutcome, Outcome
 from adasparse_cli.findings.figures import hover, label
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table, cell, estimate
 from adasparse_cli.insights.card import LOWER_IS_BETTER, SHOWN_METRICS, headline, outcome_of, outcomes
+from adasparse_cli.insights.cost import rates_shown
 from adasparse_cli.studies.comparison import Comparison
 from adasparse_cli.studies.subject import Subject
 
@@ -108,6 +109,7 @@ def _quality(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> Tabl
                 "multiply-adds per row": row["multiply_adds"],
                 "parameters without embeddings": row["parameters"],
                 "seconds per run": None if row["seconds"] is None else round(row["seconds"], 1),
+                **rates_shown(row, table),
             }
             for row in table
         ],

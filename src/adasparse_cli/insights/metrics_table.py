@@ -7,6 +7,7 @@ from typing import Any
 
 from adasparse_cli.findings.finding import Finding, Table, few_caption, is_few
 from adasparse_cli.findings.wording import mean_or_none
+from adasparse_cli.insights.cost import rates_shown
 from adasparse_cli.studies.comparison import Comparison
 
 METRICS = {
@@ -39,6 +40,7 @@ def metrics_finding(comparison: Comparison) -> Finding:
         "multiply-adds per row": row["multiply_adds"],
         "parameters without embeddings": row["parameters"],
         "seconds per run": None if row["seconds"] is None else round(row["seconds"], 1),
+        **rates_shown(row, [row]),
     }
     return Finding(
         name="metrics",

@@ -13,6 +13,7 @@ from adasparse_cli.findings.kept import FINDINGS, kept_findings, read_finding
 from adasparse_cli.insights.behaviour import context_finding, curves_finding, settings_finding
 from adasparse_cli.insights.calibration import calibration_finding
 from adasparse_cli.insights.card import card_of
+from adasparse_cli.insights.cost import cost_finding
 from adasparse_cli.insights.differences import verdict
 from adasparse_cli.insights.domains import domains_finding, whole_domain_table
 from adasparse_cli.insights.exposure import exposure_finding
@@ -126,6 +127,7 @@ def findings_of(source: Subject) -> list[Finding]:
     domains = whole_domain_table(comparison)
     parts = [
         verdict(source) if len(comparison.arms) > 1 else metrics_finding(comparison),
+        cost_finding(comparison),
         None if domains is None else exposure_finding(comparison, domains),
         None if domains is None else domains_finding(comparison, domains),
         calibration_finding(comparison),

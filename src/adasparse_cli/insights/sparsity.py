@@ -13,6 +13,7 @@ from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.insights.card import outcome_of
+from adasparse_cli.insights.cost import HOW_MEASURED, TRAINING, cost_figure, rates_shown
 from adasparse_cli.insights.differences import INTERVAL, test_support
 from adasparse_cli.studies.study import StudyReport
 
@@ -52,12 +53,14 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 "verdict": outcome_of(row, "gauc_domain"),
                 "AUC": row["auc"],
                 "log loss": row["log_loss"],
+                **rates_shown(row, list(table.values())),
                 "multiply-adds saved": round(float(np.mean(saved))),
                 "of the network's, %": round(100 * float(np.mean(saved)) / backbone, 1),
             }
         )
     metrics = dict.fromkeys(("GAUC by domain", "AUC", "log loss"), "")
     support = test_support(comparison, {**metrics, f"over {base}": INTERVAL})
+    priced = cost_figure(comparison, list(table.values()))
     reached = [key for row in rows[:1] for key in row if key.endswith(", %") or key == "multiply-adds saved"]
     return Finding(
         name="sparsity-intervals",
@@ -78,12 +81,13 @@ def sparsity_finding(report: StudyReport) -> Finding:
                 rows=[{key: row[key] for key in ("interval", *reached)} for row in rows],
             ),
         ],
-        figures=[_figure(rows, base)] if rows else [],
+        figures=[figure for figure in (_figure(rows, base) if rows else None, priced) if figure is not None],
         notes=(
             "Sparsity is the share of weight factors that are 0, for the best checkpoint on test rows. After a short training, a layer "
             "can be outside the requested interval.",
             "Saved: multiply-adds of the next layer with a pruned input, per row. The cost of the pruners is not subtracted: it is "
             "about the cost of the network, unless the pruners read only the domain or have a low rank.",
+            *((HOW_MEASURED, TRAINING) if priced else ()),
         ),
     )
 

@@ -55,6 +55,27 @@ class Sparsity(TypedDict, total=False):
     test: Sequence[float]
 
 
+class Serving(TypedDict, total=False):
+    """Rates of serving, rows per second."""
+
+    engine: str
+    rows: int
+    conditions: int
+    rounds: int
+    yardstick: float
+    uncut: float
+    sub_networks: float | None
+    sub_network_multiply_adds: float | None
+
+
+class Timings(TypedDict, total=False):
+    """Durations and rates."""
+
+    elapsed_seconds: float | None
+    rows_per_second: float | None
+    serving: Serving | None
+
+
 class Report(TypedDict, total=False):
     """report.json."""
 
@@ -71,7 +92,7 @@ class Report(TypedDict, total=False):
     metrics: Mapping[str, Numbers]
     sparsity: Sparsity | None
     context_shares: Mapping[str, float] | None
-    timings: Numbers
+    timings: Timings
 
 
 class Line(TypedDict, total=False):

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import polars as pl
 
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.models.base import DataShape, Model
-from adasparse_cli.prep.recipe import recipe_named
+from adasparse_cli.prep.frames import NewRows, as_frame, frame_as_raw, no_scores, scores_in_order
 from adasparse_cli.runs.chosen import ChosenRun
 from adasparse_cli.runs.prepare import require_files
 from adasparse_cli.runs.run_tables import read_domain_rows, read_predictions
@@ -29,19 +29,8 @@ from adasparse_cli.runs.score import (
     score_files,
     trained_model,
 )
-
-
-class Columns(Protocol):
-    """A frame of any library whose columns can be had as lists, such as one of pandas."""
-
-    columns: Any
-
-    def __getitem__(self, name: Any) -> Any: ...
-
-
-Rows: TypeAlias = "pl.DataFrame | Columns | str | PathLike[str] | Sequence[str | PathLike[str]]"
-# In a raw file the header is line 1, and the first row line 2.
-_FIRST_LINE = 2
+from adasparse_cli.serving.artefact import open_artefact
+from adasparse_cli.serving.exported_model import ExportedModel
 
 
 class Run:
@@ -106,7 +95,7 @@ class Run:
         """The model with its best weights, a `torch.nn.Module` in evaluation."""
         return self._loaded[0]
 
-    def predict(self, rows: Rows) -> pl.DataFrame:
+    def predict(self, rows: NewRows) -> pl.DataFrame:
         """Scores of new rows, labelled or not.
 
         Args:
@@ -120,16 +109,41 @@ class Run:
         Raises:
             DataError: a column is missing, or no row can be read.
         """
-        frame = _as_frame(rows)
+        frame = as_frame(rows)
         if frame is None:
             return self._scored(_paths(self._saved, rows)).table
         if frame.height == 0:
-            empty = {"domain": pl.String, "logit": pl.Float64, "probability": pl.Float64}
-            return pl.DataFrame(schema=empty)
+            return no_scores()
         with tempfile.TemporaryDirectory() as folder:
-            return _in_order(self._scored([self._as_raw(frame, Path(folder))]).table, frame.height)
+            return scores_in_order(self._scored([self._as_raw(frame, Path(folder))]).table, frame.height)
 
-    def factors(self, rows: Rows) -> pl.DataFrame:
+    def export(
+        self,
+        folder: str | PathLike[str],
+        *,
+        domains: str | Sequence[str] | None = None,
+        onnx: bool = False,
+        overwrite: bool = False,
+    ) -> ExportedModel:
+        """Write the run as a folder that predicts without this run, like `adasparse export`.
+
+        Args:
+            folder: the folder to write.
+            domains: whose sub-networks to write: `all`, `top:N` or keys; None for all if the model has any.
+            onnx: whether to write `model.onnx` and `domains.onnx` (extra `export`).
+            overwrite: whether an exported folder may be replaced.
+
+        Raises:
+            UsageError: the run cannot be exported, a domain is unknown, or the folder exists.
+            IntegrityError: a part of the run is missing or damaged, or a sub-network differs from the model.
+        """
+        from adasparse_cli.runs.export import run_export
+
+        words = [domains] if isinstance(domains, str) else domains
+        report = run_export(self._saved, Path(folder), domains=words, graph=onnx, overwrite=overwrite)
+        return ExportedModel(open_artefact(report.folder))
+
+    def factors(self, rows: NewRows) -> pl.DataFrame:
         """The weight factors π of each gated layer for new rows.
 
         π = β·σ(α·v) in the mode scaling, 1[|σ(α·v)| > ε] in binarization, their product in fusion; a neuron whose factor
@@ -151,7 +165,7 @@ class Run:
             raise UsageError(
                 f"{self.report['model']} has no weight factors", hint="load a run of adasparse: load_run('adasparse')"
             )
-        frame = _as_frame(rows)
+        frame = as_frame(rows)
         with tempfile.TemporaryDirectory() as folder:
             raw = _paths(self._saved, rows) if frame is None else [self._as_raw(frame, Path(folder))]
             require_files(raw)
@@ -182,33 +196,9 @@ class Run:
 
     def _as_raw(self, frame: pl.DataFrame, folder: Path) -> Path:
         """A frame as a raw file of the run's recipe, so that rows of a frame and of a file are read alike."""
-        recipe = recipe_named(self._saved.manifest.recipe)
-        if not hasattr(recipe, "as_raw"):
-            raise UsageError(
-                f"the recipe {self._saved.manifest.recipe} reads files only", hint="give the path of a raw file"
-            )
-        path: Path = recipe.as_raw(frame, folder)
-        return path
-
-
-def _as_frame(rows: Any) -> pl.DataFrame | None:
-    """A frame of any kind as one of polars; None for paths."""
-    if isinstance(rows, pl.DataFrame):
-        return rows
-    if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):
-        # column by column: polars' own conversion needs a further package for texts
-        columns = {str(name): pl.Series(rows[name].tolist(), strict=False) for name in rows.columns}
-        return pl.DataFrame(columns).fill_nan(None)
-    return None
+        return frame_as_raw(frame, self._saved.manifest.recipe, folder)
 
 
 def _paths(run: SavedRun, rows: Any) -> list[Path]:
     given: Iterable[Any] = [rows] if isinstance(rows, (str, PathLike)) else rows
     return list(files_to_score(run, [Path(one) for one in given]))
-
-
-def _in_order(table: pl.DataFrame, height: int) -> pl.DataFrame:
-    """One row for each row of a frame; a row that was set aside has no score."""
-    lines = pl.DataFrame({"line": pl.int_range(_FIRST_LINE, _FIRST_LINE + height, dtype=pl.Int64, eager=True)})
-    scores = table.select(pl.col("line").cast(pl.Int64), "domain", "logit", "probability")
-    return lines.join(scores, on="line", how="left", maintain_order="left").drop("line")

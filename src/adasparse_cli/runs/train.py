@@ -26,7 +26,7 @@ from adasparse_cli.errors import (
 from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
 from adasparse_cli.layers import ranks
 from adasparse_cli.models import TREE_MODELS
-from adasparse_cli.models.base import Model
+from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.models.lightgbm import Lightgbm
 from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
@@ -52,9 +52,11 @@ from adasparse_cli.runs.saved_run import (
     failure_of,
     read_report,
 )
+from adasparse_cli.runs.serving_speed import ServingSpeed, measure_serving
 from adasparse_cli.runs.train_job import TrainJob, build_model
+from adasparse_cli.schema import Manifest
 from adasparse_cli.training.boosting import Boosting
-from adasparse_cli.training.dataset import load_shape
+from adasparse_cli.training.dataset import Rows, load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loop import Loop
 from adasparse_cli.training.loops import LOOPS
@@ -163,6 +165,19 @@ def run_train(
             tracker.close(report)
         finish(folder)
     return TrainReport(folder=folder, report=report, fresh=True)
+
+
+def _serving_speed(
+    job: TrainJob, model: Model, manifest: Manifest, shape: DataShape, rows: Rows
+) -> ServingSpeed | None:
+    """The rates of serving; None where the scores are not those of one model. What is measured last cannot fail a run."""
+    if getattr(job.loop, "adapt_before_test", False):
+        return None
+    try:
+        return measure_serving(model.eval(), manifest.fields, shape.bags, rows)
+    except Exception as error:
+        log.warning("serving was not measured: %s: %s", type(error).__name__, error)
+        return None
 
 
 def _follow(job: TrainJob) -> TrainReport:
@@ -284,6 +299,7 @@ def _train(
     progress.start("evaluating", None, "rows")
     metrics: dict[str, Any] = {}
     sparsity: dict[str, Any] = {}
+    serving: ServingSpeed | None = None
     for split in (Split.valid, Split.test):
         if manifest.splits.get(split) is None or manifest.splits[split].rows == 0:
             continue
@@ -300,6 +316,7 @@ def _train(
         if split is Split.test:
             write_predictions(folder, rows, scores)
             write_domains(folder, data_folder, manifest, model, rows, scores)
+            serving = _serving_speed(job, model, manifest, shape, rows)
 
     report = {
         "report_version": REPORT_VERSION,
@@ -337,6 +354,7 @@ def _train(
         "timings": {
             "elapsed_seconds": round(result.elapsed_seconds, 3),
             "rows_per_second": None if result.rows_per_second is None else round(result.rows_per_second, 1),
+            "serving": serving,
         },
     }
     write_json(folder / REPORT, report)

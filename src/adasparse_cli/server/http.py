@@ -1,6 +1,7 @@
 """The HTTP interface of `adasparse serve`. Needs starlette and uvicorn.
 
-POST /predict     {"rows": [{field: value}]} → {"predictions": [{"logit", "probability", "domain"}]}
+POST /predict     {"rows": [{field: value}]} → {"predictions": [{"logit", "probability", "domain"}]}; or a stream of Arrow record
+                  batches, which is answered by one
 GET  /signature   inputs and outputs        GET /health   whether it is ready        GET /metrics   counts in Prometheus format
 """
 
@@ -21,7 +22,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from adasparse_cli.errors import BusyError, UsageError
-from adasparse_cli.server.service import FullError, Service, WrongRequestError
+from adasparse_cli.server.formats import FORMATS, WrongRequestError
+from adasparse_cli.server.service import FullError, Service
 
 # Connections in addition to waiting requests: health checks, and bodies that are being read.
 OTHERS = 64
@@ -49,7 +51,13 @@ def build_app(service: Service, *, most_bytes: int) -> Starlette:
 
     async def signature(request: Request) -> Response:
         return _json(
-            200, {**service.artefact.index["signature"], "most_rows": service.most_rows, "most_bytes": most_bytes}
+            200,
+            {
+                **service.artefact.index["signature"],
+                "content_types": list(FORMATS),
+                "most_rows": service.most_rows,
+                "most_bytes": most_bytes,
+            },
         )
 
     async def metrics(request: Request) -> Response:
@@ -82,8 +90,12 @@ async def _timed(service: Service, answer: Callable[[], Awaitable[tuple[Response
 
 async def _predict(service: Service, request: Request, most_bytes: int) -> tuple[Response, int]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        return _fault(415, f"the content type is {kind or 'missing'}, application/json is needed"), 0
+    form = FORMATS.get(kind)
+    if form is None:
+        return _fault(415, f"the content type is {kind or 'missing'}, {' or '.join(FORMATS)} is needed"), 0
+    packed = request.headers.get("content-encoding", "identity").strip().lower()
+    if packed != "identity":
+        return _fault(415, f"the content encoding is {packed}; send the body without compression"), 0
     if service.waiting >= service.most_waiting:  # do not read a request that cannot be scored
         return _full(service), 0
     try:
@@ -93,12 +105,12 @@ async def _predict(service: Service, request: Request, most_bytes: int) -> tuple
     except ClientDisconnect:
         return _fault(400, "the client left"), 0
     try:
-        found = await asyncio.wrap_future(service.submit(body))
+        found = await asyncio.wrap_future(service.submit(body, form))
     except FullError:
         return _full(service), 0
     except WrongRequestError as error:
         return _fault(422, error.message, row=error.row, column=error.column), 0
-    return _json(200, found), len(found["predictions"])
+    return Response(found.body, 200, media_type=form.media_type), found.rows
 
 
 async def _body(request: Request, most_bytes: int) -> bytes:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from adasparse_cli.errors import DataError
+from adasparse_cli.server.formats import Format, Scores, WrongRequestError
 from adasparse_cli.serving.artefact import Artefact
 from adasparse_cli.serving.check import Engine
 from adasparse_cli.serving.network import sigmoid
@@ -26,12 +23,12 @@ class FullError(Exception):
     """The maximum number of requests is waiting."""
 
 
-class WrongRequestError(DataError):
-    """A request that cannot be scored; `row` counts from 0, None if the error is not in a row."""
+@dataclass(frozen=True)
+class Answer:
+    """The body of an answer, and its number of rows."""
 
-    def __init__(self, message: str, *, row: int | None = None, column: str | None = None) -> None:
-        super().__init__(message, hint="GET /signature lists the inputs")
-        self.row, self.column = row, column
+    body: bytes
+    rows: int
 
 
 @dataclass
@@ -95,7 +92,7 @@ class Service:
         """Number of requests that are waiting or being scored."""
         return self._waiting
 
-    def submit(self, body: bytes) -> Future[dict[str, Any]]:
+    def submit(self, body: bytes, form: Format) -> Future[Answer]:
         """Score a request after the ones before it.
 
         Raises:
@@ -106,7 +103,7 @@ class Service:
                 raise FullError
             self._waiting += 1
         try:
-            future = self._worker.submit(self.answer, body)
+            future = self._worker.submit(self.answer, body, form)
         except BaseException:
             self._done(None)
             raise
@@ -121,15 +118,13 @@ class Service:
         """Finish the waiting requests."""
         self._worker.shutdown(wait=True)
 
-    def answer(self, body: bytes) -> dict[str, Any]:
-        """The scores of a request: `{"rows": [{field: value, …}, …]}`.
+    def answer(self, body: bytes, form: Format) -> Answer:
+        """The scores of a request in its format.
 
         Raises:
-            WrongRequestError: the body does not have this form, or a value cannot be used.
+            WrongRequestError: the body does not have this format, or a value cannot be used.
         """
-        rows = self._rows(body)
-        columns = self._columns(rows)
-        encoded, faults = self._encoder.encode(columns)
+        encoded, faults = self._encoder.encode(form.columns(body, self._encoder.inputs, self.most_rows))
         if faults:
             first = faults[0]
             raise WrongRequestError(
@@ -138,47 +133,11 @@ class Service:
         logits = self.engine.logits(encoded)
         if not np.isfinite(logits).all():
             raise RuntimeError("a score is not finite")
-        chances = sigmoid(logits.astype(np.float64)).tolist()
-        known = self.artefact.index["domain"]["num_domains"]
-        return {
-            "model": self.artefact.index["run"],
-            "predictions": [
-                {
-                    "logit": logit,
-                    "probability": chance,
-                    "domain": self._encoder.name_of(domain),
-                    "domain_seen_in_training": domain < known,
-                }
-                for logit, chance, domain in zip(logits.tolist(), chances, encoded.domains.tolist(), strict=True)
-            ],
-        }
-
-    def _rows(self, body: bytes) -> Sequence[Any]:
-        try:
-            found = json.loads(body.decode("utf-8"), parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise WrongRequestError(f"the body is not JSON: {str(error) or 'nested too deeply'}") from None
-        rows = found.get("rows") if isinstance(found, dict) else None
-        if not isinstance(rows, list):
-            raise WrongRequestError('the body must be an object with a list of rows: {"rows": [{"field": value}]}')
-        if len(rows) > self.most_rows:
-            raise WrongRequestError(
-                f"{len(rows):,} rows in one request, at most {self.most_rows:,} are scored at a time"
-            )
-        return rows
-
-    def _columns(self, rows: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
-        inputs = self._encoder.inputs
-        for place, row in enumerate(rows):
-            if not isinstance(row, dict):
-                raise WrongRequestError(f"row {place} is no object", row=place)
-            lacking = next((name for name in inputs if name not in row), None)
-            if lacking is not None:
-                raise WrongRequestError(
-                    f"row {place} lacks the field {lacking}; null is a missing value", row=place, column=lacking
-                )
-        return {name: [row[name] for row in rows] for name in inputs}
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
+        scores = Scores(
+            run=self.artefact.index["run"],
+            logits=logits,
+            probabilities=sigmoid(logits.astype(np.float64)),
+            domains=[self._encoder.name_of(domain) for domain in encoded.domains.tolist()],
+            seen=encoded.domains < self.artefact.index["domain"]["num_domains"],
+        )
+        return Answer(form.answer(scores), len(encoded))

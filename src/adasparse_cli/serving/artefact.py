@@ -23,7 +23,7 @@ import numpy as np
 
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import IntegrityError, UsageError
-from adasparse_cli.files import SealedFolder, file_stem, read_json, read_sealed
+from adasparse_cli.files import CHECKED, SealedFolder, file_stem, read_json, read_sealed
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.cut import SubNetwork
 from adasparse_cli.serving.encoder import RowEncoder
@@ -110,9 +110,9 @@ class Artefact:
     @cached_property
     def sealed(self) -> SealedFolder:
         """Its files, each checked before use."""
-        return SealedFolder(
-            folder=self.folder, files=self.index["files"], changed="was changed after the export", hint=_HINT
-        )
+        # an earlier version listed the record of checked files, too
+        files = {name: sha256 for name, sha256 in self.index["files"].items() if name != CHECKED}
+        return SealedFolder(folder=self.folder, files=files, changed="was changed after the export", hint=_HINT)
 
     def path(self, name: str) -> Path:
         """The path of a file in the folder, after a check of its bytes.

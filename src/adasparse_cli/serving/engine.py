@@ -34,6 +34,7 @@ class NumpyEngine:
 
     Args:
         stored: sub-networks of known conditions, read on first use, and their weight factors.
+        cuts: whether to use sub-networks. cut_from: from this number of rows on, one that is not stored is extracted.
     """
 
     name = "numpy"
@@ -43,9 +44,13 @@ class NumpyEngine:
         network: Network,
         stored: Mapping[Key, Callable[[], SubNetwork]] | None = None,
         factors: Mapping[Key, list[np.ndarray]] | None = None,
+        *,
+        cuts: bool = True,
+        cut_from: int = CUT_FROM,
     ) -> None:
         self.network = network
-        self.cuts = why_not_cut(network.shape) is None
+        self._cuttable = why_not_cut(network.shape) is None
+        self.cuts, self._cut_from = cuts and self._cuttable, cut_from
         self._stored, self._known_factors = dict(stored or {}), dict(factors or {})
         self._factors: OrderedDict[Key, list[np.ndarray]] = OrderedDict()
         self._cut: OrderedDict[Key, SubNetwork] = OrderedDict()
@@ -62,8 +67,8 @@ class NumpyEngine:
         if not len(rows):
             return np.zeros(0, dtype=np.float32)
         if not self.cuts:
-            return _in_passes(rows, self.network.logits)
-        order, bounds = self._groups(rows)
+            return _in_passes(rows, self._uncut if self._cuttable else self.network.logits)
+        order, bounds = self.groups(rows)
         if len(bounds) <= 2:
             return self._of_one(rows)
         ordered = rows.take(order)
@@ -112,7 +117,7 @@ class NumpyEngine:
                 key.append(number)
         return tuple(key)
 
-    def _groups(self, rows: EncodedRows) -> tuple[np.ndarray, np.ndarray]:
+    def groups(self, rows: EncodedRows) -> tuple[np.ndarray, np.ndarray]:
         """The rows sorted by condition, and the start of each condition."""
         if len(rows) == 1:
             return np.zeros(1, dtype=np.int64), np.array([0, 1])
@@ -132,7 +137,7 @@ class NumpyEngine:
             self._cut.move_to_end(key)
             return found
         read = self._stored.get(key)
-        if read is None and count < CUT_FROM:
+        if read is None and count < self._cut_from:
             return None
         if read is None:
             condition = rows.take(slice(row, row + 1))
@@ -156,7 +161,7 @@ class NumpyEngine:
 
     def _uncut(self, rows: EncodedRows) -> np.ndarray:
         """Logits of rows of several conditions, in their order; the factors of each condition are computed once."""
-        order, bounds = self._groups(rows)
+        order, bounds = self.groups(rows)
         of_row = np.empty(len(rows), dtype=np.int64)
         factors = []
         for number, (start, end) in enumerate(itertools.pairwise(bounds)):

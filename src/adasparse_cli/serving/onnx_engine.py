@@ -77,9 +77,8 @@ class PackedEngine(OnnxEngine):
 def _values(vocabulary: Vocabulary | Buckets) -> np.ndarray:
     """A value for each id, an unseen one for id 0; the missing value is last."""
     if isinstance(vocabulary, Buckets):
-        lower = vocabulary.lower.tolist()
-        ids = [lower[0] if lower else np.nan, *lower]
-        return np.array([*ids, np.nan], dtype=np.float64)
+        # id 0 is only a missing value, if training had none
+        return np.array([np.nan, *vocabulary.lower, np.nan], dtype=np.float64)
     known = list(vocabulary.known)
     if vocabulary.kind is ValueType.integer:
         numbers = [value for value in known if value is not None]

@@ -34,6 +34,15 @@ NOTABLE = 0.1
 _OF_TIMES = ("hour", "weekday")
 
 
+def holds_inputs(artefact: Artefact, columns: Collection[str]) -> bool:
+    """Whether columns are the input fields, so that the data's recipe is not needed."""
+    inputs = artefact.encoder.inputs
+    timestamp = (
+        artefact.index["data"]["settings"].get("timestamp") if any(name in inputs for name in _OF_TIMES) else None
+    )
+    return set(columns).issuperset(inputs) and timestamp not in columns
+
+
 class Progress(Protocol):
     """Receives the progress of scoring."""
 
@@ -93,14 +102,12 @@ def predict_files(
     form, names = scores_format(output, form), kept_names(keep)
     keep_large_blocks()
     started = time.perf_counter()
-    scorer = _Scorer(artefact, engine_named(artefact, engine or usual_engine(artefact)), progress, names)
+    scorer = Scorer(artefact, engine_named(artefact, engine or usual_engine(artefact)), progress, names)
     progress.start("scoring", None, "rows")
     parts = scorer.parts(files)
     first = next(parts, None)
     if first is None:
-        why = f"; {len(scorer.rejects):,} were rejected: {examples(scorer.rejects)}" if scorer.rejects else ""
-        inputs = ", ".join(artefact.encoder.inputs)
-        raise DataError(f"no row could be read{why}", hint=f"the input columns are {inputs}")
+        raise scorer.no_row()
     write = {
         ScoresFormat.csv: _write_csv,
         ScoresFormat.parquet: _write_parquet,
@@ -122,7 +129,7 @@ def predict_files(
 
 
 @dataclass(frozen=True)
-class _Part:
+class ScoredPart:
     """Some scored rows."""
 
     source: str
@@ -134,8 +141,12 @@ class _Part:
 
 
 @dataclass
-class _Scorer:
-    """Reads, encodes and scores block by block, and counts."""
+class Scorer:
+    """Reads, encodes and scores block by block, and counts.
+
+    Args:
+        names: kept columns of the files, and their names in the output.
+    """
 
     artefact: Artefact
     engine: Engine
@@ -148,14 +159,21 @@ class _Scorer:
     unknown: dict[str, int] = field(default_factory=dict)
     _names: dict[int, str | None] = field(default_factory=dict)
 
-    def parts(self, files: Sequence[Path]) -> Iterator[_Part]:
+    def parts(self, files: Sequence[Path]) -> Iterator[ScoredPart]:
         """The scored rows, in the files' order."""
         for block in raw_blocks(self.artefact, files, self.rejects, keep=list(self.names)):
-            part = self._scored(block)
+            part = self.scored(block)
             if part is not None:
                 yield part
 
-    def _scored(self, block: RawBlock) -> _Part | None:
+    def no_row(self) -> DataError:
+        """The error for input without a row that can be scored."""
+        why = f"; {len(self.rejects):,} were rejected: {examples(self.rejects)}" if self.rejects else ""
+        inputs = ", ".join(self.artefact.encoder.inputs)
+        return DataError(f"no row could be read{why}", hint=f"the input columns are {inputs}")
+
+    def scored(self, block: RawBlock) -> ScoredPart | None:
+        """The rows of a block that can be scored; None if there are none. The others are added to `rejects`."""
         encoder = self.artefact.encoder
         rows, faults = encoder.encode(block.columns)
         lines, copied = np.asarray(block.lines), {self.names[name]: own for name, own in block.kept.items()}
@@ -182,7 +200,7 @@ class _Scorer:
         self.seconds += time.perf_counter() - started
         self._count(rows)
         self.progress.advance(len(rows))
-        return _Part(block.source, lines, copied, self._domains(rows), logits, sigmoid(logits.astype(np.float64)))
+        return ScoredPart(block.source, lines, copied, self._domains(rows), logits, sigmoid(logits.astype(np.float64)))
 
     def _count(self, rows: EncodedRows) -> None:
         self.rows += len(rows)
@@ -212,13 +230,12 @@ def raw_blocks(
     """
     inputs = artefact.encoder.inputs
     settings = artefact.index["data"]["settings"]
-    timestamp = settings.get("timestamp") if any(name in inputs for name in _OF_TIMES) else None
     plain = [
         PlainFile(path, name, inputs, settings.get("separator"), rejects)
         for path, name in zip(files, source_names(files), strict=True)
     ]
     columns = [_columns(file, str(settings.get("encoding", "utf-8"))) for file in plain]
-    if all(own.issuperset(inputs) and timestamp not in own for own in columns) and not settings.get("quoted_newlines"):
+    if all(holds_inputs(artefact, own) for own in columns) and not settings.get("quoted_newlines"):
         for file in plain:
             yield from _with_kept(file.blocks(), file.path, file.name, keep, settings)
         return
@@ -270,7 +287,7 @@ def _require_inputs(artefact: Artefact, path: Path, columns: Collection[str]) ->
         )
 
 
-def _write_csv(path: Path, first: _Part, others: Iterator[_Part]) -> None:
+def _write_csv(path: Path, first: ScoredPart, others: Iterator[ScoredPart]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(["source", "line", *map(_cell, first.kept), "domain", "logit", "probability"]) + "\n")
         for part in _and(first, others):
@@ -290,7 +307,7 @@ def _write_csv(path: Path, first: _Part, others: Iterator[_Part]) -> None:
             )
 
 
-def _write_ndjson(path: Path, first: _Part, others: Iterator[_Part]) -> None:
+def _write_ndjson(path: Path, first: ScoredPart, others: Iterator[ScoredPart]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for part in _and(first, others):
             # the shortest text of a 32-bit logit, as in CSV
@@ -302,7 +319,7 @@ def _write_ndjson(path: Path, first: _Part, others: Iterator[_Part]) -> None:
                 file.write(json_line({"source": part.source, "line": line, **own, **scores}))
 
 
-def _rows(part: _Part) -> list[tuple[Any, ...]]:
+def _rows(part: ScoredPart) -> list[tuple[Any, ...]]:
     """The kept values, row by row."""
     return list(zip(*part.kept.values(), strict=True)) if part.kept else [()] * len(part.lines)
 
@@ -314,7 +331,7 @@ def _kept_cell(value: Any) -> str:
     return _cell(marked(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
 
 
-def _write_parquet(path: Path, first: _Part, others: Iterator[_Part]) -> None:
+def _write_parquet(path: Path, first: ScoredPart, others: Iterator[ScoredPart]) -> None:
     import polars as pl  # only for this format
 
     frames = [

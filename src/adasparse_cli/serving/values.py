@@ -88,13 +88,13 @@ class TextRules:
         return None if bare is None else self.spelled(bare)
 
     def integer_of(self, value: Any) -> int | None:
-        """The value in an integer field; a text of digits is accepted.
+        """The value in an integer field; a text of digits is accepted. An integer whose text means missing is missing, as in a file.
 
         Raises:
             WrongValueError: it has another type.
         """
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
+            return None if str(value) in self.missing else value
         if isinstance(value, str):
             bare = self.bare(value)
             if bare is None:
@@ -151,7 +151,7 @@ class Vocabulary:
             WrongValueError: it has another type.
         """
         if self.kind is ValueType.integer:
-            return self.rules.integer_of(raw)
+            return raw if type(raw) is int and raw in self.known else self.rules.integer_of(raw)
         text = self.rules.text_of(raw)
         if text is not None and text not in self.known and _EITHER.fullmatch(text):
             # a level 22 written as 22.0 matches the prepared level, and vice versa

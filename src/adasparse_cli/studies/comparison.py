@@ -30,6 +30,7 @@ from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.runs.run_tables import read_domain_rows, read_predictions
 from adasparse_cli.runs.saved_run import DOMAINS, PREDICTIONS, REPORT, anew, read_report, run_file
 from adasparse_cli.studies.arms import Arm, require_same_data
+from adasparse_cli.studies.serving_rates import rates_of
 
 COMPARED = ("gauc_domain", "auc", "log_loss")
 KEY = ("source", "line", "domain", "label")
@@ -102,8 +103,8 @@ class Comparison:
 
     def table(self) -> list[dict[str, Any]]:
         """One row per arm, plain values; a figure that cannot be had is None."""
-        base = self._mean(self.baseline, "auc", "test")
-        return [self._row(arm.name, base) for arm in self.arms]
+        base, rates = self._mean(self.baseline, "auc", "test"), rates_of(self.reports)
+        return [{**self._row(arm.name, base), **rates[arm.name].to_json()} for arm in self.arms]
 
     def why_no_interval(self, metric: str) -> str:
         """Why a difference has none: one seed, one cluster of test rows, or one that alone counts for the metric."""
