@@ -15,8 +15,7 @@ from omegaconf import OmegaConf
 from adasparse_cli.choices import Between
 from adasparse_cli.config.compose import compose, explicit_keys
 from adasparse_cli.config.grammar import with_flags
-from adasparse_cli.config.packaged import choices_in
-from adasparse_cli.config.packaged_sections import packaged_section
+from adasparse_cli.config.packaged_sections import offered, packaged_section
 from adasparse_cli.errors import UsageError
 from adasparse_cli.runs.train_job import plan_train
 from adasparse_cli.typed import from_yaml, plain, to_yaml, typed, without_passwords
@@ -209,7 +208,7 @@ def test_flags_become_words_and_must_agree_with_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "name"), [(group, name) for group in ("data", "network", "model", "loop") for name in choices_in(group)]
+    ("group", "name"), [(group, name) for group in ("data", "network", "model", "loop") for name in offered(group)]
 )
 def test_sections_read_without_hydra_are_those_that_hydra_composes(group: str, name: str) -> None:
     assert packaged_section(group, name) == compose("train", [f"{group}={name}"])[group]

@@ -179,7 +179,7 @@ def _cost_of(name: str, shape: DataShape | None) -> dict[str, int]:
     """The cost of `model=NAME` with packaged settings. Nothing is computed, so no memory is used."""
     from adasparse_cli.config.compose import compose
     from adasparse_cli.models import MODELS
-    from adasparse_cli.models.base import NetworkSettings
+    from adasparse_cli.models.settings.network import NetworkSettings
     from adasparse_cli.models.unfilled import unfilled
     from adasparse_cli.typed import typed
 

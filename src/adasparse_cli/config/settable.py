@@ -10,16 +10,15 @@ import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.config.packaged_sections import offered, packaged_section
+from adasparse_cli.config.packaged_sections import offered, packaged_root, packaged_section
 from adasparse_cli.config.private import private_folder
 from adasparse_cli.config.settings_source import Kind, SourceField, sections_inside, settings_class, source_fields
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
 from adasparse_cli.errors import UsageError
-from adasparse_cli.typed import flat, from_yaml
+from adasparse_cli.typed import flat
 
 # The sections that choose from a group of conf/, in the order of `config show`.
 GROUPS = ("data", "network", "model", "loop", "tracking")
@@ -31,7 +30,7 @@ COMMANDS = {
 NO_DEFAULT = "???"
 _OF_ROOT = ("adasparse_cli.config.root", "TrainRoot")
 _PLACES = {
-    "network": ("adasparse_cli.models.base", "NetworkSettings"),
+    "network": ("adasparse_cli.models.settings.network", "NetworkSettings"),
     "tracking": ("adasparse_cli.training.tracking", "TrackingSettings"),
 }
 _NAMES = {"model": "name of the model; `model=NAME` sets it.", "loop": "name of the loop; `loop=NAME` sets it."}
@@ -62,11 +61,9 @@ class Setting:
         return tuple(name for name in names if _definition(group, name, key) == self.owner)
 
 
-@functools.cache
 def default_choices() -> Mapping[str, str]:
     """The default choice of each group, from conf/train.yaml."""
-    text = (files("adasparse_cli.conf") / "train.yaml").read_text(encoding="utf-8")
-    return {group: name for one in from_yaml(text)["defaults"] if one != "_self_" for group, name in one.items()}
+    return packaged_root("train")[0]
 
 
 def chosen_groups(words: Sequence[str]) -> dict[str, str]:
@@ -226,5 +223,4 @@ def _comment(field: SourceField, group: str = "") -> str:
 
 
 def _root_values(root: str) -> dict[str, Any]:
-    values = from_yaml((files("adasparse_cli.conf") / f"{root}.yaml").read_text(encoding="utf-8"))
-    return flat({key: value for key, value in values.items() if key != "defaults"})
+    return flat(packaged_root(root)[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,18 +63,40 @@ class SourceField:
 
 
 def settings_class(module: str) -> tuple[str, str]:
-    """The settings dataclass of a module: a class `Settings`, or the value of `Settings` in a class.
+    """The settings dataclass of a module: `Settings`, defined there or imported, or the value of `Settings` in a class.
 
     Raises:
         LookupError: the module has none.
     """
     own = _Module.read(module)
-    if "Settings" in own.classes:
-        return module, "Settings"
+    place = own.place(ast.Name("Settings"))
+    if place is not None:
+        return place
     found = [place for name in own.classes if (place := _named_settings((module, name))) is not None]
     if not found:
         raise LookupError(f"{module} has no Settings")
     return found[-1]
+
+
+def imported_settings(module: str) -> Any:
+    """The settings dataclass of a module, without importing that module if another one defines the dataclass.
+
+    Raises:
+        LookupError: the module has none.
+    """
+    place, name = settings_class(module)
+    return getattr(importlib.import_module(place), name)
+
+
+def names_in(module: str) -> frozenset[str]:
+    """The functions, classes and constants that a module of this package defines or imports.
+
+    Raises:
+        FileNotFoundError: there is no such module.
+    """
+    own = _Module.read(module)
+    functions = {node.name for node in own.tree.body if isinstance(node, ast.FunctionDef)}
+    return frozenset({*functions, *own.classes, *own.constants, *own.imported})
 
 
 @functools.cache

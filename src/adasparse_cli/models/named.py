@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from adasparse_cli.choices import nearest
+from adasparse_cli.config.settings_source import imported_settings
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import sha256_of
 from adasparse_cli.foreign import foreign_model, import_model
 from adasparse_cli.models import MODELS
-from adasparse_cli.models.base import Model
+
+if TYPE_CHECKING:
+    from adasparse_cli.models.base import Model
 
 FORM = "for example star, or my_package.my_model:MyModel for your own model"
 
@@ -28,6 +32,8 @@ def model_named(name: str) -> type[Model]:
         close = nearest(name, MODELS)
         lead = f"did you mean {close}? " if close else ""
         raise UsageError(f"unknown model {name} (model.name)", hint=f"{lead}the models are {', '.join(sorted(MODELS))}")
+    from adasparse_cli.models.base import Model
+
     found = getattr(import_model(name, foreign), foreign.attribute, None)
     if not isinstance(found, type) or not issubclass(found, Model):
         raise UsageError(
@@ -40,6 +46,16 @@ def model_named(name: str) -> type[Model]:
             f"model={name}: the class has no Settings, a dataclass with a field `name`",
             hint="adasparse models new NAME writes a model to start from",
         )
+    return found
+
+
+def settings_of_model(name: str) -> type[Any]:
+    """The `Settings` of the class that `model=NAME` means. A packaged model is not imported, because that would load torch.
+
+    Raises:
+        UsageError: as for `model_named`.
+    """
+    found: type[Any] = imported_settings(MODELS.module(name)) if name in MODELS else model_named(name).Settings
     return found
 
 

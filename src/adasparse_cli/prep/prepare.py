@@ -32,7 +32,7 @@ from adasparse_cli.prep.noticed import (
     write_findings,
 )
 from adasparse_cli.prep.parallel import in_order
-from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
+from adasparse_cli.prep.place import MANIFEST, put_in_place, rejects_of_a_failed_try, work_folder
 from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, recipe_named, with_domain_id
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
@@ -302,7 +302,7 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     share = len(rejects) / max(good + len(rejects), 1)
     if share <= settings.max_rejected:
         return
-    kept = rejects_of_a_failed_try(work.parent, settings)
+    kept = rejects_of_a_failed_try(work.parent, settings.name)
     write_table(reject_table(rejects), kept)
     worst = Counter(reject.reason for reject in rejects).most_common()
     raise TooManyRejectedError(
@@ -312,11 +312,6 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
         hint="; ".join([f"{kept} lists them all", *advice(rejects), "data.max_rejected=SHARE allows more"]),
         reasons=dict(worst),
     )
-
-
-def rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
-    """The path of the rejected rows of a failed preparation."""
-    return root / f"{settings.name}.rejects.parquet"
 
 
 def reject_table(rejects: Sequence[Reject]) -> pl.DataFrame:

@@ -12,24 +12,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adasparse_cli.choices import nearest_names
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.compose import compose, data_choice, explicit_keys
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.prep.inspect import Inspection, inspect
-from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
-from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
+from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, settings_of_recipe
 from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
+
+if TYPE_CHECKING:
+    from adasparse_cli.prep.inspect import Inspection
 
 # What chooses a data set; every other key below `data` is a setting of it.
 _DATA_KEYS = {"data", "data.name"}
@@ -135,14 +136,14 @@ def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) 
     """
     chosen = data_choice(overrides, config_file=config_file)
     name = chosen.name or chosen.group
-    if name is None or chosen.group in choices_in("data"):
+    if name is None or chosen.group in offered("data"):
         return list(overrides)
     manifest = existing(chosen.root / name)
     if manifest is None:
         if chosen.group is not None and chosen.name is None:
             raise UsageError(
                 f"data={name}: no data set of this name is prepared in {chosen.root} or packaged",
-                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(choices_in('data'))}",
+                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(offered('data'))}",
             )
         return list(overrides)
     others = [own for own in overrides if own.partition("=")[0] not in ("data", "data.name")]
@@ -198,6 +199,8 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
         UsageError: the data's folder holds other things, or one of the raw files, or data that runs depend on.
         BusyError: another process prepares the same data.
     """
+    from adasparse_cli.prep.prepare import prepare  # loads polars, which plans do without
+
     progress, started = progress or Silent(), time.monotonic()
     values = plain(job.settings)
     if (manifest := existing(job.folder)) is not None and is_current(manifest, values, job.raw):
@@ -219,12 +222,14 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
             if stale:
                 progress.note(f"stale from now on, since they were trained on the replaced data: {_listed(stale)}")
         manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
-        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+        rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
 
 def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
     """Look at the raw files and write nothing that stays."""
+    from adasparse_cli.prep.inspect import inspect  # loads polars, which plans do without
+
     _require_sources(job)
     return inspect(job.settings, job.raw, progress or Silent())
 
@@ -249,7 +254,7 @@ def require_files(paths: Sequence[Path]) -> None:
 
 def _up_to_date(job: PrepJob, manifest: Manifest) -> PrepReport:
     with contextlib.suppress(OSError):  # of no use any more; a folder that cannot be written to keeps it
-        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+        rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
 
 
@@ -340,8 +345,7 @@ def _paths(given: str | Sequence[str]) -> list[str]:
 def _job(
     tree: Mapping[str, Any], values: Mapping[str, Any], given: str | Sequence[str], *, raw_named: bool = True
 ) -> PrepJob:
-    recipe = recipe_named(str(values["recipe"]))
-    settings: DataSettings = typed(values, recipe.Settings, "data")
-    raw = given_files(recipe, settings, _paths(given))
+    settings = typed(values, settings_of_recipe(str(values["recipe"])), "data")
+    raw = given_files(settings, _paths(given))
     folder = Path(tree["paths"]["data"]) / settings.name
     return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))

@@ -1,0 +1,38 @@
+"""Classes by name that are imported when they are used, because importing a model or a loop loads torch. Floor 0."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class LazyClasses(Mapping[str, type[T]]):
+    """Classes by name, each given as `module:Class`.
+
+    Args:
+        package: prefix of the modules.
+    """
+
+    def __init__(self, package: str, places: Mapping[str, str]) -> None:
+        self._package, self._places = package, places
+
+    def __getitem__(self, name: str) -> type[T]:
+        module, _, attribute = self._places[name].partition(":")
+        found: type[T] = getattr(importlib.import_module(f"{self._package}.{module}"), attribute)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def module(self, name: str) -> str:
+        """The module of a class, which is not imported."""
+        return f"{self._package}.{self._places[name].partition(':')[0]}"
