@@ -20,8 +20,8 @@ class LazyClasses(Mapping[str, type[T]]):
         self._package, self._places = package, places
 
     def __getitem__(self, name: str) -> type[T]:
-        module, _, attribute = self._places[name].partition(":")
-        found: type[T] = getattr(importlib.import_module(f"{self._package}.{module}"), attribute)
+        module, attribute = self.place(name)
+        found: type[T] = getattr(importlib.import_module(module), attribute)
         return found
 
     def __contains__(self, name: object) -> bool:
@@ -33,6 +33,7 @@ class LazyClasses(Mapping[str, type[T]]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def module(self, name: str) -> str:
-        """The module of a class, which is not imported."""
-        return f"{self._package}.{self._places[name].partition(':')[0]}"
+    def place(self, name: str) -> tuple[str, str]:
+        """Module and name of a class, which is not imported."""
+        module, _, attribute = self._places[name].partition(":")
+        return f"{self._package}.{module}", attribute

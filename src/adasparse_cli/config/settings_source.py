@@ -132,6 +132,11 @@ def docstring_of(module: str) -> str:
     return ast.get_docstring(_Module.read(module).tree) or ""
 
 
+def class_docstring(place: tuple[str, str]) -> str:
+    """The docstring of a class of this package, given as module and name, without importing it."""
+    return ast.get_docstring(_Module.read(place[0]).classes[place[1]]) or ""
+
+
 def arguments(docstring: str, names: set[str]) -> dict[str, str]:
     """The `Args:` section of a docstring: the meaning of each name, on one line.
 

@@ -55,7 +55,7 @@ def settings_of_model(name: str) -> type[Any]:
     Raises:
         UsageError: as for `model_named`.
     """
-    found: type[Any] = imported_settings(MODELS.module(name)) if name in MODELS else model_named(name).Settings
+    found: type[Any] = imported_settings(MODELS.place(name)[0]) if name in MODELS else model_named(name).Settings
     return found
 
 

@@ -21,7 +21,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, FieldRole, Split, nearest_names
 from adasparse_cli.errors import DataError, DiskFullError, TooManyRejectedError, UsageError
 from adasparse_cli.files import checksums, disk_is_full, file_stem, no_room, sha256_of, write_sealed
-from adasparse_cli.prep.encode import Encoder, domain_table, key_columns
+from adasparse_cli.prep.encode import Encoder, domain_table
 from adasparse_cli.prep.noticed import (
     FINDINGS,
     about_days,
@@ -33,6 +33,7 @@ from adasparse_cli.prep.noticed import (
 )
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.place import MANIFEST, put_in_place, rejects_of_a_failed_try, work_folder
+from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, recipe_named, with_domain_id
 from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
 from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags

@@ -21,8 +21,9 @@ from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.models.named import source_of
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
+from adasparse_cli.prep.prepared import encode_rows
 from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file
+from adasparse_cli.prep.prepared_tables import domain_names, read_bags, read_domains, read_split
 from adasparse_cli.prep.recipe import Progress, Silent, given_files, settings_of_recipe
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples

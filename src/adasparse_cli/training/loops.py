@@ -18,5 +18,5 @@ LOOPS: LazyClasses[Loop] = LazyClasses(
 
 def settings_of_loop(name: str) -> type[LoopSettings]:
     """The `Settings` of a loop, without importing the loop, which loads torch."""
-    found: type[LoopSettings] = imported_settings(LOOPS.module(name))
+    found: type[LoopSettings] = imported_settings(LOOPS.place(name)[0])
     return found
