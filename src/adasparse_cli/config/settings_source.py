@@ -188,13 +188,20 @@ class _Module:
         """The module and class of a name; None if this package has no such class."""
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):  # `iaac.Settings`
             package, name = self.imported.get(node.value.id, ("", ""))
-            return (f"{package}.{name}", node.attr) if package.startswith(PACKAGE) else None
+            return _defined((f"{package}.{name}", node.attr)) if package.startswith(PACKAGE) else None
         if not isinstance(node, ast.Name):
             return None
         if node.id in self.classes:
             return self.name, node.id
         module, name = self.imported.get(node.id, ("", ""))
-        return (module, name) if module.startswith(f"{PACKAGE}.") else None
+        return _defined((module, name)) if module.startswith(f"{PACKAGE}.") else None
+
+
+def _defined(place: tuple[str, str]) -> tuple[str, str]:
+    """The place where a class is defined, if a module only imports it from there."""
+    module = _Module.read(place[0])
+    further = module.imported.get(place[1])
+    return place if place[1] in module.classes or further is None else _defined(further)
 
 
 def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:

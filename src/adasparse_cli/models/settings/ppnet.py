@@ -14,9 +14,10 @@ class PpnetSettings:
 
     Args:
         gate_hidden: inner width of each gate.
-        id_fields: domain-agnostic fields that the gates read with gradient, in addition to the domain.
+        id_fields: domain-agnostic fields that the gates read with gradient, in addition to the domain; null: the two with the
+            most values.
     """
 
     name: str
     gate_hidden: Annotated[int, Between(1)]
-    id_fields: tuple[str, ...]
+    id_fields: tuple[str, ...] | None
