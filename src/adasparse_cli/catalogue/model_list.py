@@ -13,6 +13,7 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.settable import Setting, chosen_groups, group_settings
 from adasparse_cli.config.settings_source import class_docstring, docstring_of
+from adasparse_cli.foreign import foreign_model
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.named import settings_of_model
 from adasparse_cli.models.settings.network import NetworkSettings
@@ -81,9 +82,10 @@ def described(name: str, root: Path, on: str | None, cache: Path | None) -> Mode
         chosen_groups([f"model={name}"])
     own = group_settings(group, name)
     module = next(one.default for one in own if one.key == f"{group}.name")
+    foreign = None if is_loop or module in MODELS else foreign_model(module)
     shared = {one.key for one in group_settings("loop", "standard")} if is_loop else {"model.name"}
     return ModelPage(
-        description=docstring_of(f"adasparse_cli.{package}.{module}"),
+        description=docstring_of(f"adasparse_cli.{package}.{module}" if foreign is None else foreign.module),
         settings=tuple(one for one in own if one.key not in shared),
         choices={group: name},
         cost=_cost_of("dnn" if is_loop else name, root, on, cache),

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.config.packaged_sections import offered, packaged_root, packaged_section
+from adasparse_cli.config.own_models import own_model_values
+from adasparse_cli.config.packaged_sections import offered, packaged_names, packaged_root, packaged_section
 from adasparse_cli.config.private import private_folder
-from adasparse_cli.config.settings_source import Kind, SourceField, sections_inside, settings_class, source_fields
+from adasparse_cli.config.settings_source import (
+    Kind,
+    SourceField,
+    sections_inside,
+    settings_class,
+    settings_of_class,
+    source_fields,
+)
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
 from adasparse_cli.errors import UsageError
+from adasparse_cli.foreign import ForeignModel, foreign_model, import_model
 from adasparse_cli.typed import flat
 
 # The sections that choose from a group of conf/, in the order of `config show`.
@@ -77,15 +87,35 @@ def chosen_groups(words: Sequence[str]) -> dict[str, str]:
         group, is_choice, name = word.partition("=")
         if not is_choice or group not in GROUPS:
             raise UsageError(f"{word!r} is not a choice", hint="for example model=star, loop=maml or data=tabular")
-        if ":" in name:
-            raise UsageError(
-                f"{word} is not part of adasparse, so its settings are not explained here",
-                hint="the docstring of its Settings has their meaning; adasparse config show has their values",
-            )
-        if name not in offered(group):
+        own = _own_model(group, name)
+        if own is None and name not in offered(group):
             raise unknown_choice(group, name, offered(group), offered("loop"))
+        if own is not None:
+            import_model(own[0], own[1])
+            if not group_settings(group, name):
+                raise UsageError(
+                    f"{word}: the source of its Settings cannot be read",
+                    hint="Settings must be a class of the model's module, or of adasparse",
+                )
         found[group] = name
     return found
+
+
+def _own_model(group: str, name: str) -> tuple[str, ForeignModel] | None:
+    """The custom model that `model=NAME` means, itself or through a file of the user's settings folder."""
+    if group != "model":
+        return None
+    meant = str((packaged_section(group, name) or {}).get("name", name))
+    foreign = None if meant in packaged_names(group) else foreign_model(meant)
+    return None if foreign is None else (meant, foreign)
+
+
+def _section(group: str, name: str) -> Mapping[str, Any]:
+    """The packaged values of a section; of a custom model that has been imported, the values next to its module."""
+    found = packaged_section(group, name)
+    if found is None and (own := _own_model(group, name)) is not None and own[1].module in sys.modules:
+        return own_model_values(name)
+    return found or {}
 
 
 def settings(choices: Mapping[str, str] | None = None) -> list[Setting]:
@@ -175,7 +205,7 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
 
 def flat_values(group: str, name: str) -> dict[str, Any]:
     """The packaged values of `GROUP=NAME` by key of the dataclass; a mapping that is a value is not flattened."""
-    section = packaged_section(group, name) or {}
+    section = _section(group, name)
 
     def value_of(key: str) -> Any:
         found: Any = section
@@ -191,8 +221,8 @@ def _below(key: str, found: Sequence[Setting]) -> list[Setting]:
 
 
 def _fields(group: str, name: str) -> tuple[SourceField, ...]:
-    """The fields; empty for a module outside this package."""
-    place = _place_of(group, packaged_section(group, name) or {})
+    """The fields; empty for a module outside this package that has not been imported."""
+    place = _place_of(group, _section(group, name))
     return () if place is None else source_fields(place)
 
 
@@ -203,13 +233,15 @@ def _definition(group: str, name: str, key: str) -> tuple[str, str] | None:
 def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
     """The dataclass of a section with these values; models, loops and recipes have a module with their name.
 
-    None for a module outside this package.
+    None for a module outside this package that has not been imported: completion and lists run no foreign code.
     """
     if group in _PLACES:
         return _PLACES[group]
     room, key = {"model": ("models", "name"), "loop": ("training", "name"), "data": ("data_prep", "recipe")}[group]
     name = str(section.get(key))
     with contextlib.suppress(LookupError, FileNotFoundError):
+        if group == "model" and name not in packaged_names(group) and (foreign := foreign_model(name)) is not None:
+            return settings_of_class((foreign.module, foreign.attribute))
         return settings_class(f"adasparse_cli.{room}.{name}") if name.isidentifier() else None
     return None
 

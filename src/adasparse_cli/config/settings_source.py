@@ -11,10 +11,13 @@ import ast
 import functools
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 from adasparse_cli import choices
@@ -76,6 +79,18 @@ def settings_class(module: str) -> tuple[str, str]:
     if not found:
         raise LookupError(f"{module} has no Settings")
     return found[-1]
+
+
+def settings_of_class(place: tuple[str, str]) -> tuple[str, str]:
+    """The settings dataclass of a class, given as module and name.
+
+    Raises:
+        LookupError: it has none, or the module is neither of this package nor imported.
+    """
+    found = _named_settings(place)
+    if found is None:
+        raise LookupError(f"{'.'.join(place)} has no Settings")
+    return found
 
 
 def imported_settings(module: str) -> Any:
@@ -170,10 +185,7 @@ class _Module:
     @staticmethod
     @functools.cache
     def read(name: str) -> _Module:
-        parts = name.split(".")[1:]
-        # of the folders in the project's root, only this one is a separate package
-        root = files(f"{PACKAGE}.data_prep") if parts[0] == "data_prep" else files(PACKAGE)
-        path = root.joinpath(*parts[parts[0] == "data_prep" : -1], f"{parts[-1]}.py")
+        path = _path_of(name)
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imported: dict[str, tuple[str, str]] = {}
         constants: dict[str, ast.expr] = {}
@@ -195,6 +207,19 @@ class _Module:
             return self.name, node.id
         module, name = self.imported.get(node.id, ("", ""))
         return _defined((module, name)) if module.startswith(f"{PACKAGE}.") else None
+
+
+def _path_of(name: str) -> Traversable:
+    """The source of a module of this package, or of another module that has been imported."""
+    package, *parts = name.split(".")
+    if package != PACKAGE:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is None:
+            raise LookupError(f"{name} is not imported")
+        return Path(path)
+    # of the folders in the project's root, only this one is a separate package
+    root = files(f"{PACKAGE}.data_prep") if parts[0] == "data_prep" else files(PACKAGE)
+    return root.joinpath(*parts[parts[0] == "data_prep" : -1], f"{parts[-1]}.py")
 
 
 def _defined(place: tuple[str, str]) -> tuple[str, str]:
