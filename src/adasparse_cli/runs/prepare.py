@@ -10,18 +10,19 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adasparse_cli.choices import nearest_names
+from adasparse_cli.choices import PrepEngine, nearest_names
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.compose import compose, data_choice, explicit_keys
 from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.root import EngineSettings
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, rejects_of_a_failed_try
+from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, rejects_of_a_failed_try, work_folder
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, settings_of_recipe
 from adasparse_cli.runs.data_words import shortest_words, words_of
@@ -46,6 +47,7 @@ class PrepJob:
         folder: where the prepared data go.
         raw_named: whether a person named `raw`; else the paths come from the manifest of the prepared data.
         runs: folder of the runs that may depend on the data.
+        engine: where `prep` runs; other commands that prepare data run on this machine.
     """
 
     settings: DataSettings
@@ -53,6 +55,9 @@ class PrepJob:
     folder: Path
     raw_named: bool = True
     runs: Path | None = None
+    engine: EngineSettings = field(
+        default_factory=lambda: EngineSettings(engine=PrepEngine.local, master=None, cores=None)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,8 +204,6 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
         UsageError: the data's folder holds other things, or one of the raw files, or data that runs depend on.
         BusyError: another process prepares the same data.
     """
-    from adasparse_cli.prep.prepare import prepare  # loads polars, which plans do without
-
     progress, started = progress or Silent(), time.monotonic()
     values = plain(job.settings)
     if (manifest := existing(job.folder)) is not None and is_current(manifest, values, job.raw):
@@ -221,15 +224,51 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
             progress.note(f"{job.folder} was prepared from other files or settings: it is replaced")
             if stale:
                 progress.note(f"stale from now on, since they were trained on the replaced data: {_listed(stale)}")
-        manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
+        manifest = _prepared(job, values, progress)
         rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
 
+def _prepared(job: PrepJob, values: Mapping[str, Any], progress: Progress) -> Manifest:
+    from adasparse_cli.prep.prepare import prepare  # loads polars, which plans do without
+
+    if job.engine.engine is PrepEngine.local:
+        return prepare(job.settings, values, list(job.raw), job.folder, progress)
+    from adasparse_cli.prep.spark import SparkEngine
+
+    # workers have another current folder
+    folder, raw = job.folder.absolute(), [path.absolute() for path in job.raw]
+    engine = SparkEngine(spark_master(job.engine), job.settings.name, work_folder(folder))
+    return prepare(job.settings, values, raw, folder, progress, engine)
+
+
+def spark_master(settings: EngineSettings) -> str | None:
+    """The address of a cluster, as Spark writes it.
+
+    Raises:
+        UsageError: a number of cores for a cluster, which has its own settings for them.
+    """
+    if settings.cores is not None and settings.master != "local":
+        raise UsageError(
+            f"prep.cores={settings.cores} is for prep.master=local, and prep.master is {settings.master}",
+            hint="spark.cores.max or spark.executor.cores in spark-defaults.conf limits the cores on a cluster",
+        )
+    return f"local[{settings.cores or '*'}]" if settings.master == "local" else settings.master
+
+
 def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
-    """Look at the raw files and write nothing that stays."""
+    """Look at the raw files and write nothing that stays.
+
+    Raises:
+        UsageError: another engine is asked for.
+    """
     from adasparse_cli.prep.inspect import inspect  # loads polars, which plans do without
 
+    if job.engine.engine is not PrepEngine.local:
+        raise UsageError(
+            "--inspect reads the raw files in one process, not on Spark",
+            hint="leave prep.engine out; inspect some files",
+        )
     _require_sources(job)
     return inspect(job.settings, job.raw, progress or Silent())
 
@@ -348,4 +387,7 @@ def _job(
     settings = typed(values, settings_of_recipe(str(values["recipe"])), "data")
     raw = given_files(settings, _paths(given))
     folder = Path(tree["paths"]["data"]) / settings.name
-    return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))
+    engine: dict[str, Any] = {"engine": typed(tree["prep"], EngineSettings, "prep")} if "prep" in tree else {}
+    return PrepJob(
+        settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]), **engine
+    )
