@@ -89,7 +89,7 @@ def _set(tree: dict[str, Any], one: PlainWord) -> None:
 
 
 def _over(below: Any, value: Any) -> Any:
-    """A value in the place of another one; mappings are merged."""
+    """A value over another one; mappings are merged."""
     if isinstance(below, dict) and isinstance(value, dict):
         return {**below, **{key: _over(below.get(key), item) for key, item in value.items()}}
     if isinstance(below, dict) or (isinstance(below, list) and isinstance(value, dict)):
