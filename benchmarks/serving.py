@@ -28,7 +28,7 @@ from adasparse_cli.exporting.describe import shape_of
 from adasparse_cli.exporting.onnx_graph import IR_VERSION, OPSET, Graph
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape
-from adasparse_cli.models.dnn import DnnSettings
+from adasparse_cli.models.settings.dnn import DnnSettings
 from adasparse_cli.runs.export import run_export
 from adasparse_cli.runs.score import SavedRun, open_run
 from adasparse_cli.serving.artefact import Artefact, open_artefact

@@ -32,6 +32,9 @@ COMMANDS: dict[tuple[str, ...], float] = {
     ("config", "validate", "settings.yaml"): 0.6,
     ("models", "ls"): 1.0,
     ("models", "show", "star"): 1.0,
+    ("compare", "--dry-run"): 1.5,
+    ("ablate", "--dry-run"): 1.5,
+    ("reproduce", "--dry-run"): 1.5,
 }
 # What bash hands over for `adasparse train loop.<Tab>` and its like.
 COMPLETIONS = {"train loop.": 2, "train data =": 3, "runs show ": 3}

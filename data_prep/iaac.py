@@ -29,6 +29,7 @@ from adasparse_cli.data_prep.iaac_lists import (
     properties,
     wrong_column,
 )
+from adasparse_cli.data_prep.iaac_settings import Settings as Settings
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.hashing import row_hashes
 from adasparse_cli.prep.parallel import in_order
@@ -115,11 +116,6 @@ MULTI_VALUED = ("item_property_list", "predicted_categories", "predicted_propert
 # The contest's logs are from August and September 2018; a year before and after allows for re-dated copies.
 EARLIEST, LATEST = 1483200000, 1577808000
 UTC_OFFSET_SECONDS = 8 * 3600
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
-    """IAAC has only the settings of every data set."""
 
 
 def sources(settings: DataSettings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:

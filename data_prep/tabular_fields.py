@@ -10,13 +10,14 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Spelling, SplitRule, TimeUnit
 from adasparse_cli.data_prep import tabular_times
-from adasparse_cli.data_prep.tabular_times import DERIVED, NUMBER
+from adasparse_cli.data_prep.tabular_settings import DERIVED
+from adasparse_cli.data_prep.tabular_times import NUMBER
 from adasparse_cli.data_prep.tabular_values import Missing, spelling_of
 from adasparse_cli.prep.recipe import FieldPlan, Finding
 from adasparse_cli.tables.formats import Table
 
 if TYPE_CHECKING:
-    from adasparse_cli.data_prep.tabular import Settings
+    from adasparse_cli.data_prep.tabular_settings import Settings
 
 MOSTLY = 0.95
 LISTS = 0.3  # share of a column's values that have a separator, from which on it may hold lists

@@ -12,8 +12,6 @@ import polars as pl
 from adasparse_cli.choices import TimeUnit
 from adasparse_cli.errors import DataError
 
-# Fields that can be made from a timestamp.
-DERIVED = ("hour", "weekday")
 PER_SECOND: Mapping[TimeUnit, int] = {
     TimeUnit.s: 1,
     TimeUnit.ms: 1_000,

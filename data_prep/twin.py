@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import Between, TwinProfile, TwinTastes
+from adasparse_cli.choices import TwinProfile
 from adasparse_cli.data_prep import iaac
+from adasparse_cli.data_prep.twin_settings import Settings as Settings
 from adasparse_cli.data_prep.twin_world import ceilings as twin_ceilings
 from adasparse_cli.data_prep.twin_world import logit as twin_logit
 from adasparse_cli.data_prep.twin_world import marginals, population
@@ -30,31 +30,6 @@ from adasparse_cli.files import write_atomically
 from adasparse_cli.prep.recipe import DataSettings, Progress, RawData
 
 CHUNK_ROWS = 200_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(iaac.Settings):
-    """The settings of IAAC, and of the generator.
-
-    Args:
-        rows: number of rows to write.
-        seed: seed of the generator; the same seed and rows give the same bytes.
-        heterogeneity: how much domains differ beyond their base rate; 0 is the negative control.
-        straying: share (0–1) of domains with a random first group; the group of the others follows from their fields.
-        second_group: weight (0–1) in a domain's taste of its second group, which is drawn at random.
-        tastes: whether each group has independent tastes, or sums of gender, age and star terms.
-        profile: days, rates by day and missing shares of round 1 or round 2.
-        keep_raw: whether the raw text is kept with the prepared data.
-    """
-
-    rows: Annotated[int, Between(1_000)]
-    seed: Annotated[int, Between(0)]
-    heterogeneity: Annotated[float, Between(0, 10)]
-    straying: Annotated[float, Between(0, 1)]
-    second_group: Annotated[float, Between(0, 1)]
-    tastes: TwinTastes
-    profile: TwinProfile
-    keep_raw: bool
 
 
 def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progress) -> list[Path]:

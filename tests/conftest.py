@@ -1,6 +1,9 @@
 """Shapes in signatures are checked while the tests run; at run time they cost nothing."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from jaxtyping import install_import_hook
@@ -9,6 +12,9 @@ from jaxtyping import install_import_hook
 os.environ.pop("COLUMNS", None)
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# what commands keep in the user's cache folder is of this test run alone
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="adasparse-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 install_import_hook(["adasparse_cli.batches", "adasparse_cli.layers", "adasparse_cli.models"], "beartype.beartype")
 
 

@@ -23,17 +23,16 @@ from adasparse_cli.choices import (
     ThresholdRule,
 )
 from adasparse_cli.config.compose import compose
-from adasparse_cli.layers.context import ContextSettings
-from adasparse_cli.layers.cross import CrossSettings
+from adasparse_cli.layers.settings import ContextSettings, CrossSettings
 from adasparse_cli.models import MODELS
-from adasparse_cli.models.adasparse import (
+from adasparse_cli.models.base import Model, NetworkSettings
+from adasparse_cli.models.settings.adasparse import (
     AdaSparseSettings,
     PrunerSettings,
     RegulariserSettings,
     SharpnessSettings,
     ThresholdSettings,
 )
-from adasparse_cli.models.base import Model, NetworkSettings
 from adasparse_cli.testing.sample import BAGS, FIELDS, SHAPE, part, rows
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.typed import typed

@@ -11,13 +11,13 @@ import pytest
 
 from adasparse_cli.catalogue.public_data import known_data
 from adasparse_cli.config.compose import compose
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "adasparse_cli"
 FLOORS = {
     "errors": -1, "choices": -1,  # the ground that floor 0 itself stands on
-    "allocator": 0, "schema": 0, "files": 0, "foreign": 0, "typed": 0,
+    "allocator": 0, "lazily": 0, "schema": 0, "files": 0, "foreign": 0, "typed": 0,
     "config": 1, "cluster": 1, "findings": 1, "raw": 1, "layers": 1, "batches": 1, "metrics": 1,
     "prep": 2, "page": 2, "models": 2,
     "tables": 3, "data_prep": 4, "training": 3, "analysis": 3, "serving": 3,
@@ -97,7 +97,7 @@ def test_every_yaml_composes(path: Path) -> None:
         assert known_data()  # read by listings alone
     elif parts[-1] != "common":
         group, name = parts
-        assert name in choices_in(group)
+        assert name in offered(group)
         if group == "experiment":
             assert compose(f"{group}/{name}", [])[group]["arms"]
             return

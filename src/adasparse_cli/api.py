@@ -22,14 +22,15 @@ from typing import Any
 
 import polars as pl
 
+from adasparse_cli.catalogue.costs import cache_folder
 from adasparse_cli.catalogue.data_list import data_set
 from adasparse_cli.catalogue.data_list import list_data as data_rows
-from adasparse_cli.catalogue.model_list import cache_folder, listed_models
+from adasparse_cli.catalogue.model_list import listed_models
 from adasparse_cli.catalogue.run_list import list_runs as run_rows
 from adasparse_cli.config.grammar import with_flags
 from adasparse_cli.config.spelling import word
 from adasparse_cli.findings.machine import machine_rows
-from adasparse_cli.prep.prepared import read_domains, read_split
+from adasparse_cli.prep.prepared_tables import read_domains, read_split
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.progress import ProgressDisplay
 from adasparse_cli.runs.chosen import choose_run

@@ -95,6 +95,12 @@ def _types_of(kind: Any) -> Mapping[str, Any]:
 
 
 @functools.cache
+def _annotations_of(kind: Any) -> Mapping[str, Any]:
+    """The annotations of a dataclass with their limits."""
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+@functools.cache
 def _required(kind: Any) -> frozenset[str]:
     """The required keys."""
     if typing.is_typeddict(kind):
@@ -217,7 +223,7 @@ def _read_dataclass(value: Any, kind: Any, where: str, faults: list[str]) -> Any
     if not isinstance(value, Mapping):
         faults.append(f"{where}={value} must be keys and values")
         return None
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = _annotations_of(kind)
     names = [field.name for field in dataclasses.fields(kind)]
     for key in value:
         if key not in names:

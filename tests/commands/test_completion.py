@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.models import MODELS
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
@@ -90,14 +90,14 @@ def test_completion_loads_nothing_heavy(home: Path, words: tuple[str, ...], offe
 
 
 def test_models_modes_and_experiments(home: Path) -> None:
-    assert set(bash(home, "train", "--model", "")) == {*choices_in("model"), "maml"}
-    assert set(MODELS) <= set(choices_in("model"))
+    assert set(bash(home, "train", "--model", "")) == {*offered("model"), "maml"}
+    assert set(MODELS) <= set(offered("model"))
     assert bash(home, "train", "--model", "st") == zsh(home, "train --model st") == ["star"]
     assert bash(home, "train", "--model", "=", "st") == ["star"]
     assert bash(home, "train", "--mode", "") == ["binarization", "scaling", "fusion"]
     assert bash(home, "compare", "--models", "dnn,st") == ["dnn,star"]
     assert "dnn,dnn" not in bash(home, "compare", "--models", "dnn,")
-    assert bash(home, "compare", "--experiment", "") == choices_in("experiment")
+    assert bash(home, "compare", "--experiment", "") == offered("experiment")
 
 
 def test_keys_then_values(home: Path) -> None:
@@ -127,7 +127,7 @@ def test_keys_are_those_of_the_model_that_stands_before(home: Path) -> None:
 
 
 def test_prepared_data_and_packaged_data(home: Path) -> None:
-    assert set(bash(home, "train", "data", "=", "")) == {*choices_in("data"), "clicks", "sales"}
+    assert set(bash(home, "train", "data", "=", "")) == {*offered("data"), "clicks", "sales"}
     assert bash(home, "data", "show", "") == ["clicks", "sales"]
     assert bash(home, "train", "data.name", "=", "") == ["clicks", "sales"]
     assert bash(home, "models", "ls", "--on", "c") == ["clicks"]

@@ -53,6 +53,33 @@ def test_a_new_model_keeps_the_contract_trains_and_is_used_like_any_other(home: 
     assert "scale: 3.0" in adasparse(home, "config", "show", "--config", "mine.yaml").stdout
 
 
+def test_a_models_own_settings_are_explained_and_shown(home: Path) -> None:
+    """Also through a file of the user's settings folder; only a model that is named is imported."""
+    model = "new_model:NewModel"
+    said = json.loads(adasparse(home, "config", "explain", f"model={model}", "--json").stdout)["rows"]
+    assert {row["key"]: row["default"] for row in said} == {"model.name": f'"{model}"', "model.scale": "1.0"}
+    assert "bias" in next(row["meaning"] for row in said if row["key"] == "model.scale")
+    told = adasparse(home, "config", "explain", "model.scale", f"model={model}")
+    assert "number, at least 0" in told.stdout
+    shown = json.loads(adasparse(home, "models", "show", model, "--json").stdout)
+    assert "logit =" in shown["description"]
+    assert [row["key"] for row in shown["settings"]] == ["model.scale"]
+    assert shown["cost"]["domain_parameters"] > 0
+    (home / "mine/model").mkdir(parents=True)
+    (home / "mine/model/wide.yaml").write_text("defaults: [apg, _self_]\nrank: 3\n")
+    assert (
+        "default  3" in adasparse(home, "--config-dir", "mine", "config", "explain", "model.rank", "model=wide").stdout
+    )
+    (home / "mine/model/own.yaml").write_text(f"name: {model}\nscale: 5.0\n")
+    assert (
+        "default  5.0"
+        in adasparse(home, "--config-dir", "mine", "config", "explain", "model.scale", "model=own").stdout
+    )
+    done = adasparse(home, "--no-modules", "config", "explain", f"model={model}", code=2)
+    assert "--no-modules refuses it" in done.stderr
+    assert "there is no model" in adasparse(home, "config", "explain", "model=sta", code=2).stderr
+
+
 def test_a_check_of_a_model_ends_with_a_code(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two checks: a model is trained in some others."""
     two = {name: CHECKS[name] for name in ("one logit per row", "costs add up")}

@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from adasparse_cli.choices import Between
 from adasparse_cli.config.compose import compose, explicit_keys
 from adasparse_cli.config.grammar import with_flags
-from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.config.packaged_sections import packaged_section
 from adasparse_cli.errors import UsageError
 from adasparse_cli.runs.train_job import plan_train
@@ -165,9 +164,9 @@ def test_no_resolver_is_registered_while_settings_are_composed(monkeypatch: pyte
         seen.extend(OmegaConf.has_resolver(name) for name in ("oc.env", "oc.decode", "oc.create", "hydra", "now"))
         return OmegaConf.create({"path": "${oc.env:HOME}"})
 
-    monkeypatch.setattr("adasparse_cli.config.compose.hydra_compose", compose_and_look)
-    # words that no other test has: composed values are kept
-    assert compose("train", ["seed=31415926"]) == {"path": "${oc.env:HOME}"}
+    monkeypatch.setattr("adasparse_cli.config.with_hydra.hydra_compose", compose_and_look)
+    # words that no other test has, because composed values are kept, and that only Hydra can read
+    assert compose("train", ["seed='31415926'"]) == {"path": "${oc.env:HOME}"}
     assert seen == [False] * 5
     assert OmegaConf.has_resolver("oc.env")
 
@@ -206,13 +205,6 @@ def test_flags_become_words_and_must_agree_with_them() -> None:
     assert with_flags(["model.mode=fusion"], {"model.mode": "fusion"}) == ["model.mode=fusion"]
     with pytest.raises(UsageError, match="given twice"):
         with_flags(["model.mode=scaling"], {"model.mode": "fusion"})
-
-
-@pytest.mark.parametrize(
-    ("group", "name"), [(group, name) for group in ("data", "network", "model", "loop") for name in choices_in(group)]
-)
-def test_sections_read_without_hydra_are_those_that_hydra_composes(group: str, name: str) -> None:
-    assert packaged_section(group, name) == compose("train", [f"{group}={name}"])[group]
 
 
 @pytest.mark.parametrize("name", ["none-such", "", "../model/dnn", "a/b"])

@@ -19,8 +19,9 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import iaac
 from adasparse_cli.errors import AdasparseError, DataError, TooManyRejectedError
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared import encode_rows, read_bags, read_split
+from adasparse_cli.prep.prepared import encode_rows
 from adasparse_cli.prep.prepared_files import is_current, open_prepared, verify
+from adasparse_cli.prep.prepared_tables import read_bags, read_split
 from adasparse_cli.prep.recipe import DataSettings, RawData, Silent
 from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.schema import Manifest

@@ -19,7 +19,8 @@ from adasparse_cli.data_prep import tabular
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.inspect import inspect
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared import encode_rows, read_domains, read_split
+from adasparse_cli.prep.prepared import encode_rows
+from adasparse_cli.prep.prepared_tables import read_domains, read_split
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.schema import Manifest
 from adasparse_cli.tables import ndjson

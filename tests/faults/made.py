@@ -18,8 +18,9 @@ from adasparse_cli.insights.domains import whole_domain_table
 from adasparse_cli.insights.overlap import similarities
 from adasparse_cli.insights.rerun_commands import reproduction
 from adasparse_cli.prep.noticed import read_findings
-from adasparse_cli.prep.prepared import encode_rows, read_bags, read_domains, read_split
+from adasparse_cli.prep.prepared import encode_rows
 from adasparse_cli.prep.prepared_files import open_prepared
+from adasparse_cli.prep.prepared_tables import read_bags, read_domains, read_split
 from adasparse_cli.runs.run_tables import extreme_domains, read_predictions
 from adasparse_cli.runs.saved_run import ENCODER, read_config, read_environment, read_report
 from adasparse_cli.runs.score import SavedRun, open_run, trained_model, true_metrics

@@ -15,8 +15,8 @@ from adasparse_cli.choices import Mode, Normalisation, PenaltyUnit, PrunerInput,
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.context import Context
 from adasparse_cli.layers.pruner import Pruner
-from adasparse_cli.models.adasparse import (
-    AdaSparse,
+from adasparse_cli.models.adasparse import AdaSparse
+from adasparse_cli.models.settings.adasparse import (
     PrunerSettings,
     RegulariserSettings,
     SharpnessSettings,

@@ -9,7 +9,8 @@ import torch
 from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.context import Context
-from adasparse_cli.models.apg import ApgLayer, ApgSettings
+from adasparse_cli.models.apg import ApgLayer
+from adasparse_cli.models.settings.apg import ApgSettings
 from adasparse_cli.typed import typed
 from tests import small
 from tests.models.parts import Parts, parts_of, relu

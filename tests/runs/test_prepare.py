@@ -11,7 +11,7 @@ import pytest
 
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.compose import compose
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import read_sealed, write_sealed
 from adasparse_cli.prep.earlier_data import ADDED_LATER
@@ -56,7 +56,7 @@ def test_any_text_comes_back_from_the_words_and_from_a_file(tmp_path: Path, text
 
 
 def test_what_is_packaged_is_not_repeated() -> None:
-    for name in choices_in("data"):
+    for name in offered("data"):
         values = compose("prep", [f"data={name}"])["data"]
         assert data_words(values) == [f"data={name}"]
     values = compose("prep", ["data.rows=20000", "data.heterogeneity=0.0", "data.name=tiny", "data.seed=3"])["data"]

@@ -38,7 +38,7 @@ def broken_after(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
             super().run()
             raise error
 
-    monkeypatch.setitem(train_module.LOOPS, "standard", Broken)
+    monkeypatch.setattr(train_module, "LOOPS", {**loops, "standard": Broken})
 
 
 def test_a_run_that_failed_for_want_of_room_is_resumed_and_ends_as_if_nothing_had_happened(

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from adasparse_cli.choices import Backbone, Mode, Normalisation, PrunerInput
-from adasparse_cli.models.adasparse import AdaSparse, PrunerSettings
+from adasparse_cli.models.adasparse import AdaSparse
+from adasparse_cli.models.settings.adasparse import PrunerSettings
 from adasparse_cli.training.activity import Activity, activity
 from adasparse_cli.training.dataset import Rows
 from tests import small

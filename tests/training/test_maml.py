@@ -17,7 +17,8 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import UsageError
 from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import score
-from adasparse_cli.training.maml import MamlLoop, MamlSettings, adapting_domains
+from adasparse_cli.training.maml import MamlLoop, adapting_domains
+from adasparse_cli.training.maml_settings import MamlSettings
 from adasparse_cli.training.standard import StandardLoop
 from adasparse_cli.typed import typed
 from tests import small

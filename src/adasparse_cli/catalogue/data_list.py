@@ -73,7 +73,7 @@ def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
 
 def largest_domains(folder: Path, manifest: Manifest, number: int) -> list[dict[str, Any]]:
     """The domains with the most training rows."""
-    from adasparse_cli.prep.prepared import read_domains  # loads polars, which lists of data do not need
+    from adasparse_cli.prep.prepared_tables import read_domains  # loads polars, which lists of data do not need
 
     return read_domains(folder, manifest).head(number).to_dicts()
 

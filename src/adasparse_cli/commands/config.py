@@ -163,5 +163,5 @@ def validate(
 def _users(setting: Setting) -> str:
     """The commands that take a setting, and the names in its group that have it."""
     group = setting.key.partition(".")[0]
-    names = f"{group}={','.join(setting.of)}; " if group in ("data", "model", "loop") else ""
+    names = f"{group}={','.join(setting.of)}; " if group in ("data", "model", "loop") and setting.of else ""
     return names + ", ".join(setting.commands)

@@ -28,7 +28,8 @@ def ls(
     as_csv: AsCsv = False,
 ) -> None:
     """List the models: description, settings, parameters and multiply-adds."""
-    from adasparse_cli.catalogue.model_list import cache_folder, listed_models
+    from adasparse_cli.catalogue.costs import cache_folder
+    from adasparse_cli.catalogue.model_list import listed_models
 
     rows = listed_models(data, on, cache_folder())
     where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
@@ -50,7 +51,8 @@ def show_model(
     as_csv: AsCsv = False,
 ) -> None:
     """Show what a model computes, where it comes from, its settings and its cost."""
-    from adasparse_cli.catalogue.model_list import cache_folder, described
+    from adasparse_cli.catalogue.costs import cache_folder
+    from adasparse_cli.catalogue.model_list import described
     from adasparse_cli.config.reference import default_words
 
     form = chosen_format(as_json, as_csv)

@@ -35,7 +35,7 @@ def reproduce(
     verify: Verify = False,
 ) -> None:
     """Test the paper's claims: train what each needs, and report supported, not supported or undecided."""
-    from adasparse_cli.paper.reproduce import plan_reproduce, planned_studies, run_reproduce
+    from adasparse_cli.paper.studies import plan_reproduce, planned_studies
 
     form = chosen_format(as_json, as_csv)
     job = plan_reproduce(profile, overrides or [], seeds=seeds)
@@ -51,6 +51,8 @@ def reproduce(
         caption = "minutes are a guess; beside them comes a ladder of domain definitions, whose data are prepared first"
         show(rows, title=f"{job.name}: the plan", caption=caption, form=form)
         return
+    from adasparse_cli.paper.reproduce import run_reproduce
+
     with ProgressDisplay() as progress:
         report = run_reproduce(job, progress, workers=workers, verify=verify)
     if form in MACHINE:

@@ -73,11 +73,8 @@ def train(
     ] = 1,
 ) -> None:
     """Train a model and show its metrics. Data that are not prepared yet are prepared first."""
-    from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.config.grammar import with_flags
-    from adasparse_cli.layers import ranks
     from adasparse_cli.runs.train_job import model_flags, plan_seeds
-    from adasparse_cli.training.process_group import is_restarted, joined_group, launched_at
 
     flags = {**model_flags(model), "model.mode": None if mode is None else mode.value}
     words = with_flags(overrides or [], flags)
@@ -88,10 +85,15 @@ def train(
         raise typer.Exit(launch(typed_without("--nproc"), nproc, tell=note))
     jobs = plan_seeds(words, seeds, config_file=config)
     if verify:
+        from adasparse_cli.catalogue.verify import verify_planned
+
         verify_planned(jobs)
     if dry_run:
         _show_plan(jobs, form, resume=resume)
         return
+    from adasparse_cli.layers import ranks
+    from adasparse_cli.training.process_group import is_restarted, joined_group, launched_at
+
     with joined_group(jobs[0].device):
         # processes that are started again resume what they began, and no older run of these settings
         again = not resume and is_restarted()

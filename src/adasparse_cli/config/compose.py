@@ -5,22 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from adasparse_cli.config.explain import explained
-from adasparse_cli.config.grammar import opened, opened_section, require_readable
-from adasparse_cli.config.own_models import register_own_models
-from adasparse_cli.config.packaged import choices_in, composing
-from adasparse_cli.config.packaged_sections import data_start
+from adasparse_cli.config.grammar import opened, opened_section, override_values, require_readable
+from adasparse_cli.config.merged import merged
+from adasparse_cli.config.own_models import own_models
+from adasparse_cli.config.packaged_sections import data_start, offered, packaged_root
 from adasparse_cli.config.private import private_folder
 from adasparse_cli.config.spelling import leaves, spelled
 from adasparse_cli.errors import IntegrityError, UsageError
@@ -48,31 +40,39 @@ def compose(root: str, overrides: Sequence[str], *, config_file: Path | None = N
     from_file = _file_overrides(config_file) if config_file else []
     words = [*from_file, *overrides]
     require_readable(words)
-    own = register_own_models(words, choices_in("model"))
-    try:
-        return copy.deepcopy(
-            _composed(root, (*map(opened_section, from_file), *map(opened, overrides)), private_folder(), own)
-        )
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explained(error, root, words) from None
+    own = _Own(own_models(words))
+    opened_words = (*map(opened_section, from_file), *map(opened, overrides))
+    return copy.deepcopy(_composed(root, opened_words, tuple(words), private_folder(), own))
+
+
+class _Own(dict[str, dict[str, Any]]):
+    """Values of custom models by name, as a part of the key of a cache."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(self))
 
 
 @functools.lru_cache(maxsize=256)
-def _composed(root: str, words: tuple[str, ...], folder: Path | None, own: str) -> dict[str, Any]:
-    """Hydra's result, cached: composing takes a tenth of a second, and the plan of a study repeats the same overrides.
+def _composed(
+    root: str, words: tuple[str, ...], typed: tuple[str, ...], folder: Path | None, own: _Own
+) -> dict[str, Any]:
+    """The values, cached, because the plan of a study repeats the same overrides.
 
     Args:
-        folder, own: further inputs of the result.
+        typed: the overrides as the user typed them. folder: the user's settings folder, which the result depends on.
     """
-    with composing():
-        tree = hydra_compose(root, overrides=list(words))
-        return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
+    found = merged(root, words, own)
+    if found is not None:
+        return found
+    from adasparse_cli.config.with_hydra import composed  # takes a quarter of a second to load
+
+    return composed(root, words, own, typed)
 
 
 def explicit_keys(overrides: Sequence[str], *, config_file: Path | None = None) -> set[str]:
     """The keys that a user named, for example `data.split`; choosing from a group (`data=twin`) names no key."""
     words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
-    return {str(word.key_or_group) for word in OverridesParser.create().parse_overrides(words)}
+    return set(override_values(words))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +92,9 @@ def data_choice(overrides: Sequence[str], *, config_file: Path | None = None) ->
     """
     words = [*(_file_overrides(config_file) if config_file else ()), *overrides]
     require_readable(words)
-    values = {own.key_or_group: own.value() for own in OverridesParser.create().parse_overrides(words)}
+    values = override_values(words)
     group, name = (None if values.get(key) is None else str(values[key]) for key in ("data", "data.name"))
-    return DataChoice(group, name, Path(str(values.get("paths.data") or packaged(())["paths"]["data"])))
-
-
-@functools.cache
-def packaged(words: tuple[str, ...]) -> dict[str, Any]:
-    return compose("train", words)
+    return DataChoice(group, name, Path(str(values.get("paths.data") or packaged_root("train")[1]["paths"]["data"])))
 
 
 def _file_overrides(path: Path) -> list[str]:
@@ -123,7 +118,7 @@ def _file_overrides(path: Path) -> list[str]:
             chosen = (
                 _packaged_data(value) if name == "data" else value.get("name") if name in ("model", "loop") else None
             )
-            if chosen is not None and (name == "data" or chosen in choices_in(name) or _is_own_model(name, chosen)):
+            if chosen is not None and (name == "data" or chosen in offered(name) or _is_own_model(name, chosen)):
                 groups.append(f"{name}={chosen}")
             keys += [f"{name}.{key}={spelled(item)}" for key, item in leaves(value)]
         else:
@@ -144,7 +139,7 @@ def _packaged_data(section: Mapping[str, Any]) -> str | None:
     """The name in conf/data that a file's section extends; None if the section does not say."""
     name, recipe = section.get("name"), section.get("recipe")
     if recipe is None:
-        return name if name in choices_in("data") else None
+        return name if name in offered("data") else None
     start = data_start(str(name), str(recipe))
     # settings of a custom recipe override those of the chosen data set
     return None if start == "common" and not {"name", "domain"} <= section.keys() else start

@@ -11,7 +11,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adasparse_cli.config.packaged import choices_in, composing
+from adasparse_cli.config.packaged import composing
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
 from adasparse_cli.errors import UnknownSettingsError, UsageError
 
@@ -21,7 +22,7 @@ def explained(error: Exception, root: str, words: Sequence[str]) -> UsageError:
     option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     if option:
         group, name = option.groups()
-        return unknown_choice(group, name, choices_in(group), choices_in("loop"))
+        return unknown_choice(group, name, offered(group), offered("loop"))
     key = re.search(r"[Cc]ould not override '([^']+)'", text)
     if key:
         return _unknown_keys(key.group(1), root, words)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString
-from hydra.errors import HydraException
-
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
+from adasparse_cli.config.plain_words import plain_word
 from adasparse_cli.config.unknown import looks_like_file, raw_hint
 from adasparse_cli.errors import UsageError
 from adasparse_cli.typed import DEEPEST
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 
 def with_flags(overrides: Sequence[str], flags: Mapping[str, str | None]) -> list[str]:
@@ -83,6 +83,8 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
     Raises:
         UsageError: an override cannot be parsed, or an interval is empty.
     """
+    from hydra.core.override_parser.types import IntervalSweep
+
     common: list[str] = []
     space: dict[str, Choice | Interval] = {}
     for word in words:
@@ -101,11 +103,34 @@ def search_space(words: Sequence[str]) -> tuple[list[str], dict[str, Choice | In
     return common, space
 
 
+def override_values(words: Iterable[str]) -> dict[str, Any]:
+    """The value of each key in overrides; of overrides with the same key, the last one counts."""
+    found = {}
+    for word in words:
+        plain = plain_word(word)
+        if plain is None:
+            override = _by_hydra(word)
+            found[str(override.key_or_group)] = override.value()
+        else:
+            found[plain.key] = plain.value
+    return found
+
+
+def _by_hydra(word: str) -> Override:
+    """An override, read with Hydra's grammar, which takes a tenth of a second to load."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed: Override = OverridesParser.create().parse_override(word)
+    return parsed
+
+
 def _parsed(word: str, hint: str) -> Override:
+    from hydra.errors import HydraException
+
     try:
         if _depth(word) > DEEPEST:  # the parser would take seconds to fail
             raise RecursionError
-        parsed: Override = OverridesParser.create().parse_override(word)
+        parsed = _by_hydra(word)
     except (HydraException, RecursionError):
         raise UsageError(f"{shown(word)} cannot be read", hint=hint) from None
     if not parsed.key_or_group:
@@ -117,6 +142,8 @@ def require_readable(words: Sequence[str]) -> None:
     for word in words:
         if "=" not in word:
             raise _no_setting(word)
+        if plain_word(word) is not None and not word.startswith("+"):
+            continue
         override = _parsed(
             word,
             "settings are key=value, for example loop.batch_size=2048; quote values with spaces, commas, = or brackets, for example "
@@ -135,7 +162,7 @@ def _no_setting(word: str) -> UsageError:
     if looks_like_file(word):
         return UsageError(f"{shown(word)} is a file, not a setting", hint=raw_hint(word))
     for group in ("model", "data", "loop"):
-        if word in choices_in(group):
+        if word in offered(group):
             return UsageError(f"{shown(word)} is a {group}, not a setting", hint=f"write {group}={word}")
     return UsageError(
         f"{shown(word)} cannot be read", hint="settings are key=value, for example loop.batch_size=2048 or data=twin"
@@ -160,6 +187,8 @@ def _require_plain(override: Override, word: str) -> None:
 
 def _texts(value: Any) -> Iterator[str]:
     """Every text in the value of an override."""
+    from hydra.core.override_parser.types import ChoiceSweep, QuotedString
+
     if isinstance(value, QuotedString):
         yield value.text
     elif isinstance(value, str):
@@ -173,8 +202,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 def opened(word: str) -> str:
     """Allow new keys in a mapping, for example `data.roles={user: ignored}`; `typed` checks them."""
-    override = OverridesParser.create().parse_override(word)
-    return f"++{word}" if isinstance(override.value(), dict) else word
+    (value,) = override_values([word]).values()
+    return f"++{word}" if isinstance(value, dict) else word
 
 
 def opened_section(word: str) -> str:

@@ -6,32 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
+from adasparse_cli.config.grammar import override_values
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_small_text
 from adasparse_cli.foreign import foreign_model, import_model
 from adasparse_cli.typed import from_yaml
 
 
-def register_own_models(words: Iterable[str], packaged: Iterable[str]) -> str:
-    """Register each custom model that `model=NAME` names as a choice in Hydra.
-
-    Returns:
-        A text that differs if the models' values differ.
+def own_models(words: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The values of each custom model that `model=NAME` names.
 
     Raises:
         UsageError: the module cannot be imported, or has no YAML file next to it.
     """
-    found = {}
-    chosen = [word for word in words if word.startswith("model=")]
-    for override in OverridesParser.create().parse_overrides(chosen):
-        name = override.value()
-        if isinstance(name, str) and name not in packaged and foreign_model(name) is not None:
-            found[name] = own_model_values(name)
-            ConfigStore.instance().store(group="model", name=name, node=found[name])
-    return repr(found)
+    names = [override_values([word])["model"] for word in words if word.startswith("model=")]
+    return {
+        name: own_model_values(name)
+        for name in names
+        if isinstance(name, str) and name not in offered("model") and foreign_model(name) is not None
+    }
 
 
 def own_model_values(name: str) -> dict[str, Any]:

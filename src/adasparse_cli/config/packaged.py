@@ -1,11 +1,9 @@
-"""The packaged values, as Hydra reads them, and the names in their groups."""
+"""The packaged values, as Hydra reads them."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 from hydra import initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
@@ -46,15 +44,3 @@ def composing() -> Iterator[None]:
                 resolvers.update(held)
     finally:
         GlobalHydra.instance().clear()
-
-
-@functools.cache
-def _choices(group: str, folder: Path | None) -> tuple[str, ...]:
-    with composing():
-        loader = GlobalHydra.instance().config_loader()
-        return tuple(sorted(name for name in loader.get_group_options(group) if name != "common"))
-
-
-def choices_in(group: str) -> list[str]:
-    """The names in a group of conf/, for example the data sets of `data`."""
-    return list(_choices(group, private_folder()))

@@ -22,6 +22,19 @@ def offered(group: str) -> tuple[str, ...]:
     return _names(group, private_folder())
 
 
+def packaged_names(group: str) -> tuple[str, ...]:
+    """The names in a group of conf/."""
+    return _names(group, None)
+
+
+@functools.cache
+def packaged_root(root: str) -> tuple[Mapping[str, str], Mapping[str, Any]]:
+    """The default choice of each group in `conf/ROOT.yaml`, and its other values."""
+    values = from_yaml((files("adasparse_cli.conf") / f"{root}.yaml").read_text(encoding="utf-8"))
+    choices = {group: name for one in values.pop("defaults") if one != "_self_" for group, name in one.items()}
+    return choices, values
+
+
 @functools.cache
 def _names(group: str, folder: Path | None) -> tuple[str, ...]:
     names = {path.name for path in (files("adasparse_cli.conf") / group).iterdir()}

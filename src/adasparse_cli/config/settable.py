@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.config.packaged_sections import offered, packaged_section
+from adasparse_cli.config.own_models import own_model_values
+from adasparse_cli.config.packaged_sections import offered, packaged_names, packaged_root, packaged_section
 from adasparse_cli.config.private import private_folder
-from adasparse_cli.config.settings_source import Kind, SourceField, sections_inside, settings_class, source_fields
+from adasparse_cli.config.settings_source import (
+    Kind,
+    SourceField,
+    sections_inside,
+    settings_class,
+    settings_of_class,
+    source_fields,
+)
 from adasparse_cli.config.unknown import unknown_choice, unknown_key
 from adasparse_cli.errors import UsageError
-from adasparse_cli.typed import flat, from_yaml
+from adasparse_cli.foreign import ForeignModel, foreign_model, import_model
+from adasparse_cli.typed import flat
 
 # The sections that choose from a group of conf/, in the order of `config show`.
 GROUPS = ("data", "network", "model", "loop", "tracking", "launcher")
@@ -32,7 +41,7 @@ NO_DEFAULT = "???"
 # The dataclasses of the settings outside the groups, by the file of conf/ that has their defaults.
 _OF_ROOT = {"train": ("adasparse_cli.config.root", "TrainRoot"), "prep": ("adasparse_cli.config.root", "PrepRoot")}
 _PLACES = {
-    "network": ("adasparse_cli.models.base", "NetworkSettings"),
+    "network": ("adasparse_cli.models.settings.network", "NetworkSettings"),
     "tracking": ("adasparse_cli.training.tracking", "TrackingSettings"),
 }
 _NAMES = {"model": "name of the model; `model=NAME` sets it.", "loop": "name of the loop; `loop=NAME` sets it."}
@@ -63,11 +72,9 @@ class Setting:
         return tuple(name for name in names if _definition(group, name, key) == self.owner)
 
 
-@functools.cache
 def default_choices() -> Mapping[str, str]:
     """The default choice of each group, from conf/train.yaml."""
-    text = (files("adasparse_cli.conf") / "train.yaml").read_text(encoding="utf-8")
-    return {group: name for one in from_yaml(text)["defaults"] if one != "_self_" for group, name in one.items()}
+    return packaged_root("train")[0]
 
 
 def chosen_groups(words: Sequence[str]) -> dict[str, str]:
@@ -81,15 +88,35 @@ def chosen_groups(words: Sequence[str]) -> dict[str, str]:
         group, is_choice, name = word.partition("=")
         if not is_choice or group not in GROUPS:
             raise UsageError(f"{word!r} is not a choice", hint="for example model=star, loop=maml or data=tabular")
-        if ":" in name:
-            raise UsageError(
-                f"{word} is not part of adasparse, so its settings are not explained here",
-                hint="the docstring of its Settings has their meaning; adasparse config show has their values",
-            )
-        if name not in offered(group):
+        own = _own_model(group, name)
+        if own is None and name not in offered(group):
             raise unknown_choice(group, name, offered(group), offered("loop"))
+        if own is not None:
+            import_model(own[0], own[1])
+            if not group_settings(group, name):
+                raise UsageError(
+                    f"{word}: the source of its Settings cannot be read",
+                    hint="Settings must be a class of the model's module, or of adasparse",
+                )
         found[group] = name
     return found
+
+
+def _own_model(group: str, name: str) -> tuple[str, ForeignModel] | None:
+    """The custom model that `model=NAME` means, itself or through a file of the user's settings folder."""
+    if group != "model":
+        return None
+    meant = str((packaged_section(group, name) or {}).get("name", name))
+    foreign = None if meant in packaged_names(group) else foreign_model(meant)
+    return None if foreign is None else (meant, foreign)
+
+
+def _section(group: str, name: str) -> Mapping[str, Any]:
+    """The packaged values of a section; of a custom model that has been imported, the values next to its module."""
+    found = packaged_section(group, name)
+    if found is None and (own := _own_model(group, name)) is not None and own[1].module in sys.modules:
+        return own_model_values(name)
+    return found or {}
 
 
 def settings(choices: Mapping[str, str] | None = None) -> list[Setting]:
@@ -180,7 +207,7 @@ def matching(key: str, choices: Mapping[str, str]) -> list[Setting]:
 
 def flat_values(group: str, name: str) -> dict[str, Any]:
     """The packaged values of `GROUP=NAME` by key of the dataclass; a mapping that is a value is not flattened."""
-    section = packaged_section(group, name) or {}
+    section = _section(group, name)
 
     def value_of(key: str) -> Any:
         found: Any = section
@@ -196,8 +223,8 @@ def _below(key: str, found: Sequence[Setting]) -> list[Setting]:
 
 
 def _fields(group: str, name: str) -> tuple[SourceField, ...]:
-    """The fields; empty for a module outside this package."""
-    place = _place_of(group, packaged_section(group, name) or {})
+    """The fields; empty for a module outside this package that has not been imported."""
+    place = _place_of(group, _section(group, name))
     return () if place is None else source_fields(place)
 
 
@@ -208,7 +235,7 @@ def _definition(group: str, name: str, key: str) -> tuple[str, str] | None:
 def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
     """The dataclass of a section with these values; models, loops and recipes have a module with their name.
 
-    None for a module outside this package.
+    None for a module outside this package that has not been imported: completion and lists run no foreign code.
     """
     if group in _PLACES:
         return _PLACES[group]
@@ -220,6 +247,8 @@ def _place_of(group: str, section: Mapping[str, Any]) -> tuple[str, str] | None:
     }[group]
     name = str(section.get(key))
     with contextlib.suppress(LookupError, FileNotFoundError):
+        if group == "model" and name not in packaged_names(group) and (foreign := foreign_model(name)) is not None:
+            return settings_of_class((foreign.module, foreign.attribute))
         return settings_class(f"adasparse_cli.{room}.{name}") if name.isidentifier() else None
     return None
 
@@ -233,5 +262,4 @@ def _comment(field: SourceField, group: str = "") -> str:
 
 
 def _root_values(root: str) -> dict[str, Any]:
-    values = from_yaml((files("adasparse_cli.conf") / f"{root}.yaml").read_text(encoding="utf-8"))
-    return flat({key: value for key, value in values.items() if key != "defaults"})
+    return flat(packaged_root(root)[1])

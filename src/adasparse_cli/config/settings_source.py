@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 from adasparse_cli import choices
@@ -62,18 +66,52 @@ class SourceField:
 
 
 def settings_class(module: str) -> tuple[str, str]:
-    """The settings dataclass of a module: a class `Settings`, or the value of `Settings` in a class.
+    """The settings dataclass of a module: `Settings`, defined there or imported, or the value of `Settings` in a class.
 
     Raises:
         LookupError: the module has none.
     """
     own = _Module.read(module)
-    if "Settings" in own.classes:
-        return module, "Settings"
+    place = own.place(ast.Name("Settings"))
+    if place is not None:
+        return place
     found = [place for name in own.classes if (place := _named_settings((module, name))) is not None]
     if not found:
         raise LookupError(f"{module} has no Settings")
     return found[-1]
+
+
+def settings_of_class(place: tuple[str, str]) -> tuple[str, str]:
+    """The settings dataclass of a class, given as module and name.
+
+    Raises:
+        LookupError: it has none, or the module is neither of this package nor imported.
+    """
+    found = _named_settings(place)
+    if found is None:
+        raise LookupError(f"{'.'.join(place)} has no Settings")
+    return found
+
+
+def imported_settings(module: str) -> Any:
+    """The settings dataclass of a module, without importing that module if another one defines the dataclass.
+
+    Raises:
+        LookupError: the module has none.
+    """
+    place, name = settings_class(module)
+    return getattr(importlib.import_module(place), name)
+
+
+def names_in(module: str) -> frozenset[str]:
+    """The functions, classes and constants that a module of this package defines or imports.
+
+    Raises:
+        FileNotFoundError: there is no such module.
+    """
+    own = _Module.read(module)
+    functions = {node.name for node in own.tree.body if isinstance(node, ast.FunctionDef)}
+    return frozenset({*functions, *own.classes, *own.constants, *own.imported})
 
 
 @functools.cache
@@ -109,6 +147,11 @@ def docstring_of(module: str) -> str:
     return ast.get_docstring(_Module.read(module).tree) or ""
 
 
+def class_docstring(place: tuple[str, str]) -> str:
+    """The docstring of a class of this package, given as module and name, without importing it."""
+    return ast.get_docstring(_Module.read(place[0]).classes[place[1]]) or ""
+
+
 def arguments(docstring: str, names: set[str]) -> dict[str, str]:
     """The `Args:` section of a docstring: the meaning of each name, on one line.
 
@@ -142,10 +185,7 @@ class _Module:
     @staticmethod
     @functools.cache
     def read(name: str) -> _Module:
-        parts = name.split(".")[1:]
-        # of the folders in the project's root, only this one is a separate package
-        root = files(f"{PACKAGE}.data_prep") if parts[0] == "data_prep" else files(PACKAGE)
-        path = root.joinpath(*parts[parts[0] == "data_prep" : -1], f"{parts[-1]}.py")
+        path = _path_of(name)
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imported: dict[str, tuple[str, str]] = {}
         constants: dict[str, ast.expr] = {}
@@ -160,13 +200,33 @@ class _Module:
         """The module and class of a name; None if this package has no such class."""
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):  # `iaac.Settings`
             package, name = self.imported.get(node.value.id, ("", ""))
-            return (f"{package}.{name}", node.attr) if package.startswith(PACKAGE) else None
+            return _defined((f"{package}.{name}", node.attr)) if package.startswith(PACKAGE) else None
         if not isinstance(node, ast.Name):
             return None
         if node.id in self.classes:
             return self.name, node.id
         module, name = self.imported.get(node.id, ("", ""))
-        return (module, name) if module.startswith(f"{PACKAGE}.") else None
+        return _defined((module, name)) if module.startswith(f"{PACKAGE}.") else None
+
+
+def _path_of(name: str) -> Traversable:
+    """The source of a module of this package, or of another module that has been imported."""
+    package, *parts = name.split(".")
+    if package != PACKAGE:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is None:
+            raise LookupError(f"{name} is not imported")
+        return Path(path)
+    # of the folders in the project's root, only this one is a separate package
+    root = files(f"{PACKAGE}.data_prep") if parts[0] == "data_prep" else files(PACKAGE)
+    return root.joinpath(*parts[parts[0] == "data_prep" : -1], f"{parts[-1]}.py")
+
+
+def _defined(place: tuple[str, str]) -> tuple[str, str]:
+    """The place where a class is defined, if a module only imports it from there."""
+    module = _Module.read(place[0])
+    further = module.imported.get(place[1])
+    return place if place[1] in module.classes or further is None else _defined(further)
 
 
 def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:

@@ -25,9 +25,8 @@ from adasparse_cli.findings.finding import Finding
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.insights.overlap_finding import Floats, Measured, all_pairs, all_shares, overlap_finding
 from adasparse_cli.models.adasparse import AdaSparse
-from adasparse_cli.prep.encode import key_columns
-from adasparse_cli.prep.prepared import domain_names, read_domains
 from adasparse_cli.prep.prepared_files import truth_file
+from adasparse_cli.prep.prepared_tables import domain_names, key_columns, read_domains
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.score import SavedRun, trained_model
 from adasparse_cli.training.activity import Activity, activity

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adasparse_cli.choices import Between, ContextNormalisation, FieldRole, Pooling
+from adasparse_cli.choices import ContextNormalisation, FieldRole, Pooling
 from adasparse_cli.layers.embedding import Bags, FieldEmbedding
+from adasparse_cli.layers.settings import ContextSettings
 from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.schema import Field
 
 # With fewer rows per known condition, only the conditions of the batch are computed. On two cores, finding them
 # takes less time than a layer of 256 neurons takes for the other conditions.
 ROWS_PER_CONDITION = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContextSettings:
-    """The domain context (`network.context`).
-
-    Args:
-        width: width of a domain-aware field's embedding in the domain context.
-        std: standard deviation of these embeddings' initial values.
-        gain: initial value of a learnable factor on the context; null for none.
-        normalisation: `layer` normalises each condition's numbers to mean 0 and variance 1; `none` does not.
-    """
-
-    width: Annotated[int, Between(1)]
-    std: Annotated[float, Between(0)]
-    gain: Annotated[float, Between(0, exclusive=True)] | None
-    normalisation: ContextNormalisation
 
 
 @dataclass(frozen=True, slots=True)

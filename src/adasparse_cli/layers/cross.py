@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from adasparse_cli.choices import Between
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossSettings:
-    """The cross network.
-
-    Args:
-        layers: number of cross layers.
-        rank: inner width of each W_l; null for full matrices.
-    """
-
-    layers: Annotated[int, Between(1)]
-    rank: Annotated[int, Between(1)] | None
 
 
 class CrossNetwork(nn.Module):

@@ -1,39 +1,34 @@
 """All models by name: the name on the command line, of the module, of the YAML and of the test."""
 
-from adasparse_cli.models.adasparse import AdaSparse
-from adasparse_cli.models.apg import Apg
-from adasparse_cli.models.base import Model
-from adasparse_cli.models.biasnet import BiasNet
-from adasparse_cli.models.dcnv2 import Dcnv2
-from adasparse_cli.models.deepfm import DeepFm
-from adasparse_cli.models.dnn import Dnn
-from adasparse_cli.models.epnet import Epnet
-from adasparse_cli.models.lightgbm import Lightgbm
-from adasparse_cli.models.lr import Lr
-from adasparse_cli.models.m2m import M2m
-from adasparse_cli.models.mmoe import Mmoe
-from adasparse_cli.models.ple import Ple
-from adasparse_cli.models.ppnet import Ppnet
-from adasparse_cli.models.saml import Saml
-from adasparse_cli.models.sarnet import Sarnet
-from adasparse_cli.models.star import Star
+from __future__ import annotations
 
-MODELS: dict[str, type[Model]] = {
-    "adasparse": AdaSparse,
-    "apg": Apg,
-    "biasnet": BiasNet,
-    "dcnv2": Dcnv2,
-    "deepfm": DeepFm,
-    "dnn": Dnn,
-    "epnet": Epnet,
-    "lr": Lr,
-    "m2m": M2m,
-    "mmoe": Mmoe,
-    "ple": Ple,
-    "ppnet": Ppnet,
-    "saml": Saml,
-    "sarnet": Sarnet,
-    "star": Star,
-}
+from typing import TYPE_CHECKING
+
+from adasparse_cli.lazily import LazyClasses
+
+if TYPE_CHECKING:
+    from adasparse_cli.models.base import Model
+    from adasparse_cli.models.lightgbm import Lightgbm
+
+MODELS: LazyClasses[Model] = LazyClasses(
+    "adasparse_cli.models",
+    {
+        "adasparse": "adasparse:AdaSparse",
+        "apg": "apg:Apg",
+        "biasnet": "biasnet:BiasNet",
+        "dcnv2": "dcnv2:Dcnv2",
+        "deepfm": "deepfm:DeepFm",
+        "dnn": "dnn:Dnn",
+        "epnet": "epnet:Epnet",
+        "lr": "lr:Lr",
+        "m2m": "m2m:M2m",
+        "mmoe": "mmoe:Mmoe",
+        "ple": "ple:Ple",
+        "ppnet": "ppnet:Ppnet",
+        "saml": "saml:Saml",
+        "sarnet": "sarnet:Sarnet",
+        "star": "star:Star",
+    },
+)
 # Not networks: trained without gradient steps, and compared only where they are named, since they need an extra.
-TREE_MODELS: dict[str, type[Lightgbm]] = {"lightgbm": Lightgbm}
+TREE_MODELS: LazyClasses[Lightgbm] = LazyClasses("adasparse_cli.models", {"lightgbm": "lightgbm:Lightgbm"})

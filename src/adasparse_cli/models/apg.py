@@ -20,40 +20,19 @@ concatenates. Version 1 is only available for `group`: a full matrix per row wou
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import ApgCondition, ApgVersion, Between
+from adasparse_cli.choices import ApgCondition, ApgVersion
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.context import Context, ReadsContext
 from adasparse_cli.layers.grouped import group_rows, grouped_linear
 from adasparse_cli.layers.mlp import Block, plain_mlp
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApgSettings:
-    """Settings of APG.
-
-    Args:
-        version: full matrices (`v1`), shared outer factors (`v4`), or over-parameterised outer factors (`v5`).
-        condition: input of the generator: the domain (`group`), the layer's input (`self`), or both (`mix`).
-        rank: K, the inner width of versions 4 and 5.
-        over_parameters: P, the inner width of U and V in version 5.
-        generator_hidden: widths of G's hidden layers.
-    """
-
-    name: str
-    version: ApgVersion
-    condition: ApgCondition
-    rank: Annotated[int, Between(1)]
-    over_parameters: Annotated[int, Between(1)]
-    generator_hidden: tuple[Annotated[int, Between(1)], ...]
+from adasparse_cli.models.settings.apg import ApgSettings
 
 
 class ApgLayer(ReadsContext):

@@ -7,49 +7,24 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction
-from adasparse_cli.choices import Activation, Between, Normalisation, Pooling
 from adasparse_cli.errors import UsageError
-from adasparse_cli.layers.context import Context, ContextSettings, DomainContext, context_shares
+from adasparse_cli.layers.context import Context, DomainContext, context_shares
 from adasparse_cli.layers.embedding import Bags, EmbeddedRows, FieldEmbedding
 from adasparse_cli.layers.grouped import DomainTable
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.layers.partitioned_norm import PartitionedNorm
+from adasparse_cli.models.settings.network import NetworkSettings as NetworkSettings
 from adasparse_cli.schema import Field
 
 # names of parameters with a separate learning rate
 EMBEDDING, CONTEXT = "embedding.weight", "context.table.weight"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
-    """Settings that all models of a comparison share (the `network` section).
-
-    Args:
-        embedding_width: width of the embedding of a field.
-        embedding_std: standard deviation of the embeddings' initial values.
-        pooling: how the values of a multi-valued field become one embedding.
-        context: the domain context, for the models that read it.
-        hidden: widths of the hidden layers.
-        activation: non-linearity of the hidden layers.
-        normalisation: normalisation before the activation.
-        dropout: share (0–1) of hidden neurons dropped in training, after the activation.
-    """
-
-    embedding_width: Annotated[int, Between(1)]
-    embedding_std: Annotated[float, Between(0)]
-    pooling: Pooling
-    context: ContextSettings
-    hidden: tuple[Annotated[int, Between(1)], ...]
-    activation: Activation
-    normalisation: Normalisation
-    dropout: Annotated[float, Between(0, 0.99)]
 
 
 @dataclass(frozen=True, kw_only=True)

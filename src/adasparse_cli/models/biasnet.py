@@ -11,27 +11,12 @@ interpretation of the name, similar to the bias towers that model position bias.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.context_logit import ContextLogit
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class BiasNetSettings:
-    """Settings of the bias network.
-
-    Args:
-        bias_hidden: widths of g's hidden layers.
-    """
-
-    name: str
-    bias_hidden: tuple[Annotated[int, Between(1)], ...]
+from adasparse_cli.models.settings.biasnet import BiasNetSettings
 
 
 class BiasNet(Model):

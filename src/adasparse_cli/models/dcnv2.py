@@ -8,22 +8,13 @@ of low-rank experts; `rank` makes each W_l a product of two thin matrices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.layers.cross import CrossNetwork, CrossSettings
+from adasparse_cli.layers.cross import CrossNetwork
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dcnv2Settings:
-    """Settings of DCNv2."""
-
-    name: str
-    cross: CrossSettings
+from adasparse_cli.models.settings.dcnv2 import Dcnv2Settings
 
 
 class Dcnv2(Model):

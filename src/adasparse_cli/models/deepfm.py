@@ -12,20 +12,14 @@ of the same multi-valued field, because its values are pooled first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeepFmSettings:
-    """DeepFM has no settings."""
-
-    name: str
+from adasparse_cli.models.settings.deepfm import DeepFmSettings
 
 
 class DeepFm(Model):

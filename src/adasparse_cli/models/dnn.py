@@ -7,19 +7,11 @@ Every other model extends this one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class DnnSettings:
-    """The DNN has no settings."""
-
-    name: str
+from adasparse_cli.models.settings.dnn import DnnSettings
 
 
 class Dnn(Model):

@@ -11,27 +11,12 @@ only its first half. Differences: the gate reads c instead of e_d, and e_d is no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.gate_unit import GateUnit
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpnetSettings:
-    """Settings of EPNet.
-
-    Args:
-        gate_hidden: inner width of the gate.
-    """
-
-    name: str
-    gate_hidden: Annotated[int, Between(1)]
+from adasparse_cli.models.settings.epnet import EpnetSettings
 
 
 class Epnet(Model):

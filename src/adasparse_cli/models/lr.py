@@ -16,30 +16,16 @@ rows of a batch), not with FTRL-Proximal; no L1 or L2 penalty, the best checkpoi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between, Crosses
+from adasparse_cli.choices import Crosses
 from adasparse_cli.layers.hashed_crosses import HashedCrosses
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class LrSettings:
-    """Settings of the logistic regression. From `network`, it only uses `pooling`.
-
-    Args:
-        crosses: `domain` for additional weights of each value in each domain, or `none`.
-        buckets: B, rows of the table into which these weights are hashed.
-    """
-
-    name: str
-    crosses: Crosses
-    buckets: Annotated[int, Between(1)]
+from adasparse_cli.models.settings.lr import LrSettings
 
 
 class Lr(Model):

@@ -15,35 +15,16 @@ behaviour sequences, which the data do not have; a Meta unit has one layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.context import Context, ReadsContext
 from adasparse_cli.layers.grouped import Groups, group_rows, grouped_linear
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class M2mSettings:
-    """Settings of M2M.
-
-    Args:
-        scenario_width: width of s, the scenario knowledge.
-        experts: number of experts.
-        tower_layers: number of Meta units after the attention.
-    """
-
-    name: str
-    scenario_width: Annotated[int, Between(1)]
-    experts: Annotated[int, Between(1)]
-    tower_layers: Annotated[int, Between(0)]
+from adasparse_cli.models.settings.m2m import M2mSettings
 
 
 class MetaUnit(ReadsContext):

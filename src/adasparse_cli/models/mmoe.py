@@ -17,29 +17,14 @@ the rows of all domains.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.domain_linear import DomainLinear
 from adasparse_cli.layers.domain_tower import DomainTower, mixed
 from adasparse_cli.layers.grouped import group_rows
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds
-
-
-@dataclass(frozen=True, kw_only=True)
-class MmoeSettings:
-    """Settings of MMoE.
-
-    Args:
-        experts: n, number of experts that all domains share.
-    """
-
-    name: str
-    experts: Annotated[int, Between(1)]
+from adasparse_cli.models.settings.mmoe import MmoeSettings
 
 
 class Mmoe(Model):

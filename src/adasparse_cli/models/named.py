@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from adasparse_cli.choices import nearest
+from adasparse_cli.config.settings_source import imported_settings
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import sha256_of
 from adasparse_cli.foreign import foreign_model, import_model
+from adasparse_cli.lazily import LazyClasses
 from adasparse_cli.models import MODELS, TREE_MODELS
-from adasparse_cli.models.base import Model
 
-PACKAGED: dict[str, type[Model]] = {**MODELS, **TREE_MODELS}
+if TYPE_CHECKING:
+    from adasparse_cli.models.base import Model
+
+PACKAGED: LazyClasses[Model] = MODELS.with_others(TREE_MODELS)
 FORM = "for example star, or my_package.my_model:MyModel for your own model"
 
 
@@ -31,6 +36,8 @@ def model_named(name: str) -> type[Model]:
         raise UsageError(
             f"unknown model {name} (model.name)", hint=f"{lead}the models are {', '.join(sorted(PACKAGED))}"
         )
+    from adasparse_cli.models.base import Model
+
     found = getattr(import_model(name, foreign), foreign.attribute, None)
     if not isinstance(found, type) or not issubclass(found, Model):
         raise UsageError(
@@ -43,6 +50,16 @@ def model_named(name: str) -> type[Model]:
             f"model={name}: the class has no Settings, a dataclass with a field `name`",
             hint="adasparse models new NAME writes a model to start from",
         )
+    return found
+
+
+def settings_of_model(name: str) -> type[Any]:
+    """The `Settings` of the class that `model=NAME` means. A packaged model is not imported, because that would load torch.
+
+    Raises:
+        UsageError: as for `model_named`.
+    """
+    found: type[Any] = imported_settings(PACKAGED.place(name)[0]) if name in PACKAGED else model_named(name).Settings
     return found
 
 

@@ -25,35 +25,15 @@ in groups, and only the domains in a batch are updated. Normalisation uses the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.domain_linear import DomainLinear
 from adasparse_cli.layers.domain_tower import DomainBlock, DomainTower, mixed
 from adasparse_cli.layers.grouped import Groups, group_rows
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds
-
-
-@dataclass(frozen=True, kw_only=True)
-class PleSettings:
-    """Settings of PLE.
-
-    Args:
-        shared_experts: number of experts per level that all domains share.
-        domain_experts: number of private experts per level and domain.
-        full_domains: up to this number of domains in training, private experts have full matrices.
-        rank: rank of the private part of an expert, with more domains.
-    """
-
-    name: str
-    shared_experts: Annotated[int, Between(1)]
-    domain_experts: Annotated[int, Between(1)]
-    full_domains: Annotated[int, Between(0)]
-    rank: Annotated[int, Between(1)]
+from adasparse_cli.models.settings.ple import PleSettings
 
 
 class Level(nn.Module):

@@ -14,35 +14,18 @@ values, which are user and item in most logs. A field of `id_fields` is also par
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between, FieldRole
+from adasparse_cli.choices import FieldRole
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.gate_unit import GateUnit
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
+from adasparse_cli.models.settings.ppnet import PpnetSettings
 
 # User and item in most logs.
 LARGEST = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class PpnetSettings:
-    """Settings of PPNet.
-
-    Args:
-        gate_hidden: inner width of each gate.
-        id_fields: domain-agnostic fields that the gates read with gradient, in addition to the domain; null: the two with the
-            most values.
-    """
-
-    name: str
-    gate_hidden: Annotated[int, Between(1)]
-    id_fields: tuple[str, ...] | None
 
 
 class Ppnet(Model):

@@ -20,32 +20,15 @@ mixture of all branches (g = 1) with the initial similarity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.context import Context, ReadsContext
 from adasparse_cli.layers.grouped import DomainTable, Groups, group_rows, grouped_linear
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamlSettings:
-    """Settings of SAML.
-
-    Args:
-        branch_width: neurons of each branch.
-        similarity_width: width of the vector u_d that describes a domain in the mutual unit.
-    """
-
-    name: str
-    branch_width: Annotated[int, Between(1)]
-    similarity_width: Annotated[int, Between(1)]
+from adasparse_cli.models.settings.saml import SamlSettings
 
 
 class _Branches(ReadsContext):

@@ -15,31 +15,14 @@ normalisation, if enabled, uses the statistics of the rows of all domains.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.grouped import DomainTable, group_rows, grouped_linear
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
-
-
-@dataclass(frozen=True, kw_only=True)
-class SarnetSettings:
-    """Settings of SAR-Net.
-
-    Args:
-        shared_experts: number of experts that every domain uses.
-        domain_experts: number of private experts per domain.
-    """
-
-    name: str
-    shared_experts: Annotated[int, Between(1)]
-    domain_experts: Annotated[int, Between(1)]
+from adasparse_cli.models.settings.sarnet import SarnetSettings
 
 
 class Sarnet(Model):

@@ -17,49 +17,16 @@ common to all models) uses the statistics of the rows of all domains; only the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
 from adasparse_cli.layers.context_logit import ContextLogit
 from adasparse_cli.layers.grouped import DomainTable, Groups, group_rows, grouped_linear
 from adasparse_cli.layers.mlp import Block
 from adasparse_cli.layers.partitioned_norm import PartitionedNorm
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartitionedNormSettings:
-    """The partitioned normalisation.
-
-    Args:
-        enabled: whether inputs of the first layer are normalised by domain.
-        minimum_rows: number of rows from which a domain's own statistics are used.
-        window_rows: number of rows that the moving statistics average over.
-        eps: constant added to the variance.
-    """
-
-    enabled: bool
-    minimum_rows: Annotated[int, Between(2)]
-    window_rows: Annotated[int, Between(2)]
-    eps: Annotated[float, Between(0, exclusive=True)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StarSettings:
-    """Settings of STAR.
-
-    Args:
-        auxiliary_hidden: widths of the auxiliary network's hidden layers.
-    """
-
-    name: str
-    partitioned_norm: PartitionedNormSettings
-    auxiliary_hidden: tuple[Annotated[int, Between(1)], ...]
+from adasparse_cli.models.settings.star import StarSettings
 
 
 class StarLinear(nn.Module):

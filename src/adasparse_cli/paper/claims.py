@@ -21,8 +21,8 @@ from adasparse_cli.findings.wording import none_if_nan
 from adasparse_cli.insights.overlap import key_fields, mantel_tests, similarities
 from adasparse_cli.insights.overlap_finding import SIMILARITIES
 from adasparse_cli.models.adasparse import AdaSparse
-from adasparse_cli.prep.prepared import read_domains
 from adasparse_cli.prep.prepared_files import truth_file
+from adasparse_cli.prep.prepared_tables import read_domains
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_config
 from adasparse_cli.runs.score import SavedRun, open_run, trained_model

@@ -11,22 +11,12 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, Split
 from adasparse_cli.prep.counts import POSITIVES, ROWS, Count
 from adasparse_cli.prep.lookup import Lookup
+from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import DAY, LABEL, LINE, PROPENSITY, SOURCE, USER, FieldPlan
 from adasparse_cli.prep.spill import SPLIT
 from adasparse_cli.prep.vocabulary import Vocabulary
 
 DOMAIN = "__domain"
-OTHER_COLUMNS = {
-    "domain",
-    "rows",
-    "positives",
-    *(f"{split}_{what}" for split in Split for what in ("rows", "positives")),
-}
-
-
-def key_columns(names: Sequence[str]) -> list[str]:
-    """The columns of the key fields in `domains.parquet`: the fields' names, unless other columns there have these names."""
-    return [f"{name} (field)" if name in OTHER_COLUMNS else name for name in names]
 
 
 def key_text(names: Sequence[str]) -> list[pl.Expr]:

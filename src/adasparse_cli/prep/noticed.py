@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,12 +13,14 @@ from adasparse_cli.choices import FieldKind, Split, SplitRule
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.counts import ROWS, Count
-from adasparse_cli.prep.encode import key_columns
 from adasparse_cli.prep.prepared_files import data_file
+from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import DAY, LABEL, Finding
-from adasparse_cli.prep.vocabulary import Vocabulary
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.typed import require_types
+
+if TYPE_CHECKING:
+    from adasparse_cli.prep.vocabulary import Vocabulary
 
 FINDINGS = "findings.json"
 LABELLED = (Split.train, Split.valid, Split.test)

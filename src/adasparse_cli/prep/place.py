@@ -60,3 +60,12 @@ def prepared_folders(root: Path) -> list[Path]:
 
 def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
+
+
+def rejects_of_a_failed_try(root: Path, name: str) -> Path:
+    """The path of the rejected rows of a failed preparation.
+
+    Args:
+        root: folder of prepared data. name: name of the data set.
+    """
+    return root / f"{name}.rejects.parquet"

@@ -20,7 +20,7 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, FieldRole, Split, nearest_names
 from adasparse_cli.errors import DataError, DiskFullError, TooManyRejectedError, UsageError
 from adasparse_cli.files import checksums, disk_is_full, file_stem, no_room, write_sealed
-from adasparse_cli.prep.encode import Encoder, domain_count, domain_table, key_columns
+from adasparse_cli.prep.encode import Encoder, domain_count, domain_table
 from adasparse_cli.prep.engine import Engine, LocalEngine
 from adasparse_cli.prep.noticed import (
     FINDINGS,
@@ -32,7 +32,8 @@ from adasparse_cli.prep.noticed import (
     spellings,
     write_findings,
 )
-from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
+from adasparse_cli.prep.place import MANIFEST, put_in_place, rejects_of_a_failed_try, work_folder
+from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import (
     TIMESTAMP,
     USER,
@@ -325,7 +326,7 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
     share = len(rejects) / max(good + len(rejects), 1)
     if share <= settings.max_rejected:
         return
-    kept = rejects_of_a_failed_try(work.parent, settings)
+    kept = rejects_of_a_failed_try(work.parent, settings.name)
     write_table(reject_table(rejects), kept)
     worst = Counter(reject.reason for reject in rejects).most_common()
     raise TooManyRejectedError(
@@ -335,11 +336,6 @@ def _require_few_rejects(rejects: Sequence[Reject], good: int, settings: DataSet
         hint="; ".join([f"{kept} lists them all", *advice(rejects), "data.max_rejected=SHARE allows more"]),
         reasons=dict(worst),
     )
-
-
-def rejects_of_a_failed_try(root: Path, settings: DataSettings) -> Path:
-    """The path of the rejected rows of a failed preparation."""
-    return root / f"{settings.name}.rejects.parquet"
 
 
 def reject_table(rejects: Sequence[Reject]) -> pl.DataFrame:

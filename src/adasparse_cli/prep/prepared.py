@@ -1,4 +1,4 @@
-"""Reads tables of prepared data, and encodes new files with them."""
+"""Encodes new files with the vocabularies of prepared data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import FieldKind, Split, nearest_names
+from adasparse_cli.choices import FieldKind, nearest_names
 from adasparse_cli.errors import DataError
 from adasparse_cli.files import file_stem
-from adasparse_cli.prep.encode import Encoder, key_columns
-from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.prep.encode import Encoder
 from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.prepared_files import DOMAINS, data_file, sealed_files
+from adasparse_cli.prep.prepared_tables import read_domains, table
 from adasparse_cli.prep.recipe import DataSettings, recipe_named, with_domain_id
 from adasparse_cli.prep.vocabulary import Vocabulary, bag_values, encoded_bags
 from adasparse_cli.raw.rejected import Reject
@@ -36,51 +35,6 @@ class EncodedFile:
     frame: pl.DataFrame
     new_bags: Mapping[str, pl.Series]
     rejects: Sequence[Reject]
-
-
-def split_parts(
-    folder: Path, manifest: Manifest, split: Split, *, only: Sequence[str] | None = None
-) -> Iterator[pl.DataFrame]:
-    """The rows of a split, part by part. Without parts, one empty frame with the right columns.
-
-    Args:
-        only: columns; None for all.
-    """
-    parts = [name for name in sorted(manifest.files) if name.startswith(f"{split}/part-")]
-    if not parts:
-        names = [field.name for field in manifest.fields]
-        columns = {**dict.fromkeys([*names, "__domain", "__source"], pl.Int32), "__line": pl.Int64}
-        if split is not Split.unlabelled:
-            columns["__label"] = pl.Int8
-        if manifest.has_user:
-            columns["__user"] = pl.Int32
-        yield pl.DataFrame(schema=columns).select(only or pl.all())
-    for part in sealed_files(folder, manifest, manifest.files).paths(parts):
-        yield pl.read_parquet(part, glob=False, columns=None if only is None else list(only))
-
-
-def read_split(folder: Path, manifest: Manifest, split: Split) -> pl.DataFrame:
-    """All rows of a split."""
-    return pl.concat(split_parts(folder, manifest, split))
-
-
-def read_bags(folder: Path, manifest: Manifest, name: str) -> pl.Series:
-    """The bags of a multi-valued field as lists of ids; bag 0 is empty."""
-    return _table(folder, manifest, f"bags/{file_stem(name)}.parquet")["ids"]
-
-
-def read_domains(folder: Path, manifest: Manifest) -> pl.DataFrame:
-    """All domains with their keys and counts."""
-    return _table(folder, manifest, DOMAINS)
-
-
-def _table(folder: Path, manifest: Manifest, name: str) -> pl.DataFrame:
-    return pl.read_parquet(data_file(folder, manifest, name), glob=False)
-
-
-def domain_names(domains: pl.DataFrame, domain: Sequence[str]) -> pl.Series:
-    """The name of each domain: its key's values in one text (see `prep.key`), in the order of `read_domains`."""
-    return domains.select(joined_keys([pl.col(key) for key in key_columns(domain)]).alias("name")).to_series()
 
 
 def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: Sequence[Path]) -> Iterator[EncodedFile]:
@@ -105,7 +59,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
     plans = tuple(named[field.name] for field in manifest.fields)
     kinds = {plan.name: plan.kind for plan in plans}
     vocabularies = {
-        name: Vocabulary(_table(folder, manifest, f"vocabularies/{file_stem(name)}.parquet"), kind)
+        name: Vocabulary(table(folder, manifest, f"vocabularies/{file_stem(name)}.parquet"), kind)
         for name, kind in kinds.items()
     }
     encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder, manifest))
@@ -149,7 +103,7 @@ def _stored_texts(folder: Path, manifest: Manifest, name: str) -> pl.Series:
     texts = f"bags/{file_stem(name)}.texts.parquet"
     if texts not in manifest.files:  # every bag is empty
         return pl.Series("text", [], dtype=pl.String)
-    return _table(folder, manifest, texts)["text"]
+    return table(folder, manifest, texts)["text"]
 
 
 def _bag_numbers(texts: pl.Series, stored: Lookup, first: int) -> tuple[pl.Series, pl.Series]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def open_prepared(folder: Path) -> Manifest:
     Raises:
         IntegrityError: it is absent, damaged, or of another format version.
     """
+    path = folder / MANIFEST
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return _opened(folder, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return _opened(folder, None)
+
+
+@functools.lru_cache(maxsize=64)
+def _opened(folder: Path, unchanged: tuple[int, ...] | None) -> Manifest:
+    """The manifest, cached until its file changes, because the plan of a study opens it for every arm."""
     path = folder / MANIFEST
     try:
         values = read_sealed(path, "format_version", unsealed=UNSEALED_VERSION)
@@ -98,7 +109,7 @@ def copy_encoder(folder: Path, manifest: Manifest, target: Path) -> None:
         try:
             path.hardlink_to(folder / name)
         except OSError:  # another file system, or one without links
-            write_atomically(path, partial(shutil.copyfile, folder / name))
+            write_atomically(path, functools.partial(shutil.copyfile, folder / name))
     sync_folder(target)
 
 

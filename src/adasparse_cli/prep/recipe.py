@@ -16,22 +16,25 @@ No module of `src/` imports a recipe by name; `recipe_named` finds it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from adasparse_cli.choices import Between, DuplicateRule, FieldKind, FieldRole, PlainName, SplitRule
+from adasparse_cli.config.settings_source import imported_settings, names_in
 from adasparse_cli.errors import UsageError
-from adasparse_cli.foreign import import_recipe
-from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.foreign import OURS, import_recipe
 from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.raw.shards import Shard, Survey
 from adasparse_cli.schema import Field
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Columns of a frame that are not features. `label` is absent or null in unlabelled files.
 LABEL, DAY, USER, TIMESTAMP, PROPENSITY = "__label", "__day", "__user", "__timestamp", "__propensity"
@@ -211,6 +214,7 @@ class Silent:
 
 
 DOMAIN_FIELD = "domain"
+_REQUIRED = ("Settings", "sources", "read")  # of a recipe
 _OTHER_NAMES = ("domain_id", *(f"domain_id_{number}" for number in range(2, 100)))
 
 
@@ -234,6 +238,11 @@ def with_domain_id(
         name = domain_field(prepared, {*aware, *raw.domain, *settings.domain_aware})
     if name is None:
         return raw
+    # loaded where rows are read: plans and listings need only the settings
+    import polars as pl
+
+    from adasparse_cli.prep.key import joined_keys
+
     key = joined_keys([pl.col(part) for part in raw.domain], escaped=escaped).alias(name)
     plan = FieldPlan(name=name, role=FieldRole.domain_aware, kind=FieldKind.categorical)
     return replace(
@@ -268,12 +277,35 @@ def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | Non
     return found[0] if found else None
 
 
-def given_files(recipe: ModuleType, settings: DataSettings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
+def given_files(settings: DataSettings, raw: Sequence[str | Path]) -> tuple[Path, ...]:
     """The files that a user means. A recipe may select its files by name in a folder that also has other files."""
-    if hasattr(recipe, "files"):
+    packaged = _names_in(settings.recipe)
+    recipe = None if packaged and "files" not in packaged else recipe_named(settings.recipe)
+    if recipe is not None and hasattr(recipe, "files"):
         found: tuple[Path, ...] = recipe.files(settings, raw)
         return found
     return raw_files(raw)
+
+
+def settings_of_recipe(name: str) -> type[DataSettings]:
+    """The `Settings` of a recipe. A recipe of this package is not imported, because that would load polars.
+
+    Raises:
+        UsageError: as for `recipe_named`.
+    """
+    if _names_in(name).issuperset(_REQUIRED):
+        found: type[DataSettings] = imported_settings(f"{OURS}.{name}")
+        return found
+    settings: type[DataSettings] = recipe_named(name).Settings
+    return settings
+
+
+@functools.cache
+def _names_in(name: str) -> frozenset[str]:
+    """The names that a recipe of this package defines or imports; empty for other modules."""
+    with contextlib.suppress(FileNotFoundError):
+        return names_in(f"{OURS}.{name}") if name.isidentifier() else frozenset()
+    return frozenset()
 
 
 def recipe_named(name: str) -> ModuleType:
@@ -285,7 +317,7 @@ def recipe_named(name: str) -> ModuleType:
         UsageError: there is no such module, modules are refused, or the module does not fulfil the contract.
     """
     module = import_recipe(name)
-    missing = [part for part in ("Settings", "sources", "read") if not hasattr(module, part)]
+    missing = [part for part in _REQUIRED if not hasattr(module, part)]
     if missing:
         raise UsageError(
             f"data.recipe={name}: the module does not define {', '.join(missing)}",

@@ -12,26 +12,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adasparse_cli.choices import PrepEngine, nearest_names
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.compose import compose, data_choice, explicit_keys
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.root import EngineSettings
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.prep.inspect import Inspection, inspect
-from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, work_folder
-from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
+from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, rejects_of_a_failed_try, work_folder
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
-from adasparse_cli.prep.spark import SparkEngine
+from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, settings_of_recipe
 from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed
+
+if TYPE_CHECKING:
+    from adasparse_cli.prep.inspect import Inspection
 
 # What chooses a data set; every other key below `data` is a setting of it.
 _DATA_KEYS = {"data", "data.name"}
@@ -141,14 +141,14 @@ def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) 
     """
     chosen = data_choice(overrides, config_file=config_file)
     name = chosen.name or chosen.group
-    if name is None or chosen.group in choices_in("data"):
+    if name is None or chosen.group in offered("data"):
         return list(overrides)
     manifest = existing(chosen.root / name)
     if manifest is None:
         if chosen.group is not None and chosen.name is None:
             raise UsageError(
                 f"data={name}: no data set of this name is prepared in {chosen.root} or packaged",
-                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(choices_in('data'))}",
+                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(offered('data'))}",
             )
         return list(overrides)
     others = [own for own in overrides if own.partition("=")[0] not in ("data", "data.name")]
@@ -225,13 +225,17 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
             if stale:
                 progress.note(f"stale from now on, since they were trained on the replaced data: {_listed(stale)}")
         manifest = _prepared(job, values, progress)
-        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+        rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
 
 def _prepared(job: PrepJob, values: Mapping[str, Any], progress: Progress) -> Manifest:
+    from adasparse_cli.prep.prepare import prepare  # loads polars, which plans do without
+
     if job.engine.engine is PrepEngine.local:
         return prepare(job.settings, values, list(job.raw), job.folder, progress)
+    from adasparse_cli.prep.spark import SparkEngine
+
     # workers have another current folder
     folder, raw = job.folder.absolute(), [path.absolute() for path in job.raw]
     engine = SparkEngine(spark_master(job.engine), job.settings.name, work_folder(folder))
@@ -258,6 +262,8 @@ def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
     Raises:
         UsageError: another engine is asked for.
     """
+    from adasparse_cli.prep.inspect import inspect  # loads polars, which plans do without
+
     if job.engine.engine is not PrepEngine.local:
         raise UsageError(
             "--inspect reads the raw files in one process, not on Spark",
@@ -287,7 +293,7 @@ def require_files(paths: Sequence[Path]) -> None:
 
 def _up_to_date(job: PrepJob, manifest: Manifest) -> PrepReport:
     with contextlib.suppress(OSError):  # of no use any more; a folder that cannot be written to keeps it
-        rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
+        rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
 
 
@@ -378,9 +384,8 @@ def _paths(given: str | Sequence[str]) -> list[str]:
 def _job(
     tree: Mapping[str, Any], values: Mapping[str, Any], given: str | Sequence[str], *, raw_named: bool = True
 ) -> PrepJob:
-    recipe = recipe_named(str(values["recipe"]))
-    settings: DataSettings = typed(values, recipe.Settings, "data")
-    raw = given_files(recipe, settings, _paths(given))
+    settings = typed(values, settings_of_recipe(str(values["recipe"])), "data")
+    raw = given_files(settings, _paths(given))
     folder = Path(tree["paths"]["data"]) / settings.name
     engine: dict[str, Any] = {"engine": typed(tree["prep"], EngineSettings, "prep")} if "prep" in tree else {}
     return PrepJob(

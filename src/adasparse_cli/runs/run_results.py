@@ -20,7 +20,7 @@ from adasparse_cli.files import (
 from adasparse_cli.findings.cells import marked_texts
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models.base import Model
-from adasparse_cli.prep.prepared import read_domains
+from adasparse_cli.prep.prepared_tables import read_domains
 from adasparse_cli.runs.saved_run import PREDICTIONS
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows

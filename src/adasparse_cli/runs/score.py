@@ -21,9 +21,10 @@ from adasparse_cli.metrics import compute_metrics
 from adasparse_cli.models.base import DataShape, Model
 from adasparse_cli.models.named import source_of
 from adasparse_cli.prep.place import MANIFEST
-from adasparse_cli.prep.prepared import domain_names, encode_rows, read_bags, read_domains, read_split
+from adasparse_cli.prep.prepared import encode_rows
 from adasparse_cli.prep.prepared_files import as_today, open_prepared, truth_file
-from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
+from adasparse_cli.prep.prepared_tables import domain_names, read_bags, read_domains, read_split
+from adasparse_cli.prep.recipe import Progress, Silent, given_files, settings_of_recipe
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.runs.output import require_output
@@ -111,7 +112,7 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
     """
     config = read_config(folder)
     try:
-        settings = typed(config["data"], recipe_named(str(config["data"]["recipe"])).Settings, "data")
+        settings = typed(config["data"], settings_of_recipe(str(config["data"]["recipe"])), "data")
         data_folder = data_root / settings.name
         job = job_of(config, PrepJob(settings=settings, raw=(), folder=data_folder))
     except ForeignModuleError:
@@ -220,9 +221,8 @@ def files_to_score(run: SavedRun, given: Sequence[str | Path]) -> tuple[Path, ..
     Raises:
         DataError: a folder holds no table, or a file of the recipe is missing.
     """
-    recipe = recipe_named(run.manifest.recipe)
-    settings: DataSettings = typed(as_today(run.manifest), recipe.Settings, "data")
-    return given_files(recipe, settings.as_prepared(run.manifest.fields), given)
+    settings = typed(as_today(run.manifest), settings_of_recipe(run.manifest.recipe), "data")
+    return given_files(settings.as_prepared(run.manifest.fields), given)
 
 
 def run_predict(

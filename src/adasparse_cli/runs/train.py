@@ -26,7 +26,7 @@ from adasparse_cli.errors import (
 from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
 from adasparse_cli.layers import ranks
 from adasparse_cli.models import TREE_MODELS
-from adasparse_cli.models.base import DataShape, Model
+from adasparse_cli.models.base import Model
 from adasparse_cli.models.lightgbm import Lightgbm
 from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
@@ -168,13 +168,13 @@ def run_train(
 
 
 def _serving_speed(
-    job: TrainJob, model: Model, manifest: Manifest, shape: DataShape, rows: Rows
+    job: TrainJob, model: Model, manifest: Manifest, data_folder: Path, rows: Rows
 ) -> ServingSpeed | None:
     """The rates of serving; None where the scores are not those of one model. What is measured last cannot fail a run."""
     if getattr(job.loop, "adapt_before_test", False):
         return None
     try:
-        return measure_serving(model.eval(), manifest.fields, shape.bags, rows)
+        return measure_serving(model.eval(), manifest.fields, load_shape(data_folder, manifest).bags, rows)
     except Exception as error:
         log.warning("serving was not measured: %s: %s", type(error).__name__, error)
         return None
@@ -316,7 +316,7 @@ def _train(
         if split is Split.test:
             write_predictions(folder, rows, scores)
             write_domains(folder, data_folder, manifest, model, rows, scores)
-            serving = _serving_speed(job, model, manifest, shape, rows)
+            serving = _serving_speed(job, model, manifest, data_folder, rows)
 
     report = {
         "report_version": REPORT_VERSION,

@@ -7,9 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from adasparse_cli.cluster.launchers import launcher_settings
 from adasparse_cli.cluster.settings import HERE, LauncherSettings
@@ -21,18 +19,20 @@ from adasparse_cli.errors import (
     at_once,
 )
 from adasparse_cli.models import MODELS, TREE_MODELS
-from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.models.named import PACKAGED, label_of, model_named, source_of
+from adasparse_cli.models.named import PACKAGED, label_of, model_named, settings_of_model, source_of
+from adasparse_cli.models.settings.network import NetworkSettings
 from adasparse_cli.runs.prepare import PrepJob, plan_data, with_prepared
 from adasparse_cli.runs.saved_run import (
     MODEL_SOURCE,
     PLACEBO,
 )
-from adasparse_cli.training.boosting import require_boostable
-from adasparse_cli.training.loops import LOOPS
+from adasparse_cli.training.loops import LOOPS, settings_of_loop
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.tracking import TrackingSettings
 from adasparse_cli.typed import plain, typed
+
+if TYPE_CHECKING:
+    from adasparse_cli.models.base import DataShape, Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,8 @@ def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> Tr
     found: list[Any] = at_once(lambda: job_of(values, data), lambda: launcher_settings(where))
     job: TrainJob = replace(found[0], launcher=found[1])
     if job.model.name in TREE_MODELS:
+        from adasparse_cli.training.boosting import require_boostable
+
         require_boostable(job.loop, job.device)
     return job
 
@@ -111,7 +113,7 @@ def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = N
 def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     """A job from a resolved configuration, such as a run's own config.yaml."""
     name = str(tree["model"].get("name"))
-    model_class = model_named(name)
+    model_settings = settings_of_model(name)
     loop_name = str(tree["loop"].get("name"))
     if loop_name not in LOOPS:
         raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
@@ -120,8 +122,8 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
         if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
             raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
     model, loop, network, tracking = at_once(
-        lambda: _model_settings(name, tree["model"], model_class),
-        lambda: typed(tree["loop"], LOOPS[loop_name].Settings, "loop"),
+        lambda: _model_settings(name, tree["model"], model_settings),
+        lambda: typed(tree["loop"], settings_of_loop(loop_name), "loop"),
         lambda: typed(tree["network"], NetworkSettings, "network"),
         lambda: typed(tree["tracking"], TrackingSettings, "tracking"),
     )
@@ -145,16 +147,16 @@ def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
     )
 
 
-def _model_settings(name: str, section: Any, model_class: type[Model]) -> Any:
+def _model_settings(name: str, section: Any, kind: type[Any]) -> Any:
     try:
-        return typed(section, model_class.Settings, "model")
+        return typed(section, kind, "model")
     except UsageError as error:
         if name in PACKAGED:
             raise
-        module = sys.modules[model_class.__module__]
+        module = sys.modules[model_named(name).__module__]
         raise UsageError(
             error.message,
-            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} holds the values, {model_class.Settings.__name__} declares them",
+            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} holds the values, {kind.__name__} declares them",
         ) from None
 
 
@@ -165,6 +167,8 @@ def model_flags(name: str | None) -> dict[str, str | None]:
 
 def build_model(job: TrainJob, shape: DataShape) -> Model:
     """The job's model with its initial weights, which depend on the seed and the base rate alone."""
+    import torch  # plans do without
+
     torch.manual_seed(job.seed)
     model_class: Any = model_named(job.model.name)
     model: Model = model_class(job.model, job.network, shape)

@@ -28,8 +28,8 @@ from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import none_if_nan
-from adasparse_cli.prep.prepared import read_domains
 from adasparse_cli.prep.prepared_files import changed_sources
+from adasparse_cli.prep.prepared_tables import read_domains
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.run_tables import read_predictions

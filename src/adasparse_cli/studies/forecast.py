@@ -6,19 +6,18 @@ import functools
 import time
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from adasparse_cli.catalogue.model_list import example
+from adasparse_cli.catalogue.costs import cache_folder, cost_of
 from adasparse_cli.choices import Split
-from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.run_folder import latest_alike
 from adasparse_cli.runs.saved_run import DONE, read_report
-from adasparse_cli.runs.train_job import TrainJob, build_model
-from adasparse_cli.training.dataset import load_shape
+from adasparse_cli.runs.train_job import TrainJob
+from adasparse_cli.schema import Manifest
 
-# A step reaches about half of what plain matrix products do; a process needs some seconds to start and to evaluate.
-EFFICIENCY, START_SECONDS = 0.5, 5.0
+# A step reaches about a third of what NumPy's matrix products do; a process needs some seconds to start and to evaluate.
+EFFICIENCY, START_SECONDS = 0.35, 5.0
 # Of a log split by day; the twin says how many rows it has, other data do not before they are prepared.
 TRAIN_SHARE = 5 / 7
 
@@ -58,9 +57,7 @@ def forecast_run(job: TrainJob, *, resume: bool) -> Forecast:
     does = "train" if alike is None else "nothing" if (alike / DONE).exists() else "resume"
     parameters = None
     if manifest is not None:
-        with unfilled():
-            model = build_model(job, load_shape(place, manifest))
-        parameters = sum(one.numel() for one in model.parameters())
+        parameters = sum(number for name, number in _cost(job, manifest).items() if name.endswith("_parameters"))
     expected = (0.0, True) if does == "nothing" else expected_seconds(job)
     rows = "" if manifest is None else f", {sum(one.rows for one in manifest.splits.values()):,} rows"
     return Forecast(
@@ -88,24 +85,26 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
         rows = job.data.settings.rows * TRAIN_SHARE
     else:
         return None
-    shape = example() if manifest is None else load_shape(job.data.folder, manifest)
-    with unfilled():
-        cost = build_model(job, shape).cost()
+    cost = _cost(job, manifest)
     # forward, and twice as much backward, each multiply-add two operations
-    operations = 6 * (cost.backbone_multiply_adds + cost.domain_multiply_adds)
+    operations = 6 * (cost["backbone_multiply_adds"] + cost["domain_multiply_adds"])
     return START_SECONDS + job.loop.likely_epochs * rows * operations / (EFFICIENCY * operations_per_second()), False
 
 
+def _cost(job: TrainJob, manifest: Manifest | None) -> dict[str, int]:
+    return cost_of(job.model, job.network, folder=job.data.folder, manifest=manifest, cache=cache_folder())
+
+
 @functools.cache
-def operations_per_second(seconds: float = 0.3) -> float:
-    """Floating-point operations per second of plain fp32 matrix products on one core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    a, b = torch.randn(1024, 256), torch.randn(256, 256)
-    done, started = 0, time.monotonic()
-    while time.monotonic() - started < seconds:
+def operations_per_second(seconds: float = 0.05) -> float:
+    """Floating-point operations of plain fp32 matrix products per second of processor time.
+
+    NumPy computes them, because torch takes seconds to load.
+    """
+    a, b = np.ones((1024, 256), dtype=np.float32), np.ones((256, 256), dtype=np.float32)
+    a @ b  # the first product also starts threads
+    done, started = 0, time.process_time()
+    while time.process_time() - started < seconds:
         a @ b
         done += 1
-    elapsed = time.monotonic() - started
-    torch.set_num_threads(before)
-    return 2 * done * 1024 * 256**2 / elapsed
+    return 2 * done * 1024 * 256**2 / (time.process_time() - started)

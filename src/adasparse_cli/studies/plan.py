@@ -17,12 +17,12 @@ from typing import Annotated
 from adasparse_cli.choices import Between, nearest, nearest_names
 from adasparse_cli.config.compose import compose
 from adasparse_cli.config.grammar import expanded
-from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings.wording import listed
 from adasparse_cli.foreign import foreign_model
 from adasparse_cli.models import MODELS, TREE_MODELS
-from adasparse_cli.models.named import model_named
+from adasparse_cli.models.named import settings_of_model
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.run_folder import latest_alike, same_run
 from adasparse_cli.runs.saved_run import DONE
@@ -162,7 +162,7 @@ def plan_experiment(
     Raises:
         UsageError: there is none of that name, or a word cannot be used.
     """
-    known = choices_in("experiment")
+    known = offered("experiment")
     if name not in known:
         raise UsageError(f"there is no experiment {name!r}", hint=f"there are {nearest_names(name, known)}")
     found = typed(compose(f"experiment/{name}", [])["experiment"], Experiment, f"experiment {name}")
@@ -305,7 +305,7 @@ def _model_of(words: Sequence[str], config_file: Path | None) -> str:
 
 def _has(model: str, word: str) -> bool:
     """Whether the model has the setting that a word below `model.` names."""
-    return _key(word).split(".")[1] in model_named(model).Settings.__dataclass_fields__
+    return _key(word).split(".")[1] in settings_of_model(model).__dataclass_fields__
 
 
 def _require_once(words: Sequence[str], common: Sequence[str], grid: Sequence[Sequence[str]]) -> None:
@@ -324,11 +324,7 @@ def _require_of_use(word: str, arms: Mapping[str, Sequence[str]], models: Mappin
     able = [name for name in arms if _has(models[name], word)]
     if not able:
         known = sorted(
-            {
-                f"model.{field}"
-                for model in models.values()
-                for field in model_named(model).Settings.__dataclass_fields__
-            }
+            {f"model.{field}" for model in models.values() for field in settings_of_model(model).__dataclass_fields__}
         )
         close = nearest(key, known)
         raise UsageError(

@@ -17,7 +17,7 @@ from adasparse_cli.choices import FieldKind, FieldRole, Split
 from adasparse_cli.errors import ResourceError
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models.base import DataShape
-from adasparse_cli.prep.prepared import read_bags, split_parts
+from adasparse_cli.prep.prepared_tables import read_bags, split_parts
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.machine import free_memory
 

@@ -29,7 +29,7 @@ from adasparse_cli.files import (
     write_atomically,
     write_sealed,
 )
-from adasparse_cli.prep.prepared import split_parts
+from adasparse_cli.prep.prepared_tables import split_parts
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.schema import Manifest
 

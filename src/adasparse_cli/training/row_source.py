@@ -11,7 +11,7 @@ import torch
 from adasparse_cli.choices import RowSource, Split
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.waits import may_wait
-from adasparse_cli.prep.prepared import split_parts
+from adasparse_cli.prep.prepared_tables import split_parts
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows, load_shape, with_bag_values

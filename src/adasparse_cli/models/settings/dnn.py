@@ -1,0 +1,12 @@
+"""The values that `model=dnn` can be given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnnSettings:
+    """The DNN has no settings."""
+
+    name: str

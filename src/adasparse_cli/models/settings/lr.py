@@ -1,0 +1,22 @@
+"""The values that `model=lr` can be given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from adasparse_cli.choices import Between, Crosses
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrSettings:
+    """Settings of the logistic regression. From `network`, it only uses `pooling`.
+
+    Args:
+        crosses: `domain` for additional weights of each value in each domain, or `none`.
+        buckets: B, rows of the table into which these weights are hashed.
+    """
+
+    name: str
+    crosses: Crosses
+    buckets: Annotated[int, Between(1)]
