@@ -153,7 +153,5 @@ def _show_ceilings(folder: Path, manifest: Manifest, form: Format) -> None:
     from adasparse_cli.analysis.ceilings import ceilings
 
     rows = ceilings(folder, manifest)
-    caption = (
-        "Metrics of the true logits of the test rows. Upper rows use less knowledge of user tastes; docs/twin.md defines them."
-    )
+    caption = "Metrics of the true logits of the test rows. Upper rows use less knowledge of user tastes; docs/twin.md defines them."
     show(rows, title=f"Ceilings of {manifest.name}, test split", caption=caption, form=form)

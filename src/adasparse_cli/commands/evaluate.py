@@ -66,4 +66,6 @@ def evaluate(
         best = {f"{name}, truth": metrics for name, metrics in report.best_possible.items()}
         show_metrics({**report.metrics, **best}, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")
         if best:
-            say("truth: metrics of the true probabilities that the labels were drawn from, the best that a model can reach")
+            say(
+                "truth: metrics of the true probabilities that the labels were drawn from, the best that a model can reach"
+            )

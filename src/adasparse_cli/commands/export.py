@@ -41,7 +41,8 @@ def export(
         ),
     ] = None,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Also write model.onnx: raw values in, probability out. Needs the extra `export`.")
+        bool,
+        typer.Option("--onnx", help="Also write model.onnx: raw values in, probability out. Needs the extra `export`."),
     ] = False,
     check: Annotated[
         Path | None,

@@ -100,7 +100,8 @@ def predict(
     exported = (Path(run) / INDEX).is_file()
     if engine is not None and not exported:
         raise UsageError(
-            f"--engine {engine} needs an exported model, but {run} is not one", hint=f"export it first: adasparse export {run}"
+            f"--engine {engine} needs an exported model, but {run} is not one",
+            hint=f"export it first: adasparse export {run}",
         )
     from adasparse_cli.serving.scores_file import scores_format
 

@@ -48,7 +48,9 @@ def reproduce(
             }
             for name, runs, seconds in planned_studies(job)
         ]
-        caption = "Minutes are estimates. The series of domain definitions is not included: its data must be prepared first."
+        caption = (
+            "Minutes are estimates. The series of domain definitions is not included: its data must be prepared first."
+        )
         show(rows, title=f"{job.name}: plan", caption=caption, form=form)
         return
     with ProgressDisplay() as progress:

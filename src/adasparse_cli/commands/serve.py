@@ -31,12 +31,13 @@ def serve(
     ] = None,
     most_waiting: Annotated[
         int,
-        typer.Option("--most-waiting", min=1, help="Maximum number of waiting requests. Further requests get status 503."),
+        typer.Option(
+            "--most-waiting", min=1, help="Maximum number of waiting requests. Further requests get status 503."
+        ),
     ] = 64,
     most_rows: Annotated[int, typer.Option("--most-rows", min=1, help="Maximum number of rows per request.")] = 4096,
-    most_bytes: Annotated[
-        int, typer.Option("--most-bytes", min=1, help="Maximum size of a request body in bytes.")
-    ] = 8 << 20,
+    most_bytes: Annotated[int, typer.Option("--most-bytes", min=1, help="Maximum size of a request body in bytes.")] = 8
+    << 20,
     stop_seconds: Annotated[
         int, typer.Option("--stop-seconds", min=1, help="Seconds that accepted requests may take after a stop signal.")
     ] = 30,

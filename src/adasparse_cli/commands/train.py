@@ -212,7 +212,9 @@ def show_metrics(metrics: Mapping[str, Mapping[str, Any]], *, title: str) -> Non
         for name in SHOWN_METRICS
     ]
     counted = [(split, values) for split, values in metrics.items() if "," not in split]
-    sizes = ", ".join(f"{split} {values['rows']:,} rows, {values['positives']:,} positives" for split, values in counted)
+    sizes = ", ".join(
+        f"{split} {values['rows']:,} rows, {values['positives']:,} positives" for split, values in counted
+    )
     few = few_caption(dict(counted))
     show(rows, title=title, caption=f"{sizes}; {few}" if few else sizes)
 

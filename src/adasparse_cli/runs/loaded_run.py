@@ -32,7 +32,7 @@ from adasparse_cli.runs.score import (
 
 
 class Columns(Protocol):
-    """A frame of any library whose columns can be had as lists, such as one of pandas."""
+    """A frame of any library whose columns convert to lists, such as a pandas frame."""
 
     columns: Any
 
@@ -48,8 +48,8 @@ class Run:
     """A finished run.
 
     Args:
-        chosen: the run's folder, and what must be known of it before its results are used.
-        data_root: the folder of prepared data; only MAML's adaptation before a test, and `evaluate`, read it.
+        chosen: the run's folder, with remarks on its results.
+        data_root: the folder of prepared data. Only `evaluate` and MAML's adaptation before a test read it.
     """
 
     def __init__(self, chosen: ChosenRun, *, data_root: Path) -> None:
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of the results must know, such as that this is a control arm."""
+        """Remarks on the results, for example that this is a control arm."""
         return self._chosen.remarks
 
     @cached_property
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
-        """By split (`valid`, `test`), the metrics: `auc`, `gauc_domain`, `log_loss` and the others."""
+        """Metrics by split (`valid`, `test`): `auc`, `gauc_domain`, `log_loss` and others."""
         return dict(self.report["metrics"])
 
     @cached_property
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def model(self) -> Model:
-        """The model with its best weights, a `torch.nn.Module` in evaluation."""
+        """The model with the best checkpoint, a `torch.nn.Module` in evaluation mode."""
         return self._loaded[0]
 
     def predict(self, rows: Rows) -> pl.DataFrame:
@@ -114,8 +114,8 @@ class Run:
                 a pattern, a folder, or several of these.
 
         Returns:
-            `domain`, `logit` and `probability` (0–1), for a frame one row for each of its rows, in their order, and null
-            where a row cannot be read; for files also `source` and `line`, and only rows that can be read.
+            `domain`, `logit` and `probability` (0–1). For a frame: one row per input row, in the same order, with nulls for
+            rejected rows. For files: also `source` and `line`, without rejected rows.
 
         Raises:
             DataError: a column is missing, or no row can be read.
@@ -132,15 +132,15 @@ class Run:
     def factors(self, rows: Rows) -> pl.DataFrame:
         """The weight factors π of each gated layer for new rows.
 
-        π = β·σ(α·v) in the mode scaling, 1[|σ(α·v)| > ε] in binarization, their product in fusion; a neuron whose factor
-        is 0 is pruned.
+        π = β·σ(α·v) in the mode scaling, 1[|σ(α·v)| > ε] in binarization, their product in fusion. A neuron with factor 0
+        is pruned.
 
         Args:
             rows: as in `predict`.
 
         Returns:
-            A line for each row that can be read and each gated layer: `source`, `line`, `domain`, `layer`, `factors` (a
-            list with a number per neuron of the layer) and `sparsity`, the share (0–1) of zeros.
+            One row per accepted input row and gated layer: `source`, `line`, `domain`, `layer`, `factors` (a list with one
+            number per neuron) and `sparsity`, the share (0–1) of zeros.
 
         Raises:
             UsageError: the run's model has no weight factors.
@@ -149,7 +149,7 @@ class Run:
         model, shape = self._loaded
         if not isinstance(model, AdaSparse):
             raise UsageError(
-                f"{self.report['model']} has no weight factors", hint="load a run of adasparse: load_run('adasparse')"
+                f"{self.report['model']} has no weight factors", hint="load a run of AdaSparse: load_run('adasparse')"
             )
         frame = _as_frame(rows)
         with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +181,7 @@ class Run:
         return score_files(self._saved, raw)
 
     def _as_raw(self, frame: pl.DataFrame, folder: Path) -> Path:
-        """A frame as a raw file of the run's recipe, so that rows of a frame and of a file are read alike."""
+        """Write a frame as a raw file, so that the run's recipe reads frames and files the same way."""
         recipe = recipe_named(self._saved.manifest.recipe)
         if not hasattr(recipe, "as_raw"):
             raise UsageError(
@@ -192,11 +192,11 @@ class Run:
 
 
 def _as_frame(rows: Any) -> pl.DataFrame | None:
-    """A frame of any kind as one of polars; None for paths."""
+    """A frame of any library as a polars frame; None for paths."""
     if isinstance(rows, pl.DataFrame):
         return rows
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):
-        # column by column: polars' own conversion needs a further package for texts
+        # column by column, because the conversion of polars needs a further package for strings
         columns = {str(name): pl.Series(rows[name].tolist(), strict=False) for name in rows.columns}
         return pl.DataFrame(columns).fill_nan(None)
     return None
@@ -204,11 +204,11 @@ def _as_frame(rows: Any) -> pl.DataFrame | None:
 
 def _paths(run: SavedRun, rows: Any) -> list[Path]:
     given: Iterable[Any] = [rows] if isinstance(rows, (str, PathLike)) else rows
-    return list(files_to_score(run, [Path(one) for one in given]))
+    return list(files_to_score(run, [Path(path) for path in given]))
 
 
 def _in_order(table: pl.DataFrame, height: int) -> pl.DataFrame:
-    """One row for each row of a frame; a row that was set aside has no score."""
+    """One row per row of a frame, with nulls for rejected rows."""
     lines = pl.DataFrame({"line": pl.int_range(_FIRST_LINE, _FIRST_LINE + height, dtype=pl.Int64, eager=True)})
     scores = table.select(pl.col("line").cast(pl.Int64), "domain", "logit", "probability")
     return lines.join(scores, on="line", how="left", maintain_order="left").drop("line")
