@@ -1,8 +1,8 @@
-"""How many domains are best? One model on a ladder of definitions of a domain, all judged on the same rows and groups.
+"""How many domains are best? One model is trained with a series of domain definitions and compared on the same rows.
 
-A rung is a list of fields whose combination is the domain; the first is none at all. Every rung has the same features,
-split and rows: what changes is what counts as a domain, and which fields the pruners are told. All are judged by the
-domains of the data's own definition, and against one DNN, which does not know what a domain is.
+A definition is a list of fields whose combination is the domain; the first definition has no fields. Features, split and
+rows are the same for all definitions. Only the domain and the fields that the pruners receive change. All definitions
+are evaluated by GAUC over the domains of the prepared data, as the difference to one DNN, which uses no domain.
 """
 
 from __future__ import annotations
@@ -42,34 +42,34 @@ from adasparse_cli.studies.workers import train_all
 from adasparse_cli.training.machine import chosen_device
 
 BASELINE = "dnn"
-# Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
+# Default fields beyond those of the prepared domain: their number, and the range of their vocabulary size.
 FURTHER, FEWEST, MOST = 2, 3, 60
 UNSEEN = 0.5
-# Domains with both classes in the test split that definitions are judged by.
+# Minimum number of test domains with both classes.
 FEWEST_JUDGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A definition of a domain, with its jobs, one per seed."""
+    """A domain definition with its jobs, one per seed."""
 
     fields: tuple[str, ...]
     jobs: tuple[TrainJob, ...]
 
     @property
     def name(self) -> str:
-        """Its fields, in words."""
+        """The fields, joined."""
         return " × ".join(self.fields) or "one domain"
 
     @property
     def adds(self) -> str:
-        """What sets it apart from the rung before."""
+        """The field that this definition adds to the one before."""
         return "one domain" if not self.fields else f"{'+ ' if len(self.fields) > 1 else ''}{self.fields[-1]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LadderJob:
-    """Rungs from the coarsest to the finest, the DNN's runs, and where the finding goes."""
+    """Domain definitions from coarse to fine, the runs of the DNN, and the folder of the finding."""
 
     rungs: tuple[Rung, ...]
     baseline: tuple[TrainJob, ...]
@@ -81,19 +81,19 @@ class LadderJob:
 def plan_ladder(
     words: Sequence[str], *, fields: Sequence[str], seeds: int, progress: Progress | None = None
 ) -> LadderJob:
-    """The ladder's jobs. The data of its own definition are prepared first, where they are not.
+    """The jobs of all definitions. The data with their original domain are prepared first if necessary.
 
     Args:
-        words: as for `train`, with adasparse as the model.
-        fields: added one by one; empty for those of the data's own definition and a few more.
+        words: settings as for `train`, with the model adasparse.
+        fields: fields added one by one; empty for the fields of the prepared domain and a few more.
 
     Raises:
-        UsageError: a field is of no use as part of a domain.
-        DataError: the data have no two domains to judge by.
+        UsageError: a field cannot be part of a domain.
+        DataError: fewer than two test domains have both classes.
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
-    chosen_device(baseline[0].device)  # before data are prepared
+    chosen_device(baseline[0].device)  # fails before data are prepared
     reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
     _require_judges(reference)
@@ -116,11 +116,11 @@ def plan_ladder(
 
 
 def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
-    """Prepare and train what is missing, judge, and keep the finding.
+    """Prepare and train what is missing, compare the definitions, and write the finding.
 
     Raises:
-        InterruptedRun: stopped; what was begun is saved.
-        DataError: a rung has no finished runs.
+        InterruptedRun: the series was stopped; unfinished runs are saved.
+        DataError: no definition has all its runs.
     """
     progress = progress or Silent()
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -135,30 +135,32 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
             for name, own, data in asked
             if finished_run(own, data) is None
         ]
-        each = BestSoFar(job.baseline[0].loop.select, comparable=False)  # every definition has groups of its own
+        each = BestSoFar(
+            job.baseline[0].loop.select, comparable=False
+        )  # GAUC groups rows by other domains in each definition
         failed = train_all(runs, progress, workers=workers, what="series of domain definitions", best=each)
         finding = _finding(job, failed)
         return finding, write_finding(finding, job.folder)
 
 
 def _require_unchanged(job: LadderJob) -> None:
-    """Every definition must be prepared from the rows of the reference."""
+    """Refuse changed raw files, because every definition must be prepared from the same rows."""
     sources = [Path(source.path) for source in job.reference.manifest.sources if Path(source.path).is_absolute()]
     for path in changed_sources(job.reference.manifest, sources):
         raise DataError(
-            f"{path} has changed since {job.reference.folder} was prepared from it, so other definitions of a domain "
-            "cannot be compared on the same rows",
-            hint="restore the file, or prepare the data anew with adasparse prep --replace",
+            f"{path} has changed since {job.reference.folder} was prepared from it, so domain definitions cannot be "
+            "compared on the same rows",
+            hint="restore the file, or prepare the data again with adasparse prep --replace",
         )
 
 
 def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds: int, *, told: bool) -> list[TrainJob]:
-    """Jobs on data of another definition; without the domain, the pruners read their layer instead."""
+    """Jobs on data with another domain definition. If not `told`, the pruners receive their layer instead of the domain."""
     name = _name(manifest, fields)
     own = [f"data.domain=[{','.join(fields)}]", f"data.name={name}", "data.domain_aware=[]"]
     sources = [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     raw = [f"raw=[{','.join(_quoted(path) for path in sources)}]"] if sources else []
-    # the settings that the data were prepared with, whoever typed them; as typed now, where words cannot say them
+    # the settings of the prepared data; the given overrides if overrides cannot express those settings
     same = data_words(manifest.settings) or [word for word in words if _of_data(word)]
     kept = [*(word for word in words if not _of_data(word)), *same]
     again = {word.partition("=")[0] for word in [*own, *raw]}
@@ -175,7 +177,7 @@ def _name(manifest: Manifest, fields: Sequence[str]) -> str:
     if tuple(fields) == manifest.domain and not manifest.settings.get("domain_aware"):
         return manifest.name
     parts = [re.sub(r"[^\w.+-]", "_", field) for field in fields]
-    # data prepared anew under the same name get definitions of their own, so that none has to be replaced
+    # the fingerprint is part of the name, so that data prepared again under the same name do not collide
     name = f"{manifest.name}-by-{'-'.join(parts)}"
     return f"{shortened(name, LONGEST_NAME - 9)}-{manifest.fingerprint[:8]}"
 
@@ -185,7 +187,7 @@ def _quoted(path: str) -> str:
 
 
 def _further(manifest: Manifest) -> tuple[str, ...]:
-    """The coarsest other fields that a domain could be made of."""
+    """The further fields with the smallest vocabularies that can be part of a domain."""
     able = [
         field
         for field in manifest.fields
@@ -198,17 +200,17 @@ def _further(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _require_judges(reference: PrepReport) -> None:
-    """Definitions are judged by GAUC over the domains of the data's own definition: nothing is trained where it says nothing."""
+    """Refuse data whose GAUC by domain is undefined or rests on one domain, before anything is trained."""
     domains = read_domains(reference.folder, reference.manifest)
     usable = domains.filter((pl.col("test_positives") > 0) & (pl.col("test_positives") < pl.col("test_rows"))).height
     if usable >= FEWEST_JUDGES:
         return
     manifest = reference.manifest
     raise DataError(
-        f"there is nothing to compare: {usable} of the {domains.filter(pl.col('test_rows') > 0).height} test domains of "
-        f"{manifest.name} ({' × '.join(manifest.domain)}) have both classes, and definitions of a domain are compared by "
-        f"GAUC over at least {FEWEST_JUDGES} of them",
-        hint="prepare the data with other fields as their domain, under another name: data.domain=[a,b] data.name=NAME",
+        f"only {usable} of the {domains.filter(pl.col('test_rows') > 0).height} test domains of "
+        f"{manifest.name} ({' × '.join(manifest.domain)}) have both classes, but domain definitions are compared by "
+        f"GAUC over at least {FEWEST_JUDGES} such domains",
+        hint="prepare the data with another domain and another name: data.domain=[a,b] data.name=NAME",
     )
 
 
@@ -217,16 +219,16 @@ def _require_fields(manifest: Manifest, fields: Sequence[str]) -> None:
     for name in fields:
         if name not in categorical:
             raise UsageError(
-                f"--fields names {name}, which is no categorical field",
-                hint=f"there are {nearest_names(name, categorical)}",
+                f"--fields names {name}, which is not a categorical field",
+                hint=f"categorical fields: {nearest_names(name, categorical)}",
             )
     if len(set(fields)) < len(fields):
-        raise UsageError("--fields names a field twice", hint="each field can be added once")
+        raise UsageError("--fields names a field twice", hint="name each field once")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedLadder:
-    """All rungs on the same rows: logits by arm, and the runs of each rung that has all of them."""
+    """All definitions on the same rows: logits by arm, and the runs of each definition that has all of them."""
 
     rows: TestRows
     arms: dict[str, list[np.ndarray]]
@@ -234,14 +236,14 @@ class JudgedLadder:
 
 
 def judged_ladder(job: LadderJob) -> JudgedLadder:
-    """The finished runs of a ladder, put on the same rows.
+    """The finished runs of a series, aligned to the same rows.
 
     Raises:
-        DataError: the DNN or every rung lacks a run.
+        DataError: the DNN or every definition lacks a run.
     """
     base = [finished_run(own, job.reference) for own in job.baseline]
     if None in base:
-        raise DataError("a run of the DNN is missing", hint="run it once more; what failed is named")
+        raise DataError("a run of the DNN is missing", hint="run the same command again; it reports why runs fail")
     whole = []
     for rung in job.rungs:
         data = ensure_prepared(rung.jobs[0].data)
@@ -249,7 +251,7 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
         if None not in folders:
             whole.append((rung, data, [folder for folder in folders if folder is not None]))
     if not whole:
-        raise DataError("no definition has all its runs", hint="run it once more; what failed is named")
+        raise DataError("no definition has all its runs", hint="run the same command again; it reports why runs fail")
     rows, key, logits = _rows([folder for folder in base if folder is not None])
     arms = {BASELINE: logits}
     for rung, _, runs in whole:
@@ -273,7 +275,7 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         tables=[
             Table(
                 name="ladder",
-                title=f"Domain definitions against {BASELINE}, all judged by {' × '.join(job.reference.manifest.domain)}",
+                title=f"Domain definitions minus {BASELINE}, GAUC by {' × '.join(job.reference.manifest.domain)}",
                 rows=[{key: value for key, value in row.items() if key != "domain"} for row in table],
                 caption=f"{len(rows.labels):,} test rows, seeds {', '.join(str(own.seed) for own in job.baseline)}",
                 support=Support(
@@ -285,9 +287,9 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         ],
         figures=[_figure(table)],
         notes=(
-            "With the first definition the pruners receive no domain and read their layer instead (`model.pruner.inputs=[hidden]`). Rows and "
-            "split are the same for every definition, and so are the features, but for the domain's own id (`data.domain_id`) where a "
-            "definition has several fields.",
+            "With the first definition the pruners receive their layer instead of a domain (`model.pruner.inputs=[hidden]`). Rows, split "
+            "and features are the same for all definitions, except for the id of the combination (`data.domain_id`) of definitions "
+            "with several fields.",
             "A definition differs significantly from the best one if the interval of their difference, corrected for the number of definitions, "
             "excludes 0. The recommendation is the coarsest definition that does not differ from the best.",
         ),
@@ -295,7 +297,7 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
 
 
 def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndarray]]:
-    """The rows that all rungs are judged on, in the order of the DNN's first run."""
+    """The test rows of all definitions, in the order of the DNN's first run."""
     frames = [read_predictions(folder) for folder in folders]
     first = frames[0]
     domains = first["domain"].to_numpy().astype(np.int64)
@@ -305,15 +307,15 @@ def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndar
 
 
 def _aligned(folder: Path, key: pl.DataFrame) -> np.ndarray:
-    """A run's logits in the order of the rows judged."""
+    """A run's logits in the order of `key`."""
     frame = read_predictions(folder)
-    found = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
-    if frame.height != key.height or found["logit"].null_count():
+    aligned = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
+    if frame.height != key.height or aligned["logit"].null_count():
         raise IntegrityError(
-            f"{folder} scores other rows than the DNN did",
-            hint="prepare the data anew and run the series once more",
+            f"{folder} has other test rows than the DNN",
+            hint="prepare the data again and rerun the same command",
         )
-    return np.asarray(found["logit"].to_numpy())
+    return np.asarray(aligned["logit"].to_numpy())
 
 
 def _row(
@@ -349,7 +351,7 @@ def _answers(
     top = next(row for row in table if row["domain"] == best)
     alike = [row for row in table if not row["differs from the best"]]
     lines = [
-        f"Best in the mean: {best} ({top['domains']:,} domains), {top['gain in GAUC']:+.4f} GAUC over {BASELINE}, {top['95 % interval']}."
+        f"Highest mean: {best} ({top['domains']:,} domains), {top['gain in GAUC']:+.4f} GAUC over {BASELINE}, {top['95 % interval']}."
     ]
     if len(alike) == len(table):
         lines.append("No domain definition differs significantly from the best, so the optimum cannot be located.")
@@ -360,7 +362,7 @@ def _answers(
     fields = next(rung.fields for rung, _, _ in whole if rung.name == alike[0]["domain"])
     better = any(row["better than dnn"] for row in table)
     if not better:
-        lines.append(f"No definition is significantly better than {BASELINE}: on these data any definition will do.")
+        lines.append(f"No definition is significantly better than {BASELINE}.")
     written = ",".join(fields)
     lines.append(
         f"Recommended, as the coarsest of these: {alike[0]['domain']}"
@@ -373,7 +375,7 @@ def _figure(table: Sequence[dict[str, Any]]) -> Figure:
     return gains(
         "ladder",
         title=f"Gain over {BASELINE} in GAUC, against the number of domains",
-        summary="Bars are 95 % intervals. Definitions are ordered from one domain to the finest.",
+        summary="Bars are 95 % intervals. Definitions are ordered from one domain to the finest definition.",
         x=[row["domains"] for row in table],
         y=[row["gain in GAUC"] for row in table],
         intervals=[row["95 % interval"] for row in table],

@@ -1,7 +1,7 @@
-"""A process that trains runs, one after the other: what it does, and what it tells the process that started it.
+"""A worker process that trains runs one after the other, and the messages that it sends to its parent.
 
-Starting up, which loads torch, takes longer than a short run, so a process stays for the next run when one is done. After a
-failure it ends: a new process has nothing left of what went wrong.
+Starting a process loads torch, which takes longer than a short run, so a worker trains further runs. After a failure it
+ends, so that the next run starts in a clean process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BUSY_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class NamedRun:
-    """A run of a study: how it is called, what to train, on which prepared data."""
+    """A run of a study: its name, its job, and its prepared data."""
 
     name: str
     job: TrainJob
@@ -42,10 +42,10 @@ class NamedRun:
 
 @dataclass(frozen=True)
 class RunDone:
-    """What is told when a run has its result; the process waits for the next one.
+    """Message of a finished run. The worker then waits for the next run.
 
     Args:
-        valid: its metric of the valid split that chose the best checkpoint, and others.
+        valid: metrics of the valid split.
     """
 
     valid: Mapping[str, Any]
@@ -53,7 +53,7 @@ class RunDone:
 
 @dataclass(frozen=True)
 class NoRoom:
-    """What a run tells of a full disk."""
+    """Message of a run that failed because the disk is full."""
 
     message: str
     hint: str
@@ -61,18 +61,18 @@ class NoRoom:
 
 
 def expected_rows(run: NamedRun) -> int:
-    """Training rows that a run is expected to pass."""
+    """Expected number of training rows of a run, over all epochs."""
     rows = run.prepared.manifest.splits[Split.train].rows * run.job.loop.likely_epochs
     limit = run.job.loop.max_steps
     return round(rows if limit is None else min(rows, limit * run.job.loop.batch_size))
 
 
 def serve(connection: Connection) -> None:
-    """Train the runs that come, until None or nothing more comes.
+    """Train the runs that arrive through the connection, until None arrives or the connection closes.
 
-    Tells the rows done (int), why a run fails (str or `NoRoom`, then the process ends) and that a run is done.
+    Sends the number of rows done (int), the reason of a failure (str or `NoRoom`; then the process ends), and `RunDone`.
     """
-    # Ctrl-C in the terminal is for the parent, which asks its children to save
+    # the parent handles Ctrl-C, and asks its workers to save
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
@@ -85,13 +85,13 @@ def serve(connection: Connection) -> None:
 
 
 def tell(connection: Connection, news: int | str | NoRoom | RunDone) -> None:
-    """Tell the parent. If it has died, that is no fault of the run, which is about to be asked to save and end."""
+    """Send a message to the parent. A dead parent is ignored here, because `_end_with_parent` stops the run."""
     with contextlib.suppress(OSError):
         connection.send(news)
 
 
 class _Told(Silent):
-    """Progress that is told to the parent now and then; only the rows trained on count."""
+    """Progress that is sent to the parent every `TOLD_SECONDS`. Only training rows count."""
 
     def __init__(self, expected: int, connection: Connection) -> None:
         self._expected, self._connection = expected, connection
@@ -100,7 +100,7 @@ class _Told(Silent):
     def start(self, what: str, total: int | None, unit: str) -> None:
         self._training = what.startswith("training")
         if self._training and total is not None:
-            self._rows = max(self._expected - total, 0)  # done before, in a run that goes on
+            self._rows = max(self._expected - total, 0)  # rows done before a resume
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
         if not self._training:
@@ -112,7 +112,7 @@ class _Told(Silent):
             self.tell_rows()
 
     def tell_rows(self) -> None:
-        """Tell how many rows the run has passed so far."""
+        """Send the number of rows done."""
         tell(self._connection, self._rows)
 
 
@@ -143,7 +143,7 @@ def _train_when_free(run: NamedRun, progress: Progress) -> TrainReport:
     while True:
         try:
             return run_train(run.job, progress, resume=True, prepared=run.prepared)
-        except BusyError:  # another study trains the same; its result will be ours
+        except BusyError:  # another study trains the same run; its result is used
             time.sleep(BUSY_SECONDS)
 
 
