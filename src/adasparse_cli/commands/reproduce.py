@@ -63,7 +63,7 @@ def reproduce(
     for claim, finding in zip(report.claims, report.findings[1:], strict=False):
         verdict = "not tested on these data" if claim.verdict is None else claim.verdict.value
         say(f"{claim.name}: {verdict}")
-        say(f"  {claim.says}")
+        say(f"  {claim.statement}")
         if claim.rows:
             show(finding.tables[0].shown_rows, caption=finding.tables[0].shown_caption)
         for remark in claim.remarks:

@@ -1,6 +1,6 @@
-"""The paper's claims in its order, each as a question, the study that answers it, and the verdict of its evidence.
+"""Test the claims of the paper: train the studies that they need, and report a verdict for each.
 
-Profiles say on which data and with how many seeds. Studies share their runs: what one has trained, another finds.
+A profile sets the data and the number of seeds. Studies share their runs, so no run is trained twice.
 """
 
 from __future__ import annotations
@@ -53,12 +53,13 @@ MODES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How large the studies are.
+    """The size of the studies.
 
     Args:
-        data: words that choose the data, unless a person names others. seeds: of every arm.
-        minimum_rows: test rows that a domain must have to be compared with others by its neurons.
-        note: what a reader must know of the profile.
+        data: default settings of the data.
+        seeds: default number of seeds per arm.
+        minimum_rows: minimum number of test rows of a domain in the analysis of shared neurons.
+        note: a note for readers of the results.
     """
 
     data: tuple[str, ...]
@@ -72,21 +73,21 @@ PROFILES = {
         data=("data=twin",),
         seeds=3,
         minimum_rows=50,
-        note="Profile quick: 200,000 rows of the twin with some 2,700 positives to learn from, too few for much of the planted "
-        "structure. A verdict here is of so small a log; `adasparse reproduce --profile full` asks again of 3 million rows.",
+        note="Profile quick: 200,000 rows of the twin with about 2,700 positives for training, too few for much of the planted "
+        "structure. `adasparse reproduce --profile full` uses 3 million rows.",
     ),
     "full": Profile(
-        data=("data=twin-3m",), seeds=5, minimum_rows=200, note="Profile full: 3 million rows, five seeds."
+        data=("data=twin-3m",), seeds=5, minimum_rows=200, note="Profile full: 3 million rows of the twin, five seeds."
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceJob:
-    """All studies, planned.
+    """The plan of all studies.
 
     Args:
-        control: at heterogeneity 0; None where the data are not a synthetic twin.
+        control: the study at heterogeneity 0; None if the data are not a synthetic twin.
     """
 
     profile: Profile
@@ -99,7 +100,7 @@ class ReproduceJob:
 
     @property
     def note(self) -> str:
-        """What a reader must know: of the profile as it is, or of what was asked for in its place."""
+        """The note of the profile, or the settings that replace its defaults."""
         seeds = len(self.main.seeds)
         if self.words == self.profile.data and seeds == self.profile.seeds:
             return self.profile.note
@@ -108,7 +109,7 @@ class ReproduceJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceReport:
-    """The claims, and the page that shows them."""
+    """The claims, their findings and the page."""
 
     claims: Sequence[Claim]
     findings: Sequence[Finding]
@@ -120,10 +121,10 @@ def plan_reproduce(profile: str, words: Sequence[str], *, seeds: int | None = No
     """Plan the studies.
 
     Raises:
-        UsageError: there is no such profile, or a word cannot be used.
+        UsageError: the profile is unknown, or a setting is invalid.
     """
     if profile not in PROFILES:
-        raise UsageError(f"there is no profile {profile!r}", hint=f"there are {', '.join(PROFILES)}")
+        raise UsageError(f"unknown profile {profile!r}", hint=f"valid profiles: {', '.join(PROFILES)}")
     chosen = PROFILES[profile]
     named = any(word.startswith(("data=", "data.name=")) for word in words)
     asked = tuple(words) if named else (*chosen.data, *words)
@@ -151,7 +152,7 @@ def plan_reproduce(profile: str, words: Sequence[str], *, seeds: int | None = No
 
 
 def planned_studies(job: ReproduceJob) -> list[tuple[str, int, float | None]]:
-    """Each study: its name, runs that are to be done, and seconds they will take (None if nobody knows)."""
+    """For each study: its title, the number of runs left, and their expected seconds (None without an estimate)."""
     rows = []
     for study in (job.main, job.sparsity, *([job.control] if job.control else [])):
         left = [run for run in plan_of(study) if run.state != "done"]
@@ -163,16 +164,16 @@ def planned_studies(job: ReproduceJob) -> list[tuple[str, int, float | None]]:
 def run_reproduce(
     job: ReproduceJob, progress: Progress | None = None, *, workers: int = 1, verify: bool = False
 ) -> ReproduceReport:
-    """Train what is missing, judge every claim, and write the page.
+    """Train the missing runs, test every claim, and write the page.
 
     Args:
-        verify: whether to check every file of the data before, and of the studies' runs after.
+        verify: whether to verify the checksums of the data before, and of the runs after.
     """
     progress = progress or Silent()
 
     def done(study: StudyJob) -> StudyReport:
         if verify:
-            verify_planned([own for arm in study.arms for own in arm.jobs])
+            verify_planned([run for arm in study.arms for run in arm.jobs])
         report = run_study(study, progress, workers=workers)
         if verify:
             verify_subject(subject_of_study(report))
@@ -184,7 +185,7 @@ def run_reproduce(
     control = None if job.control is None else done(job.control)
     ladder = plan_ladder([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
     ladder_finding, _ = run_ladder(ladder, progress, workers=workers)
-    progress.start("judging claims", None, "claims")
+    progress.start("testing claims", None, "claims")
     claims = [
         modes(main.comparison),
         opponents(main.comparison, list(OPPONENTS)),
@@ -204,7 +205,7 @@ def run_reproduce(
     data = main.comparison.data
     page = write_findings(
         findings,
-        title=f"The paper's claims, on {data['name']}",
+        title=f"Claims of the paper on {data['name']}",
         lead=job.note,
         facts={
             "data": data["name"],
@@ -217,11 +218,11 @@ def run_reproduce(
 
 
 def _of_claim(claim: Claim, support: Support) -> Finding:
-    word = "not asked on these data" if claim.verdict is None else claim.verdict.value
+    verdict = "not tested on these data" if claim.verdict is None else claim.verdict.value
     return Finding(
         name=f"claim-{claim.name}",
-        title=f"{claim.name.replace('-', ' ').capitalize()}: {word}",
-        question=claim.says,
+        title=f"{claim.name.replace('-', ' ').capitalize()}: {verdict}",
+        question=claim.statement,
         answers=claim.remarks,
         tables=[Table(name="evidence", title="Evidence", rows=claim.rows, support=support)],
     )
@@ -231,8 +232,8 @@ def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
     rows = [
         {
             "claim": claim.name.replace("-", " "),
-            "verdict": "not asked" if claim.verdict is None else claim.verdict.value,
-            "what is claimed": claim.says,
+            "verdict": "not tested" if claim.verdict is None else claim.verdict.value,
+            "statement": claim.statement,
         }
         for claim in claims
     ]
@@ -241,22 +242,22 @@ def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
     return Finding(
         name="claims",
         title="Claims and verdicts",
-        question="What of the paper can be seen here?",
+        question="Which claims of the paper do these data support?",
         answers=(f"Of {len(claims)} claims: {answer}.", job.note),
         tables=[Table(name="claims", title="Verdicts", rows=rows)],
         notes=(
-            "Supported: the difference is significant after Holm's correction. Not supported: the interval leaves no room for a difference "
-            "that matters (0.001 in GAUC), or the difference is significant on the other side. Undecided: the study was too small to tell.",
-            "A claim of several parts is supported if all parts are, and is not if one part is not.",
+            "Supported: the difference is significant after Holm's correction. Not supported: the interval excludes any difference that "
+            "matters (0.001 in GAUC), or the difference is significant in the other direction. Undecided: the study is too small.",
+            "A claim with several parts is supported if all parts are supported, and not supported if one part is not supported.",
         ),
     )
 
 
 def require_runs(report: StudyReport) -> None:
-    """Refuse to judge where nothing is there.
+    """Refuse to test claims without the arms that every claim needs.
 
     Raises:
-        DataError: an arm that every claim needs has no runs.
+        DataError: dnn or fusion lacks a run.
     """
     missing = [arm.name for arm in report.comparison.arms if arm.name in ("dnn", "fusion") and not arm.whole]
     if missing:

@@ -1,4 +1,4 @@
-"""Prepared data in memory (or on the GPU), as one matrix of ids that a permutation indexes."""
+"""Prepared data in memory (or on the GPU), as one matrix of ids that is indexed by a permutation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adasparse_cli.prep.prepared import read_bags, split_parts
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.training.machine import free_memory
 
-# Label, domain and source (4 each), line (8), user (4): what evaluation looks at for all rows at once.
+# Bytes per row that evaluation holds for all rows: label, domain and source (4 each), line (8), user (4).
 BYTES_OF_KEYS = 24
 KEY_COLUMNS = ("__domain", "__label", "__user", "__source", "__line")
 
@@ -32,12 +32,14 @@ class Rows:
 
     Args:
         field_ids: int32, rows × fields.
-        domain_ids: what a model is told; differs from `domains` in a control arm alone.
-        condition_ids, conditions: the distinct combinations of domain-aware ids; see `Batch`.
+        domain_ids: the domain that a model receives; differs from `domains` only in a control arm.
+        condition_ids: the row's index into `conditions`.
+        conditions: the distinct combinations of domain-aware ids; see `Batch`.
         labels: 0 or 1, float32; None for unlabelled rows.
-        domains: the true domain of each row, which metrics group by.
-        users: id of the row's user, or None where the data name no user.
-        sources, lines: where each row stood in the raw files.
+        domains: the true domain of each row, by which metrics are grouped.
+        users: id of the row's user; None if the data have no users.
+        sources: index of the row's raw file.
+        lines: line of the row in its raw file.
     """
 
     field_ids: Tensor
@@ -60,21 +62,21 @@ class Rows:
 
     @property
     def bytes_to_come(self) -> int:
-        """Memory that the rows will take beside what they take now."""
+        """Bytes of memory that the rows will need in addition to their current memory."""
         return 0
 
     @property
     def device(self) -> torch.device:
-        """Where batches are."""
+        """The device of batches."""
         return self.field_ids.device
 
     def steps(self, seed: int, epoch: int, batch_size: int) -> Sequence[Any]:
-        """What each step of an epoch takes, in an order of seed and epoch alone; `batch` turns it into rows."""
+        """The rows of each step of an epoch, in an order that depends only on seed and epoch; `batch` reads them."""
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self))).to(self.device)
         return PermutedSteps(order, batch_size)
 
     def batch(self, rows: Tensor | slice) -> Batch:
-        """The rows chosen, as a model takes them."""
+        """The chosen rows as a batch."""
         if isinstance(rows, slice):
             labels = None if self.labels is None else self.labels[rows]
             return Batch(self.field_ids[rows], self.domain_ids[rows], self.condition_ids[rows], self.conditions, labels)
@@ -87,10 +89,10 @@ class Rows:
         )
 
     def with_another_rows_domain(self, seed: int) -> Rows:
-        """The control arm: each row tells a model the domain of another row, drawn once per split.
+        """The rows of a control arm: a model receives the domain of another row, drawn once per split.
 
-        The row's own field ids stay, so a DNN sees no difference; what a pruner or gate is
-        fed no longer belongs to the row.
+        Field ids stay with their row, so nothing changes for a DNN. Pruners and gates receive a domain that is unrelated to
+        the row.
         """
         order = torch.from_numpy(np.random.default_rng([seed, len(self)]).permutation(len(self)))
         order = order.to(self.domain_ids.device)
@@ -122,38 +124,38 @@ class PermutedSteps(Sequence[Tensor]):
 
 
 def part_of(rows: Any, rank: int, world_size: int) -> Any:
-    """What one of several processes takes of what a step takes."""
+    """The part of a step's rows that belongs to one of several processes."""
     if isinstance(rows, Tensor):
         return rows[rank * len(rows) // world_size : (rank + 1) * len(rows) // world_size]
     return rows.part(rank, world_size)
 
 
 def number_of_steps(rows: int, batch_size: int) -> int:
-    """Steps per epoch; a last step of one row (no statistics can be had of it) joins the one before."""
+    """Steps per epoch. A last step with one row, which has no batch statistics, joins the step before it."""
     steps = -(-rows // batch_size)
     return steps - 1 if steps > 1 and rows % batch_size == 1 else steps
 
 
 def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.device) -> Rows:
-    """Read a split of prepared data into memory, part by part, so that its rows are there once.
+    """Read a split of prepared data into memory, part by part, so that memory holds its rows only once.
 
     Raises:
-        ResourceError: it does not fit.
+        ResourceError: it does not fit into memory.
     """
     number = manifest.splits[split].rows
     expected = number * bytes_per_row(manifest)
     free = free_memory(device)
     if expected > 0.8 * free:
         raise ResourceError(
-            f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-            hint="prepare fewer fields or rows, or use a machine with more memory",
+            f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free",
+            hint="stream the rows from disk with loop.rows=stream, or prepare fewer fields or rows",
         )
     return rows_of(split_parts(folder, manifest, split), manifest.fields, rows=number, device=device)
 
 
 def bytes_per_row(manifest: Manifest) -> int:
-    """Bytes that a row of `Rows` takes: its ids (4 each), domain and condition as tensors (8 each), label, domain, source (4
-    each), line (8) and user (4).
+    """Bytes per row of `Rows`: ids (4 each), domain and condition as tensors (8 each), label, domain and source (4 each),
+    line (8) and user (4).
     """
     return 4 * len(manifest.fields) + 36 + (4 if manifest.has_user else 0)
 
@@ -162,7 +164,8 @@ def rows_of(frames: Iterable[pl.DataFrame], fields: Sequence[Field], *, rows: in
     """Encoded rows as tensors.
 
     Args:
-        frames: one or more, `rows` rows in all.
+        frames: one or more frames.
+        rows: total number of rows.
     """
     ids = np.empty((rows, len(fields)), dtype=np.int32)
     aware = [field.name for field in fields if field.role is FieldRole.domain_aware]
@@ -195,7 +198,7 @@ def rows_of(frames: Iterable[pl.DataFrame], fields: Sequence[Field], *, rows: in
 
 
 def load_shape(folder: Path, manifest: Manifest) -> DataShape:
-    """What a model must know of the data: its fields, bags and number of domains."""
+    """The properties of the data that a model needs: fields, bags, number of domains, base rate."""
     multi = [field.name for field in manifest.fields if field.kind is FieldKind.multi_valued]
     train = manifest.splits[Split.train]
     return DataShape(

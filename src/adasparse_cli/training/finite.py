@@ -1,4 +1,4 @@
-"""Numbers that are not finite: noticed before they are kept, and traced to where they came from."""
+"""Detect values that are not finite before they are saved, and find the layer that they come from."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from adasparse_cli.models.base import Model
 
 
 class LossWatch:
-    """Stops at a loss that is not finite: on the CPU before the step is taken, on a GPU one step later.
+    """Raises an error for a loss that is not finite: on the CPU before the step, on a GPU one step later.
 
-    On a GPU a flag is copied while the device works, and looked at when the next step's loss is there. Whatever is saved
-    calls `settle` first, so nothing bad is ever kept.
+    On a GPU a flag is copied asynchronously and checked with the loss of the next step. Every save calls `settle` first, so
+    weights after such a loss are never saved.
 
     Args:
         not_finite: the error for the rows of a step.
@@ -29,10 +29,10 @@ class LossWatch:
         self._flagged: tuple[Tensor, torch.cuda.Event, Any] | None = None
 
     def look(self, loss: Tensor, rows: Any) -> None:
-        """Look at the loss of these rows.
+        """Check the loss of these rows.
 
         Raises:
-            NumericError: it, or on a GPU the one before, is not finite.
+            NumericError: the loss is not finite; on a GPU, the loss of the step before.
         """
         if loss.device.type == "cpu":
             if not math.isfinite(loss.item()):
@@ -46,7 +46,7 @@ class LossWatch:
         self._flagged = flag, copied, rows
 
     def settle(self) -> None:
-        """Look at the loss of the last step, where that has not been done.
+        """Check the loss of the last step if it was not checked yet.
 
         Raises:
             NumericError: it is not finite.
@@ -60,31 +60,31 @@ class LossWatch:
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that holds NaN or an infinity; None where all are finite."""
+    """The name of the first tensor with NaN or an infinity; None if all are finite."""
     for name, tensor in tensors.items():
-        # a sum is not finite where a value is not, and reads memory once; one that overflows is looked at again
+        # the sum reads memory once; a sum can also overflow, so every value is checked if it is not finite
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
             return name
     return None
 
 
 def first_bad_layer(model: Model, batch: Batch) -> str:
-    """Name of the first part whose weights or output on these rows are not finite."""
+    """Name of the first parameter that is not finite, or of the first module whose output on these rows is not finite."""
     parameter = first_not_finite(dict(model.named_parameters()))
     if parameter is not None:
         return parameter
-    found: list[str] = []
+    bad: list[str] = []
 
-    def look(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+    def check(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
         def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and not torch.isfinite(output).all():
-                found.append(name)
+                bad.append(name)
 
         return hook
 
-    hooks = [part.register_forward_hook(look(name)) for name, part in model.named_modules() if name]
+    hooks = [part.register_forward_hook(check(name)) for name, part in model.named_modules() if name]
     with torch.no_grad():
         model(batch)
     for hook in hooks:
         hook.remove()
-    return found[0] if found else "the loss itself"
+    return bad[0] if bad else "the loss itself"

@@ -1,4 +1,4 @@
-"""Rows that stay on disk: windows of records are read ahead, and a step's rows are cut out of them."""
+"""Rows on disk: windows of records are read ahead, and each step takes its rows from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adasparse_cli.training.row_order import BLOCK, LANES, RowOrder
 
 @dataclass(frozen=True)
 class StreamedStep:
-    """The rows of one step, by their place in an epoch's order."""
+    """The rows of one step, as places in the order of an epoch."""
 
     order: RowOrder
     step: int
@@ -31,13 +31,13 @@ class StreamedStep:
         return sum(end - start for start, end in (self.order.places(self.step, lane) for lane in self.lanes))
 
     def part(self, rank: int, world_size: int) -> StreamedStep:
-        """What one of several processes takes: some of the lanes, so that it reads no more than these."""
+        """The part of one of several processes: some of the lanes, so that it reads only these."""
         return replace(self, lanes=self.lanes[rank::world_size])
 
 
 @dataclass(frozen=True)
 class StreamedSteps(Sequence[StreamedStep]):
-    """The steps of an epoch; nothing is held for them."""
+    """The steps of an epoch, computed on access."""
 
     order: RowOrder
 
@@ -52,28 +52,28 @@ class StreamedSteps(Sequence[StreamedStep]):
 
     def __getitem__(self, step: int | slice) -> StreamedStep | Sequence[StreamedStep]:
         if isinstance(step, slice):
-            return [StreamedStep(self.order, one) for one in range(*step.indices(len(self)))]
+            return [StreamedStep(self.order, index) for index in range(*step.indices(len(self)))]
         return StreamedStep(self.order, range(len(self))[step])
 
 
 @dataclass(frozen=True, kw_only=True)
 class MappedRows(Rows):
-    """Rows of records on disk. `field_ids` is a view of the file, whose pages are read when rows are taken."""
+    """Rows of records on disk. `field_ids` is a memory-mapped view of the file."""
 
     device_of_batches: torch.device
 
     @property
     def in_memory(self) -> bool:
-        """Not its ids."""
+        """False: the field ids are on disk."""
         return False
 
     @property
     def device(self) -> torch.device:
-        """Where batches are."""
+        """The device of batches."""
         return self.device_of_batches
 
     def batch(self, rows: Any) -> Batch:
-        """The rows chosen, on the device."""
+        """The chosen rows as a batch on the device."""
         chosen, device = rows.cpu() if isinstance(rows, Tensor) else rows, self.device_of_batches
         return Batch(
             self.field_ids[chosen].contiguous().to(device),
@@ -86,10 +86,12 @@ class MappedRows(Rows):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedRows(MappedRows):
-    """The train rows of records on disk, in windows that are read ahead by one thread.
+    """The training rows of records on disk, in windows that one thread reads ahead.
 
     Args:
-        window_rows: rows in the windows; as many again are read ahead.
+        cache: the records.
+        window_rows: number of rows in the current windows; the same number is read ahead.
+        windows: reader of the windows.
     """
 
     cache: RowCache
@@ -98,17 +100,17 @@ class StreamedRows(MappedRows):
 
     @property
     def bytes_to_come(self) -> int:
-        """The windows, those that are read ahead, and one lane's window once more while it is shuffled."""
-        held = min(2 * self.window_rows + self.window_rows // LANES, len(self))
-        return 4 * self.cache.columns * held
+        """Bytes of the current windows, the windows read ahead, and a copy of one lane's window while it is shuffled."""
+        rows = min(2 * self.window_rows + self.window_rows // LANES, len(self))
+        return 4 * self.cache.columns * rows
 
     def steps(self, seed: int, epoch: int, batch_size: int) -> StreamedSteps:
-        """The steps of an epoch, as many as of rows in memory; their sizes differ by some rows."""
+        """The steps of an epoch, as many as for rows in memory. Their sizes differ by a few rows."""
         steps = number_of_steps(len(self), batch_size)
         return StreamedSteps(RowOrder(len(self), steps, seed, epoch, self.window_rows))
 
     def batch(self, rows: Any) -> Batch:
-        """The rows of a step, or those of a slice or of numbers, on the device."""
+        """The rows of a step, a slice or indices as a batch on the device."""
         if not isinstance(rows, StreamedStep):
             return super().batch(rows)
         records = torch.cat(list(self.windows.records(rows)))
@@ -123,16 +125,18 @@ class StreamedRows(MappedRows):
         )
 
     def with_another_rows_domain(self, seed: int) -> Rows:
-        """Refused: which row lends its domain is drawn over all rows.
+        """Not supported, because it needs a permutation of all rows.
 
         Raises:
             UsageError: always.
         """
-        raise UsageError("loop.placebo needs all rows in memory", hint="loop.rows=memory, with fewer rows if need be")
+        raise UsageError(
+            "loop.placebo needs all rows in memory", hint="use loop.rows=memory, with fewer rows if they do not fit"
+        )
 
 
 class _Windows:
-    """The current window of each lane and the next, read by one thread."""
+    """The current and the next window of each lane, read by one thread."""
 
     def __init__(self, cache: RowCache) -> None:
         self._cache = cache
@@ -153,7 +157,7 @@ class _Windows:
                 place = min(end, stop)
 
     def _window(self, order: RowOrder, lane: int, window: int) -> Tensor:
-        """A window's records; those before it are let go, and the next one is asked for."""
+        """The records of a window. Earlier windows are released, and the next window is requested."""
         for other in (window, window + 1):
             key = (order.epoch, lane, other)
             if other < len(order.lanes[lane].ends) and key not in self.held:
@@ -163,28 +167,28 @@ class _Windows:
         return self.held[order.epoch, lane, window].result()
 
     def _read(self, order: RowOrder, lane: int, window: int) -> Tensor:
-        own, size = order.lanes[lane], 4 * self._cache.columns
-        rows = int(own.ends[window]) - own.start(window)
-        found = np.empty((rows, self._cache.columns), dtype="<i4")
+        blocks, size = order.lanes[lane], 4 * self._cache.columns
+        rows = int(blocks.ends[window]) - blocks.start(window)
+        records = np.empty((rows, self._cache.columns), dtype="<i4")
         if self._file is None:
             self._file = os.open(self._cache.path, os.O_RDONLY)
-        rest = memoryview(found.data).cast("B")
-        for block in own.window_blocks_of(window).tolist():
+        rest = memoryview(records.data).cast("B")
+        for block in blocks.window_blocks_of(window).tolist():
             offset, left = block * BLOCK * size, min(self._cache.rows - block * BLOCK, BLOCK) * size
             while left:
                 read = os.preadv(self._file, [rest[:left]], offset)
                 if not read:
                     raise IntegrityError(
-                        f"{self._cache.path} became shorter while it was read", hint="run the same command again"
+                        f"{self._cache.path} was truncated while it was read", hint="run the same command again"
                     )
                 rest, offset, left = rest[read:], offset + read, left - read
-        return torch.from_numpy(found).index_select(0, torch.from_numpy(own.shuffle(window)))
+        return torch.from_numpy(records).index_select(0, torch.from_numpy(blocks.shuffle(window)))
 
 
 def mapped_rows(
     cache: RowCache, device: torch.device, *, users: np.ndarray | None, sources: np.ndarray, lines: np.ndarray
 ) -> MappedRows:
-    """Rows of a split for evaluation; labels and domains are in memory, since metrics look at all of them at once."""
+    """Rows of a split for evaluation. Labels and domains are in memory, because metrics need all of them."""
     columns = _columns(cache, device) | {"users": users, "sources": sources, "lines": lines}
     domains, labels = columns["domains"], columns["labels"]
     in_memory = {"domains": np.array(domains), "labels": None if labels is None else labels.float()}
