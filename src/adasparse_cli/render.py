@@ -69,9 +69,9 @@ def chosen_format(as_json: bool, as_csv: bool, form: Format | None = None) -> Fo
         UsageError: more than one is given.
     """
     given = {"--json": as_json, "--csv": as_csv, "--format": form is not None}
-    said = [name for name, is_given in given.items() if is_given]
-    if len(said) > 1:
-        raise UsageError(f"{' and '.join(said)} both say how to write the result", hint="keep one of the two")
+    given_names = [name for name, is_given in given.items() if is_given]
+    if len(given_names) > 1:
+        raise UsageError(f"{' and '.join(given_names)} exclude each other", hint="use one of them")
     return Format.json if as_json else Format.csv if as_csv else form or Format.text
 
 

@@ -141,7 +141,7 @@ def from_yaml(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"it is not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError("it holds no keys")
+        raise ValueError("it has no keys")
     return values
 
 

@@ -83,7 +83,7 @@ def test_domains_are_chosen_by_number_or_key(home: Path) -> None:
     assert logits(home / "keys.csv") == pytest.approx(logits(home / "all.csv"), abs=2e-6)
     for word in ("XX/mobile", "top:0", "top:", "top:x"):
         done = adasparse(home, "export", "latest", "-o", "x", "--domains", word, code=2)
-        assert f"--domains {word}: there is no such domain" in done.stderr
+        assert f"--domains {word}: unknown domain" in done.stderr
     assert not (home / "x").exists()
 
 

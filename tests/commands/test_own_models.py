@@ -180,7 +180,7 @@ def test_an_installed_package_offers_its_model_by_name(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("models", "new", "new_model"), "is there already"),
+        (("models", "new", "new_model"), "already exists"),
         (("models", "new", "New-Model"), "cannot be the name of a module"),
         (("models", "new", "other", "--folder", "nowhere"), "there is no folder"),
     ],

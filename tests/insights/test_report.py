@@ -323,7 +323,7 @@ def test_a_full_disk_is_no_matter_of_another_place(tmp_path: Path, monkeypatch: 
 
 def test_a_folder_of_findings_that_is_empty_is_named(tmp_path: Path) -> None:
     (tmp_path / FINDINGS).mkdir()
-    with pytest.raises(AdasparseError, match="holds no findings"):
+    with pytest.raises(AdasparseError, match="contains no findings"):
         write_kept(tmp_path)
 
 

@@ -243,13 +243,13 @@ def domains(
 ) -> None:
     """Train with a series of finer domain definitions, starting with a single domain, and compare them on the same rows."""
     from adasparse_cli.catalogue.verify import verify_planned
-    from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
+    from adasparse_cli.studies.domain_definitions import plan_definitions, run_definitions
 
     form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]
     with ProgressDisplay() as progress:
-        job = plan_ladder(overrides or [], fields=named, seeds=seeds, progress=progress)
+        job = plan_definitions(overrides or [], fields=named, seeds=seeds, progress=progress)
         if verify:
-            verify_planned([*job.baseline, *(run for definition in job.rungs for run in definition.jobs)])
-        finding, kept = run_ladder(job, progress, workers=workers)
+            verify_planned([*job.baseline, *(run for definition in job.definitions for run in definition.jobs)])
+        finding, kept = run_definitions(job, progress, workers=workers)
     show_finding(finding, form, kept)

@@ -27,7 +27,7 @@ from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_config
 from adasparse_cli.runs.score import SavedRun, open_run, trained_model
 from adasparse_cli.studies.comparison import Comparison, domain_table
-from adasparse_cli.studies.domain_ladder import LadderJob, judged_ladder
+from adasparse_cli.studies.domain_definitions import DefinitionsJob, judged_definitions
 from adasparse_cli.studies.study import StudyReport
 from adasparse_cli.training.activity import activity
 from adasparse_cli.training.dataset import load_rows
@@ -138,12 +138,12 @@ def _spelled(difference: Difference) -> str:
     return f"{difference.difference:+.4f} {'(one seed: no interval)' if interval.low is None else interval}"
 
 
-def number_of_domains(ladder: LadderJob) -> Claim:
+def number_of_domains(definitions: DefinitionsJob) -> Claim:
     statement = "Gains grow with the number of domains, up to an optimum."
-    judged = judged_ladder(ladder)
+    judged = judged_definitions(definitions)
     arms = {name: logits for name, logits in judged.arms.items() if name != "dnn"}
     names = list(arms)
-    prepared = " × ".join(ladder.reference.manifest.domain)
+    prepared = " × ".join(definitions.reference.manifest.domain)
     middle = prepared if prepared in arms else names[-1]
     pairs = [(middle, names[0], "more domains better than one?")]
     if names[-1] != middle:

@@ -30,7 +30,7 @@ from adasparse_cli.paper.claims import (
     shared_neurons,
 )
 from adasparse_cli.prep.recipe import Progress, Silent
-from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
+from adasparse_cli.studies.domain_definitions import plan_definitions, run_definitions
 from adasparse_cli.studies.plan import Experiment, StudyJob, plan_experiment, plan_of, plan_study
 from adasparse_cli.studies.study import StudyReport, run_study
 from adasparse_cli.studies.subject import subject_of_study, verify_subject
@@ -183,15 +183,15 @@ def run_reproduce(
     require_runs(main)
     sparse = done(job.sparsity)
     control = None if job.control is None else done(job.control)
-    ladder = plan_ladder([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
-    ladder_finding, _ = run_ladder(ladder, progress, workers=workers)
+    definitions = plan_definitions([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
+    definitions_finding, _ = run_definitions(definitions, progress, workers=workers)
     progress.start("testing claims", None, "claims")
     claims = [
         modes(main.comparison),
         opponents(main.comparison, list(OPPONENTS)),
         domain(main.comparison),
         negative_control(control),
-        number_of_domains(ladder),
+        number_of_domains(definitions),
         shared_neurons(main, control, minimum_rows=job.profile.minimum_rows),
         little_exposure(main.comparison),
         moderate_sparsity(sparse),
@@ -199,7 +199,7 @@ def run_reproduce(
     ]
     support = test_support(main.comparison, {"GAUC difference": INTERVAL})
     of_claims = [_of_claim(claim, support) for claim in claims]
-    findings = [_overview(job, claims), *of_claims, sparsity_finding(sparse), ladder_finding]
+    findings = [_overview(job, claims), *of_claims, sparsity_finding(sparse), definitions_finding]
     for finding in findings[: len(claims) + 1]:
         write_finding(finding, job.folder)
     data = main.comparison.data

@@ -297,7 +297,7 @@ def _prepared_beside(folder: Path) -> str:
     prepared = sorted(path.parent.name for path in folder.parent.glob(f"[!.]*/{MANIFEST}"))
     if not prepared:
         return "adasparse prep data=tabular raw=FILE … prepares a table"
-    return f"prepared data sets: {nearest_names(folder.name, prepared)}"
+    return f"prepared data sets include {nearest_names(folder.name, prepared)}"
 
 
 def _require_place(job: PrepJob, *, ours: bool) -> None:

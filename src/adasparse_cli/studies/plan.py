@@ -163,7 +163,7 @@ def plan_experiment(
     """
     known = choices_in("experiment")
     if name not in known:
-        raise UsageError(f"unknown experiment {name!r}", hint=f"valid experiments: {nearest_names(name, known)}")
+        raise UsageError(f"unknown experiment {name!r}", hint=f"experiments include {nearest_names(name, known)}")
     found = typed(compose(f"experiment/{name}", [])["experiment"], Experiment, f"experiment {name}")
     if baseline is not None:
         found = Experiment(**{**vars(found), "baseline": baseline})

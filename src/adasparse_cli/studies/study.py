@@ -170,7 +170,7 @@ def find_study(name: str, root: Path) -> Path:
         return matches[0]
     names = nearest_names(name, [study.name for study in studies])
     message = f"{len(matches)} studies match {name!r}" if matches else f"no study matches {name!r}"
-    raise UsageError(message, hint=f"studies: {names}")
+    raise UsageError(message, hint=f"studies include {names}")
 
 
 def read_study(folder: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ FEWEST_JUDGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
+class DomainDefinition:
     """A domain definition with its jobs, one per seed."""
 
     fields: tuple[str, ...]
@@ -68,19 +68,19 @@ class Rung:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LadderJob:
+class DefinitionsJob:
     """Domain definitions from coarse to fine, the runs of the DNN, and the folder of the finding."""
 
-    rungs: tuple[Rung, ...]
+    definitions: tuple[DomainDefinition, ...]
     baseline: tuple[TrainJob, ...]
     reference: PrepReport
     folder: Path
     words: tuple[str, ...]
 
 
-def plan_ladder(
+def plan_definitions(
     words: Sequence[str], *, fields: Sequence[str], seeds: int, progress: Progress | None = None
-) -> LadderJob:
+) -> DefinitionsJob:
     """The jobs of all definitions. The data with their original domain are prepared first if necessary.
 
     Args:
@@ -99,15 +99,17 @@ def plan_ladder(
     _require_judges(reference)
     chosen = tuple(fields) or (*manifest.domain, *_further(manifest))
     _require_fields(manifest, chosen)
-    rungs = [Rung(fields=(), jobs=tuple(_jobs(words, manifest, chosen[:1], seeds, told=False)))]
+    definitions = [DomainDefinition(fields=(), jobs=tuple(_jobs(words, manifest, chosen[:1], seeds, told=False)))]
     for number in range(1, len(chosen) + 1):
-        rungs.append(
-            Rung(fields=chosen[:number], jobs=tuple(_jobs(words, manifest, chosen[:number], seeds, told=True)))
+        definitions.append(
+            DomainDefinition(
+                fields=chosen[:number], jobs=tuple(_jobs(words, manifest, chosen[:number], seeds, told=True))
+            )
         )
     digest = hashlib.sha256(json.dumps([*words, *chosen, seeds, manifest.fingerprint]).encode()).hexdigest()
     name = f"domains-{manifest.name}-{digest[:8]}"
-    return LadderJob(
-        rungs=tuple(rungs),
+    return DefinitionsJob(
+        definitions=tuple(definitions),
         baseline=tuple(baseline),
         reference=reference,
         folder=Path(baseline[0].config["paths"]["studies"]) / name,
@@ -115,7 +117,7 @@ def plan_ladder(
     )
 
 
-def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
+def run_definitions(job: DefinitionsJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
     """Prepare and train what is missing, compare the definitions, and write the finding.
 
     Raises:
@@ -126,9 +128,11 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         _require_unchanged(job)
-        prepared = [ensure_prepared(rung.jobs[0].data, progress) for rung in job.rungs]
+        prepared = [ensure_prepared(definition.jobs[0].data, progress) for definition in job.definitions]
         asked = [(BASELINE, own, job.reference) for own in job.baseline] + [
-            (rung.name, own, data) for rung, data in zip(job.rungs, prepared, strict=True) for own in rung.jobs
+            (definition.name, own, data)
+            for definition, data in zip(job.definitions, prepared, strict=True)
+            for own in definition.jobs
         ]
         runs = [
             NamedRun(name=f"{name}, seed {own.seed}", job=own, prepared=data)
@@ -143,7 +147,7 @@ def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int
         return finding, write_finding(finding, job.folder)
 
 
-def _require_unchanged(job: LadderJob) -> None:
+def _require_unchanged(job: DefinitionsJob) -> None:
     """Refuse changed raw files, because every definition must be prepared from the same rows."""
     sources = [Path(source.path) for source in job.reference.manifest.sources if Path(source.path).is_absolute()]
     for path in changed_sources(job.reference.manifest, sources):
@@ -220,22 +224,22 @@ def _require_fields(manifest: Manifest, fields: Sequence[str]) -> None:
         if name not in categorical:
             raise UsageError(
                 f"--fields names {name}, which is not a categorical field",
-                hint=f"categorical fields: {nearest_names(name, categorical)}",
+                hint=f"categorical fields include {nearest_names(name, categorical)}",
             )
     if len(set(fields)) < len(fields):
         raise UsageError("--fields names a field twice", hint="name each field once")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedLadder:
+class JudgedDefinitions:
     """All definitions on the same rows: logits by arm, and the runs of each definition that has all of them."""
 
     rows: TestRows
     arms: dict[str, list[np.ndarray]]
-    whole: Sequence[tuple[Rung, PrepReport, list[Path]]]
+    whole: Sequence[tuple[DomainDefinition, PrepReport, list[Path]]]
 
 
-def judged_ladder(job: LadderJob) -> JudgedLadder:
+def judged_definitions(job: DefinitionsJob) -> JudgedDefinitions:
     """The finished runs of a series, aligned to the same rows.
 
     Raises:
@@ -245,28 +249,30 @@ def judged_ladder(job: LadderJob) -> JudgedLadder:
     if None in base:
         raise DataError("a run of the DNN is missing", hint="run the same command again; it reports why runs fail")
     whole = []
-    for rung in job.rungs:
-        data = ensure_prepared(rung.jobs[0].data)
-        folders = [finished_run(own, data) for own in rung.jobs]
+    for definition in job.definitions:
+        data = ensure_prepared(definition.jobs[0].data)
+        folders = [finished_run(own, data) for own in definition.jobs]
         if None not in folders:
-            whole.append((rung, data, [folder for folder in folders if folder is not None]))
+            whole.append((definition, data, [folder for folder in folders if folder is not None]))
     if not whole:
         raise DataError("no definition has all its runs", hint="run the same command again; it reports why runs fail")
     rows, key, logits = _rows([folder for folder in base if folder is not None])
     arms = {BASELINE: logits}
-    for rung, _, runs in whole:
-        arms[rung.name] = [_aligned(run, key) for run in runs]
-    return JudgedLadder(rows=rows, arms=arms, whole=whole)
+    for definition, _, runs in whole:
+        arms[definition.name] = [_aligned(run, key) for run in runs]
+    return JudgedDefinitions(rows=rows, arms=arms, whole=whole)
 
 
-def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
-    judged = judged_ladder(job)
+def _finding(job: DefinitionsJob, failed: dict[str, str]) -> Finding:
+    judged = judged_definitions(job)
     rows, arms, whole = judged.rows, judged.arms, judged.whole
     gained = {metric: compare(metric, rows, arms, baseline=BASELINE) for metric in ("gauc_domain", "auc")}
     means = {name: gained["gauc_domain"][name].difference for name in arms if name != BASELINE}
     best = max(means, key=lambda name: means[name])
     against = compare("gauc_domain", rows, {name: arms[name] for name in means}, baseline=best)
-    table = [_row(rung, data, runs, gained, against.get(rung.name), best) for rung, data, runs in whole]
+    table = [
+        _row(definition, data, runs, gained, against.get(definition.name), best) for definition, data, runs in whole
+    ]
     return Finding(
         name="domains",
         title="How many domains",
@@ -274,7 +280,7 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         answers=_answers(table, best, whole, failed),
         tables=[
             Table(
-                name="ladder",
+                name="definitions",
                 title=f"Domain definitions minus {BASELINE}, GAUC by {' × '.join(job.reference.manifest.domain)}",
                 rows=[{key: value for key, value in row.items() if key != "domain"} for row in table],
                 caption=f"{len(rows.labels):,} test rows, seeds {', '.join(str(own.seed) for own in job.baseline)}",
@@ -319,33 +325,33 @@ def _aligned(folder: Path, key: pl.DataFrame) -> np.ndarray:
 
 
 def _row(
-    rung: Rung,
+    definition: DomainDefinition,
     data: PrepReport,
     folders: Sequence[Path],
     gained: dict[str, dict[str, Difference]],
     against: Difference | None,
     best: str,
 ) -> dict[str, Any]:
-    gain = gained["gauc_domain"][rung.name]
+    gain = gained["gauc_domain"][definition.name]
     auc = [read_report(folder)["metrics"]["test"]["auc"] for folder in folders]
     apart = None if against is None else against.p_holm < 0.05
     return {
-        "definition": rung.adds,
-        "domains": data.manifest.num_domains if rung.fields else 1,
+        "definition": definition.adds,
+        "domains": data.manifest.num_domains if definition.fields else 1,
         "AUC": float(np.mean(auc)),
-        "gain in AUC": gained["auc"][rung.name].difference,
+        "gain in AUC": gained["auc"][definition.name].difference,
         "gain in GAUC": gain.difference,
         "95 % interval": Interval.of(gain.low, gain.high),
         "better than dnn": None if none_if_nan(gain.p_holm) is None else gain.is_real and gain.difference > 0,
-        "domain": rung.name,
-        "differs from the best": False if rung.name == best else apart,
+        "domain": definition.name,
+        "differs from the best": False if definition.name == best else apart,
     }
 
 
 def _answers(
     table: Sequence[dict[str, Any]],
     best: str,
-    whole: Sequence[tuple[Rung, PrepReport, list[Path]]],
+    whole: Sequence[tuple[DomainDefinition, PrepReport, list[Path]]],
     failed: dict[str, str],
 ) -> list[str]:
     top = next(row for row in table if row["domain"] == best)
@@ -359,7 +365,7 @@ def _answers(
         lines.append(
             f"Not significantly different from it: {', '.join(row['domain'] for row in alike if row['domain'] != best) or 'none'}."
         )
-    fields = next(rung.fields for rung, _, _ in whole if rung.name == alike[0]["domain"])
+    fields = next(definition.fields for definition, _, _ in whole if definition.name == alike[0]["domain"])
     better = any(row["better than dnn"] for row in table)
     if not better:
         lines.append(f"No definition is significantly better than {BASELINE}.")
@@ -373,7 +379,7 @@ def _answers(
 
 def _figure(table: Sequence[dict[str, Any]]) -> Figure:
     return gains(
-        "ladder",
+        "definitions",
         title=f"Gain over {BASELINE} in GAUC, against the number of domains",
         summary="Bars are 95 % intervals. Definitions are ordered from one domain to the finest definition.",
         x=[row["domains"] for row in table],
