@@ -273,7 +273,7 @@ def test_what_would_be_lost_is_refused(home: Path) -> None:
     assert (home / "data/shop/manifest.json").exists()
     done = adasparse(home, "predict", "model", "new.csv", "-o", "model/x.csv", code=2)
     assert "an exported model" in done.stderr
-    assert "there is no folder" in adasparse(home, "export", "latest", "-o", "no/where", code=2).stderr
+    assert "does not exist" in adasparse(home, "export", "latest", "-o", "no/where", code=2).stderr
 
 
 def test_wrong_words_are_explained(home: Path) -> None:

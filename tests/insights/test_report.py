@@ -173,7 +173,7 @@ def test_runs_without_test_rows_have_a_page(tmp_path: Path) -> None:
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("domains.csv", lambda path: path.write_text("domain;shop\n0;a\n"), "unable to find column"),
     ("domains.csv", lambda path: path.write_text(""), "is damaged"),
-    ("domains.csv", lambda path: path.write_bytes(path.read_bytes()[:-40]), "where there are 6"),
+    ("domains.csv", lambda path: path.write_bytes(path.read_bytes()[:-40]), "instead of 6"),
     ("domains.csv", lambda path: path.write_text(path.read_text().replace("\n0,", "\nnought,")), "is damaged"),
     ("domains.csv", lambda path: path.write_text(path.read_text().replace("\n0,", "\n7,")), "are not 0, 1, 2"),
     ("domains.csv", lambda path: path.unlink(), "is missing"),
