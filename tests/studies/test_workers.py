@@ -75,7 +75,7 @@ def run() -> NamedRun:
 
 
 @pytest.mark.parametrize(
-    ("done", "said"), [(True, "stopped when all runs were done"), (False, "1 of 1 runs are still to be")]
+    ("done", "said"), [(True, "stopped after all runs were done"), (False, "1 of 1 runs are left")]
 )
 def test_a_signal_as_the_last_run_ends_stops_the_study(
     run: NamedRun, monkeypatch: pytest.MonkeyPatch, done: bool, said: str
