@@ -281,7 +281,8 @@ def test_settings_of_other_data_are_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("root", "hint"), [("loop", "valid commands: train, prep; settings are given as key=value"), ("trian", "did you mean train?")]
+    ("root", "hint"),
+    [("loop", "valid commands: train, prep; settings are given as key=value"), ("trian", "did you mean train?")],
 )
 def test_a_command_without_settings_is_answered_with_those_that_have_some(tmp_path: Path, root: str, hint: str) -> None:
     done = adasparse(tmp_path, "config", "show", root, code=2)

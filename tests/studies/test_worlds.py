@@ -68,5 +68,5 @@ def test_worlds_are_of_synthetic_data_alone(tmp_path: Path) -> None:
     tabular = ["data=tabular", "data.name=t", f"raw={table}", "data.label=y", "data.domain=[d]", "data.split=random"]
     with pytest.raises(UsageError, match=r"t \(recipe tabular\) is not synthetic"):
         plan_compare(MODELS, words(tmp_path, *tabular), seeds=1, baseline=None, worlds=(0, 1))
-    with pytest.raises(UsageError, match="--worlds and data.seed exclude each other"):
+    with pytest.raises(UsageError, match=r"--worlds and data\.seed exclude each other"):
         plan_compare(MODELS, words(tmp_path, "data.seed=3"), seeds=1, baseline=None, worlds=(0, 1))

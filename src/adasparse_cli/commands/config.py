@@ -134,12 +134,19 @@ def explain(
             say(f"{name:<8} {text}")
 
 
-@app.command("reference", epilog="Example:\n\n  adasparse config reference > settings.md")
-def reference() -> None:
-    """Print the reference of all settings as Markdown."""
+@app.command(
+    "reference",
+    epilog="Examples:\n\n  adasparse config reference > settings.md\n\n  adasparse config reference --commands > commands.md",
+)
+def reference(
+    context: typer.Context,
+    commands: Annotated[bool, typer.Option("--commands", help="Print the reference of all commands instead.")] = False,
+) -> None:
+    """Print the reference of all settings, or of all commands, as Markdown."""
+    from adasparse_cli.commands.command_page import command_page
     from adasparse_cli.config.reference import reference_page
 
-    out.file.write(reference_page())
+    out.file.write(command_page(context.find_root().command) if commands else reference_page())
 
 
 @app.command("validate", epilog="Example:\n\n  adasparse config validate my_experiment.yaml")
@@ -149,13 +156,23 @@ def validate(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Check a file of settings, and list all errors."""
+    """Check a file of settings, and list all errors. With --json or --csv, one row per error: key, value, message, hint."""
+    from adasparse_cli.config.error_rows import error_row
     from adasparse_cli.runs.train_job import plan_train
 
     form = chosen_format(as_json, as_csv)
-    plan_train(overrides or [], config_file=file)
-    if form in MACHINE:
-        show_machine([{"file": str(file), "valid": True}], form)
+    try:
+        plan_train(overrides or [], config_file=file)
+    except UsageError as error:
+        if form not in MACHINE or not file.is_file():
+            raise
+        rows = [error_row(message, hint) for message, hint in error.parts]
+        show_machine(rows, form, {"file": str(file), "valid": False})
+        raise typer.Exit(error.exit_code) from None
+    if form is Format.json:
+        show_machine([], form, {"file": str(file), "valid": True})
+    elif form is Format.csv:
+        out.file.write(",".join(error_row("", "")) + "\n")
     else:
         say(f"{file} is valid")
 

@@ -95,9 +95,7 @@ def unknown_choice(group: str, name: str, offered: Sequence[str], loops: Sequenc
         words = {**words, **{other: f"loop={other}" for other in loops if other != "standard"}}
     close = nearest(name, words)
     lead = f"did you mean {words[close]}? " if close else ""
-    return UsageError(
-        f"{group}={name}: unknown {group}", hint=f"{lead}valid names: {', '.join(words.values())}"
-    )
+    return UsageError(f"{group}={name}: unknown {group}", hint=f"{lead}valid names: {', '.join(words.values())}")
 
 
 def looks_like_file(word: str) -> bool:
