@@ -94,7 +94,7 @@ def show(
     else:
         if title:
             _print(out, title, style="bold")
-        for table in _tables(names, rows, out.width):
+        for table in tables(names, rows, out.width):
             out.print(table)
         if caption:
             _print(out, caption, style="dim")
@@ -252,7 +252,7 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]], *, first: bool, width:
     )
 
 
-def _tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
+def tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
     """The rows as one table, or as several that repeat the first column where one would be too wide."""
     columns = [_column(name, rows, first=position == 0, width=width) for position, name in enumerate(names)]
     for group in _groups(columns, width):

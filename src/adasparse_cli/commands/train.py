@@ -114,20 +114,22 @@ def _train(jobs: Sequence[TrainJob], *, resume: bool) -> tuple[list[Mapping[str,
     reports: list[Mapping[str, Any]] = []
     folders: list[Path] = []
     best = BestSoFar(jobs[0].loop.select)
-    for number, job in enumerate(jobs, start=1):
-        if ranks.rank() > 0:
+    if ranks.rank() > 0:
+        for job in jobs:
             run_train(job)
-            continue
-        with ProgressDisplay() as progress:
+        return reports, folders
+    with ProgressDisplay() as progress:
+        for number, job in enumerate(jobs, start=1):
             done = run_train(job, progress, resume=resume)
-        if len(jobs) > 1:
-            line = best.line(f"seed {job.seed}", valid_metric(done.report, best.metric))
-            note(f"{line}  {number} of {len(jobs)} runs")
-        if not done.fresh:
-            note(f"{done.folder} is already finished; nothing to train")
-        _warn_of_leak(done.report)
-        reports.append(done.report)
-        folders.append(done.folder)
+            if len(jobs) > 1:
+                value = valid_metric(done.report, best.metric)
+                after = f"  {number} of {len(jobs)} runs"
+                best.report(progress, f"seed {job.seed}", value, arm=job.label, seed=job.seed, after=after)
+            if not done.fresh:
+                note(f"{done.folder} is already finished; nothing to train")
+            _warn_of_leak(done.report)
+            reports.append(done.report)
+            folders.append(done.folder)
     return reports, folders
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import polars as pl
 
@@ -160,6 +160,9 @@ class Progress(Protocol):
 
     def note(self, line: str) -> None: ...
 
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
+        """Report a finished run: as a row of a live table, or as a line. `best` marks the best run so far."""
+
 
 class Silent:
     """A `Progress` that shows nothing."""
@@ -175,6 +178,9 @@ class Silent:
 
     def note(self, line: str) -> None:
         pass
+
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
+        self.note(line)
 
 
 DOMAIN_FIELD = "domain"

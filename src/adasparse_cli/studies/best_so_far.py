@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adasparse_cli.choices import Metric
+from adasparse_cli.prep.recipe import Progress
 
 
 @dataclass
@@ -36,6 +37,34 @@ class BestSoFar:
         if not self.comparable or self.value is None:
             return result
         return f"{result}  best so far {self.value:.4f}" + ("" if self.name == name else f" ({self.name})")
+
+    def report(
+        self,
+        progress: Progress,
+        name: str,
+        value: float | None,
+        *,
+        arm: str,
+        seed: int | None,
+        after: str = "",
+        width: int = 0,
+    ) -> None:
+        """Add a finished run, and report it as a row and as a line.
+
+        Args:
+            arm: arm of the run, or the trial.
+            seed: seed of the run; None for the mean of a trial.
+            after: text at the end of the line.
+            name: as in `line`. value: as in `line`. width: as in `line`.
+        """
+        line = self.line(name, value, width=width)
+        best = "n/a" if self.value is None else f"{self.value:.4f}"
+        row = {"arm": arm, "seed": seed, f"valid {self.metric}": "n/a" if value is None else f"{value:.4f}"}
+        progress.finished(
+            row | ({"best so far": best} if self.comparable else {}),
+            f"{line}{after}",
+            best=self.comparable and self.name == name,
+        )
 
     def add(self, name: str, value: float | None) -> None:
         """Add a finished run."""

@@ -161,7 +161,10 @@ def run_search(
             value = _worth(job, trial.params, len(trials), progress, workers)
             study.tell(trial, value, state=_state(optuna, value))
             tried = " ".join(f"{key}={own}" for key, own in trial.params.items())
-            progress.note(f"{best.line(f'trial {len(trials)}', value)}  of {job.trials} trials: {tried}")
+            name = f"trial {len(trials)}"
+            best.report(
+                progress, name, value, arm=f"{name}: {tried}", seed=None, after=f"  of {job.trials} trials: {tried}"
+            )
             trials.append(Trial(settings=trial.params, value=value))
             if verify:
                 _verify_trial(job, trials[-1])

@@ -39,6 +39,11 @@ class NamedRun:
     job: TrainJob
     prepared: PrepReport
 
+    @property
+    def arm(self) -> str:
+        """The name without the seed."""
+        return self.name.removesuffix(f", seed {self.job.seed}")
+
 
 @dataclass(frozen=True)
 class RunDone:

@@ -62,9 +62,15 @@ def train_all(
                         if one.done:
                             idle.append(one)
                             if best is not None:
-                                value = one.valid.get(best.metric)
-                                line = best.line(one.run.name, value, width=width)
-                                progress.note(f"{line}  {done} of {len(runs)} runs")
+                                best.report(
+                                    progress,
+                                    one.run.name,
+                                    one.valid.get(best.metric),
+                                    arm=one.run.arm,
+                                    seed=one.run.job.seed,
+                                    after=f"  {done} of {len(runs)} runs",
+                                    width=width,
+                                )
                         elif stop.number is None:
                             failed[one.run.name] = one.why()
                             progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
