@@ -30,7 +30,8 @@ def test_a_load_above_the_cores_is_said_of_several_threads(
 @pytest.mark.parametrize(
     ("load", "before", "after"),
     [
-        (1.5, {}, {}),
+        (0.9, {}, {}),
+        (1.0, {}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}),
         (2.5, {}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}),
         (2.5, {"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
         (2.5, {"GOMP_SPINCOUNT": "100"}, {"GOMP_SPINCOUNT": "100"}),
