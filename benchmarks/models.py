@@ -86,7 +86,7 @@ class Training:
             found = next(self.batches, None)
             if found is None:
                 self.loop.state.step = 0
-                self.batches = self.loop._batches()  # type: ignore[assignment]
+                self.batches = self.loop.batches()
                 found = next(self.batches)
             step, rows = found
             self.loop._step(step, rows)

@@ -11,9 +11,10 @@ the root of the category path, which is the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -43,10 +44,12 @@ from adasparse_cli.prep.recipe import (
     FieldPlan,
     Progress,
     RawData,
+    ShardRows,
 )
-from adasparse_cli.raw.lines import BOM, Block, Lines, TextFile
+from adasparse_cli.raw.lines import BLOCK_BYTES, BOM, Block, Lines, TextFile
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject
+from adasparse_cli.raw.shards import Shard, Survey, surveyed
 
 LABEL_COLUMN = "is_trade"
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -157,6 +160,7 @@ def read(settings: DataSettings, sources: list[Path]) -> RawData:
         rejects=rejects,
         labelled=tuple(LABEL_COLUMN in file.columns for file in files),
         consumed=lambda: sum(file.consumed for file in files),
+        reader=_Reader(tuple(zip(sources, names, strict=True))),
     )
 
 
@@ -203,6 +207,27 @@ def _plans(settings: DataSettings) -> tuple[FieldPlan, ...]:
         )
         for name, kind in kinds.items()
     )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads parts of the files; `files` are the path and the name of each."""
+
+    files: tuple[tuple[Path, str], ...]
+
+    def survey(self, source: int) -> Survey:
+        path, name = self.files[source]
+        return surveyed(path, source, BLOCK_BYTES if _opened(path, name, []).divisible else None)
+
+    def rows(self, shard: Shard) -> ShardRows:
+        rejects: list[Reject] = []
+        file, lists = _opened(*self.files[shard.source], rejects), Lists()
+        parsed = (_parsed(lines, file, lists) for lines in file.part(shard))
+        frames = (_features(rows, source=shard.source) for rows in parsed if rows.height)
+        return ShardRows(frames=frames, rejects=rejects, noted=lambda: None)
+
+    def note(self, noted: Sequence[Any]) -> None:
+        pass
 
 
 def _frames(files: list[TextFile]) -> Iterator[pl.DataFrame]:

@@ -305,7 +305,7 @@ def _log(
     return dataclasses.replace(
         table,
         columns=[*forms, *(column for side in sides for column in side.values.columns)],
-        sample=joined(table.sample, counted=False),
+        first=lambda: joined(table.sample, counted=False),
         frames=frames,
     )
 

@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -41,10 +41,12 @@ from adasparse_cli.prep.recipe import (
     Finding,
     Progress,
     RawData,
+    ShardRows,
     domain_field,
 )
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject
+from adasparse_cli.raw.shards import Shard, Survey
 from adasparse_cli.schema import Field
 from adasparse_cli.tables.formats import Table
 from adasparse_cli.tables.opened import opened_table
@@ -200,6 +202,9 @@ def read_tables(
         consumed=lambda: sum(table.consumed() for table in tables),
         notes=(*(note for table in tables for note in table.notes), *meanings.notes),
         noticed=lambda: (*meanings.findings, *meanings.missing.findings()),
+        reader=_Reader(settings, tuple((table.path, table.name) for table in tables), meanings)
+        if places is None
+        else None,
     )
 
 
@@ -257,6 +262,36 @@ def _meanings(settings: Settings, tables: Sequence[Table]) -> _Meanings:
             if plan.name in table.columns and plan.kind is FieldKind.categorical:
                 missing.look(table.sample[plan.name])
     return _Meanings(columns=columns, units=units, missing=missing, notes=notes, findings=findings)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads parts of tables; `files` are the path and the name of each."""
+
+    settings: Settings
+    files: tuple[tuple[Path, str], ...]
+    meanings: _Meanings
+
+    def survey(self, source: int) -> Survey:
+        return opened_table(*self.files[source], self.settings, []).survey(source)
+
+    def rows(self, shard: Shard) -> ShardRows:
+        rejects: list[Reject] = []
+        table = opened_table(*self.files[shard.source], self.settings, rejects)
+        meanings = dataclasses.replace(self.meanings, missing=Missing(self.settings.missing))
+        unit = meanings.units[shard.source]
+
+        def frames() -> Iterator[pl.DataFrame]:
+            for frame in table.part(shard):
+                rows = _features(self.settings, table.name, shard.source, unit, frame, meanings, rejects)
+                if rows.height:
+                    yield rows
+
+        return ShardRows(frames=frames(), rejects=rejects, noted=meanings.missing.met)
+
+    def note(self, noted: Sequence[Any]) -> None:
+        for met in noted:
+            self.meanings.missing.add(met)
 
 
 def _frames(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -65,6 +65,15 @@ class Missing:
             met.update(dict(bare.filter(missing).value_counts().iter_rows()))
         return spelled(bare.set(missing, None), spelling)
 
+    def met(self) -> dict[str, Counter[str]]:
+        """How often each text was met in each column so far."""
+        return self._met
+
+    def add(self, met: Mapping[str, Counter[str]]) -> None:
+        """Count what another instance has met."""
+        for name, counts in met.items():
+            self._met.setdefault(name, Counter()).update(counts)
+
     def look(self, texts: pl.Series) -> None:
         """Remember a column whose values are two-letter codes, among which NA may be one."""
         known = texts.filter(~texts.is_in(self._texts)).drop_nulls()
@@ -84,7 +93,10 @@ class Missing:
                 found.append(Finding("warning", text, f"if NA is a code, such as Namibia's: {kept}"))
         if self._met:
             each = "; ".join(
-                f"{name}: " + ", ".join(f"{text or 'empty'} in {count:,} rows" for text, count in met.most_common())
+                f"{name}: "
+                + ", ".join(
+                    f"{text or 'empty'} in {met[text]:,} rows" for text in sorted(met, key=lambda one: (-met[one], one))
+                )
                 for name, met in self._met.items()
             )
             found.append(

@@ -26,6 +26,7 @@ HEAVY = (
     "plotly",
     "jinja2",
     "optuna",
+    "pyspark",
 )
 SCRIPT = """
 import sys

@@ -98,6 +98,13 @@ class SplitRule(StrEnum):
     random = "random"
 
 
+class PrepEngine(StrEnum):
+    """Where preparation runs: in this process, or on Spark."""
+
+    local = "local"
+    spark = "spark"
+
+
 class Spelling(StrEnum):
     """Which texts of a field are the same value.
 

@@ -23,7 +23,7 @@ from adasparse_cli.config.packaged import choices_in
 from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.config.reference import reference_page
-from adasparse_cli.config.root import TrainRoot
+from adasparse_cli.config.root import PrepRoot, TrainRoot
 from adasparse_cli.config.settable import (
     COMMANDS,
     GROUPS,
@@ -106,8 +106,8 @@ def test_every_key_has_a_meaning_a_type_and_its_default(group: str, name: str) -
 
 
 def test_keys_of_no_section_are_known_too() -> None:
-    tree = compose("train", [])
-    declared = dict(leaves(TrainRoot))
+    tree = {**compose("prep", []), **compose("train", [])}
+    declared = {**dict(leaves(TrainRoot)), **dict(leaves(PrepRoot))}
     found = {one.key: one for one in root_settings()}
     assert found.keys() == declared.keys()
     assert {key.split(".")[0] for key in found} == tree.keys() - set(GROUPS)
@@ -118,7 +118,10 @@ def test_keys_of_no_section_are_known_too() -> None:
         assert setting.default == value
         assert len(setting.meaning) > 10
         require_said(setting, declared[key])
-    # `prep` knows neither a device nor threads
+    # `prep` knows neither a device nor threads, and only `prep` knows an engine
+    assert {key for key, one in found.items() if "train" in one.commands} == {
+        key for key in found if key.split(".")[0] in compose("train", [])
+    }
     assert {key for key, one in found.items() if "prep" in one.commands} == {
         key for key in found if key.split(".")[0] in compose("prep", [])
     }

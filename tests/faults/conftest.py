@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adasparse_cli.files import only_owner, write_json
 from tests.faults.attacked import Server, counted, run
 from tests.faults.made import Made
 
@@ -49,11 +52,21 @@ FULL_ONLY = (
 )
 
 
+# What several processes of pytest begin with, so that none is left with a long file at the end.
+LONGEST_FIRST = ("test_fuzz_readers", "test_kills_training", "test_kills_study", "test_folders", "test_surroundings")
+# These share a fixture that takes long and that they write into, so one process takes both.
+TOGETHER = {"test_flips": "made", "test_edited": "made"}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.faults)
+    own = [item for item in items if HERE in item.path.parents]
+    for item in own:
+        item.add_marker(pytest.mark.faults)
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.stem, item.path.stem)))
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    own.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    items[:] = own + [item for item in items if HERE not in item.path.parents]
     if config.getoption("--short"):
         for name in (*SAMPLED, *FULL_ONLY):
             cases = [item for item in items if item.name.partition("[")[0] == name]
@@ -79,12 +92,20 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory, server: Server) -> FinishedStudy:
-    home, folder = (tmp_path_factory.mktemp("study") / name for name in ("home", "done"))
-    home.mkdir()
-    run(home, "prep", *TINY[:2], server=server)
-    shutil.copytree(home, folder)
-    events, worker_events, seconds = counted(folder, *STUDY, server=server)
-    return FinishedStudy(home, folder, events, worker_events, seconds)
+    """Made once, by the first of pytest's processes that needs it; no test writes into it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    parent = shared / "study"
+    parent.mkdir(exist_ok=True)
+    with only_owner(parent, wait=True):
+        if not (parent / "counts.json").exists():
+            (parent / "home").mkdir()
+            run(parent / "home", "prep", *TINY[:2], server=server)
+            shutil.copytree(parent / "home", parent / "done")
+            write_json(parent / "counts.json", counted(parent / "done", *STUDY, server=server))
+        events, worker_events, seconds = json.loads((parent / "counts.json").read_text(encoding="utf-8"))
+    return FinishedStudy(parent / "home", parent / "done", events, worker_events, seconds)
 
 
 @pytest.fixture(scope="session")

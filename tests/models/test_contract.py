@@ -26,6 +26,7 @@ TREES = {
     "lr-plain": ["model=lr", "model.crosses=none"],
     "ple-low-rank": ["model=ple", "model.full_domains=0", "model.rank=2"],
     "ppnet-ids": ["model=ppnet", "model.id_fields=[tags,item]"],
+    "ppnet-domain": ["model=ppnet", "model.id_fields=[]"],
     "star-plain": ["model=star", "model.partitioned_norm.enabled=false"],
 }
 

@@ -10,9 +10,17 @@ from tests.models.parts import parts_of
 from tests.models.test_epnet import gate
 
 
-def test_logits_equal_the_reference() -> None:
-    parts = parts_of("ppnet")
+def test_without_ids_the_gates_read_the_domain_alone() -> None:
+    parts = parts_of("ppnet", "model.id_fields=[]")
     h = parts.tower(parts.x, 2, lambda k, h: h * gate(parts, f"gates.{k}", parts.told, parts.agnostic))
+    parts.agrees_with(parts.linear("head", h)[:, 0])
+
+
+def test_the_two_fields_with_the_most_values_are_the_ids_by_default() -> None:
+    """Of item (40), shop (15) and tags (9): the first two."""
+    parts = parts_of("ppnet")
+    seen = np.concatenate([parts.agnostic[:, 0:8], parts.agnostic], axis=1)
+    h = parts.tower(parts.x, 2, lambda k, h: h * gate(parts, f"gates.{k}", parts.told, seen))
     parts.agrees_with(parts.linear("head", h)[:, 0])
 
 

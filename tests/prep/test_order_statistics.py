@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,13 +31,18 @@ def test_they_are_those_of_a_sort(name: str, size: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "BINS", 1 << 6)
     values = COLUMNS[name]
 
-    def blocks() -> Iterator[np.ndarray]:
-        yield from np.split(values, range(size, len(values), size))
+    def each(look: Callable[[np.ndarray], Any]) -> Iterator[Any]:
+        return map(look, np.split(values, range(size, len(values), size)))
 
     wanted = [0, *(k * len(values) // 100 for k in range(100)), len(values) - 1]
-    found = order_statistics(blocks, lambda number: wanted if number == len(values) else [])
+    found = order_statistics(each, lambda number: wanted if number == len(values) else [], rows=len(values))
     np.testing.assert_array_equal(found, np.sort(values)[wanted])
 
 
 def test_without_values_there_is_none() -> None:
-    assert len(order_statistics(lambda: iter([np.zeros(0)]), lambda number: [0])) == 0
+    assert len(order_statistics(lambda look: map(look, [np.zeros(0)]), lambda number: [0], rows=0)) == 0
+
+
+def test_zeros_have_no_sign() -> None:
+    found = order_statistics(lambda look: map(look, [np.array([-0.0, 0.0]), np.array([-0.0])]), range, rows=3)
+    assert not np.signbit(found).any()

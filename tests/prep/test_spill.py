@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adasparse_cli.choices import Split
 from adasparse_cli.prep import spill as module
 from adasparse_cli.prep.recipe import SOURCE
-from adasparse_cli.prep.spill import BagTable, Spill
-from adasparse_cli.prep.writer import PartWriter
+from adasparse_cli.prep.spill import BagTable, Spill, rewritten, write_frame
+from adasparse_cli.prep.writer import parts_of
 
 FRAMES = st.lists(st.lists(st.none() | st.sampled_from([-(2**63), -1, 0, 1, 2, 2**63 - 1]), min_size=1), min_size=1)
 
@@ -59,17 +60,24 @@ def test_a_table_of_bags_is_gone_once_nobody_has_it() -> None:
         gc.enable()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 9), max_size=8))
 def test_parts_hold_the_rows_in_order_and_all_but_the_last_are_full(heights: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    paths = [Path(str(k)) for k in range(len(heights))]
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adasparse_cli.prep.writer.PART_ROWS", 4)
-        writer, start = PartWriter(Path(folder) / "train"), 0
-        for height in heights:
-            writer.add(pl.DataFrame({"row": range(start, start + height)}, schema={"row": pl.Int32}))
-            start += height
-        writer.close()
-        parts = [pl.read_parquet(path)["row"].to_list() for path in sorted(Path(folder).glob("train/*"))]
-    assert [row for part in parts for row in part] == list(range(start))
-    assert all(len(part) == 4 for part in parts[:-1])
-    assert len(parts) == -(-start // 4)
+        parts = list(parts_of(Split.train, paths, heights))
+    rows = [(path, row) for part in parts for path, first, count in part.pieces for row in range(first, first + count)]
+    assert rows == [(path, row) for path, height in zip(paths, heights, strict=True) for row in range(height)]
+    assert [part.rows for part in parts[:-1]] == [4] * (len(parts) - 1)
+    assert [part.number for part in parts] == list(range(-(-sum(heights) // 4)))
+
+
+def test_a_frame_is_changed_once_even_if_its_task_runs_again(tmp_path: Path) -> None:
+    path = tmp_path / "000000.arrow"
+    write_frame(pl.DataFrame({"a": [1, 2, 3]}), path)
+    first = rewritten(path, lambda rows: rows.head(2))
+    assert rewritten(path, lambda rows: rows.head(2)) == first == (tmp_path / "000000-1.arrow", 2)
+    assert rewritten(first[0], lambda rows: rows.head(1)) == (tmp_path / "000000-2.arrow", 1)
+    assert rewritten(tmp_path / "000000-2.arrow", None) == (tmp_path / "000000-2.arrow", 1)
+    assert [one.name for one in tmp_path.iterdir()] == ["000000-2.arrow"]

@@ -139,13 +139,15 @@ def _settings_for(word: str, ctx: typer.Context) -> list[str]:
         if group in GROUPS and name in offered(group):
             chosen |= chosen_groups([other])
     group, dot, _ = key.partition(".")
+    commands = {name for one in root_settings() for name in one.commands}
+    outside = [one for one in root_settings() if ctx.info_name not in commands or ctx.info_name in one.commands]
     if not dot:
         sections = [f"{one}{sign}" for one in default_choices() for sign in ("=", ".")]
-        plain = [one.key for one in root_settings() if "." not in one.key]
-        found = [*sections, "paths.", *(f"{one}=" for one in plain)]
+        sections += dict.fromkeys(f"{one.key.partition('.')[0]}." for one in outside if "." in one.key)
+        found = [*sections, *(f"{one.key}=" for one in outside if "." not in one.key)]
     else:
         names = {**default_choices(), **chosen}
-        own = group_settings(group, names[group]) if group in names else root_settings()
+        own = group_settings(group, names[group]) if group in names else outside
         found = [f"{one.key}=" for one in own if one.key not in CHOSEN_BY_GROUP]
     likely = [one for one in found if one.startswith(word)]
     if len(likely) == 1 and likely[0].endswith("="):

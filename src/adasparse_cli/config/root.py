@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from adasparse_cli.choices import Between
+from adasparse_cli.choices import Between, PrepEngine
 
 SEEDS, THREADS = Between(0, 10**9), Between(1)
 
@@ -23,6 +23,29 @@ class PathSettings:
     data: str
     runs: str
     studies: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Where `adasparse prep` runs (the `prep` section). The bytes of prepared data do not depend on it.
+
+    Args:
+        engine: `local` (this process) or `spark` (extra `spark`, and Java).
+        master: of `engine=spark`, the address of the cluster: `local` (this machine), `spark://HOST:7077`, `yarn` or
+            `k8s://https://HOST:PORT`; null for what spark-submit or spark-defaults.conf names.
+        cores: of `master=local`, the number of tasks at a time; null for all cores.
+    """
+
+    engine: PrepEngine
+    master: str | None
+    cores: Annotated[int, THREADS] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepRoot:
+    """The settings that only `prep` has, outside the sections."""
+
+    prep: EngineSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,8 @@ COMMANDS = {
     "prep": ("prep",),
 }
 NO_DEFAULT = "???"
-_OF_ROOT = ("adasparse_cli.config.root", "TrainRoot")
+# The dataclasses of the settings outside the groups, by the file of conf/ that has their defaults.
+_OF_ROOT = {"train": ("adasparse_cli.config.root", "TrainRoot"), "prep": ("adasparse_cli.config.root", "PrepRoot")}
 _PLACES = {
     "network": ("adasparse_cli.models.base", "NetworkSettings"),
     "tracking": ("adasparse_cli.training.tracking", "TrackingSettings"),
@@ -106,11 +107,12 @@ def root_settings() -> tuple[Setting, ...]:
             key=field.key,
             meaning=field.meaning,
             kind=field.kind,
-            default=values["train"][field.key],
+            default=values[root][field.key],
             owner=field.owner,
-            commands=tuple(one for root, names in COMMANDS.items() if field.key in values[root] for one in names),
+            commands=tuple(one for other, names in COMMANDS.items() if field.key in values[other] for one in names),
         )
-        for field in source_fields(_OF_ROOT)
+        for root, place in _OF_ROOT.items()
+        for field in source_fields(place)
     )
 
 
@@ -138,13 +140,13 @@ def _group_settings(group: str, name: str, folder: Path | None) -> tuple[Setting
 
 def comments_for(tree: Mapping[str, Any]) -> dict[str, str]:
     """The meaning of every key and section of composed values, for dataclasses of this package."""
-    found = {field.key: _comment(field) for field in source_fields(_OF_ROOT)}
-    found |= sections_inside(_OF_ROOT)
+    found = {field.key: _comment(field) for place in _OF_ROOT.values() for field in source_fields(place)}
+    for place in _OF_ROOT.values():
+        found |= sections_inside(place)
     for group in GROUPS:
-        place = _place_of(group, tree.get(group) or {})
-        if place is not None:
-            found |= {f"{group}.{key}": text for key, text in sections_inside(place).items()}
-            found |= {f"{group}.{field.key}": _comment(field, group) for field in source_fields(place)}
+        if (chosen := _place_of(group, tree.get(group) or {})) is not None:
+            found |= {f"{group}.{key}": text for key, text in sections_inside(chosen).items()}
+            found |= {f"{group}.{field.key}": _comment(field, group) for field in source_fields(chosen)}
     return found
 
 

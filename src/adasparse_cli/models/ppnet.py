@@ -7,9 +7,9 @@ c is the domain context (layers/context.py). stop(e) passes no gradient. The tow
 also train the ids.
 
 Source: Chang et al., PEPNet: Parameter and Embedding Personalized Network, KDD 2023 (arXiv 2302.01115),
-only its second half. Differences: the paper uses the ids of user, item and author. Here they are the
-domain's embeddings and the fields in `id_fields`, none by default, so that the gain of a gate comes
-from the domain as in the other models. A field of `id_fields` is also part of the stopped inputs.
+only its second half. Differences: the paper's gates read the ids of user, item and author. Ours read the
+domain context and the fields in `id_fields`, by default the two domain-agnostic fields with the most
+values, which are user and item in most logs. A field of `id_fields` is also part of the stopped inputs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from adasparse_cli.batches import Batch, Prediction, no_penalty
-from adasparse_cli.choices import Between
+from adasparse_cli.choices import Between, FieldRole
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.gate_unit import GateUnit
 from adasparse_cli.models.base import Cost, DataShape, Model, NetworkSettings, multiply_adds, one_logit
+
+# User and item in most logs.
+LARGEST = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +36,13 @@ class PpnetSettings:
 
     Args:
         gate_hidden: inner width of each gate.
-        id_fields: domain-agnostic fields that the gates read with gradient, in addition to the domain.
+        id_fields: domain-agnostic fields that the gates read with gradient, in addition to the domain; null: the two with the
+            most values.
     """
 
     name: str
     gate_hidden: Annotated[int, Between(1)]
-    id_fields: tuple[str, ...]
+    id_fields: tuple[str, ...] | None
 
 
 class Ppnet(Model):
@@ -49,10 +53,13 @@ class Ppnet(Model):
 
     def __init__(self, settings: PpnetSettings, network: NetworkSettings, shape: DataShape) -> None:
         super().__init__(network, shape)
+        agnostic = [field for field in shape.fields if field.role is FieldRole.domain_agnostic]
+        largest = sorted(agnostic, key=lambda field: -field.size)[:LARGEST]  # of equal ones the first
+        names = [field.name for field in largest] if settings.id_fields is None else settings.id_fields
         try:
-            columns = self.embedding.columns_of(settings.id_fields)
+            columns = self.embedding.columns_of(names)
         except KeyError as error:
-            known = [field.name for field in shape.fields if field.role == "domain_agnostic"]
+            known = [field.name for field in agnostic]
             raise UsageError(
                 f"model.id_fields names {error.args[0]!r}, which is not a domain-agnostic field of these data",
                 hint=f"they are {', '.join(known)}",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.prep.counts import POSITIVES, ROWS, Count
 from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.recipe import DAY, LABEL, LINE, PROPENSITY, SOURCE, TIMESTAMP, USER, FieldPlan
-from adasparse_cli.prep.spill import SPLIT, Spill
+from adasparse_cli.prep.recipe import DAY, LABEL, LINE, PROPENSITY, SOURCE, USER, FieldPlan
+from adasparse_cli.prep.spill import SPLIT
 from adasparse_cli.prep.vocabulary import Vocabulary
 
 DOMAIN = "__domain"
@@ -33,29 +34,27 @@ def key_text(names: Sequence[str]) -> list[pl.Expr]:
     return [pl.col(name).cast(pl.String).alias(key) for name, key in zip(names, key_columns(names), strict=True)]
 
 
-def domain_table(spill: Spill, domain: Sequence[str]) -> pl.DataFrame:
+def domain_count(domain: Sequence[str]) -> Count:
+    """Rows and positives by key and split."""
+    return Count(keys=(*key_text(domain), pl.col(SPLIT)), positives=True)
+
+
+def domain_table(counts: pl.DataFrame, domain: Sequence[str]) -> pl.DataFrame:
     """All domains: `domain` (id), the key's fields as text, and rows and positives per split.
 
     Domains with training rows come first, ordered by (−training rows, key); the others follow, by key.
+
+    Args:
+        counts: of `domain_count`.
     """
     splits, keys = [split.value for split in Split], key_columns(domain)
-    counts = spill.scan([*domain, SPLIT, LABEL]).group_by([*key_text(domain), SPLIT]).agg(
-        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives")
-    )  # fmt: skip
-    wide = (
-        counts.group_by(keys)
-        .agg(
-            *(
-                pl.col("rows").filter(pl.col(SPLIT) == split).sum().cast(pl.Int64).alias(f"{split}_rows")
-                for split in splits
-            ),
-            *(
-                pl.col("positives").filter(pl.col(SPLIT) == split).sum().alias(f"{split}_positives")
-                for split in splits
-                if split != Split.unlabelled
-            ),
-        )
-        .collect()
+    wide = counts.group_by(keys).agg(
+        *(pl.col(ROWS).filter(pl.col(SPLIT) == split).sum().alias(f"{split}_rows") for split in splits),
+        *(
+            pl.col(POSITIVES).filter(pl.col(SPLIT) == split).sum().alias(f"{split}_positives")
+            for split in splits
+            if split != Split.unlabelled
+        ),
     )
     ordered = wide.sort(["train_rows", *keys], descending=[True, *(False for _ in keys)], nulls_last=True)
     return ordered.with_row_index("domain").with_columns(pl.col("domain").cast(pl.Int32))
@@ -67,33 +66,19 @@ class Encoder:
 
     Args:
         domains: the result of `domain_table`; an unknown key gets the number of its rows as id.
-        spill: source of all users, to number them; None if users are not needed.
+        users: the distinct users, sorted; None if users are not needed. Rows without a user get −1: they are not one user.
     """
 
     plans: tuple[FieldPlan, ...]
     vocabularies: Mapping[str, Vocabulary]
     domain: tuple[str, ...]
     domains: pl.DataFrame
-    spill: Spill | None
-    has_user: bool = field(init=False, default=False)
-    has_timestamp: bool = field(init=False, default=False)
-    _users: Lookup | None = field(init=False, default=None)
+    users: pl.Series | None = None
 
-    def __post_init__(self) -> None:
-        if self.spill is None:
-            return
-        names = self.spill.scan().collect_schema().names()
-        self.has_user, self.has_timestamp = USER in names, TIMESTAMP in names
-        if self.has_user:
-            # rows without a user have the number −1: they are not one user
-            self._users = Lookup(self.spill.sorted_values(USER).drop_nulls())
-
-    def by_split(self, path: Path) -> dict[Split, pl.DataFrame]:
-        """The rows of one spilled frame, encoded, by split."""
-        assert self.spill is not None
-        parts = self.spill.frame(path).partition_by(SPLIT, as_dict=True)
-        found = {Split(str(name)): own for (name,), own in parts.items()}
-        return {split: self.encode(own, labelled=split is not Split.unlabelled) for split, own in found.items()}
+    @cached_property
+    def _users(self) -> Lookup:
+        assert self.users is not None
+        return Lookup(self.users.drop_nulls())
 
     def encode(self, frame: pl.DataFrame, *, labelled: bool) -> pl.DataFrame:
         """Ids of the fields in their order, then the other columns of the row."""
@@ -113,7 +98,7 @@ class Encoder:
         columns.append(keys["domain"].fill_null(self.domains.height).cast(pl.Int32).alias(DOMAIN))
         if labelled:
             columns.append(frame[LABEL].cast(pl.Int8))
-        if self._users is not None:
+        if self.users is not None:
             columns.append(pl.Series("__user", self._users.places(frame[USER])))
         columns += [frame[SOURCE].cast(pl.Int32), frame[LINE].cast(pl.Int64)]
         if DAY in frame.columns:

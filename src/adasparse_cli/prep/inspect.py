@@ -13,7 +13,8 @@ import polars as pl
 
 from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
 from adasparse_cli.errors import DataError
-from adasparse_cli.prep.encode import domain_table
+from adasparse_cli.prep.encode import domain_count, domain_table
+from adasparse_cli.prep.engine import Engine, LocalEngine
 from adasparse_cli.prep.noticed import (
     FEW_ROWS,
     LABELLED,
@@ -22,12 +23,14 @@ from adasparse_cli.prep.noticed import (
     about_spellings,
     about_splits,
     auc_alone,
+    day_count,
     day_counts,
     split_rule,
 )
 from adasparse_cli.prep.recipe import LABEL, DataSettings, FieldPlan, Finding, Progress, recipe_named, with_domain_id
-from adasparse_cli.prep.spill import SPLIT, Spill, add_split, count_duplicates, field_columns, spill_frames
-from adasparse_cli.prep.vocabulary import build_vocabulary
+from adasparse_cli.prep.spill import SPLIT, Spill, field_columns, spill_frames
+from adasparse_cli.prep.splits import add_split, count_duplicates
+from adasparse_cli.prep.vocabulary import bucket_vocabulary
 from adasparse_cli.raw.rejected import Reject
 
 VALUE = "__value"
@@ -68,24 +71,26 @@ def inspect(settings: DataSettings, raw: Sequence[Path], progress: Progress) -> 
         size = sum(path.stat().st_size for path in sources)
         progress.start("reading", size, "bytes")
         spill = spill_frames(data, work / "spill", progress, size=size)
-        duplicates = count_duplicates(spill, DuplicateRule.keep)
+        engine = LocalEngine()
+        duplicates = count_duplicates(spill, DuplicateRule.keep, engine)
         findings: list[Finding] = []
         rule = settings.split
         try:
-            add_split(spill, settings)
+            add_split(spill, settings, engine)
         except DataError as error:
             findings.append(Finding("error", error.message, error.hint))
             rule = SplitRule.random
-            add_split(spill, replace(settings, split=rule))
+            add_split(spill, replace(settings, split=rule), engine)
         plans = field_columns(data.plans)
         progress.start("looking", len(plans), "fields")
         fields, spelled = [], []
         for plan in plans:
-            fields.append(_field(spill, plan, settings))
+            fields.append(_field(spill, plan, settings, engine))
             spelled += _spellings(spill, plan, data.domain)
             progress.advance(1)
-        splits, days = _splits(spill), day_counts(spill)
-        domains = domain_table(spill, data.domain)
+        splits = _splits(spill)
+        by_day, by_domain = engine.count(spill, [day_count(), domain_count(data.domain)])
+        days, domains = day_counts(by_day), domain_table(by_domain, data.domain)
     findings += [
         *_about_rejects(data.rejects, spill.rows, settings),
         *data.noticed(),
@@ -127,7 +132,7 @@ def _last_days(days: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     return {split: (day, day) for split, day in zip(("test", "valid"), reversed(known), strict=False)}
 
 
-def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, Any]:
+def _field(spill: Spill, plan: FieldPlan, settings: DataSettings, engine: Engine) -> dict[str, Any]:
     """Cardinality, missing values, share of test values unseen in training, and AUC of the field alone."""
     # a field may have the name of a column of these tables
     values = spill.scan([plan.name, SPLIT, LABEL]).rename({plan.name: VALUE})
@@ -139,7 +144,7 @@ def _field(spill: Spill, plan: FieldPlan, settings: DataSettings) -> dict[str, A
     ).collect()
     if plan.kind is FieldKind.numeric:
         # computed from its buckets, as a model would receive it
-        vocabulary = build_vocabulary(spill, plan, min_count=1, buckets=settings.numeric_buckets)
+        vocabulary = bucket_vocabulary(spill, plan.name, settings.numeric_buckets, engine)
         table = values.collect()
         values = table.with_columns(vocabulary.ids(table[VALUE]).alias(VALUE)).lazy()
     counts = values.group_by([VALUE, SPLIT]).agg(

@@ -12,10 +12,10 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, Split, SplitRule
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
+from adasparse_cli.prep.counts import ROWS, Count
 from adasparse_cli.prep.encode import key_columns
 from adasparse_cli.prep.prepared_files import data_file
 from adasparse_cli.prep.recipe import DAY, LABEL, Finding
-from adasparse_cli.prep.spill import Spill
 from adasparse_cli.prep.vocabulary import Vocabulary
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.typed import require_types
@@ -133,13 +133,26 @@ def spellings(domains: pl.DataFrame, domain: Sequence[str], vocabularies: Mappin
     return found
 
 
-def day_counts(spill: Spill) -> list[dict[str, Any]]:
-    """Labelled and unlabelled rows by day: day, rows, positives, rate."""
-    days = spill.scan([DAY, LABEL]).filter(pl.col(DAY).is_not_null()).group_by(DAY).agg(
-        pl.len().alias("rows"), pl.col(LABEL).cast(pl.Int64).sum().alias("positives"), pl.col(LABEL).mean().alias("rate")
-    )  # fmt: skip
-    table = days.collect().sort(DAY)
-    return table.select(pl.col(DAY).cast(pl.Date).cast(pl.String).alias("day"), "rows", "positives", "rate").to_dicts()
+def day_count() -> Count:
+    """Rows by day and label."""
+    return Count(keys=(pl.col(DAY), pl.col(LABEL)), where=pl.col(DAY).is_not_null())
+
+
+def day_counts(counts: pl.DataFrame) -> list[dict[str, Any]]:
+    """Labelled and unlabelled rows by day: day, rows, positives, rate.
+
+    Args:
+        counts: of `day_count`.
+    """
+    labelled = pl.col(ROWS).filter(pl.col(LABEL).is_not_null()).sum()
+    positives = (pl.col(ROWS) * pl.col(LABEL)).sum()
+    table = (
+        counts.group_by(DAY)
+        .agg(pl.col(ROWS).sum(), positives.alias("positives"), labelled.alias("labelled"))
+        .sort(DAY)
+        .with_columns(pl.when(pl.col("labelled") > 0).then(pl.col("positives") / pl.col("labelled")).alias("rate"))
+    )
+    return table.select(pl.col(DAY).cast(pl.Date).cast(pl.String).alias("day"), ROWS, "positives", "rate").to_dicts()
 
 
 def about_days(days: Sequence[dict[str, Any]], rule: SplitRule) -> list[Finding]:

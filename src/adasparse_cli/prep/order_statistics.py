@@ -1,65 +1,76 @@
-"""Exact order statistics of a column that is read block by block."""
+"""Exact order statistics of a column that is read block by block, in any process and in any order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 # Size of the sample whose order gives the bins; a bin has about one in BINS of all values.
 SAMPLE, BINS = 1 << 16, 1 << 12
+T = TypeVar("T")
 
-Blocks = Callable[[], Iterator[np.ndarray]]
+
+class Each(Protocol):
+    """Applies a function to every block of a column, in order. The blocks are equal at each call."""
+
+    def __call__(self, look: Callable[[np.ndarray], T], /) -> Iterator[T]: ...
 
 
-def order_statistics(blocks: Blocks, ranks: Callable[[int], Sequence[int]]) -> np.ndarray:
+def order_statistics(each: Each, ranks: Callable[[int], Sequence[int]], *, rows: int) -> np.ndarray:
     """The values at some ranks of all sorted values.
 
     Three passes: a sample gives the edges of bins, the second pass counts the values in each bin, the third sorts the values of
     bins that contain a requested rank. A value that equals an edge has a separate bin, so frequent values need no sorting.
 
     Args:
-        blocks: reads the values, float64, equal at each call.
+        each: looks at the values, float64, block by block. Each block costs a few numbers of the sample.
         ranks: given the number of values, the ranks from 0, ascending.
+        rows: approximate number of values, for the size of the sample.
 
     Returns:
-        The value of each rank, exactly as `np.sort(all)[ranks]`; empty without values.
+        The value of each rank, exactly as `np.sort(all)[ranks]`, with 0.0 for −0.0; empty without values.
     """
-    sample, number = _sample(blocks())
+    looked = list(each(partial(_sample, max(1, rows // SAMPLE))))
+    number = sum(count for _, count in looked)
     wanted = np.asarray(ranks(number), dtype=np.int64) if number else np.zeros(0, dtype=np.int64)
     if not len(wanted):
         return np.zeros(0)
-    edges = np.unique(np.sort(sample)[np.arange(1, BINS) * len(sample) // BINS])
+    sample = np.sort(np.concatenate([values for values, _ in looked]))
+    edges = np.unique(sample[np.arange(1, BINS) * len(sample) // BINS])
     counts = np.zeros(2 * len(edges) + 1, dtype=np.int64)
-    for block in blocks():
-        counts += np.bincount(_bins(block, edges), minlength=len(counts))
+    for own in each(partial(_counts, edges)):
+        counts += own
     ends = counts.cumsum()
     places = np.searchsorted(ends, wanted, side="right")
     found = edges[np.minimum(places // 2, len(edges) - 1)]  # for bins of a single value; the others are sorted below
     open_bins = np.unique(places[places % 2 == 0])
     if len(open_bins):
-        inside: dict[int, list[np.ndarray]] = {int(place): [] for place in open_bins}
-        for block in blocks():
-            bins = _bins(block, edges)
-            chosen = np.isin(bins, open_bins)
-            some, bins = block[chosen], bins[chosen]
-            for place, parts in inside.items():
-                parts.append(some[bins == place])
-        for place, parts in inside.items():
+        inside = list(each(partial(_inside, edges, open_bins)))
+        values, bins = (np.concatenate(parts) for parts in zip(*inside, strict=True))
+        for place in open_bins:
             own = places == place
-            found[own] = np.sort(np.concatenate(parts))[wanted[own] - (ends[place] - counts[place])]
-    return found
+            found[own] = np.sort(values[bins == place])[wanted[own] - (ends[place] - counts[place])]
+    return np.asarray(found + 0.0)  # −0.0 and 0.0 have no order
 
 
-def _sample(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, int]:
-    """At most 2 × SAMPLE values spread over all blocks, and the total number of values."""
-    kept, step, number = np.zeros(0), 1, 0
-    for block in blocks:
-        kept = np.concatenate([kept, block[-number % step :: step]])
-        number += len(block)
-        while len(kept) > 2 * SAMPLE:
-            kept, step = kept[::2], 2 * step
-    return kept, number
+def _sample(step: int, block: np.ndarray) -> tuple[np.ndarray, int]:
+    """Every `step`-th value, and the number of all values."""
+    return block[::step].copy(), len(block)
+
+
+def _counts(edges: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """The number of values in each bin."""
+    return np.bincount(_bins(block, edges), minlength=2 * len(edges) + 1)
+
+
+def _inside(edges: np.ndarray, chosen: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values in the chosen bins, and the bin of each."""
+    bins = _bins(block, edges)
+    inside = np.isin(bins, chosen)
+    return block[inside], bins[inside]
 
 
 def _bins(block: np.ndarray, edges: np.ndarray) -> np.ndarray:

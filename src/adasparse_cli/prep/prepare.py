@@ -10,8 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,33 +19,55 @@ import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, Split, nearest_names
 from adasparse_cli.errors import DataError, DiskFullError, TooManyRejectedError, UsageError
-from adasparse_cli.files import checksums, disk_is_full, file_stem, no_room, sha256_of, write_sealed
-from adasparse_cli.prep.encode import Encoder, domain_table, key_columns
+from adasparse_cli.files import checksums, disk_is_full, file_stem, no_room, write_sealed
+from adasparse_cli.prep.encode import Encoder, domain_count, domain_table, key_columns
+from adasparse_cli.prep.engine import Engine, LocalEngine
 from adasparse_cli.prep.noticed import (
     FINDINGS,
     about_days,
     about_splits,
+    day_count,
     day_counts,
     leaks,
     spellings,
     write_findings,
 )
-from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.place import MANIFEST, put_in_place, work_folder
-from adasparse_cli.prep.recipe import DataSettings, FieldPlan, Progress, RawData, recipe_named, with_domain_id
-from adasparse_cli.prep.spill import Spill, add_split, count_duplicates, field_columns, spill_frames
-from adasparse_cli.prep.vocabulary import Vocabulary, build_bag_vocabulary, build_vocabulary, encoded_bags
-from adasparse_cli.prep.writer import PartWriter, write_table
+from adasparse_cli.prep.recipe import (
+    TIMESTAMP,
+    USER,
+    DataSettings,
+    FieldPlan,
+    Progress,
+    RawData,
+    recipe_named,
+    with_domain_id,
+)
+from adasparse_cli.prep.spill import Spill, field_columns
+from adasparse_cli.prep.splits import add_split, count_duplicates, split_rows
+from adasparse_cli.prep.vocabulary import (
+    Vocabulary,
+    bag_vocabulary,
+    bucket_vocabulary,
+    categorical_vocabulary,
+    encoded_bags,
+    value_count,
+)
+from adasparse_cli.prep.writer import parts_by_split, write_part, write_table
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, advice, examples
 from adasparse_cli.schema import ENCODING_VERSION, FORMAT_VERSION, Field, Manifest, Source, SplitCounts
 
-LARGE_ROWS = 2_000_000
 SPLITS = (Split.train, Split.valid, Split.test, Split.unlabelled)
 
 
 def prepare(
-    settings: DataSettings, values: Mapping[str, Any], raw: Sequence[Path], folder: Path, progress: Progress
+    settings: DataSettings,
+    values: Mapping[str, Any],
+    raw: Sequence[Path],
+    folder: Path,
+    progress: Progress,
+    engine: Engine | None = None,
 ) -> Manifest:
     """Prepare data into `folder`. Existing data are replaced only when the new data are complete.
 
@@ -54,28 +75,23 @@ def prepare(
         settings: of the recipe.
         values: the same as plain values, for the manifest.
         raw: the raw files; empty for a recipe that writes its own files.
+        engine: where the steps run; None for this machine. The bytes of the data do not depend on it.
 
     Raises:
         DataError: a file cannot be read, or more rows than `max_rejected` were rejected.
         DiskFullError: the disk is full.
+        UsageError: the engine is not available, or cannot run the recipe.
     """
     recipe = recipe_named(settings.recipe)
     work = work_folder(folder)
     shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir(parents=True)
-        sources = recipe.sources(settings, list(raw), work, progress)
-        with ThreadPoolExecutor(1) as pool:
-            digests = [pool.submit(sha256_of, path) for path in sources]
-            manifest = _prepare(
-                with_domain_id(recipe.read(settings, sources), settings),
-                settings,
-                values,
-                sources,
-                digests,
-                work,
-                progress,
-            )
+        with engine or LocalEngine() as running:
+            sources = recipe.sources(settings, list(raw), work, progress)
+            digests = running.digests(sources)
+            data = with_domain_id(recipe.read(settings, sources), settings)
+            manifest = _prepare(data, settings, values, sources, digests, work, progress, running)
         write_sealed(work / MANIFEST, manifest.to_json())
         put_in_place(folder)
     except Exception as error:
@@ -94,9 +110,10 @@ def _prepare(
     settings: DataSettings,
     values: Mapping[str, Any],
     sources: Sequence[Path],
-    digests: Sequence[Future[str]],
+    digests: Callable[[], list[str]],
     work: Path,
     progress: Progress,
+    engine: Engine,
 ) -> Manifest:
     plans = field_columns(raw.plans)
     _require_domain(raw, plans)
@@ -110,43 +127,45 @@ def _prepare(
         progress.note(note)
     size = sum(path.stat().st_size for path in sources)
     progress.start("reading", size, "bytes")
-    spill = spill_frames(raw, work / "spill", progress, size=size)
+    spill = engine.read(raw, work / "spill", progress, size=size)
     names = source_names(sources)
     place = {name: k for k, name in enumerate(names)}
     raw.rejects.sort(key=lambda reject: (place.get(reject.source, len(place)), reject.line))
     for hint in advice(raw.rejects):
         progress.note(f"rejected rows: {hint}")
     _require_few_rejects(raw.rejects, spill.rows, settings, work)
-    duplicates = count_duplicates(spill, settings.duplicates)
-    add_split(spill, settings)
+    duplicates = count_duplicates(spill, settings.duplicates, engine)
+    add_split(spill, settings, engine)
+    assert spill.split is not None
 
     progress.start("counting", len(plans), "fields")
+    countable = [plan for plan in plans if plan.kind is not FieldKind.numeric]
+    asked = [value_count(plan, min_count=settings.min_count) for plan in countable]
+    counts = engine.count(spill, [*asked, domain_count(raw.domain), day_count()])
     vocabularies, fields = {}, []
-    found = in_order(
-        _field,
-        ((plan, spill, settings, work) for plan in plans),
-        # a large column needs enough memory by itself
-        workers=2 if spill.rows < LARGE_ROWS else 1,
-    )
-    for plan, (vocabulary, field) in zip(plans, found, strict=True):
-        vocabularies[plan.name] = vocabulary
+    for plan in plans:
+        own = None if plan.kind is FieldKind.numeric else next(counts)
+        vocabularies[plan.name], field = _field(plan, own, spill, settings, work, engine)
         fields.append(field)
         progress.advance(1)
-    domains = domain_table(spill, raw.domain)
+    domains = domain_table(next(counts), raw.domain)
+    days = day_counts(next(counts))
     write_table(domains, work / "domains.parquet")
 
     spill.bags.clear()
     progress.start("encoding", spill.rows, "rows")
-    encoder = Encoder(plans, vocabularies, raw.domain, domains, spill)
-    writers = {split: PartWriter(work / split) for split in SPLITS}
-    for parts in in_order(encoder.by_split, ((path,) for path in spill.paths)):
-        for split, frame in parts.items():
-            writers[split].add(frame)
-            progress.advance(frame.height)
-    for writer in writers.values():
-        writer.close()
+    columns = spill.scan().collect_schema().names()
+    users = engine.distinct(spill, USER) if USER in columns else None
+    encoder = Encoder(plans, vocabularies, raw.domain, domains, users)
+    parts = parts_by_split(spill.paths, list(engine.map(split_rows, spill.split, spill.paths)))
+    known = {}
+    for part, (name, digest) in zip(
+        parts, engine.map(write_part, (encoder, spill.split, work), parts, at_once=2), strict=True
+    ):
+        known[name] = digest
+        progress.advance(part.rows)
     unseen = _unseen_in_test(work, fields)
-    counted = {split: SplitCounts(rows=0, positives=None) for split in SPLITS} | {
+    counted = {
         split: SplitCounts(
             rows=int(domains[f"{split}_rows"].sum()),
             positives=None if split is Split.unlabelled else int(domains[f"{split}_positives"].sum()),
@@ -156,13 +175,12 @@ def _prepare(
     noticed = (
         *raw.noticed(),
         *about_splits([{"split": split.value, **asdict(counts)} for split, counts in counted.items()]),
-        *about_days(day_counts(spill), settings.split),
+        *about_days(days, settings.split),
         *spellings(domains, raw.domain, vocabularies),
         *leaks(work, fields),
     )
     write_findings(noticed, work)
     _write_rejects(raw.rejects, work)
-    has_user, has_timestamp = encoder.has_user, encoder.has_timestamp
     shutil.rmtree(work / "spill")
 
     keep_raw = getattr(settings, "keep_raw", True)
@@ -171,19 +189,19 @@ def _prepare(
             name=names[index],
             path=_recorded_path(path, work),
             bytes=path.stat().st_size,
-            sha256=digest.result(),
+            sha256=digest,
             rows=spill.rows_per_source.get(index, 0),
             labelled=raw.labelled[index],
             modified_ns=path.stat().st_mtime_ns,
         )
-        for index, (path, digest) in enumerate(zip(sources, digests, strict=True))
+        for index, (path, digest) in enumerate(zip(sources, digests(), strict=True))
     ]
     if not keep_raw:
         shutil.rmtree(work / "raw", ignore_errors=True)
-    # the checksums of raw files are stored with the sources
-    files = checksums(
-        work, [path for path in work.rglob("*") if path.is_file() and path.relative_to(work).parts[0] != "raw"]
-    )
+    # the checksums of raw files are stored with the sources, the checksums of parts are known
+    others = {path.relative_to(work).as_posix(): path for path in work.rglob("*") if path.is_file()}
+    paths = [path for name, path in others.items() if name not in known and not name.startswith("raw/")]
+    files = dict(sorted({**checksums(work, paths), **known}.items()))
     described = {
         "format_version": ENCODING_VERSION,
         "recipe": settings.recipe,
@@ -208,8 +226,8 @@ def _prepare(
         rejected=dict(Counter(reject.reason for reject in raw.rejects)),
         duplicates=duplicates,
         unseen=unseen,
-        has_user=has_user,
-        has_timestamp=has_timestamp,
+        has_user=USER in columns,
+        has_timestamp=TIMESTAMP in columns,
         files=files,
         escaped_keys=True,
         fingerprint=hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest(),
@@ -221,12 +239,17 @@ def _recorded_path(path: Path, work: Path) -> str:
     return str(path.relative_to(work) if path.is_relative_to(work) else path.resolve())
 
 
-def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) -> tuple[Vocabulary, Field]:
+def _field(
+    plan: FieldPlan, counts: pl.DataFrame | None, spill: Spill, settings: DataSettings, work: Path, engine: Engine
+) -> tuple[Vocabulary, Field]:
+    """Make and write the vocabulary of a field; `counts` is its `value_count`, None for a numeric field."""
     (work / "vocabularies").mkdir(exist_ok=True)
     bags = 0
-    if plan.kind is FieldKind.multi_valued:
+    if counts is None:
+        vocabulary = bucket_vocabulary(spill, plan.name, settings.numeric_buckets, engine)
+    elif plan.kind is FieldKind.multi_valued:
         table = spill.bags[plan.name]
-        vocabulary, values = build_bag_vocabulary(spill, plan, table, min_count=settings.min_count)
+        vocabulary, values = bag_vocabulary(counts, plan, table, min_count=settings.min_count)
         bags = len(table) + 1
         (work / "bags").mkdir(exist_ok=True)
         lists = encoded_bags(vocabulary, values, first_bag=0, bags=bags)
@@ -234,7 +257,7 @@ def _field(plan: FieldPlan, spill: Spill, settings: DataSettings, work: Path) ->
         if len(table):
             write_table(table.texts().to_frame(), work / "bags" / f"{file_stem(plan.name)}.texts.parquet")
     else:
-        vocabulary = build_vocabulary(spill, plan, min_count=settings.min_count, buckets=settings.numeric_buckets)
+        vocabulary = categorical_vocabulary(counts)
     write_table(vocabulary.table, work / "vocabularies" / f"{file_stem(plan.name)}.parquet")
     return vocabulary, Field(name=plan.name, role=plan.role, kind=plan.kind, size=vocabulary.size, bags=bags)
 

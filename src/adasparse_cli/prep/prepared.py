@@ -102,7 +102,7 @@ def encode_rows(folder: Path, manifest: Manifest, settings: DataSettings, raw: S
         name: Vocabulary(_table(folder, manifest, f"vocabularies/{file_stem(name)}.parquet"), kind)
         for name, kind in kinds.items()
     }
-    encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder, manifest), None)
+    encoder = Encoder(plans, vocabularies, tuple(manifest.domain), read_domains(folder, manifest))
     multi = [plan for plan in plans if plan.kind is FieldKind.multi_valued]
     categorical = [plan.name for plan in plans if plan.kind is FieldKind.categorical]
     stored = {plan.name: _stored_texts(folder, manifest, plan.name) for plan in multi}

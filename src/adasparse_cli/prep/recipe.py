@@ -30,6 +30,7 @@ from adasparse_cli.foreign import import_recipe
 from adasparse_cli.prep.key import joined_keys
 from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.raw.rejected import Reject
+from adasparse_cli.raw.shards import Shard, Survey
 from adasparse_cli.schema import Field
 
 # Columns of a frame that are not features. `label` is absent or null in unlabelled files.
@@ -119,6 +120,33 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """The rows of a part of the raw files.
+
+    Args:
+        frames, rejects: as in `RawData`.
+        noted: what the recipe counted; complete once `frames` is consumed. It can be pickled.
+    """
+
+    frames: Iterator[pl.DataFrame]
+    rejects: list[Reject]
+    noted: Callable[[], Any]
+
+
+class ShardReader(Protocol):
+    """Reads parts of the raw files, in any process and in any order. It can be pickled."""
+
+    def survey(self, source: int) -> Survey:
+        """The sha256 of a source, and its parts in order."""
+
+    def rows(self, shard: Shard) -> ShardRows:
+        """The rows of a part. All parts in order have the rows, rejected rows and counts of `RawData.frames`."""
+
+    def note(self, noted: Sequence[Any]) -> None:
+        """Add what was counted in other processes, by part in order, to what `RawData.noticed` reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawData:
     """Opened raw files: a description of their content, and an iterator over it.
 
@@ -136,6 +164,7 @@ class RawData:
         consumed: bytes of the sources (as stored on disk) read so far.
         notes: inferred values and decisions of the recipe, one line each, shown to the user.
         noticed: warnings; complete once `frames` is consumed.
+        reader: reads parts of the files on other machines; None if the recipe reads them only in order and in one process.
     """
 
     plans: tuple[FieldPlan, ...]
@@ -147,6 +176,7 @@ class RawData:
     consumed: Callable[[], int]
     notes: tuple[str, ...] = ()
     noticed: Callable[[], Sequence[Finding]] = tuple
+    reader: ShardReader | None = None
 
 
 class Progress(Protocol):
@@ -209,7 +239,30 @@ def with_domain_id(
         return raw
     key = joined_keys([pl.col(part) for part in raw.domain], escaped=escaped).alias(name)
     plan = FieldPlan(name=name, role=FieldRole.domain_aware, kind=FieldKind.categorical)
-    return replace(raw, plans=(*raw.plans, plan), frames=(frame.with_columns(key) for frame in raw.frames))
+    return replace(
+        raw,
+        plans=(*raw.plans, plan),
+        frames=(frame.with_columns(key) for frame in raw.frames),
+        reader=None if raw.reader is None else _WithColumn(raw.reader, key),
+    )
+
+
+@dataclass(frozen=True)
+class _WithColumn:
+    """A reader whose frames have one more column."""
+
+    reader: ShardReader
+    column: pl.Expr
+
+    def survey(self, source: int) -> Survey:
+        return self.reader.survey(source)
+
+    def rows(self, shard: Shard) -> ShardRows:
+        found = self.reader.rows(shard)
+        return replace(found, frames=(frame.with_columns(self.column) for frame in found.frames))
+
+    def note(self, noted: Sequence[Any]) -> None:
+        self.reader.note(noted)
 
 
 def domain_field(prepared: Sequence[Field], aware: Collection[str]) -> str | None:

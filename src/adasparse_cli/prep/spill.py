@@ -6,21 +6,19 @@ Later passes read single columns of these files, so memory does not grow with th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from adasparse_cli.choices import DuplicateRule, FieldKind, Split, SplitRule
+from adasparse_cli.choices import FieldKind
 from adasparse_cli.errors import DataError
 from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.prep.distinct import Remembered, numbered_type
-from adasparse_cli.prep.hashing import mixed
-from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, SOURCE, DataSettings, FieldPlan, Progress, RawData
-from adasparse_cli.prep.repeats import Repeats, find_repeats
+from adasparse_cli.prep.recipe import SOURCE, FieldPlan, Progress, RawData
 from adasparse_cli.raw.rejected import advice, examples
 
 SPLIT, PLACE = "__split", "__place"
@@ -67,17 +65,23 @@ class Spill:
     """Value frames on disk, in the files' order.
 
     Args:
+        heights: rows of each frame.
         split: expression of a row's SPLIT from its other columns; None before `add_split`.
     """
 
     folder: Path
     bags: dict[str, BagTable]
     paths: list[Path] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)
     rows_per_source: dict[int, int] = field(default_factory=dict)
     rows: int = 0
     bytes: int = 0
     split: pl.Expr | None = None
     _waiting: list[pl.DataFrame] = field(default_factory=list)
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Add the next frame of a recipe, whose multi-valued fields are texts."""
+        self.add(frame.with_columns(table.indices(frame[name]) for name, table in self.bags.items()))
 
     def add(self, frame: pl.DataFrame) -> None:
         """Add the next frame. Frames are merged into larger ones before they are written."""
@@ -92,16 +96,16 @@ class Spill:
         """Write the waiting rows."""
         if self._waiting:
             path = self.folder / f"{len(self.paths):06d}.arrow"
-            _write(pl.concat(self._waiting, rechunk=True), path)
+            frame = pl.concat(self._waiting, rechunk=True)
+            write_frame(frame, path)
             self.paths.append(path)
+            self.heights.append(frame.height)
             self.bytes += path.stat().st_size
             self._waiting.clear()
 
     def scan(self, columns: list[str] | None = None, *, paths: list[Path] | None = None) -> pl.LazyFrame:
         """All rows, or the rows of some frames, lazily; only the named columns are read."""
-        scanned = pl.scan_ipc(self.paths if paths is None else paths, glob=False)
-        if self.split is not None:
-            scanned = scanned.with_columns(self.split)
+        scanned = scan_frames(self.paths if paths is None else paths, self.split)
         return scanned if columns is None else scanned.select(columns)
 
     def sorted_values(self, column: str) -> pl.Series:
@@ -115,10 +119,11 @@ class Spill:
         assert found is not None
         return found[column]
 
-    def frame(self, path: Path) -> pl.DataFrame:
-        """One frame, with each row's split."""
-        frame = _read(path)
-        return frame if self.split is None else frame.with_columns(self.split)
+    def replace(self, frames: Iterable[tuple[Path, int]]) -> None:
+        """Use new versions of all frames: their paths and numbers of rows."""
+        new = list(frames)
+        self.paths, self.heights = [path for path, _ in new], [rows for _, rows in new]
+        self.rows = sum(self.heights)
 
 
 def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -> Spill:
@@ -132,15 +137,29 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -
         DiskFullError: the remaining disk space is not sufficient.
     """
     folder.mkdir(parents=True)
-    multi = [plan.name for plan in raw.plans if plan.kind is FieldKind.multi_valued]
-    spill, done = Spill(folder, {name: BagTable() for name in multi}), 0
+    spill, done = Spill(folder, {name: BagTable() for name in multi_valued(raw)}), 0
     for frame in raw.frames:
-        spill.add(frame.with_columns(spill.bags[name].indices(frame[name]) for name in multi))
+        spill.take(frame)
         now = raw.consumed()
         progress.advance(now - done, {"rows": spill.rows})
         done = now
         _require_room(spill, done / size if size else 0.0)
     spill.flush()
+    require_rows(raw, spill)
+    return spill
+
+
+def multi_valued(raw: RawData) -> list[str]:
+    """The multi-valued fields."""
+    return [plan.name for plan in raw.plans if plan.kind is FieldKind.multi_valued]
+
+
+def require_rows(raw: RawData, spill: Spill) -> None:
+    """Check that there are rows.
+
+    Raises:
+        DataError: there are none.
+    """
     if not spill.rows:
         raise DataError(
             f"the raw files hold no readable row; {len(raw.rejects):,} were rejected: {examples(raw.rejects)}"
@@ -148,7 +167,6 @@ def spill_frames(raw: RawData, folder: Path, progress: Progress, *, size: int) -
             else "the raw files hold no rows",
             hint="; ".join([*advice(raw.rejects), "correct the files, or the settings that describe the columns"]),
         )
-    return spill
 
 
 def _require_room(spill: Spill, share: float) -> None:
@@ -160,122 +178,58 @@ def _require_room(spill: Spill, share: float) -> None:
         raise no_room(spill.folder, still)
 
 
-def count_duplicates(spill: Spill, rule: DuplicateRule) -> int:
-    """Count the second and later copies of exactly equal labelled rows; with `drop` they are removed."""
-    copies = _repeats(spill, labelled=True)
-    if len(copies) and rule is DuplicateRule.drop:
-        start = 0
-        for path in spill.paths:
-            frame = _read(path)
-            again = copies.between(start, start + frame.height).rows
-            start += frame.height
-            if len(again):
-                kept = np.ones(frame.height, dtype=bool)
-                kept[again] = False
-                _rewrite(path, frame.filter(kept))
-        spill.rows -= len(copies)
-    return len(copies)
+def scan_frames(paths: Sequence[Path], split: pl.Expr | None) -> pl.LazyFrame:
+    """The rows of some frames, with each row's split if its expression is given."""
+    scanned = pl.scan_ipc(list(paths), glob=False)
+    return scanned if split is None else scanned.with_columns(split)
 
 
-def _repeats(spill: Spill, *, labelled: bool) -> Repeats:
-    """Rows that are equal to an earlier one, among all rows or the labelled rows; rows are numbered over all frames."""
-
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        start = 0
-        for first in range(0, len(spill.paths), FRAMES_AT_ONCE):
-            frame = spill.scan([ROW_HASH, LABEL], paths=spill.paths[first : first + FRAMES_AT_ONCE]).collect()
-            numbers = np.arange(start, start + frame.height)
-            start += frame.height
-            chosen = frame[LABEL].is_not_null().to_numpy() if labelled else slice(None)
-            yield numbers[chosen], frame[ROW_HASH].to_numpy()[chosen]
-
-    return find_repeats(blocks(), rows=spill.rows, folder=spill.folder / "repeats")
+def read_frame(path: Path, split: pl.Expr | None = None, *, columns: list[str] | None = None) -> pl.DataFrame:
+    """A frame, with each row's split if its expression is given; only the named columns are read."""
+    # read_ipc interprets the path as a pattern
+    frame = scan_frames([path], split)
+    return (frame if columns is None else frame.select(columns)).collect()
 
 
-def split_expression(spill: Spill, settings: DataSettings) -> pl.Expr:
-    """The split of a row, from its day or from a hash of its content.
+def rewritten(path: Path, change: Callable[[pl.DataFrame], pl.DataFrame] | None) -> tuple[Path, int]:
+    """Replace a frame by a new version of it.
+
+    The new version has another name, so that a task that runs again neither changes a frame twice nor misses it.
+
+    Args:
+        change: makes the new version; None if the frame remains as it is.
+
+    Returns:
+        Its path and its number of rows.
+    """
+    stem, _, version = path.stem.partition("-")
+    new = path.with_name(f"{stem}-{int(version or 0) + 1}.arrow")
+    if new.exists() and not path.exists():  # by an earlier attempt
+        return new, _height(new)
+    if change is None:
+        return path, _height(path)
+    frame = change(read_frame(path))
+    write_frame(frame, new)
+    path.unlink(missing_ok=True)
+    return new, frame.height
+
+
+def _height(path: Path) -> int:
+    return int(pl.scan_ipc(path, glob=False).select(pl.len()).collect().item())
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame; `path` is complete or absent.
 
     Raises:
-        DataError: fewer than three labelled days, for a split by day.
+        DiskFullError: the disk is full.
     """
-    if settings.split is SplitRule.random:
-        valid, test = settings.valid_share, settings.valid_share + settings.test_share
-        place = pl.col(PLACE)
-        chosen = (
-            pl.when(place < valid)
-            .then(_lit(Split.valid))
-            .when(place < test)
-            .then(_lit(Split.test))
-            .otherwise(_lit(Split.train))
-        )
-    else:
-        days = spill.scan([DAY, LABEL]).filter(pl.col(LABEL).is_not_null()).select(pl.col(DAY).unique()).collect()[DAY]
-        known = sorted(days.drop_nulls())
-        if not known:
-            raise DataError(
-                "no labelled row has a timestamp; a split by day needs timestamps",
-                hint="data.timestamp=COLUMN names the column that has them; data.split=random splits by a hash of the row",
-            )
-        if len(known) < 3:
-            raise DataError(
-                f"the labelled rows cover {len(known)} day{'s' * (len(known) != 1)}; a split by day needs three",
-                hint="data.split=random splits by a hash of the row",
-            )
-        chosen = (
-            pl.when(pl.col(DAY) == known[-1])
-            .then(_lit(Split.test))
-            .when(pl.col(DAY) == known[-2])
-            .then(_lit(Split.valid))
-            .otherwise(_lit(Split.train))
-        )
-    return pl.when(pl.col(LABEL).is_null()).then(_lit(Split.unlabelled)).otherwise(chosen).alias(SPLIT)
-
-
-def _lit(split: Split) -> pl.Expr:
-    # one byte per row instead of sixteen for texts
-    return pl.lit(split.value, dtype=pl.Enum([split.value for split in Split]))
-
-
-def add_split(spill: Spill, settings: DataSettings) -> None:
-    """Assign a split to each row."""
-    if settings.split is SplitRule.random:
-        copies, start = _repeats(spill, labelled=False), 0
-        for path in spill.paths:
-            frame = _read(path)
-            places = _places(frame, copies.between(start, start + frame.height), settings)
-            start += frame.height
-            _rewrite(path, frame.with_columns(places))
-    spill.split = split_expression(spill, settings)
-
-
-def _places(frame: pl.DataFrame, copies: Repeats, settings: DataSettings) -> pl.Series:
-    """A number in [0, 1) for each row, from a hash of its values and of the number of equal rows before it.
-
-    Equal rows are separate events. If all copies had the same split, a table with few distinct rows would train a model on
-    other combinations than it is tested on.
-    """
-    hashes = frame[ROW_HASH].to_numpy().copy()
-    with np.errstate(over="ignore"):
-        hashes[copies.rows] += copies.ranks * np.uint64(0x9E3779B97F4A7C15)
-    return pl.Series(PLACE, (mixed(hashes, salt=settings.split_seed) >> np.uint64(11)) / 2.0**53)
-
-
-def _rewrite(path: Path, frame: pl.DataFrame) -> None:
-    # the frame may still be mapped from the file it replaces
-    new = path.with_suffix(".new")
-    _write(frame, new)
-    new.replace(path)
-
-
-def _read(path: Path) -> pl.DataFrame:
-    # read_ipc interprets the path as a pattern
-    return pl.scan_ipc(path, glob=False).collect()
-
-
-def _write(frame: pl.DataFrame, path: Path) -> None:
+    # two tasks may write the same frame; what a killed task leaves is removed with the folder
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     # compressed files are read into memory column by column; plain ones would be mapped entirely and stay resident
     try:
-        frame.write_ipc(path, compression="lz4")
+        frame.write_ipc(temporary, compression="lz4")
+        temporary.replace(path)
     except OSError as error:
         if disk_is_full(error):
             raise no_room(path, int(frame.estimated_size())) from None

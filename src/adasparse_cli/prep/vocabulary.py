@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.prep.counts import ROWS, Count
+from adasparse_cli.prep.engine import Engine
 from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.order_statistics import order_statistics
 from adasparse_cli.prep.recipe import FieldPlan
-from adasparse_cli.prep.spill import FRAMES_AT_ONCE, SPLIT, BagTable, Spill
+from adasparse_cli.prep.spill import SPLIT, BagTable, Spill, scan_frames
+
+T = TypeVar("T")
+_IS_TRAIN = pl.col(SPLIT) == Split.train.value
 
 
 @dataclass(frozen=True)
@@ -59,28 +66,67 @@ class Vocabulary:
         return pl.Series(values.name, ids, dtype=pl.Int32)
 
 
-def build_vocabulary(spill: Spill, plan: FieldPlan, *, min_count: int, buckets: int) -> Vocabulary:
-    """Count a field's values in the train rows."""
-    train = spill.scan([plan.name, SPLIT]).filter(pl.col(SPLIT) == Split.train.value)
-    if plan.kind is FieldKind.numeric:
-        return Vocabulary(_buckets(spill, plan.name, buckets), plan.kind)
-    counts = train.group_by(pl.col(plan.name).alias("value")).agg(pl.len().alias("count")).collect()
-    return Vocabulary(_ordered(counts, min_count), plan.kind)
+def value_count(plan: FieldPlan, *, min_count: int) -> Count:
+    """Train rows by value of a categorical field, or by bag of a multi-valued one."""
+    least = min_count if plan.kind is FieldKind.categorical else 1
+    return Count(keys=(pl.col(plan.name).alias("value"),), where=_IS_TRAIN, least=least)
 
 
-def build_bag_vocabulary(
-    spill: Spill, plan: FieldPlan, bags: BagTable, *, min_count: int
+def categorical_vocabulary(counts: pl.DataFrame) -> Vocabulary:
+    """The vocabulary of a categorical field, from its `value_count`."""
+    return Vocabulary(_ordered(counts.rename({ROWS: "count"})), FieldKind.categorical)
+
+
+def bag_vocabulary(
+    counts: pl.DataFrame, plan: FieldPlan, bags: BagTable, *, min_count: int
 ) -> tuple[Vocabulary, pl.DataFrame]:
-    """Count the values of a multi-valued field in the train rows.
+    """The vocabulary of a multi-valued field, from its `value_count`.
 
     Returns:
         The vocabulary, and all bags with one row per value: bag, value.
     """
     values = bag_values(plan, bags.texts(), first_bag=1)
-    train = spill.scan([plan.name, SPLIT]).filter(pl.col(SPLIT) == Split.train.value)
-    uses = train.group_by(pl.col(plan.name).alias("bag")).agg(pl.len().alias("uses")).collect()
-    counts = values.join(uses, on="bag", how="inner").group_by("value").agg(pl.col("uses").sum().alias("count"))
-    return Vocabulary(_ordered(counts, min_count), plan.kind), values
+    uses = counts.select(pl.col("value").alias("bag"), pl.col(ROWS).alias("uses"))
+    found = values.join(uses, on="bag", how="inner").group_by("value").agg(pl.col("uses").sum().alias("count"))
+    return Vocabulary(_ordered(found.filter(pl.col("count") >= min_count)), plan.kind), values
+
+
+def bucket_vocabulary(spill: Spill, name: str, buckets: int, engine: Engine) -> Vocabulary:
+    """Buckets of about equal counts between the quantiles of a column's train rows; equal quantiles give one bucket."""
+    size = engine.frames_at_once
+    groups = [spill.paths[start : start + size] for start in range(0, len(spill.paths), size)]
+    missing = False
+
+    def each(look: Callable[[np.ndarray], T]) -> Iterator[T]:
+        nonlocal missing
+        for found, nulls in engine.map(_look_at_column, (name, spill.split, look), groups):
+            missing = missing or nulls > 0
+            yield found
+
+    quantiles = order_statistics(each, lambda number: [k * number // buckets for k in range(buckets)], rows=spill.rows)
+    edges = np.unique(quantiles)
+    lower: list[float | None] = edges.tolist()
+    upper: list[float | None] = [*edges[1:].tolist(), None] if len(edges) else []
+    if missing:
+        lower, upper = [*lower, None], [*upper, None]
+    table = pl.DataFrame(
+        {
+            "id": pl.int_range(1, len(lower) + 1, dtype=pl.Int32, eager=True),
+            "lower": pl.Series(lower, dtype=pl.Float64),
+            "upper": pl.Series(upper, dtype=pl.Float64),
+        }
+    )
+    return Vocabulary(table, FieldKind.numeric)
+
+
+def _look_at_column(
+    shared: tuple[str, pl.Expr | None, Callable[[np.ndarray], T]], paths: Sequence[Path]
+) -> tuple[T, int]:
+    """What `look` finds in a numeric column's train rows of some frames, and the number of missing values."""
+    name, split, look = shared
+    rows = scan_frames(paths, split).select(name, SPLIT).filter(_IS_TRAIN)
+    values = rows.select(pl.col(name).cast(pl.Float64)).collect()[name]
+    return look(values.drop_nulls().to_numpy()), values.null_count()
 
 
 def bag_values(plan: FieldPlan, texts: pl.Series, *, first_bag: int) -> pl.DataFrame:
@@ -100,36 +146,7 @@ def encoded_bags(vocabulary: Vocabulary, values: pl.DataFrame, *, first_bag: int
     return found.to_frame().select(pl.col("ids").fill_null(pl.lit([], dtype=pl.List(pl.Int32)))).to_series()
 
 
-def _ordered(counts: pl.DataFrame, min_count: int) -> pl.DataFrame:
-    kept = counts.filter(pl.col("count") >= min_count)
-    ordered = kept.sort(["count", "value"], descending=[True, False], nulls_last=True)
+def _ordered(counts: pl.DataFrame) -> pl.DataFrame:
+    ordered = counts.sort(["count", "value"], descending=[True, False], nulls_last=True)
     ids = pl.int_range(1, ordered.height + 1, dtype=pl.Int32, eager=True).alias("id")
     return ordered.select(ids, pl.col("value"), pl.col("count").cast(pl.Int64))
-
-
-def _buckets(spill: Spill, name: str, buckets: int) -> pl.DataFrame:
-    """Buckets of about equal counts between the quantiles of a column's train rows; equal quantiles give one bucket."""
-    missing = False
-
-    def blocks() -> Iterator[np.ndarray]:
-        nonlocal missing
-        for start in range(0, len(spill.paths), FRAMES_AT_ONCE):
-            some = spill.scan([name, SPLIT], paths=spill.paths[start : start + FRAMES_AT_ONCE])
-            values = (
-                some.filter(pl.col(SPLIT) == Split.train.value).select(pl.col(name).cast(pl.Float64)).collect()[name]
-            )
-            missing = missing or values.null_count() > 0
-            yield values.drop_nulls().to_numpy()
-
-    edges = np.unique(order_statistics(blocks, lambda number: [k * number // buckets for k in range(buckets)]))
-    lower: list[float | None] = edges.tolist()
-    upper: list[float | None] = [*edges[1:].tolist(), None] if len(edges) else []
-    if missing:
-        lower, upper = [*lower, None], [*upper, None]
-    return pl.DataFrame(
-        {
-            "id": pl.int_range(1, len(lower) + 1, dtype=pl.Int32, eager=True),
-            "lower": pl.Series(lower, dtype=pl.Float64),
-            "upper": pl.Series(upper, dtype=pl.Float64),
-        }
-    )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,9 @@ from adasparse_cli.choices import Encoding
 from adasparse_cli.errors import DataError
 from adasparse_cli.raw.file_kind import damaged, require_utf8
 from adasparse_cli.raw.packing import DamagedError, Unpacked
+from adasparse_cli.raw.ranges import next_lines, to_range
 from adasparse_cli.raw.rejected import NOT_UTF8, Reject
+from adasparse_cli.raw.shards import Shard
 
 # Below the allocator's threshold above which each block would be mapped, and its pages zeroed, again.
 BLOCK_BYTES = 16 << 20
@@ -123,43 +123,69 @@ class TextFile:
                 hint="correct the first line; names of columns cannot hold line breaks",
             ) from None
 
-    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-        """The rows after the header, in order; bad rows are rejected, blank lines skipped."""
-        parts = self.parts(block_bytes)
+    def blocks(self, block_bytes: int = BLOCK_BYTES, shard: Shard | None = None) -> Iterator[Block]:
+        """The rows after the header, in order; bad rows are rejected, blank lines skipped.
+
+        Args:
+            shard: only the rows of this part; None for all rows.
+        """
+        parts = self.parts(block_bytes) if shard is None or shard.end is None else self.part(shard)
         for lines in self._joined(parts) if self.quoted_newlines else parts:
             block = self.checked(lines)
             if len(block.numbers):
                 yield block
 
     def parts(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
-        """The entire file in order, in parts of about `block_bytes` that `checked` can process in parallel."""
-        line = 1
+        """The entire file in order, in parts that `checked` can process in parallel.
+
+        A part has the lines that begin in `block_bytes` of the content; the ranges are the same in every reading.
+        """
+        place, line = 0, 1
         with Unpacked(self.path) as file:
-            while data := self._read(file, block_bytes + _to_line_end(file, block_bytes), line):
-                too_long = b""
-                if not data.endswith(b"\n"):
-                    rest = self._read(file, LONGEST_LINE + 1, line, to_line_end=True)
-                    if len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
-                        whole = data.rfind(b"\n") + 1
-                        data, too_long = data[:whole], (data[whole:] + rest)[:400]
-                    else:
-                        data += rest if rest.endswith(b"\n") else rest + b"\n"
-                if line == 1:
-                    data = data.removeprefix(BOM)
-                data = self._plain(data)
+            while (part := self._lines(file, block_bytes - place % block_bytes, line)) is not None:
+                lines, read, count = part
                 self.consumed = file.position
-                # several times as fast as bytes.count if there are many matches
-                count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
-                if data:
-                    yield Lines(data, np.arange(line, line + count))
-                line += count
-                if too_long:
-                    self.reject(line, "", too_long.decode("utf-8", "replace"), _too_long())
-                    while rest := self._read(file, LONGEST_LINE, line, to_line_end=True):
-                        if rest.endswith(b"\n"):
-                            break
-                    line += 1
+                if lines.data:
+                    yield lines
+                place, line = place + read, line + count
             self.consumed = file.position
+
+    def part(self, shard: Shard) -> Iterator[Lines]:
+        """The lines of one range of the file, as `parts` yields them; all parts if the shard is the entire file."""
+        if shard.end is None:
+            yield from self.parts()
+            return
+        with Unpacked(self.path) as file:
+            place = to_range(file, shard.start)
+            if place < shard.end and (part := self._lines(file, shard.end - place, shard.line)) is not None:
+                lines, _, _ = part
+                if lines.data:
+                    yield lines
+
+    @property
+    def divisible(self) -> bool:
+        """Whether ranges of bytes can be read on their own: the file is not compressed, and each line is a row."""
+        with Unpacked(self.path) as file:
+            return file.packing is None and not self.quoted_newlines
+
+    def _lines(self, file: Unpacked, size: int, line: int) -> tuple[Lines, int, int] | None:
+        """The lines that begin in the next `size` bytes, their bytes and number in the file; None at the end."""
+        try:
+            data, read, too_long = next_lines(file, size, LONGEST_LINE)
+        except DamagedError as error:
+            raise damaged(self.path, line, error) from None
+        if not read:
+            return None
+        if line == 1:
+            data = data.removeprefix(BOM)
+        data = self._plain(data)
+        # several times as fast as bytes.count if there are many matches
+        count = int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))
+        lines = Lines(data, np.arange(line, line + count))
+        if too_long is not None:
+            self.reject(line + count, "", too_long.decode("utf-8", "replace"), _too_long())
+            count += 1
+        return lines, read, count
 
     def reject(self, line: int, column: str, value: str, reason: str) -> None:
         """Reject a row."""
@@ -303,9 +329,9 @@ class TextFile:
 
     def _read_first_line(self) -> bytes:
         with Unpacked(self.path) as file:
-            head = self._read(file, 1 << 16, 1)
+            head = self._read(file, 1 << 16)
             if head and b"\n" not in head:
-                head += self._read(file, LONGEST_LINE, 1, to_line_end=True)
+                head += self._read(file, LONGEST_LINE, to_line_end=True)
         if not head:
             raise DataError(f"{self.path} is empty", hint="the file was not copied completely; get it again")
         if self.encoding is Encoding.utf_8:
@@ -334,23 +360,15 @@ class TextFile:
             raise DataError(f"{self.path}:1: {what}", hint=hint)
         return line
 
-    def _read(self, file: Unpacked, size: int, line: int, *, to_line_end: bool = False) -> bytes:
+    def _read(self, file: Unpacked, size: int, *, to_line_end: bool = False) -> bytes:
         try:
             return file.readline(size) if to_line_end else file.read(size)
         except DamagedError as error:
-            raise damaged(self.path, line, error) from None
+            raise damaged(self.path, 1, error) from None
 
 
 def _too_long() -> str:
     return f"is longer than {LONGEST_LINE:,} bytes"
-
-
-def _to_line_end(file: Unpacked, ahead: int) -> int:
-    """The distance to the first line end after the next `ahead` bytes, which avoids copying them together; 0 if unknown."""
-    content = file.content
-    if file.packing is not None or not isinstance(content, io.BufferedReader):
-        return 0
-    return os.pread(content.fileno(), 1 << 16, content.tell() + ahead).find(b"\n") + 1
 
 
 def _separators(codes: np.ndarray, separator: int, ends: np.ndarray) -> np.ndarray:

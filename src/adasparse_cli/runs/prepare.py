@@ -10,22 +10,24 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adasparse_cli.choices import nearest_names
+from adasparse_cli.choices import PrepEngine, nearest_names
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.config.compose import compose, data_choice, explicit_keys
 from adasparse_cli.config.packaged import choices_in
+from adasparse_cli.config.root import EngineSettings
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prep.inspect import Inspection, inspect
-from adasparse_cli.prep.place import MANIFEST, owner_folder, recover
+from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, work_folder
 from adasparse_cli.prep.prepare import prepare, rejects_of_a_failed_try
 from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, recipe_named
+from adasparse_cli.prep.spark import SparkEngine
 from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
@@ -45,6 +47,7 @@ class PrepJob:
         folder: folder of the prepared data.
         raw_named: whether `raw` was given; else the paths come from the manifest of the prepared data.
         runs: directory of runs that may depend on the data.
+        engine: engine of `prep`; other commands prepare data on this machine.
     """
 
     settings: DataSettings
@@ -52,6 +55,9 @@ class PrepJob:
     folder: Path
     raw_named: bool = True
     runs: Path | None = None
+    engine: EngineSettings = field(
+        default_factory=lambda: EngineSettings(engine=PrepEngine.local, master=None, cores=None)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,13 +226,45 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
                 progress.note(
                     f"these runs become stale, because they were trained on the replaced data: {_listed(stale)}"
                 )
-        manifest = prepare(job.settings, values, list(job.raw), job.folder, progress)
+        manifest = _prepared(job, values, progress)
         rejects_of_a_failed_try(job.folder.parent, job.settings).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
 
 
+def _prepared(job: PrepJob, values: Mapping[str, Any], progress: Progress) -> Manifest:
+    if job.engine.engine is PrepEngine.local:
+        return prepare(job.settings, values, list(job.raw), job.folder, progress)
+    # workers have another current folder
+    folder, raw = job.folder.absolute(), [path.absolute() for path in job.raw]
+    engine = SparkEngine(spark_master(job.engine), job.settings.name, work_folder(folder))
+    return prepare(job.settings, values, raw, folder, progress, engine)
+
+
+def spark_master(settings: EngineSettings) -> str | None:
+    """The address of a cluster, as Spark writes it.
+
+    Raises:
+        UsageError: a number of cores for a cluster, which has its own settings for them.
+    """
+    if settings.cores is not None and settings.master != "local":
+        raise UsageError(
+            f"prep.cores={settings.cores} is for prep.master=local, and prep.master is {settings.master}",
+            hint="spark.cores.max or spark.executor.cores in spark-defaults.conf limits the cores on a cluster",
+        )
+    return f"local[{settings.cores or '*'}]" if settings.master == "local" else settings.master
+
+
 def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
-    """Inspect the raw files. Only temporary files are written."""
+    """Inspect the raw files. Only temporary files are written.
+
+    Raises:
+        UsageError: `prep.engine` is not `local`.
+    """
+    if job.engine.engine is not PrepEngine.local:
+        raise UsageError(
+            "--inspect supports only prep.engine=local",
+            hint="omit prep.engine, and inspect some of the files",
+        )
     _require_sources(job)
     return inspect(job.settings, job.raw, progress or Silent())
 
@@ -350,4 +388,7 @@ def _job(
     settings: DataSettings = typed(values, recipe.Settings, "data")
     raw = given_files(recipe, settings, _paths(given))
     folder = Path(tree["paths"]["data"]) / settings.name
-    return PrepJob(settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]))
+    engine: dict[str, Any] = {"engine": typed(tree["prep"], EngineSettings, "prep")} if "prep" in tree else {}
+    return PrepJob(
+        settings=settings, raw=raw, folder=folder, raw_named=raw_named, runs=Path(tree["paths"]["runs"]), **engine
+    )

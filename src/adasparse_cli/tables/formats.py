@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from adasparse_cli.choices import Encoding
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import INTERNAL
 from adasparse_cli.raw.raw_files import partition_values
+from adasparse_cli.raw.shards import Shard, Survey
 
 SAMPLE_ROWS = 50_000
 # Each column becomes a field with a vocabulary; a wrong separator can create millions.
@@ -46,20 +48,32 @@ class FormatSettings(Protocol):
 class Table:
     """An opened file: its columns, its first rows, and all of its rows as frames of text with LINE.
 
+    Opening reads the header only.
+
     Args:
         name: name of the file in rejected rows.
         columns: all columns that settings can name; columns that settings do not read may be absent from the frames.
+        first: reads the first rows; use `sample`.
         consumed: bytes of the file on disk that have been read so far.
+        survey: divides the file, given its index among the sources, into parts that can be read on their own.
+        part: the frames of one of these parts; all parts in order have the rows of `frames`.
         notes: decisions made while it was opened.
     """
 
     path: Path
     name: str
     columns: list[str]
-    sample: pl.DataFrame
+    first: Callable[[], pl.DataFrame]
     frames: Callable[[], Iterator[pl.DataFrame]]
     consumed: Callable[[], int]
+    survey: Callable[[int], Survey]
+    part: Callable[[Shard], Iterator[pl.DataFrame]]
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def sample(self) -> pl.DataFrame:
+        """The first rows; no row of the table is rejected for them."""
+        return self.first()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +142,8 @@ def with_partitions(table: Table, settings: FormatSettings) -> Table:
     return replace(
         table,
         columns=[*table.columns, *added],
-        sample=widened(table.sample),
+        first=lambda: widened(table.sample),
         frames=lambda: (widened(frame) for frame in table.frames()),
+        part=lambda shard: (widened(frame) for frame in table.part(shard)),
         notes=(*table.notes, *notes),
     )

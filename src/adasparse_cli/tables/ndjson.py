@@ -13,6 +13,7 @@ from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.raw.rejected import Reject, examples
+from adasparse_cli.raw.shards import Shard, surveyed
 from adasparse_cli.tables.formats import FormatSettings, Table, usable_columns
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
@@ -26,8 +27,8 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
         DataError: the first lines contain no object, or a key cannot be used.
     """
 
-    def blocks(source: TextFile, block_bytes: int) -> Iterator[list[tuple[int, Row]]]:
-        for block in source.blocks(block_bytes):
+    def blocks(source: TextFile, block_bytes: int, shard: Shard | None = None) -> Iterator[list[tuple[int, Row]]]:
+        for block in source.blocks(block_bytes, shard):
             texts = zip(block.numbers.tolist(), block.data.split(b"\n"), strict=False)
             found = ((line, _row(text, line, source, settings)) for line, text in texts)
             yield [(line, row) for line, row in found if row is not None]
@@ -54,17 +55,19 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
         data = {key: pl.Series(key, [row.get(key) for _, row in kept], dtype=pl.String) for key in columns.kept}
         return pl.DataFrame({**data, LINE: pl.Series([line for line, _ in kept], dtype=pl.Int64)})
 
-    def frames() -> Iterator[pl.DataFrame]:
-        for found in blocks(file, BLOCK_BYTES):
+    def frames(shard: Shard | None = None) -> Iterator[pl.DataFrame]:
+        for found in blocks(file, BLOCK_BYTES, shard):
             yield frame(found)
 
     return Table(
         path=path,
         name=name,
         columns=columns.named,
-        sample=frame(first),
+        first=lambda: frame(first),
         frames=frames,
         consumed=lambda: file.consumed,
+        survey=lambda source: surveyed(path, source, BLOCK_BYTES if file.divisible else None),
+        part=frames,
         notes=columns.notes,
     )
 

@@ -11,6 +11,7 @@ import polars as pl
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.rejected import Reject
+from adasparse_cli.raw.shards import Shard, Survey, surveyed
 from adasparse_cli.tables import parquet_probe as probe
 from adasparse_cli.tables.formats import SAMPLE_ROWS, FormatSettings, Table, usable_columns
 
@@ -54,20 +55,29 @@ def open_parquet(path: Path, name: str, settings: FormatSettings, rejects: list[
 
         return _readable(frame, path, f"row {start + 1:,} or a later one")
 
+    def part(shard: Shard) -> Iterator[pl.DataFrame]:
+        yield text(shard.start, ROWS, rejects)
+
+    def shards(source: int) -> tuple[Shard, ...]:
+        # as in a text file, where the header is line 1, the first row is line 2
+        return tuple(Shard(source, start, min(start + ROWS, rows), start + 2) for start in range(0, rows, ROWS))
+
     def frames() -> Iterator[pl.DataFrame]:
         nonlocal done
-        for start in range(0, rows, ROWS):
-            found = text(start, ROWS, rejects)
-            done = path.stat().st_size * min(start + ROWS, rows) // max(rows, 1)
-            yield found
+        for shard in shards(0):
+            for found in part(shard):
+                done = path.stat().st_size * (shard.end or 0) // rows
+                yield found
 
     return Table(
         path=path,
         name=name,
         columns=columns.named,
-        sample=text(0, SAMPLE_ROWS, []),
+        first=lambda: text(0, SAMPLE_ROWS, []),
         frames=frames,
         consumed=lambda: done,
+        survey=lambda source: Survey(surveyed(path, source, None).sha256, shards(source)),
+        part=part,
         notes=columns.notes,
     )
 

@@ -13,6 +13,7 @@ from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.file_kind import table_suffix
 from adasparse_cli.raw.lines import Block, TextFile
 from adasparse_cli.raw.rejected import OPEN_QUOTE, Reject
+from adasparse_cli.raw.shards import Shard, surveyed
 from adasparse_cli.tables.formats import FormatSettings, Table, usable_columns
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
@@ -57,8 +58,8 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
     kept = set(columns.kept)
     names = [own if own in kept else f"__{k}" for k, own in enumerate(file.columns)]
 
-    def frames(source: TextFile, block_bytes: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
-        for block in source.blocks(block_bytes):
+    def frames(source: TextFile, block_bytes: int, shard: Shard | None = None) -> Iterator[pl.DataFrame]:
+        for block in source.blocks(block_bytes, shard):
             frame, lines = _frame(block, names, between, source)
             yield frame.select(columns.kept).with_columns(pl.Series(LINE, lines, dtype=pl.Int64))
 
@@ -67,9 +68,11 @@ def open_text(path: Path, name: str, settings: FormatSettings, rejects: list[Rej
         path=path,
         name=name,
         columns=columns.named,
-        sample=next(frames(opened([]), SAMPLE_BYTES), empty),
-        frames=lambda: frames(file),
+        first=lambda: next(frames(opened([]), SAMPLE_BYTES), empty),
+        frames=lambda: frames(file, BLOCK_BYTES),
         consumed=lambda: file.consumed,
+        survey=lambda source: surveyed(path, source, BLOCK_BYTES if file.divisible else None),
+        part=lambda shard: frames(file, BLOCK_BYTES, shard),
         notes=columns.notes,
     )
 
