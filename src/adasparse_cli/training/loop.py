@@ -375,10 +375,10 @@ class Loop(ABC):
             tensors |= named(f"the optimiser's state of {name}: ", adam.state())
         for name, part in self.dense.items():
             tensors |= named(f"the optimiser's state of {name}: ", self._adam.state[part])
-        name = first_not_finite(tensors)
-        if name is not None:
+        bad = first_not_finite(tensors)
+        if bad is not None:
             raise NumericError(
-                f"{name} is not finite at step {self.state.step}; it was finite at step {self._finite_step}",
+                f"{bad} is not finite at step {self.state.step}; it was finite at step {self._finite_step}",
                 hint=_LOWER,
             )
         self._finite_step = self.state.step
