@@ -20,7 +20,7 @@ def test_prepared_data_replace_nothing_that_is_not_theirs(tmp_path: Path) -> Non
     words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
     assert "lies in data/clicks" in adasparse(tmp_path, *words, "raw=data/clicks/clicks.csv", code=2).stderr
     (tmp_path / "clicks.csv").write_text(table)
-    assert "holds no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
+    assert "contains no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
     assert mine.read_text() == table
     mine.unlink()
     adasparse(tmp_path, *words, "raw=clicks.csv")

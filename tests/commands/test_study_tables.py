@@ -117,7 +117,7 @@ def test_less_log_loss_is_better(tmp_path: Path) -> None:
     [
         (
             {"seeds": 1},
-            "No interval is available: one seed does not tell how far results vary by chance; --seeds 3 does.",
+            "No interval is available: one seed does not show the variation between seeds; use --seeds 3.",
         ),
         ({"domains": np.zeros(NUMBER)}, "No interval is available: all test rows are of one domain."),
     ],

@@ -93,7 +93,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_one_seed_gives_no_verdict_no_forest_plot_and_the_reason(tmp_path: Path) -> None:
     found = source(tmp_path, 1)
     page = write_report(found).read_text(encoding="utf-8")
-    assert "No verdict: one seed does not tell how far results vary by chance" in page
+    assert "No verdict: one seed does not show the variation between seeds" in page
     assert verdict(found).figures == []
     assert [one.outcome for one in card_of(found).arms] == [Outcome.unknown]
     assert card_of(found).arms[0].difference is not None
