@@ -1,9 +1,9 @@
-"""Makes the tables of docs/results-earlier.md: types every study's command, and prints what it says.
+"""Runs the studies of docs/results-earlier.md with today's version, and prints their tables.
 
     python benchmarks/results.py FOLDER > tables.md
 
-FOLDER holds data/, runs/ and studies/; what is missing there is prepared and trained first, which takes hours. Raw
-files of the real data are named in SAMPLE and TMALL.
+FOLDER has data/, runs/ and studies/. Missing data and runs are prepared and trained first, which takes hours. SAMPLE and
+TMALL name the raw files of the real data.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ class Settings(tabular.Settings):
         super().__post_init__()
         if self.labels and self.label not in self.labels:
             raise UsageError(
-                f"data.label={self.label} is no label of {self.name}", hint=f"its labels are {', '.join(self.labels)}"
+                f"data.label={self.label} is not a label of {self.name}",
+                hint=f"its labels are {', '.join(self.labels)}",
             )
         if not self.files:
             raise UsageError("data.files names no file", hint="such as 'data.files=[ratings.dat]'")
@@ -234,7 +235,7 @@ def _require_columns(table: Table, values: Mapping[str, str], wanted: Mapping[st
     for column, key in wanted.items():
         if column not in known:
             raise DataError(
-                f"{table.path}:1: there is no column {column}, which {key} names",
+                f"{table.path}:1: no column {column}, which {key} names",
                 hint=f"did you mean {nearest_names(column, known)}? Another version of the data may have other columns",
             )
 
@@ -325,7 +326,7 @@ def _only(frame: pl.DataFrame, settings: Settings, left_out: dict[str, int]) -> 
     for column, texts in settings.only.items():
         if column not in frame.columns:
             raise UsageError(
-                f"data.only names {column}, which is no column",
+                f"data.only names {column}, which is not a column",
                 hint=f"did you mean {nearest_names(column, frame.columns)}?",
             )
         good = known_values(frame[column], settings).is_in(list(texts)).fill_null(False)

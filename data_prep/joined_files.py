@@ -86,7 +86,7 @@ def found_files(name: str, kinds: Mapping[str, Names], given: Sequence[str | Pat
         elif not any(own.values()):
             if not path.exists():
                 raise DataError(f"{path} is not there", hint="raw=PATH names the raw files, relative to this folder")
-            raise DataError(f"{path} is none of the files of {name}, by its name", hint=_hint(path, wanted))
+            raise DataError(f"{path} is not a file of {name}, by its name", hint=_hint(path, wanted))
         for kind, paths in own.items():
             found[kind] += paths
     lone = [path for path in map(Path, given) if not path.is_dir()]

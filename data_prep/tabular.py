@@ -139,7 +139,7 @@ def _require_columns(settings: Settings, table: Table) -> None:
         for name in names:
             if name not in table.columns and name not in derived:
                 raise DataError(
-                    f"{table.path}:1: there is no column {name}, which {key} names",
+                    f"{table.path}:1: no column {name}, which {key} names",
                     hint=f"did you mean {nearest_names(name, table.columns)}?",
                 )
 

@@ -47,7 +47,7 @@ def unit_of(path: Path, name: str, texts: pl.Series, setting: TimeUnit) -> TimeU
     unit = _fitting(median, _RECOGNISED)
     if unit is None:
         raise DataError(
-            f"{path}: {name} is no time between {_RECOGNISED[0]} and {_RECOGNISED[1]} in any unit: half of its numbers "
+            f"{path}: {name} is not a time between {_RECOGNISED[0]} and {_RECOGNISED[1]} in any unit: half of its numbers "
             f"are {median:.15g} or less",
             hint="data.timestamp_unit=s (or ms, us, ns) reads it in that unit; data.timestamp names another column",
         )

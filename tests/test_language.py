@@ -54,8 +54,8 @@ PAGES = [
 ]  # fmt: skip
 # Packages of which docstrings and comments are checked, too.
 PACKAGES = (
-    "analysis", "catalogue", "config", "exporting", "findings", "insights", "layers", "models", "page", "prep", "raw",
-    "server", "serving", "tables", "testing",
+    "analysis", "catalogue", "commands", "config", "exporting", "findings", "insights", "layers", "models", "page",
+    "paper", "prep", "raw", "runs", "server", "serving", "studies", "tables", "testing", "training",
 )  # fmt: skip
 SOURCES = sorted(
     [

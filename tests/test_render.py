@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from adasparse_cli import render
+from adasparse_cli.choices import Metric
 from adasparse_cli.errors import UsageError
 from adasparse_cli.findings.finding import Best, cell
 from adasparse_cli.progress import ProgressDisplay
@@ -28,6 +29,7 @@ from adasparse_cli.render import (
     show,
     show_machine,
 )
+from adasparse_cli.studies.best_so_far import BestSoFar
 
 MARKED = ("[/nope] :smile:", "[bold]red[/bold]", ":smile:", "[link=x]a[/link]", r"\[red]", "1 [2] 'x' 3.5")
 
@@ -299,3 +301,63 @@ def test_names_of_runs_are_whole_at_60_columns() -> None:
         }
     ]
     assert "20261127T230115Z-s10" in shown(rows, 60)
+
+
+def finished_runs(progress: ProgressDisplay, number: int) -> None:
+    """Runs whose valid metric rises up to the second-last one."""
+    best = BestSoFar(Metric.gauc_domain)
+    for k in range(number):
+        value = 0.7 + 0.001 * (k if k < number - 1 else -1)
+        best.report(progress, f"fusion, seed {k}", value, arm="fusion", seed=k, after=f"  {k + 1} of {number} runs")
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_finished_runs_are_a_live_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """While it runs: the newest rows that fit above the bar. At the end: all rows, once; the best one is bold."""
+    written = screen(monkeypatch, width, terminal=True)
+    with ProgressDisplay() as progress:
+        assert progress._bar is not None
+        progress.start("study", 100, "rows")
+        finished_runs(progress, 40)
+        written.seek(0)
+        written.truncate()
+        progress._bar.refresh()
+        live = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
+        assert "0.7380" in live
+        assert "0.7000" not in live, "only the newest rows fit"
+        assert live.rindex("0.7380") < live.rindex("study")
+        assert all(len(line) <= width for line in live.splitlines())
+        written.seek(0)
+        written.truncate()
+    end = written.getvalue()[written.getvalue().rindex("arm") :]
+    assert "\x1b[1m0.7380" in end
+    assert end.count("\x1b[1m0.7") == 1
+    for k in range(39):
+        assert f"{0.7 + 0.001 * k:.4f}" in end
+    assert "best so far" in end
+
+
+def test_finished_runs_are_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = screen(monkeypatch)
+    with ProgressDisplay() as progress:
+        finished_runs(progress, 3)
+    assert written.getvalue().splitlines() == [
+        "fusion, seed 0  valid gauc_domain 0.7000  best so far 0.7000  1 of 3 runs",
+        "fusion, seed 1  valid gauc_domain 0.7010  best so far 0.7010  2 of 3 runs",
+        "fusion, seed 2  valid gauc_domain 0.6990  best so far 0.7010 (fusion, seed 1)  3 of 3 runs",
+    ]
+
+
+def test_the_live_table_is_drawn_once_per_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of many runs must not cost a core: refreshes reuse its lines."""
+    screen(monkeypatch, 100, terminal=True)
+    drawn = []
+    monkeypatch.setattr("adasparse_cli.render.tables", lambda *given: drawn.append(given) or [])
+    with ProgressDisplay() as progress:
+        assert progress._bar is not None
+        finished_runs(progress, 2)
+        progress._bar.refresh()
+        before = len(drawn)
+        progress._bar.refresh()
+        progress._bar.refresh()
+        assert len(drawn) == before

@@ -221,7 +221,7 @@ def _config_dir(words: list[str]) -> tuple[Path | None, list[str]]:
         if name != "--config-dir":
             others.append(word)
         elif (value := value if equals else next(rest, "")) == "":
-            raise UsageError("--config-dir names no folder", hint="such as --config-dir my_settings")
+            raise UsageError("--config-dir names no folder", hint="for example --config-dir my_settings")
         else:
             folder = Path(value)
     return folder, others

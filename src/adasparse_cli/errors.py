@@ -6,7 +6,7 @@ Floor 0: imports nothing of the project. Every error has a `message` (what is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -22,16 +22,26 @@ class AdasparseError(Exception):
 
 
 class UsageError(AdasparseError):
-    """The command line or a setting is not valid (exit 2)."""
+    """The command line or a setting is not valid (exit 2).
+
+    Args:
+        parts: the single errors, as (message, hint), if the error lists several.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str, parts: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.parts = tuple(parts) or ((message, hint),)
 
 
 class UnknownSettingsError(UsageError):
     """Settings that do not exist are named (exit 2); `known` are the overrides of existing settings."""
 
-    def __init__(self, message: str, *, hint: str, known: tuple[str, ...]) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, hint: str, known: tuple[str, ...], parts: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, parts=parts)
         self.known = known
 
 
@@ -41,17 +51,18 @@ def at_once(*steps: Callable[[], Any]) -> list[Any]:
     Raises:
         UsageError: a step raised one.
     """
-    results, faults = [], []
+    results, errors = [], []
     for step in steps:
         try:
             results.append(step())
         except UsageError as error:
-            faults.append(error)
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        hints = dict.fromkeys(error.hint for error in faults)
-        raise UsageError("; ".join(error.message for error in faults), hint="; ".join(hints))
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = dict.fromkeys(error.hint for error in errors)
+        parts = [part for error in errors for part in error.parts]
+        raise UsageError("; ".join(error.message for error in errors), hint="; ".join(hints), parts=parts)
     return results
 
 

@@ -67,7 +67,7 @@ def import_recipe(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (full == error.name or full.startswith(f"{error.name}.")):
             raise UsageError(
-                f"data.recipe={name}: there is no module {full}",
+                f"data.recipe={name}: unknown module {full}",
                 hint=f"{use}, or install the module that holds your recipe",
             ) from None
         raise
@@ -130,7 +130,7 @@ def import_foreign(name: str, key: str, *, hint: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ForeignModuleError(
-                f"{key}: there is no module {name}",
+                f"{key}: unknown module {name}",
                 hint=f"{hint}; the current folder is not searched: install the package, or set PYTHONPATH",
             ) from None
         raise ForeignModuleError(

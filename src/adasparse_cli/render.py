@@ -69,9 +69,9 @@ def chosen_format(as_json: bool, as_csv: bool, form: Format | None = None) -> Fo
         UsageError: more than one is given.
     """
     given = {"--json": as_json, "--csv": as_csv, "--format": form is not None}
-    said = [name for name, is_given in given.items() if is_given]
-    if len(said) > 1:
-        raise UsageError(f"{' and '.join(said)} both say how to write the result", hint="keep one of the two")
+    given_names = [name for name, is_given in given.items() if is_given]
+    if len(given_names) > 1:
+        raise UsageError(f"{' and '.join(given_names)} exclude each other", hint="use one of them")
     return Format.json if as_json else Format.csv if as_csv else form or Format.text
 
 
@@ -94,7 +94,7 @@ def show(
     else:
         if title:
             _print(out, title, style="bold")
-        for table in _tables(names, rows, out.width):
+        for table in tables(names, rows, out.width):
             out.print(table)
         if caption:
             _print(out, caption, style="dim")
@@ -252,7 +252,7 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]], *, first: bool, width:
     )
 
 
-def _tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
+def tables(names: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
     """The rows as one table, or as several that repeat the first column where one would be too wide."""
     columns = [_column(name, rows, first=position == 0, width=width) for position, name in enumerate(names)]
     for group in _groups(columns, width):

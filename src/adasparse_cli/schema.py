@@ -113,7 +113,7 @@ class Manifest:
         _require_inside(known["name"], [*known["files"]])
         for key in ("settings", "rejected", "unseen", "files"):
             if not isinstance(known[key], Mapping):
-                raise ValueError(f"{key} holds no keys")
+                raise ValueError(f"{key} has no keys")
         known["splits"] = {name: SplitCounts(**counts) for name, counts in known["splits"].items()}
         return cls(**known)
 

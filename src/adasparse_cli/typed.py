@@ -35,7 +35,8 @@ def typed(section: Mapping[str, Any], cls: type[T], where: str) -> T:
     value = _read(section, cls, where, faults)
     if faults:
         more = f" (and {len(faults) - 1} more: {'; '.join(faults[1:])})" if len(faults) > 1 else ""
-        raise UsageError(faults[0] + more, hint=f"adasparse config show prints every key of {where.split('.')[0]}")
+        hint = f"adasparse config show prints every key of {where.split('.')[0]}"
+        raise UsageError(faults[0] + more, hint=hint, parts=[(fault, hint) for fault in faults])
     return typing.cast("T", value)
 
 
@@ -147,7 +148,7 @@ def from_yaml(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"it is not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError("it holds no keys")
+        raise ValueError("it has no keys")
     return values
 
 

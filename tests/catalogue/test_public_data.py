@@ -45,7 +45,7 @@ def test_about_tells_everything_that_is_known(name: str, tmp_path: Path) -> None
 
 def test_listings_show_what_is_prepared_and_what_can_be(tmp_path: Path) -> None:
     said = adasparse(tmp_path, "data", "ls").stdout
-    assert "nothing is prepared in data" in said
+    assert "no prepared data in data" in said
     assert all(name in said for name in known_data())
     assert json.loads(adasparse(tmp_path, "data", "ls", "--json").stdout)["rows"] == []
     rows = list(csv.DictReader(io.StringIO(adasparse(tmp_path, "data", "ls", "--recipes", "--csv").stdout)))

@@ -140,7 +140,7 @@ def test_auctions_on_a_log_with_propensities_are_an_off_policy_estimate(home: Pa
     assert "49 rows scored" in adasparse(home, "predict", one, "new.csv").stdout
 
 
-def test_a_ladder_of_domains_prepares_trains_and_recommends(home: Path) -> None:
+def test_domain_definitions_are_prepared_trained_and_recommended(home: Path) -> None:
     words = (
         "analyze",
         "domains",

@@ -225,7 +225,7 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
 @pytest.mark.parametrize(
     ("words", "code", "error", "hint"),
     [
-        (("train", "model=nope"), 2, "there is no model 'nope'", "adasparse"),
+        (("train", "model=nope"), 2, "model=nope: unknown model", "adasparse"),
         (("train", "seed=-1"), 2, "seed=-1 must be a whole number, at least 0", "seed=1"),
         (("train", "threads=0"), 2, "threads=0 must be a whole number, at least 1", "threads=1"),
         (("train", "model=apg", "model.ranks=3"), 2, "unknown setting model.ranks", "did you mean model.rank?"),
@@ -238,8 +238,8 @@ def test_a_run_of_a_version_without_a_setting_is_still_that_run(home: Path) -> N
         (("train", "--mode", "scaling", "model.mode=fusion"), 2, "given twice", "keep one"),
         (("train", "device=abacus"), 2, "device=abacus", "auto"),
         (("train", "data=iaac"), 2, "no raw files are named", "raw="),
-        (("prep", "data=iaac", "raw=nowhere.txt"), 3, "nowhere.txt is not there", "raw=PATH"),
-        (("prep", "raw=x"), 3, "x is not there", "raw=PATH"),
+        (("prep", "data=iaac", "raw=nowhere.txt"), 3, "nowhere.txt does not exist", "raw=PATH"),
+        (("prep", "raw=x"), 3, "x does not exist", "raw=PATH"),
         (("evaluate", "nothing"), 2, "no run", "adasparse"),
         (("data", "show", "nothing"), 2, "no data set", "adasparse"),
         (("config", "validate", "nothing.yaml"), 2, "the file does not exist", "YAML"),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from typer.main import get_command
+
+from adasparse_cli.app import app
+from adasparse_cli.commands.command_page import command_page
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +71,33 @@ def test_shown_settings_with_comments_are_a_file_for_config(tmp_path: Path) -> N
 
 def test_the_reference_is_the_page_in_docs(tmp_path: Path) -> None:
     assert adasparse(tmp_path, "config", "reference").stdout == (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert page == command_page(get_command(app)), "adasparse config reference --commands > docs/commands.md"
+
+
+def test_the_page_of_commands_has_every_command_with_its_options_defaults_and_examples(tmp_path: Path) -> None:
+    page = adasparse(tmp_path, "config", "reference", "--commands").stdout
+    sections = dict(re.findall(r"^## `adasparse (.*?)`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+
+    def walk(command: Any, path: str) -> None:
+        for name, inner in command.commands.items():
+            if hasattr(inner, "commands"):
+                walk(inner, f"{path}{name} ")
+                continue
+            section = sections.pop(f"{path}{name}")
+            assert f"adasparse {path}{name}" in section.partition("```text\n")[2].partition("```")[0]
+            for parameter in inner.params:
+                for spelled in parameter.opts if parameter.param_type_name == "option" else ():
+                    assert spelled == "--help" or f"`{spelled}`" in section
+            assert f"adasparse {path}{name}" in section.partition("```bash\n")[2]
+
+    walk(get_command(app), "")
+    assert not sections
+    assert "| `--seeds` `<int>` | Number of seeds, starting at `seed`. | `1` |" in page
+    assert "<list[" not in page
 
 
 def test_explaining_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_domains_are_chosen_by_number_or_key(home: Path) -> None:
     assert logits(home / "keys.csv") == pytest.approx(logits(home / "all.csv"), abs=2e-6)
     for word in ("XX/mobile", "top:0", "top:", "top:x"):
         done = adasparse(home, "export", "latest", "-o", "x", "--domains", word, code=2)
-        assert f"--domains {word}: there is no such domain" in done.stderr
+        assert f"--domains {word}: unknown domain" in done.stderr
     assert not (home / "x").exists()
 
 
@@ -201,7 +201,7 @@ def test_a_value_of_another_type_rejects_its_row(home: Path, field: str, value: 
 def test_unseen_values_are_scored_and_told(home: Path) -> None:
     rewritten(home / "new.csv", home / "strange.csv", lambda row: {**row, "country": "Mars", "item": "no such item"})
     done = adasparse(home, "predict", "model", "strange.csv", "-o", "strange.csv.out.csv")
-    assert "500 of them of domains unseen in training" in done.stdout
+    assert "500 of them in domains unseen in training" in done.stdout
     assert "item in 100% of rows" in done.stdout
     assert {row["domain"] for row in scores(home / "strange.csv.out.csv")} == {""}
     adasparse(home, "predict", "latest", "strange.csv", "-o", "strange-run.csv")
@@ -273,7 +273,7 @@ def test_what_would_be_lost_is_refused(home: Path) -> None:
     assert (home / "data/shop/manifest.json").exists()
     done = adasparse(home, "predict", "model", "new.csv", "-o", "model/x.csv", code=2)
     assert "an exported model" in done.stderr
-    assert "there is no folder" in adasparse(home, "export", "latest", "-o", "no/where", code=2).stderr
+    assert "does not exist" in adasparse(home, "export", "latest", "-o", "no/where", code=2).stderr
 
 
 def test_wrong_words_are_explained(home: Path) -> None:

@@ -153,7 +153,7 @@ def test_data_are_removed_after_their_runs_are_named(home: Path, tmp_path: Path)
     assert not (copy / "data" / "other").exists()
     assert (copy / "data" / "twin").exists()
     assert [row["state"] for row in listed(copy, "--data", "other")] == ["stale"]
-    assert "there are twin" in adasparse(copy, "data", "rm", "twim", code=2).stderr
+    assert "prepared data sets include twin" in adasparse(copy, "data", "rm", "twim", code=2).stderr
 
 
 @pytest.mark.parametrize("name", ["thesis.odt", "raw/mine.csv", "train/notes.txt", "deeper/manifest.json"])
@@ -189,14 +189,14 @@ def everything(folder: Path) -> dict[Path, int]:
 def test_a_plan_of_training_writes_nothing(home: Path, tmp_path: Path) -> None:
     before = everything(home)
     (plan,) = json.loads(adasparse(home, "train", "--dry-run", "--model", "dnn", *SMALL, "--json").stdout)["rows"]
-    assert (plan["does"], plan["run"], plan["seed"]) == ("train", "runs/twin/dnn/…", 0)
+    assert (plan["action"], plan["run"], plan["seed"]) == ("train", "runs/twin/dnn/…", 0)
     report = json.loads(next(home.glob("runs/twin/dnn/*/report.json")).read_text())
     assert plan["parameters"] == sum(value for key, value in report["cost"].items() if key.endswith("_parameters"))
     assert plan["seconds"] >= 5  # as long as the run before it, and the start
     (plan,) = json.loads(adasparse(home, "train", "--dry-run", "--resume", "--model", "dnn", *SMALL, "--json").stdout)[
         "rows"
     ]
-    assert (plan["does"], plan["seconds"]) == ("nothing", 0)
+    assert (plan["action"], plan["seconds"]) == ("nothing", 0)
     assert plan["run"].startswith("runs/twin/dnn/2")
     said = adasparse(home, "train", "--dry-run", "--model", "star", *SMALL, "--seeds", "3").stdout
     assert said.count("runs/twin/star/…") == 3

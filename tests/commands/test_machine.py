@@ -54,7 +54,7 @@ WALK: dict[str, Sequence[str]] = {
     "data verify": ("twin",),
     "config show": ("model=dnn",),
     "config explain": ("loop",),
-    "config validate": ("settings.yaml",),
+    "config validate": ("bad.yaml",),
     "doctor": (),
 }
 # Keys below these are names of a person: settings, splits and roles by field, runs; or those of plotly.
@@ -78,7 +78,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adasparse(folder, "compare", *WALK["compare"])
     for name, pattern in (("DNN", "twin/dnn"), ("PRUNED", "twin/adasparse-binarization")):
         (folder / name).symlink_to(min(folder.glob(f"runs/{pattern}/*")))
-    (folder / "settings.yaml").write_text("model: dnn\nloop:\n  epochs: 2\n")
+    (folder / "bad.yaml").write_text("model: dnn\nloop:\n  lr: 2\n")
     return folder
 
 

@@ -44,7 +44,7 @@ def test_domains_cannot_be_compared_unless_two_of_them_have_both_classes(home: t
     kind, folder = home
     if kind != "two":
         done = adasparse(folder, "analyze", "domains", "data=tabular", "data.name=shops", code=3)
-        assert "there is nothing to compare" in done.stderr
+        assert "have both classes, but domain definitions are compared" in done.stderr
         assert "hint: prepare the data with other fields as their domain" in done.stderr
 
 

@@ -85,11 +85,11 @@ def test_a_check_of_a_model_ends_with_a_code(home: Path, monkeypatch: pytest.Mon
     two = {name: CHECKS[name] for name in ("one logit per row", "costs add up")}
     monkeypatch.setattr("adasparse_cli.testing.check.CHECKS", two)
     checked = json.loads(adasparse(home, "models", "check", "new_model:NewModel", "--json").stdout)["rows"]
-    assert [row["holds"] for row in checked] == [True, True]
+    assert [row["passed"] for row in checked] == [True, True]
     changed(home, "backbone=(self.blocks, self.head)", "backbone=(self.head,)")
     monkeypatch.delitem(sys.modules, "new_model")
     done = adasparse(home, "models", "check", "new_model:NewModel", "--json", code=1)
-    assert [row["holds"] for row in json.loads(done.stdout)["rows"]] == [True, False]
+    assert [row["passed"] for row in json.loads(done.stdout)["rows"]] == [True, False]
 
 
 def test_a_changed_model_is_another_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_changed_model_is_another_model(home: Path, monkeypatch: pytest.Monkey
     assert "all runs are done" in adasparse(home, *plan).stdout
     changed(home, "self.scale * own", "-self.scale * own")
     monkeypatch.delitem(sys.modules, "new_model")
-    assert "1 of 1 run is to be done" in adasparse(home, *plan).stdout
+    assert "1 of 1 runs left" in adasparse(home, *plan).stdout
     done = adasparse(home, "evaluate", "latest", code=4)
     assert "has changed since" in done.stderr
 
@@ -108,7 +108,7 @@ def test_a_changed_model_is_another_model(home: Path, monkeypatch: pytest.Monkey
 def test_a_run_without_its_module_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adasparse(home, "train", "--model", "new_model:NewModel", *TINY)
     done = adasparse(home, "evaluate", "latest", code=2, apart=True)
-    assert "there is no module new_model" in done.stderr
+    assert "unknown module new_model" in done.stderr
     assert "PYTHONPATH" in done.stderr
 
 
@@ -158,7 +158,7 @@ def test_a_check_that_fails_otherwise_says_where(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no_such:Model", "there is no module no_such"),
+        ("no_such:Model", "unknown module no_such"),
         ("new_model:Missing", "Missing of new_model is not a class derived from"),
         ("new_model:", "is not the name of a module"),
         ("os:path", "a module of Python itself"),
@@ -207,9 +207,9 @@ def test_an_installed_package_offers_its_model_by_name(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("models", "new", "new_model"), "is there already"),
+        (("models", "new", "new_model"), "already exists"),
         (("models", "new", "New-Model"), "cannot be the name of a module"),
-        (("models", "new", "other", "--folder", "nowhere"), "there is no folder"),
+        (("models", "new", "other", "--folder", "nowhere"), "the folder nowhere does not exist"),
     ],
 )
 def test_nothing_is_written_over(home: Path, words: tuple[str, ...], said: str) -> None:
@@ -232,7 +232,7 @@ def test_a_folder_of_ones_own_adds_choices_and_replaces_none(tmp_path: Path) -> 
     assert {row["arm"] for row in json.loads(plan.stdout)["rows"]} == {"dnn", "wide"}
     assert "- 128" in adasparse(tmp_path, "config", "show", "model=wide", "--config-dir=own").stdout
     assert "bias_hidden" not in adasparse(tmp_path, "config", "show", "model=dnn", "--config-dir=own").stdout
-    assert "there is no experiment 'mine'" in adasparse(tmp_path, "compare", "--experiment", "mine", code=2).stderr
+    assert "unknown experiment 'mine'" in adasparse(tmp_path, "compare", "--experiment", "mine", code=2).stderr
     assert "--config-dir" in adasparse(tmp_path, "runs", "ls", "--config-dir", code=2).stderr
     assert "is not a folder with" in adasparse(tmp_path, "runs", "ls", "--config-dir", "nowhere", code=2).stderr
 

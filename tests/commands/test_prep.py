@@ -20,7 +20,7 @@ def test_prepared_data_replace_nothing_that_is_not_theirs(tmp_path: Path) -> Non
     words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
     assert "lies in data/clicks" in adasparse(tmp_path, *words, "raw=data/clicks/clicks.csv", code=2).stderr
     (tmp_path / "clicks.csv").write_text(table)
-    assert "holds no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
+    assert "contains no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
     assert mine.read_text() == table
     mine.unlink()
     adasparse(tmp_path, *words, "raw=clicks.csv")
@@ -96,7 +96,7 @@ def test_a_field_made_from_the_label_is_warned_of_wherever_it_shows(tmp_path: Pa
         assert f"warning: {told}" in shown.stdout
         assert "'data.roles={paid: ignored}'" in shown.stdout
     done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", "dnn", *SMALL, "loop.epochs=20")
-    assert "a field may be made from the label" in done.stderr
+    assert "a field may leak the label" in done.stderr
     done = adasparse(tmp_path, "prep", *words, "data.roles={paid: ignored}", "data.name=honest")
     assert "made from the label" not in done.stdout
     adasparse(tmp_path, "prep", "--inspect", *words, "data.roles={paid: ignored}")
@@ -141,7 +141,7 @@ def test_rows_without_a_user_are_counted_apart(tmp_path: Path) -> None:
     words = ("data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks", "data.user=user")
     adasparse(tmp_path, "prep", *words, "raw=clicks.csv")
     done = adasparse(tmp_path, "train", "data=tabular", "data.name=clicks", "--model", "dnn", *SMALL)
-    assert "GAUC by user leaves out rows without a user" in done.stdout
+    assert "GAUC by user excludes rows without a user" in done.stdout
     (report,) = tmp_path.glob("runs/clicks/*/*/report.json")
     test = json.loads(report.read_text())["metrics"]["test"]
     assert 0.4 < test["rows_without_user"] / test["rows"] < 0.6

@@ -101,9 +101,9 @@ def test_a_pipe_is_read_and_written(home: Path, source: str) -> None:
         (("new.csv", "--keep", "note,note"), 2, "names a column twice"),
         (("new.csv", "-o", "x.csv", "--format", "ndjson"), 2, "say different formats"),
         (("new.csv", "-o", "x.txt"), 2, "no name of a .csv"),
-        (("-", "-"), 2, "- is named twice"),
-        (("-", "--json"), 2, "the standard output has room for the scores or for --json"),
-        (("-",), 3, "the standard input is empty"),
+        (("-", "-"), 2, "`-` is given more than once"),
+        (("-", "--json"), 2, "standard output cannot hold both the scores and --json"),
+        (("-",), 3, "standard input is empty"),
     ],
 )
 @pytest.mark.parametrize("source", ["latest", "model"])

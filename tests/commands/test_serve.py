@@ -111,7 +111,7 @@ def test_golden_rows_are_answered_with_their_scores(server: Server, model: Path)
     [
         ({"rows": [ROW, {**ROW, "price": "cheap"}]}, "row 1: price is 'cheap', a finite number is needed"),
         ({"rows": [{key: ROW[key] for key in ROW if key != "item"}]}, "row 0 lacks the field item"),
-        ({"rows": [ROW, 3]}, "row 1 is no object"),
+        ({"rows": [ROW, 3]}, "row 1 is not an object"),
         ({"rows": {"a": 1}}, "a list of rows"),
         ([ROW], "a list of rows"),
         (b"{", "the body is not JSON"),

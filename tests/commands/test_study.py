@@ -38,7 +38,7 @@ def test_a_study_killed_on_the_way_ends_with_the_table_of_one_left_alone(home: P
     """And trains nothing twice: the second time, with other workers, everything is found done."""
     words = ("compare", "--models", "dnn,biasnet", "--seeds", "2", *TINY)
     plan = adasparse(home, *words, "--dry-run")
-    assert "4 of 4 runs are to be done, 1 at a time: about" in plan.stdout
+    assert "4 of 4 runs left, 1 at a time: about" in plan.stdout
     for wait, number in ((6.0, signal.SIGKILL), (9.0, signal.SIGTERM)):
         process = subprocess.Popen(
             [sys.executable, "-m", "adasparse_cli", *words], cwd=home, env=ENVIRONMENT,
@@ -121,7 +121,7 @@ def test_a_study_of_another_version_is_refused(home: Path) -> None:
         (lambda: plan_sweep(["model=dnn,apg", "loop=maml", "model=star"], seeds=1), "leave model=star out"),
         (lambda: plan_sweep(["paths.runs=x,y"], seeds=1), "where its runs lie"),
         (lambda: plan_sweep(["=1,2"], seeds=1), "key=a,b,c"),
-        (lambda: plan_sweep(["model=dnn,epnet", "model.rank=8,16"], seeds=1), "there are model.name"),
+        (lambda: plan_sweep(["model=dnn,epnet", "model.rank=8,16"], seeds=1), "settings of these models: model.name"),
     ],
 )
 def test_wrong_words_are_refused_with_the_right_one(plan: Callable[[], object], message: str) -> None:

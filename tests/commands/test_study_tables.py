@@ -72,7 +72,7 @@ def test_a_study_shows_each_metric_and_says_which_arms_are_better(tmp_path: Path
     for title in (
         "GAUC by domain, difference to dnn",
         "AUC, difference to dnn",
-        "log loss (less is better), difference",
+        "log loss (lower is better), difference",
     ):
         assert title in text
     assert "95 % interval" in text
@@ -87,7 +87,7 @@ def test_domains_of_one_class_leave_the_other_metrics(tmp_path: Path) -> None:
     assert "GAUC by domain is not available: no test domain has both classes." in text
     assert "GAUC by domain, difference" not in text
     assert "AUC, difference to dnn" in text
-    assert "log loss (less is better), difference to dnn" in text
+    assert "log loss (lower is better), difference to dnn" in text
     assert "\nAUC, " in text  # what is real is judged by what there is
     assert "Intervals cover" in text
 
@@ -96,7 +96,7 @@ def test_test_rows_of_one_class_leave_the_log_loss(tmp_path: Path) -> None:
     text = said(study(tmp_path, labels=np.zeros(NUMBER)))
     assert "GAUC by domain is not available: no test domain has both classes." in text
     assert "\nAUC is not available: the test rows are all of one class." in text
-    assert "log loss (less is better), difference to dnn" in text
+    assert "log loss (lower is better), difference to dnn" in text
     assert "AUC, difference" not in text
     assert "\nlog loss, " in text
 
@@ -117,7 +117,7 @@ def test_less_log_loss_is_better(tmp_path: Path) -> None:
     [
         (
             {"seeds": 1},
-            "No interval is available: one seed does not tell how far results vary by chance; --seeds 3 does.",
+            "No interval is available: one seed does not show the variation between seeds; use --seeds 3.",
         ),
         ({"domains": np.zeros(NUMBER)}, "No interval is available: all test rows are of one domain."),
     ],
@@ -145,7 +145,7 @@ def test_an_arm_that_lacks_a_run_is_not_called_undecided(tmp_path: Path) -> None
     text = said(study(tmp_path, arms=arms))
     assert "GAUC by domain, not compared with dnn: lacking" in text
     alone = said(study(tmp_path, arms=[arms[0], arms[2]]))
-    assert "No difference to dnn is available: it takes the baseline and another arm with all their seeds." in alone
+    assert "No difference to dnn is available: it needs the baseline and another arm, each with all seeds." in alone
 
 
 @pytest.mark.parametrize("width", [60, 160])
@@ -179,7 +179,7 @@ def test_a_sweep_names_the_best_by_the_valid_split_and_not_by_the_test_split(tmp
     text = said(report, choose=True)
     assert (
         f"Best by GAUC by domain on the valid split: other with 0.7000, on the test split 0.6000, {gap:+.4f} to dnn. "
-        "Choose by the valid split alone" in text
+        "Choose by the valid split only" in text
     )
     assert "Best by" not in said(report)
 
@@ -194,7 +194,7 @@ def test_a_sweep_names_the_best_by_the_valid_split_and_not_by_the_test_split(tmp
         ),
         (
             {name: {"gauc_domain": None, "auc": None, "log_loss": None} for name in ("dnn", "longer")},
-            "No arm is best: none has a figure of the valid split.",
+            "No best arm: no arm has a metric on the valid split.",
         ),
     ],
 )  # fmt: skip
@@ -281,9 +281,10 @@ def test_settings_of_other_data_are_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("root", "hint"), [("loop", "there are train, prep; a setting is a word with ="), ("trian", "did you mean train?")]
+    ("root", "hint"),
+    [("loop", "valid commands: train, prep; settings are given as key=value"), ("trian", "did you mean train?")],
 )
 def test_a_command_without_settings_is_answered_with_those_that_have_some(tmp_path: Path, root: str, hint: str) -> None:
     done = adasparse(tmp_path, "config", "show", root, code=2)
-    assert f"no command '{root}' has settings" in done.stderr
+    assert f"'{root}' is not a command with settings" in done.stderr
     assert hint in done.stderr

@@ -42,6 +42,6 @@ def test_settings_that_are_named_are_not_searched(tmp_path: Path) -> None:
 
 
 def test_words_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    assert "there is no model 'stra'" in adasparse(tmp_path, "tune", "--models", "stra", code=2).stderr
+    assert "unknown model 'stra'" in adasparse(tmp_path, "tune", "--models", "stra", code=2).stderr
     assert "would hold for every model" in adasparse(tmp_path, "tune", "model.mode=fusion", code=2).stderr
     assert not list(tmp_path.iterdir())

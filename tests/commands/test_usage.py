@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adasparse_cli.app import app
+from adasparse_cli.config.error_rows import error_row
 from tests.commands.test_machine import command_paths
 from tests.commands.typing_in import adasparse
 
@@ -30,9 +32,9 @@ from tests.commands.typing_in import adasparse
         ("train --bogus", "unknown option --bogus", "adasparse train --help lists the options"),
         ("train --seeds x", "--seeds: must be a valid integer", "adasparse train --help"),
         ("train --seeds 0", "--seeds: must be greater than or equal to 1", "adasparse train --help"),
-        ("runs ls --sort foo", "--sort: 'foo' is not available", "it is one of time, data"),
+        ("runs ls --sort foo", "--sort: unknown value 'foo'", "valid values: time, data"),
         ("runs ls --sort", "needs a value", "--help"),
-        ("predict", "the argument RUN is missing", "it is typed adasparse predict RUN FILE..."),
+        ("predict", "missing argument RUN", "usage: adasparse predict RUN FILE..."),
         ("tran", "unknown command 'tran'", "did you mean train?"),
         ("runs nosuch", "unknown command 'nosuch'", "adasparse runs --help lists the commands"),
         ("prep clicks.csv", "'clicks.csv' is a file, not a setting", "data=tabular raw=clicks.csv"),
@@ -66,6 +68,38 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
         assert name in said
     assert "loop.learning_rate" in said
     assert len(said.splitlines()) == 2
+    done = adasparse(tmp_path, "config", "validate", "bad.yaml", "--json", code=2)
+    document = json.loads(done.stdout)
+    assert (document["valid"], document["file"]) == (False, "bad.yaml")
+    rows = {row["key"]: row for row in document["rows"]}
+    assert rows.keys() == {"modl", "loop.lr", "network.hiden", "data.splitt", "loop.batch_size", "network.dropout"}
+    assert (rows["loop.batch_size"]["value"], rows["network.dropout"]["value"]) == ("0", "3")
+    assert rows["loop.lr"]["message"] == "unknown setting loop.lr"
+    assert rows["loop.lr"]["hint"] == "did you mean loop.learning_rate?"
+    assert all(row.keys() == {"key", "value", "message", "hint"} and row["hint"] for row in document["rows"])
+
+
+def test_a_valid_file_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text("model: dnn\n")
+    document = json.loads(adasparse(tmp_path, "config", "validate", "good.yaml", "--json").stdout)
+    assert (document["rows"], document["valid"]) == ([], True)
+    assert adasparse(tmp_path, "config", "validate", "good.yaml", "--csv").stdout == "key,value,message,hint\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "key", "value"),
+    [
+        ("model.mode=fussion must be one of scaling, fusion: did you mean fusion?", "model.mode", "fussion"),
+        ("network.hidden[0]=x must be a whole number", "network.hidden[0]", "x"),
+        ("data.label is missing", "data.label", None),
+        ("model=nope: unknown model", "model", "nope"),
+        ("the file cannot be read", None, None),
+    ],
+)
+def test_errors_of_settings_are_rows(message: str, key: str | None, value: str | None) -> None:
+    row = error_row(message, "look")
+    assert (row["key"], row["value"]) == (key, value)
+    assert row["hint"] == ("did you mean fusion?" if "fussion" in message else "look")
 
 
 def test_help_says_no_words_of_python(tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def test_settings_survive_yaml_and_back(values: dict[str, Any]) -> None:
     ("words", "message", "hint"),
     [
         (["data.splitt=day"], "unknown setting data.splitt", "did you mean data.split?"),
-        (["model=dnn", "model.mode=fusion"], "unknown setting model.mode for model=dnn", "there are model.name"),
+        (["model=dnn", "model.mode=fusion"], "unknown setting model.mode for model=dnn", "settings here: model.name"),
         (["model.learning_rate=0.1"], "unknown setting model.learning_rate", "did you mean loop.learning_rate?"),
-        (["model=mamml"], "there is no model 'mamml'", "did you mean loop=maml?"),
-        (["model=adasparce"], "there is no model 'adasparce'", "did you mean adasparse?"),
+        (["model=mamml"], "model=mamml: unknown model", "did you mean loop=maml?"),
+        (["model=adasparce"], "model=adasparce: unknown model", "did you mean adasparse?"),
         (["data.domain=[a"], "cannot be read", "key=value"),
         (["seed=1,2"], "several values", "[a,b]"),
         (["+new=1"], "keys can be set", "key=value"),

@@ -178,7 +178,7 @@ def test_a_column_that_is_missing_or_renamed_is_named_with_the_file(name: str, t
     last = list(settings_of(name).take)[-1]
     settings = settings_of(name, f"data.take.{last}=nobody")
     files = list(joined.files(settings, [str(tmp_path / "raw")]))
-    with pytest.raises(DataError, match=rf"there is no column nobody, which data.take.{last} names") as caught:
+    with pytest.raises(DataError, match=rf"no column nobody, which data.take.{last} names") as caught:
         joined.read(settings, files)
     assert files[0].name in caught.value.message
 
@@ -194,7 +194,7 @@ def test_another_file_of_the_same_name_is_refused_by_its_columns(name: str, tmp_
 
 
 def test_a_label_is_chosen_by_its_name_and_no_other_label_is_a_feature(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"data.label=bought is no label of ali-ccp") as caught:
+    with pytest.raises(UsageError, match=r"data.label=bought is not a label of ali-ccp") as caught:
         settings_of("ali-ccp", "data.label=bought")
     assert caught.value.hint == "its labels are click, conversion"
     rows = made("ali-ccp", tmp_path / "raw")

@@ -26,8 +26,7 @@ import typer
 from adasparse_cli.app import app, main
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.runs.train import run_train
-from adasparse_cli.studies import domain_ladder as ladder
-from adasparse_cli.studies import hpo, study, tune
+from adasparse_cli.studies import domain_definitions, hpo, study, tune
 from adasparse_cli.studies.named_run import NamedRun
 from tests.commands.typing_in import ENVIRONMENT
 
@@ -112,7 +111,7 @@ def typed(home: Path, words: Sequence[str]) -> int:
         mock.patch.object(study, "train_all", in_this_process),
         mock.patch.object(hpo, "train_all", in_this_process),
         mock.patch.object(tune, "train_all", in_this_process),
-        mock.patch.object(ladder, "train_all", in_this_process),
+        mock.patch.object(domain_definitions, "train_all", in_this_process),
     ):
         try:
             main()

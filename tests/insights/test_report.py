@@ -93,7 +93,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_one_seed_gives_no_verdict_no_forest_plot_and_the_reason(tmp_path: Path) -> None:
     found = source(tmp_path, 1)
     page = write_report(found).read_text(encoding="utf-8")
-    assert "No verdict: one seed does not tell how far results vary by chance" in page
+    assert "No verdict: one seed does not show the variation between seeds" in page
     assert verdict(found).figures == []
     assert [one.outcome for one in card_of(found).arms] == [Outcome.unknown]
     assert card_of(found).arms[0].difference is not None
@@ -173,7 +173,7 @@ def test_runs_without_test_rows_have_a_page(tmp_path: Path) -> None:
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("domains.csv", lambda path: path.write_text("domain;shop\n0;a\n"), "unable to find column"),
     ("domains.csv", lambda path: path.write_text(""), "is damaged"),
-    ("domains.csv", lambda path: path.write_bytes(path.read_bytes()[:-40]), "where there are 6"),
+    ("domains.csv", lambda path: path.write_bytes(path.read_bytes()[:-40]), "instead of 6"),
     ("domains.csv", lambda path: path.write_text(path.read_text().replace("\n0,", "\nnought,")), "is damaged"),
     ("domains.csv", lambda path: path.write_text(path.read_text().replace("\n0,", "\n7,")), "are not 0, 1, 2"),
     ("domains.csv", lambda path: path.unlink(), "is missing"),
@@ -323,7 +323,7 @@ def test_a_full_disk_is_no_matter_of_another_place(tmp_path: Path, monkeypatch: 
 
 def test_a_folder_of_findings_that_is_empty_is_named(tmp_path: Path) -> None:
     (tmp_path / FINDINGS).mkdir()
-    with pytest.raises(AdasparseError, match="holds no findings"):
+    with pytest.raises(AdasparseError, match="contains no findings"):
         write_kept(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What a ladder of intervals says, from made-up rows; what cutting saves, counted by hand."""
+"""The sparsity finding on constructed rows; the saved multiply-adds, counted by hand."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def test_parts_without_a_suffix_are_told_by_their_content(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "holds no table"),
-        (("_SUCCESS",), "holds no table"),
+        ((), "contains no table"),
+        (("_SUCCESS",), "contains no table"),
         (("a.csv", "b.md"), r"b\.md is not known to be a table"),
     ],
 )

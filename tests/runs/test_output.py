@@ -43,7 +43,7 @@ def test_an_input_is_never_the_output_whatever_is_asked_for(tmp_path: Path, how:
     else:
         source.unlink()
         output.symlink_to(source)
-    with pytest.raises(UsageError, match="is the input"):
+    with pytest.raises(UsageError, match="is also the input"):
         require_output(output, inputs=[source], overwrite=True)
 
 
@@ -64,7 +64,7 @@ def test_no_file_goes_into_a_folder_of_a_run_or_of_prepared_data(tmp_path: Path)
     for name in ("manifest.json", "domains.parquet"):
         (data / name).write_text("")
     for output in (run / "predictions.parquet", run / "findings/x.csv", data / "train/part-0.parquet"):
-        with pytest.raises(UsageError, match="is in a folder of"):
+        with pytest.raises(UsageError, match="is inside the folder of"):
             require_output(output, overwrite=True)
     require_output(run / "report.html", own="report.html")
     require_output(tmp_path / "data" / "out.csv")

@@ -88,7 +88,7 @@ def test_only_prep_replaces_prepared_data(tmp_path: Path) -> None:
     assert first.fresh
     assert not ensure_prepared(asked("d")).fresh
     with pytest.raises(
-        UsageError, match=r"was prepared with data.domain=\[d\], and this command asks for data.domain=\[e\]"
+        UsageError, match=r"was prepared with data.domain=\[d\], but this command asks for data.domain=\[e\]"
     ):
         ensure_prepared(asked("e"))
     assert run_prep(plan_prep([*words, "data.domain=[e]"])).fresh

@@ -38,7 +38,7 @@ def test_a_study_can_be_looked_at_from_another_baseline(tmp_path: Path) -> None:
     where = {"runs": tmp_path / "runs", "studies": tmp_path / "studies"}
     assert find_subject([str(folder)], baseline=None, **where).comparison.baseline == "dnn"
     assert find_subject([], baseline="star", **where).comparison.baseline == "star"
-    with pytest.raises(UsageError, match="none of the arms"):
+    with pytest.raises(UsageError, match="is not an arm"):
         find_subject([], baseline="apg", **where)
 
 
@@ -54,4 +54,4 @@ def test_a_torn_study_is_named_with_what_to_do(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-9])
     with pytest.raises(IntegrityError, match=r"study\.json is damaged") as caught:
         find_subject([], baseline=None, runs=tmp_path / "runs", studies=tmp_path / "studies")
-    assert "its runs are found again" in caught.value.hint
+    assert "it reuses finished runs" in caught.value.hint

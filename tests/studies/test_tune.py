@@ -117,8 +117,8 @@ def test_every_model_has_a_space_around_its_packaged_values(model: str) -> None:
     ("text", "said"),
     [
         ("loop.lerning_rate: [0.1, 0.2]", "did you mean loop.learning_rate"),
-        ("loop.learning_rate: 0.1", "no list of two values"),
-        ("loop.learning_rate: [0.4, 0.2, 0.3]", "from the smallest to the largest"),
+        ("loop.learning_rate: 0.1", "not a list of two or more values"),
+        ("loop.learning_rate: [0.4, 0.2, 0.3]", "in ascending order"),
     ],
 )
 def test_a_space_of_ones_own_with_a_fault_is_named(tmp_path: Path, text: str, said: str) -> None:

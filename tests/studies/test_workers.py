@@ -78,7 +78,7 @@ def run() -> NamedRun:
 
 
 @pytest.mark.parametrize(
-    ("done", "said"), [(True, "stopped when all runs were done"), (False, "1 of 1 runs are still to be")]
+    ("done", "said"), [(True, "stopped after all runs were done"), (False, "1 of 1 runs are left")]
 )
 def test_a_signal_as_the_last_run_ends_stops_the_study(
     run: NamedRun, monkeypatch: pytest.MonkeyPatch, done: bool, said: str
@@ -198,7 +198,7 @@ def test_an_interrupt_while_runs_load_shows_no_traceback(tmp_path: Path) -> None
     out, err = command.communicate(timeout=60)
     assert command.returncode == 130, err
     assert "Traceback" not in out + err, err
-    assert "2 of 2 runs are still to be done" in err
+    assert "2 of 2 runs are left" in err
 
 
 SMALL = ("data=twin", "data.rows=2000", "network.hidden=[4]", "network.embedding_width=2", "loop.batch_size=256")

@@ -52,7 +52,7 @@ def test_worlds_of_prepared_data_have_their_settings(tmp_path: Path) -> None:
 
 def test_a_world_that_was_prepared_otherwise_is_refused(tmp_path: Path) -> None:
     run_prep(plan_prep(words(tmp_path, "data=twin", "data.name=twin-world1", "data.rows=2000", "data.seed=1")))
-    with pytest.raises(UsageError, match=r"twin-world1 have data.rows=2000, and this study needs data.rows=200000"):
+    with pytest.raises(UsageError, match=r"twin-world1 have data.rows=2000, but this study needs data.rows=200000"):
         plan_compare(MODELS, words(tmp_path), seeds=1, baseline=None, worlds=(0, 1))
 
 
@@ -68,5 +68,5 @@ def test_worlds_are_of_synthetic_data_alone(tmp_path: Path) -> None:
     tabular = ["data=tabular", "data.name=t", f"raw={table}", "data.label=y", "data.domain=[d]", "data.split=random"]
     with pytest.raises(UsageError, match=r"t \(recipe tabular\) is not synthetic"):
         plan_compare(MODELS, words(tmp_path, *tabular), seeds=1, baseline=None, worlds=(0, 1))
-    with pytest.raises(UsageError, match="--worlds sets"):
+    with pytest.raises(UsageError, match=r"--worlds and data\.seed exclude each other"):
         plan_compare(MODELS, words(tmp_path, "data.seed=3"), seeds=1, baseline=None, worlds=(0, 1))

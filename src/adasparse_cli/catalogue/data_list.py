@@ -53,7 +53,7 @@ def require_prepared(root: Path, name: str) -> None:
     """
     known = [folder.name for folder in prepared_folders(root)]
     if name not in known:
-        hint = f"there are {nearest_names(name, known)}" if known else "adasparse prep makes one"
+        hint = f"prepared data sets include {nearest_names(name, known)}" if known else "adasparse prep creates one"
         raise UsageError(f"no data set {name!r} is prepared in {root}", hint=hint)
 
 

@@ -59,7 +59,7 @@ def about_data(name: str) -> About:
         generic = f"data={name} reads your own files or makes its own; " if name in offered("data") else ""
         raise UsageError(
             f"{name!r} is not a known public data set",
-            hint=f"{generic}there are {nearest_names(name, list(known))}",
+            hint=f"{generic}public data sets include {nearest_names(name, list(known))}",
         )
     return known[name]
 

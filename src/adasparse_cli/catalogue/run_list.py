@@ -160,8 +160,8 @@ def _only(places: Sequence[_Place], what: str, name: str, names_of: Callable[[_P
     found = [place for place in places if name in names_of(place)]
     if not found:
         known = list(dict.fromkeys(one for place in places for one in names_of(place)))
-        hint = f"there are {nearest_names(name, known)}" if known else "adasparse runs ls lists all runs"
-        raise UsageError(f"there is no run with the {what} {name!r}", hint=hint)
+        hint = f"known names include {nearest_names(name, known)}" if known else "adasparse runs ls lists all runs"
+        raise UsageError(f"no run with the {what} {name!r}", hint=hint)
     return found
 
 

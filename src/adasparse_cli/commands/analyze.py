@@ -1,4 +1,4 @@
-"""`adasparse analyze`: what saved runs and studies mean."""
+"""`adasparse analyze`: analyses of saved runs and studies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Examples:
 
   adasparse analyze abtest DNN_RUN FUSION_RUN
 
-  adasparse analyze abtest RUN RUN        (against itself: no change)
+  adasparse analyze abtest RUN RUN        (the same run twice: no difference)
 """
 
 SPARSITY_EXAMPLES = """
@@ -77,7 +77,7 @@ Examples:
 def overlap(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="A run of adasparse. Default: the newest.", autocompletion=completion.runs),
+        typer.Argument(metavar="RUN", help="A run of AdaSparse. Default: the newest.", autocompletion=completion.runs),
     ] = None,
     domain: Annotated[
         list[str] | None, typer.Option("--domain", help="Domain to show separately, by its key. Give two or three.")
@@ -105,7 +105,7 @@ def overlap(
     form = chosen_format(as_json, as_csv)
     named = tuple(domain or ())
     if named and len(named) not in (2, 3):
-        raise UsageError(f"--domain is given {len(named)} times", hint="name two or three domains")
+        raise UsageError(f"--domain is given {len(named)} times", hint="give it two or three times")
     chosen = choose_run(run, runs, studies, model="adasparse", unfinished=unfinished)
     note(chosen.line)
     saved = open_run(chosen.folder, data_root=data)
@@ -185,7 +185,7 @@ def abtest(
     from adasparse_cli.runs.score import open_run
 
     form = chosen_format(as_json, as_csv)
-    both = [choose_run(words, runs, studies, unfinished=unfinished) for words in (run_a, run_b)]
+    both = [choose_run(name, runs, studies, unfinished=unfinished) for name in (run_a, run_b)]
     for chosen in both:
         note(chosen.line)
     opened = [open_run(chosen.folder, data_root=data) for chosen in both]
@@ -232,7 +232,7 @@ def domains(
         str,
         typer.Option(
             "--fields",
-            help="Fields a,b,c, added one by one. Default: the fields of the data's own definition and two more.",
+            help="Fields a,b,c, added one by one. Default: the fields of the data set's domain and two more.",
         ),
     ] = "",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds per definition.")] = 3,
@@ -241,15 +241,15 @@ def domains(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Train a series of domain definitions, from one domain on, and judge them on the same rows and groups."""
+    """Train with a series of finer domain definitions, starting with a single domain, and compare them on the same rows."""
     from adasparse_cli.catalogue.verify import verify_planned
-    from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
+    from adasparse_cli.studies.domain_definitions import plan_definitions, run_definitions
 
     form = chosen_format(as_json, as_csv)
     named = [name.strip() for name in fields.split(",") if name.strip()]
     with ProgressDisplay() as progress:
-        job = plan_ladder(overrides or [], fields=named, seeds=seeds, progress=progress)
+        job = plan_definitions(overrides or [], fields=named, seeds=seeds, progress=progress)
         if verify:
-            verify_planned([*job.baseline, *(own for rung in job.rungs for own in rung.jobs)])
-        finding, kept = run_ladder(job, progress, workers=workers)
+            verify_planned([*job.baseline, *(run for definition in job.definitions for run in definition.jobs)])
+        finding, kept = run_definitions(job, progress, workers=workers)
     show_finding(finding, form, kept)

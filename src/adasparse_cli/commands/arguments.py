@@ -47,9 +47,7 @@ DataFolder = Annotated[Path, typer.Option("--data", help="Directory of prepared 
 StudiesFolder = Annotated[Path, typer.Option("--studies", help="Directory of studies.")]
 Verify = Annotated[
     bool,
-    typer.Option(
-        "--verify", help="First check the checksum of every file, including unchanged files that were checked before."
-    ),
+    typer.Option("--verify", help="Check the checksum of every file first, also of files that were checked before."),
 ]
 Baseline = Annotated[str | None, typer.Option("--baseline", help="Baseline arm.")]
 Seeds = Annotated[
@@ -58,8 +56,9 @@ Seeds = Annotated[
 Worlds = Annotated[
     str | None,
     typer.Option(
-        "--worlds", help="Values of data.seed, such as 0,1,2. Every arm is trained in each of these synthetic worlds."
+        "--worlds",
+        help="Values of data.seed, such as 0,1,2. Every arm is trained on each of these synthetic data sets.",
     ),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of runs at a time, one core each.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the expected time; train nothing.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of runs at the same time, one core each.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the expected time. Train nothing.")]

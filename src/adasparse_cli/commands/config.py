@@ -1,4 +1,4 @@
-"""`adasparse config`: what the settings are and mean, and whether a file of settings is valid."""
+"""`adasparse config`: show, explain and check settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def show_config(
     root: Annotated[
         str,
         typer.Argument(
-            help="A command that has settings: train or prep.", autocompletion=completion.commands_with_settings
+            help="Command whose settings are shown: train or prep.", autocompletion=completion.commands_with_settings
         ),
     ] = "train",
     overrides: Overrides = None,
@@ -52,13 +52,13 @@ def show_config(
     comments: Annotated[
         bool | None,
         typer.Option(
-            "--comments/--no-comments", help="Print the meaning of each key above it; default: on a terminal."
+            "--comments/--no-comments", help="Print the meaning of each key above it. Default: only on a terminal."
         ),
     ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Print every key of a command with its value."""
+    """Print all settings of a command with their values."""
     from adasparse_cli.choices import nearest
     from adasparse_cli.config.commented import commented_yaml
     from adasparse_cli.config.compose import compose
@@ -70,10 +70,10 @@ def show_config(
         root, words = ROOTS[0], [root, *words]
     if root not in ROOTS:
         close = nearest(root, ROOTS)
-        hint = f"did you mean {close}? there are" if close else "there are"
+        suggestion = f"did you mean {close}? " if close else ""
         raise UsageError(
-            f"no command {root!r} has settings",
-            hint=f"{hint} {', '.join(ROOTS)}; a setting is a word with =, such as data=twin",
+            f"{root!r} is not a command with settings",
+            hint=f"{suggestion}valid commands: {', '.join(ROOTS)}; settings are given as key=value, such as data=twin",
         )
     tree = compose(root, words, config_file=config)
     form = chosen_format(as_json, as_csv)
@@ -98,14 +98,14 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="GROUP=NAME",
-            help="Which model, loop or data set, such as model=star.",
+            help="Model, loop or data set, such as model=star.",
             autocompletion=completion.group_choices,
         ),
     ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Print the meaning, type, valid values and default of settings, and what uses them."""
+    """Print the meaning, type, valid values and default of settings, and the commands that use them."""
     from adasparse_cli.config.reference import default_words
     from adasparse_cli.config.settable import chosen_groups, matching, settings
 
@@ -134,12 +134,19 @@ def explain(
             say(f"{name:<8} {text}")
 
 
-@app.command("reference", epilog="Example:\n\n  adasparse config reference > settings.md")
-def reference() -> None:
-    """Print all settings as a page in Markdown."""
+@app.command(
+    "reference",
+    epilog="Examples:\n\n  adasparse config reference > settings.md\n\n  adasparse config reference --commands > commands.md",
+)
+def reference(
+    context: typer.Context,
+    commands: Annotated[bool, typer.Option("--commands", help="Print the reference of all commands instead.")] = False,
+) -> None:
+    """Print the reference of all settings, or of all commands, as Markdown."""
+    from adasparse_cli.commands.command_page import command_page
     from adasparse_cli.config.reference import reference_page
 
-    out.file.write(reference_page())
+    out.file.write(command_page(context.find_root().command) if commands else reference_page())
 
 
 @app.command("validate", epilog="Example:\n\n  adasparse config validate my_experiment.yaml")
@@ -149,19 +156,29 @@ def validate(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Check a file of settings, and list all errors."""
+    """Check a file of settings, and list all errors. With --json or --csv, one row per error: key, value, message, hint."""
+    from adasparse_cli.config.error_rows import error_row
     from adasparse_cli.runs.train_job import plan_train
 
     form = chosen_format(as_json, as_csv)
-    plan_train(overrides or [], config_file=file)
-    if form in MACHINE:
-        show_machine([{"file": str(file), "valid": True}], form)
+    try:
+        plan_train(overrides or [], config_file=file)
+    except UsageError as error:
+        if form not in MACHINE or not file.is_file():
+            raise
+        rows = [error_row(message, hint) for message, hint in error.parts]
+        show_machine(rows, form, {"file": str(file), "valid": False})
+        raise typer.Exit(error.exit_code) from None
+    if form is Format.json:
+        show_machine([], form, {"file": str(file), "valid": True})
+    elif form is Format.csv:
+        out.file.write(",".join(error_row("", "")) + "\n")
     else:
         say(f"{file} is valid")
 
 
 def _users(setting: Setting) -> str:
-    """The commands that take a setting, and the names in its group that have it."""
+    """The commands that accept a setting, and the models, loops or data sets that have it."""
     group = setting.key.partition(".")[0]
     names = f"{group}={','.join(setting.of)}; " if group in ("data", "model", "loop") and setting.of else ""
     return names + ", ".join(setting.commands)

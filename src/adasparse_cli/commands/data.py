@@ -1,4 +1,4 @@
-"""`adasparse data`: look at prepared data, and remove them; which public data sets can be prepared."""
+"""`adasparse data`: list, show, verify and remove prepared data; list the public data sets."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ app = typer.Typer(help="Show and remove prepared data.", no_args_is_help=True, r
 def ls(
     data: DataFolder = Path("data"),
     recipes: Annotated[
-        bool, typer.Option("--recipes", help="List only the public data sets that can be prepared, not those that are.")
+        bool, typer.Option("--recipes", help="List only the public data sets that can be prepared.")
     ] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List the prepared data sets, and the public ones that can be prepared.
+    """List the prepared data sets, and the public data sets that can be prepared.
 
-    With --json or --csv, one of both: the prepared ones, or with --recipes the others.
+    --json and --csv print only the prepared data sets; with --recipes, only the public ones.
     """
     from adasparse_cli.catalogue.data_list import list_data
     from adasparse_cli.catalogue.public_data import recipe_rows
@@ -40,17 +40,17 @@ def ls(
         if rows or form is not Format.text:
             show(rows, form=form, title="Prepared")
         else:
-            say(f"nothing is prepared in {data}; adasparse prep does it")
+            say(f"no prepared data in {data}; adasparse prep prepares some")
         if form is not Format.text:
             return
     show(recipe_rows(), form=form, title="Public data sets that can be prepared from the files of their publishers")
     if form is Format.text:
-        say("adasparse data about NAME says more; adasparse prep data=NAME raw=FOLDER prepares one")
+        say("adasparse data about NAME describes one; adasparse prep data=NAME raw=FOLDER prepares it")
 
 
 @app.command("about", epilog="Example:\n\n  adasparse data about kuairand-pure")
 def about(name: PublicName, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Show what a public data set is: its domain, where to get the files, its terms and its known traps."""
+    """Describe a public data set: its domain, the source of its files, its terms and its known pitfalls."""
     from dataclasses import asdict
 
     from adasparse_cli.catalogue.public_data import about_data
@@ -78,7 +78,7 @@ def show_data(
     with_ceilings: Annotated[
         bool,
         typer.Option(
-            "--ceilings", help="Show the best possible metrics of synthetic data, by how much of the tastes is known."
+            "--ceilings", help="Show the best possible metrics of synthetic data, by what is known about user tastes."
         ),
     ] = False,
 ) -> None:
@@ -99,16 +99,16 @@ def show_data(
         return
     from adasparse_cli.commands.prep import show_prepared
 
-    domains = largest_domains(data / name, manifest, 10)  # checked before anything is shown
+    domains = largest_domains(data / name, manifest, 10)  # a damaged file must fail before anything is printed
     fields = [{**row, "unseen": share(row["unseen"])} for row in field_rows(manifest)]
-    show(fields, title="Fields (unseen: share of test values that training did not see often enough)")
+    show(fields, title="Fields (unseen: share of test values that are absent or too rare in training)")
     show(domains, title="Largest domains")
     show_prepared(data / name, manifest, Format.text)
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse data verify twin")
 def verify_all(name: DataName, data: DataFolder = Path("data"), as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Read every file of a prepared data set and compare its checksum."""
+    """Verify the checksum of every file of a prepared data set."""
     from adasparse_cli.catalogue.data_list import data_set
     from adasparse_cli.catalogue.verify import verify_data
 
@@ -130,7 +130,7 @@ def rm(
 ) -> None:
     """Remove prepared data.
 
-    Data that are being prepared are not removed, and neither is a folder that contains other files. Raw files elsewhere are kept.
+    Data that are being prepared and folders that contain other files are not removed. Raw files elsewhere are kept.
     """
     from adasparse_cli.catalogue.data_list import require_prepared
     from adasparse_cli.catalogue.data_removal import remove_data, require_removable_data, stale_after
@@ -140,9 +140,9 @@ def rm(
     require_removable_data(folder)
     stale = stale_after(folder, runs)
     for run in stale[:SHOWN_RUNS]:
-        note(f"warning: {run} was trained on these data: it can still predict, but no longer be evaluated")
+        note(f"warning: {run} was trained on these data: without them it can predict, but it cannot be evaluated")
     if len(stale) > SHOWN_RUNS:
-        note(f"warning: and {len(stale) - SHOWN_RUNS} more runs")
+        note(f"warning: {len(stale) - SHOWN_RUNS} more runs were trained on these data")
     if not yes:
         typer.confirm(f"remove {visible(str(folder))}?", abort=True)
     remove_data(folder)
@@ -153,7 +153,5 @@ def _show_ceilings(folder: Path, manifest: Manifest, form: Format) -> None:
     from adasparse_cli.analysis.ceilings import ceilings
 
     rows = ceilings(folder, manifest)
-    caption = (
-        "The true logits of the test rows. Less is known of tastes in the upper rows; docs/twin.md has the definitions."
-    )
+    caption = "Metrics of the true logits of the test rows. Upper rows use less knowledge of user tastes; docs/twin.md defines them."
     show(rows, title=f"Ceilings of {manifest.name}, test split", caption=caption, form=form)

@@ -1,4 +1,4 @@
-"""`adasparse doctor`: is this machine ready?"""
+"""`adasparse doctor`: check the machine and the installation."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def doctor(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     from adasparse_cli.training.doctor import examine
 
     checks = examine()
-    show(checks, form=chosen_format(as_json, as_csv), columns=("check", "found", "right"))
-    if not all(check["right"] for check in checks):
+    show(checks, form=chosen_format(as_json, as_csv), columns=("check", "result", "passed"))
+    if not all(check["passed"] for check in checks):
         raise typer.Exit(5)

@@ -1,4 +1,4 @@
-"""`adasparse evaluate`: the metrics of a saved run, computed anew."""
+"""`adasparse evaluate`: recompute the metrics of a saved run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Examples:
 
 def evaluate(
     run: Run,
-    split: Annotated[list[Split] | None, typer.Option("--split", help="Split to score. Can be given twice.")] = None,
+    split: Annotated[list[Split] | None, typer.Option("--split", help="Split to score. Can be repeated.")] = None,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -41,7 +41,7 @@ def evaluate(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Compute the metrics of a run again, with its best checkpoint."""
+    """Recompute the metrics of a run from its best checkpoint."""
     from adasparse_cli.catalogue.verify import verify_data, verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.score import open_run, run_evaluate
@@ -58,12 +58,14 @@ def evaluate(
         both = {"metrics": report.metrics, "best_possible": report.best_possible}
         rows = [
             {"split": split, "of": of, **metrics}
-            for of, found in zip(("model", "truth"), both.values(), strict=True)
-            for split, metrics in found.items()
+            for of, by_split in zip(("model", "truth"), both.values(), strict=True)
+            for split, metrics in by_split.items()
         ]
-        show_machine(rows, form, {**chosen.to_json(), **{name: found for name, found in both.items() if found}})
+        show_machine(rows, form, {**chosen.to_json(), **{key: by_split for key, by_split in both.items() if by_split}})
     else:
         best = {f"{name}, truth": metrics for name, metrics in report.best_possible.items()}
         show_metrics({**report.metrics, **best}, title=f"{saved.job.label} on {saved.manifest.name}: {report.run.name}")
         if best:
-            say("truth: metrics of the true probabilities that made the labels; a model cannot do better but by chance")
+            say(
+                "truth: metrics of the true probabilities that the labels were drawn from, the best that a model can reach"
+            )

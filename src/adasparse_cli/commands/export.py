@@ -1,4 +1,4 @@
-"""`adasparse export`: a run as a folder that predicts anywhere, with the sub-network of each domain."""
+"""`adasparse export`: write a run as a self-contained folder for prediction, with the sub-network of each domain."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ Examples:
 
   adasparse export latest --domains top:20 --domains 'DE/mobile'
 """
-# Domains in the table that is shown.
+# Number of domains in the printed table.
 SHOWN = 10
 
 
 def export(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A run's folder, a part of its path, `latest`, or STUDY/ARM.")
+        str | None, typer.Argument(metavar="RUN", help="Folder of a run, a part of its path, `latest`, or STUDY/ARM.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder to write.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output directory.")] = None,
     domains: Annotated[
         list[str] | None,
         typer.Option(
-            "--domains", help="Whose sub-networks to write: all, top:N, or a key; may be given several times."
+            "--domains", help="Domains whose sub-networks are written: all, top:N, or a key. Can be repeated."
         ),
     ] = None,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Also write model.onnx: raw values in, probability out (extra `export`).")
+        bool,
+        typer.Option("--onnx", help="Also write model.onnx: raw values in, probability out. Needs the extra `export`."),
     ] = False,
     check: Annotated[
         Path | None,
-        typer.Option("--check", help="Check an exported folder: its files, and its golden rows by every engine."),
+        typer.Option("--check", help="Check an exported folder: its files, and its golden rows with every engine."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing exported folder.")] = False,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
@@ -57,7 +58,7 @@ def export(
 ) -> None:
     """Write a self-contained folder: weights, vocabularies, sub-networks, and rows to check it with."""
     if (run is None) == (check is None):
-        raise UsageError("export needs a run, or --check and a folder", hint="adasparse export latest --output model")
+        raise UsageError("export needs either a run or --check FOLDER", hint="adasparse export latest --output model")
     form = chosen_format(as_json, as_csv)
     if check is not None:
         _check(check, form)
@@ -94,21 +95,21 @@ def export(
                 "train rows": one["train_rows"],
                 "kept neurons": "/".join(map(str, one["kept"])),
                 "multiply-adds": one["multiply_adds"],
-                "fewer by": f"{one['ratio']:.2f}×",
+                "reduction": f"{one['ratio']:.2f}×",
             }
             for one in largest
         ]
-        show(table, title=f"{len(report.domains):,} sub-networks; the largest domains:")
+        show(table, title=f"{len(report.domains):,} sub-networks, largest domains first")
         say(f"largest difference from the model: {report.parity:.1e} in the logit")
         if report.dense_domains:
             note(
-                f"warning: {len(report.dense_domains):,} of {len(report.domains):,} domains save less than half of the "
-                f"multiply-adds, such as {', '.join(report.dense_domains[:3])}"
+                f"warning: the sub-networks of {len(report.dense_domains):,} of {len(report.domains):,} domains save less "
+                f"than half of the multiply-adds, such as {', '.join(report.dense_domains[:3])}"
             )
     elif report.refused:
-        note(f"no sub-networks: {report.refused}; the uncut model was exported")
+        note(f"no sub-networks: {report.refused}; the full model was exported")
     else:
-        note("sub-networks are cut out when they are first needed: a domain has several combinations of values")
+        note("sub-networks are extracted on first use, because a domain has several combinations of values")
     say(f"exported: {report.folder} ({report.bytes / 2**20:.1f} MiB, {seconds:.1f} s)")
     note(f"next: adasparse predict {report.folder} FILE    to score new rows")
 
@@ -116,28 +117,28 @@ def export(
 def _check(folder: Path, form: Format) -> None:
     from adasparse_cli.serving.check import run_check
 
-    found = run_check(folder)
+    checks = run_check(folder)
     table = [
         {
-            "engine": one.engine,
-            "golden rows": one.rows or None,
-            "largest Δ logit": f"{one.logit:.1e}" if one.skipped is None else None,
-            "largest Δ probability": f"{one.probability:.1e}" if one.skipped is None else None,
-            "not asked because": one.skipped or "",
+            "engine": check.engine,
+            "golden rows": check.rows or None,
+            "largest Δ logit": f"{check.logit:.1e}" if check.skipped is None else None,
+            "largest Δ probability": f"{check.probability:.1e}" if check.skipped is None else None,
+            "skipped because": check.skipped or "",
         }
-        for one in found
+        for check in checks
     ]
     if form in MACHINE:
         rows = [
             {
-                "engine": one.engine,
-                "rows": one.rows,
-                "logit": one.logit,
-                "probability": one.probability,
-                "skipped": one.skipped,
+                "engine": check.engine,
+                "rows": check.rows,
+                "logit": check.logit,
+                "probability": check.probability,
+                "skipped": check.skipped,
             }
-            for one in found
+            for check in checks
         ]
         show_machine(rows, form, {"folder": str(folder)})
         return
-    show(table, title=f"{folder} is valid: every file has its checksum")
+    show(table, title=f"{folder} is valid: all checksums match")

@@ -1,4 +1,4 @@
-"""`adasparse hpo`: a search over settings that goes where it pays."""
+"""`adasparse hpo`: search settings with Optuna."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hpo(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Search settings by their validation metric, with Optuna. The same command resumes an interrupted search."""
+    """Search settings with Optuna, by a metric of the valid split. The same command resumes an interrupted search."""
     from adasparse_cli.studies.hpo import plan_search, run_search
 
     form = chosen_format(as_json, as_csv)

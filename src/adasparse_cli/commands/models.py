@@ -1,4 +1,4 @@
-"""`adasparse models`: what can be trained."""
+"""`adasparse models`: list, show, check and start models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Override
 from adasparse_cli.findings.machine import machine_rows
 from adasparse_cli.render import MACHINE, chosen_format, say, show, show_machine
 
-app = typer.Typer(help="Show, check and start models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, check and start models.", no_args_is_help=True, rich_markup_mode=None)
+# The data shape of costs if no data set is named, as in `model_list.example`.
+EXAMPLE_SHAPE = "an example with 21 fields (3 domain-aware), 1.8 million ids and 300 domains; --on NAME uses your data"
 
 
 @app.command("ls", epilog="Examples:\n\n  adasparse models ls\n\n  adasparse models ls --on twin")
@@ -32,8 +34,7 @@ def ls(
     from adasparse_cli.catalogue.model_list import listed_models
 
     rows = listed_models(data, on, cache_folder())
-    where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
-    caption = f"packaged settings, on {where}; embeddings are the same for all"
+    caption = f"Packaged settings, for {on or EXAMPLE_SHAPE}. Embeddings, the same in all models, are not counted."
     show(rows, form=chosen_format(as_json, as_csv), caption=caption)
 
 
@@ -50,26 +51,25 @@ def show_model(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Show what a model computes, where it comes from, its settings and its cost."""
+    """Show what a model computes, its source, its settings and its cost."""
     from adasparse_cli.catalogue.costs import cache_folder
     from adasparse_cli.catalogue.model_list import described
     from adasparse_cli.config.reference import default_words
 
     form = chosen_format(as_json, as_csv)
-    found = described(name, data, on, cache_folder())
+    page = described(name, data, on, cache_folder())
     rows = [
-        {"key": one.key, "meaning": one.meaning, "valid": one.kind.words, "default": default_words(one, found.choices)}
-        for one in found.settings
+        {"key": one.key, "meaning": one.meaning, "valid": one.kind.words, "default": default_words(one, page.choices)}
+        for one in page.settings
     ]
     if form in MACHINE:
-        (cost,) = machine_rows([found.cost])
-        show_machine(rows, form, {"model": name, "description": found.description, "settings": rows, "cost": cost})
+        (cost,) = machine_rows([page.cost])
+        show_machine(rows, form, {"model": name, "description": page.description, "settings": rows, "cost": cost})
         return
-    for line in found.description.splitlines():
+    for line in page.description.splitlines():
         say(line)
-    show(rows, title="Settings") if rows else say("It has no settings of its own.")
-    where = on or "21 fields (3 of them domain-aware) of 1.8 million ids and 300 domains; --on NAME for your data"
-    show([found.cost], title="Cost beside embeddings", caption=f"packaged settings, on {where}")
+    show(rows, title="Settings") if rows else say("No settings.")
+    show([page.cost], title="Cost without embeddings", caption=f"Packaged settings, for {on or EXAMPLE_SHAPE}.")
 
 
 @app.command(
@@ -82,15 +82,15 @@ def check(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Run the checks that every model must pass. Exit code 1 if one fails."""
+    """Run the checks that every model must pass. Exit code 1 if a check fails."""
     from adasparse_cli.testing.check import check_model
 
     results = check_model([f"model={model}", *(overrides or [])])
     rows = [
-        {"check": one.check, "holds": (one.broken is None) if one.applies else None, "what is broken": one.broken or ""}
+        {"check": one.check, "passed": (one.broken is None) if one.applies else None, "failure": one.broken or ""}
         for one in results
     ]
-    show(rows, form=chosen_format(as_json, as_csv), title=f"The contract of models: {model}")
+    show(rows, form=chosen_format(as_json, as_csv), title=f"Checks of {model}")
     if any(one.broken for one in results):
         raise typer.Exit(1)
 
@@ -100,12 +100,12 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the module, such as my_model.")],
     folder: Annotated[Path, typer.Option("--folder", help="Output directory.")] = Path(),
 ) -> None:
-    """Write a small working model to start from: module, values and test."""
+    """Write a small working model to start from: module, settings and test."""
     from adasparse_cli.testing.start import class_name, start_model
 
     for path in start_model(name, folder):
         say(f"wrote {path}")
     model = f"{name}:{class_name(name)}"
-    say("The current folder is not searched for modules: set PYTHONPATH, or make the files a package and install it.")
+    say("Modules in the current folder are not imported. Set PYTHONPATH, or install the files as a package.")
     say(f"next: PYTHONPATH={folder} adasparse models check {model}")
     say(f"      PYTHONPATH={folder} adasparse train --model {model}")

@@ -1,4 +1,4 @@
-"""`adasparse predict`: a saved run's scores for new files."""
+"""`adasparse predict`: score new files with a run or an exported model."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from adasparse_cli.raw.rejected import Reject
     from adasparse_cli.serving.predict import ScoredFile
 
-# What marks a folder that `adasparse export` wrote.
+# The file that identifies a folder of `adasparse export`.
 INDEX = "adasparse.json"
-# The standard input, and the standard output.
+# Standard input as a file, standard output as the output.
 STREAM = Path("-")
 SHOWN_REJECTS = 10
 EXAMPLES = """
@@ -63,21 +63,21 @@ def predict(
     ],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="Raw files like those of the run's data; `-` reads the standard input."),
+        typer.Argument(metavar="FILE", help="Raw files in the format of the run's data. `-` reads standard input."),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Output file: .csv, .parquet or .ndjson; `-` is the standard output. Default: NAME.predictions.csv, and the "
-            "standard output for the standard input.",
+            help="Output file: .csv, .parquet or .ndjson; `-` is standard output. Default: NAME.predictions.csv, or standard "
+            "output if the rows come from standard input.",
         ),
     ] = None,
     file_format: Annotated[
         ScoresFormat | None, typer.Option("--format", help="Format of the output file. Default: by its name, or CSV.")
     ] = None,
-    keep: Annotated[str, typer.Option("--keep", help="Columns a,b,c of the files that are copied to the output.")] = "",
+    keep: Annotated[str, typer.Option("--keep", help="Input columns a,b,c to copy to the output.")] = "",
     overwrite: Overwrite = False,
     engine: Annotated[
         str | None,
@@ -93,24 +93,25 @@ def predict(
 ) -> None:
     """Score raw or tabular files, labelled or not.
 
-    A domain is written as its values joined by `/`; `/` and `\\` in a value are written behind a `\\`, a missing value as
-    `missing`. A kept column that is called as one of the output's own is written as `input_NAME`. In CSV, a text that a spreadsheet would run, such as `=1+1`, stands behind an apostrophe.
+    A domain is written as its values joined by `/`. In a value, `/` and `\\` are escaped with `\\`; a missing value is written
+    as `missing`. A kept column whose name the output already uses is renamed to `input_NAME`. In CSV, text that a spreadsheet would run as a formula, such as `=1+1`, gets a leading apostrophe.
     """
     form = chosen_format(as_json, as_csv)
     exported = (Path(run) / INDEX).is_file()
     if engine is not None and not exported:
         raise UsageError(
-            f"--engine {engine} is for exported models, and {run} is none", hint=f"adasparse export {run} makes one"
+            f"--engine {engine} needs an exported model, but {run} is not one",
+            hint=f"export it first: adasparse export {run}",
         )
     from adasparse_cli.serving.scores_file import scores_format
 
     to_stdout = output == STREAM or (output is None and STREAM in files)
     if to_stdout and form in MACHINE:
         raise UsageError(
-            f"the standard output has room for the scores or for --{form}", hint="-o FILE writes the scores"
+            f"standard output cannot hold both the scores and --{form}", hint="write the scores to a file: -o FILE"
         )
     if files.count(STREAM) > 1:
-        raise UsageError("- is named twice", hint="the standard input can be read once")
+        raise UsageError("`-` is given more than once", hint="standard input can be read only once")
     named = None if to_stdout else output
     kind = scores_format(named, file_format)
     wanted = [name.strip() for name in keep.split(",") if name.strip()]
@@ -147,8 +148,8 @@ def predict(
         if exported and form is Format.text:
             seconds, scoring = more["seconds"], more["scoring_seconds"]
             tell(
-                f"{report.rows / seconds:,.0f} rows/s in all, {report.rows / scoring:,.0f} rows/s by the "
-                f"engine {more['engine']} from ids to logits"
+                f"{report.rows / seconds:,.0f} rows/s in total, {report.rows / scoring:,.0f} rows/s from ids to logits "
+                f"(engine {more['engine']})"
             )
         if form is Format.text and not to_stdout:
             say(f"predictions: {report.output}")
@@ -161,9 +162,12 @@ def _default_name(files: Sequence[Path], kind: ScoresFormat) -> Path:
 
 
 def _spooled(room: Path) -> Path:
-    """The standard input as a file: it is read more than once, and its kind is found by its content."""
+    """Standard input as a file, because it is read twice: once to detect its format."""
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("- reads the standard input, which is a terminal", hint="adasparse predict RUN - < FILE")
+        raise UsageError(
+            "`-` reads standard input, but standard input is a terminal",
+            hint="redirect a file: adasparse predict RUN - < FILE",
+        )
     path = room / "stdin"
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -172,11 +176,11 @@ def _spooled(room: Path) -> Path:
 
 @contextlib.contextmanager
 def _named_as_stdin(room: str) -> Iterator[None]:
-    """Let errors name the standard input, not the file that holds it meanwhile."""
+    """Name standard input in errors, not its temporary file."""
     try:
         yield
     except AdasparseError as error:
-        error.message = error.message.replace(str(Path(room) / "stdin"), "the standard input")
+        error.message = error.message.replace(str(Path(room) / "stdin"), "standard input")
         raise
 
 
@@ -202,7 +206,7 @@ def _score_exported(
     keep: Sequence[str],
     kind: ScoresFormat,
 ) -> ScoredFile:
-    """Score with an exported model: neither torch nor polars is loaded unless the engine or a file needs it."""
+    """Score with an exported model. Torch and polars are loaded only if the engine or a file needs them."""
     from adasparse_cli.raw.raw_files import raw_files
     from adasparse_cli.runs.output import require_output
     from adasparse_cli.serving.artefact import open_artefact
@@ -218,7 +222,7 @@ def _score_exported(
 
 
 class _Report(Protocol):
-    """What a run and an exported folder say of scored rows."""
+    """What the reports of runs and of exported models have in common."""
 
     @property
     def output(self) -> Path: ...
@@ -233,10 +237,11 @@ class _Report(Protocol):
 
 
 def _show(report: _Report, form: Format, more: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """What was scored, and what could not be.
+    """Print the number of scored rows, the rejected rows and the unseen values.
 
     Args:
-        more: what is known besides, for JSON. tell: writes a line of text.
+        more: further keys of the JSON document.
+        tell: prints a line of text.
     """
     rejected = [
         {
@@ -258,11 +263,11 @@ def _show(report: _Report, form: Format, more: Mapping[str, Any], tell: Callable
         show_machine([row], form, {**more, "rejects": rejected, "unseen": report.unseen})
         return
     if rejected:
-        tell(f"{len(rejected):,} rows could not be scored; the first:")
+        tell(f"{len(rejected):,} rows were rejected and not scored; the first:")
         for one in rejected[:SHOWN_REJECTS]:
             tell(f"  {one['file']}:{one['line']}: {one['column']} {one['value']!r} {one['reason']}")
-    tell(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them of domains unseen in training")
+    tell(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them in domains unseen in training")
     if report.unseen:
         ordered = sorted(report.unseen.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} in {share:.0%} of rows" for name, share in ordered)
-        tell(f"values that training did not know, far more of them than in the test split: {shown}")
+        tell(f"values unseen in training, far more than in the test split: {shown}")

@@ -1,4 +1,4 @@
-"""`adasparse prep`: raw files → prepared data."""
+"""`adasparse prep`: prepare a data set from raw files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Examples:
 
   adasparse prep data=tabular raw=logs data.label=y 'data.domain=[day]'   (a folder, such as logs/day=1/part-0.parquet)
 
-  adasparse prep data=kuairand-pure raw=KuaiRand-Pure   (adasparse data ls: public data sets, and where the files are)
+  adasparse prep data=kuairand-pure raw=KuaiRand-Pure   (adasparse data ls lists the public data sets)
 
   adasparse prep data=ali-ccp raw=FOLDER 'data.label=[click,conversion]'   (prepares ali-ccp-click and ali-ccp-conversion)
 
@@ -43,7 +43,7 @@ Examples:
 def prep(
     overrides: Overrides = None,
     inspect: Annotated[
-        bool, typer.Option("--inspect", help="Report what the raw files contain and what looks wrong. Write nothing.")
+        bool, typer.Option("--inspect", help="Report the contents of the raw files and likely problems. Write nothing.")
     ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite prepared data even if runs were trained on them.")
@@ -59,7 +59,9 @@ def prep(
     jobs = plan_preps(overrides or [], config_file=config)
     form = chosen_format(as_json, as_csv)
     if len(jobs) > 1 and form in MACHINE:
-        raise UsageError("several labels are prepared one by one", hint=f"--{form} for one of them at a time")
+        raise UsageError(
+            f"--{form} accepts one label, but data.label names {len(jobs)}", hint="run the command once per label"
+        )
     if inspect:
         with ProgressDisplay() as progress:
             inspections = [run_inspect(job, progress) for job in jobs]
@@ -77,7 +79,7 @@ def prep(
 
 
 def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
-    """What prepared data hold."""
+    """Print the splits, the findings and the next command of prepared data."""
     from adasparse_cli.errors import DataError
     from adasparse_cli.prep.noticed import read_findings, split_days, split_rule
     from adasparse_cli.prep.prepared_files import require_learnable
@@ -95,8 +97,8 @@ def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
         if counts.rows
     ]
     if form in MACHINE:
-        told = [asdict(finding) for finding in findings]
-        show_machine(splits, form, {**manifest.to_json(), "folder": str(folder), "findings": told})
+        more = {**manifest.to_json(), "folder": str(folder), "findings": [asdict(finding) for finding in findings]}
+        show_machine(splits, form, more)
         return
     shown = [_plain(row) for row in splits]
     say(split_rule(manifest.settings, split_days(folder, manifest)))
@@ -104,24 +106,24 @@ def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
     unseen = sorted(manifest.unseen.items(), key=lambda item: -item[1])
     worst = [f"{name} {share(value)}" for name, value in unseen if value > 0.2]
     if worst:
-        say(f"unseen in training, of the test values: {', '.join(worst)}")
+        say(f"test values unseen in training: {', '.join(worst)}")
     say(f"exact duplicate rows: {manifest.duplicates:,} ({manifest.settings['duplicates']})")
     say(f"rejected rows: {sum(manifest.rejected.values()):,}")
     _show_findings(findings)
     say(f"prepared in {folder}")
     try:
         require_learnable(manifest)
-    except DataError as fault:
-        say(f"nothing to train on: {fault.message}; {fault.hint}")
+    except DataError as error:
+        say(f"nothing to train on: {error.message}; {error.hint}")
     else:
         say(f"next: adasparse train {words_for(manifest)}")
 
 
 def _show_inspection(inspection: Inspection, form: Format) -> None:
     if form in MACHINE:
-        own = inspection.to_json()
-        tables = {name: machine_rows(own[name]) for name in ("splits", "fields", "domains", "days", "rejects")}
-        show_machine(inspection.fields, form, {"num_rows": own.pop("rows"), **own, **tables})
+        more = inspection.to_json()
+        tables = {name: machine_rows(more[name]) for name in ("splits", "fields", "domains", "days", "rejects")}
+        show_machine(inspection.fields, form, {"num_rows": more.pop("rows"), **more, **tables})
         return
     for line in inspection.notes:
         note(line)
@@ -129,7 +131,8 @@ def _show_inspection(inspection: Inspection, form: Format) -> None:
     show([_plain(row) for row in inspection.splits], title=f"{inspection.rows:,} rows by planned split")
     fields = [{**_plain(row), "kind": row["kind"].replace("_", "-")} for row in inspection.fields]
     columns = ("field", "kind", "distinct", "missing", "unseen", "top value share", "AUC alone")
-    show(fields, title="Fields (unseen: share of test values; AUC alone: of the field by itself)", columns=columns)
+    title = "Fields (unseen: share of test values not in training; AUC alone: AUC of the field by itself)"
+    show(fields, title=title, columns=columns)
     show([_plain(row) for row in inspection.domains], title="Domains")
     if inspection.days:
         show([_plain(row) for row in inspection.days], title="Days")
@@ -137,12 +140,12 @@ def _show_inspection(inspection: Inspection, form: Format) -> None:
         show([_plain(row) for row in inspection.rejects], title="Rejected rows")
     say(f"exact duplicate rows: {inspection.duplicates:,}")
     if not inspection.findings:
-        say("nothing suspicious was found")
+        say("no problems found")
     _show_findings(inspection.findings)
 
 
 def _show_findings(findings: Sequence[Finding]) -> None:
-    """The gravest first."""
+    """Print findings, the most severe first."""
     for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
         say(f"{finding.severity}: {finding.text}")
         say(f"      → {finding.advice}")

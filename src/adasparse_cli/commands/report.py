@@ -1,4 +1,4 @@
-"""`adasparse report`: runs or a study as one page that works offline."""
+"""`adasparse report`: write a page about runs or a study that works offline."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def report(
 
 
 def _show_card(card: Card, path: Path, form: Format) -> None:
-    """The first screen of the page, for a program: one row per arm, or per figure of a single run."""
+    """Print the verdict card as JSON or CSV: one row per arm, or per metric of a single run."""
     rows = [
         {
             "arm": one.arm,

@@ -1,4 +1,4 @@
-"""`adasparse reproduce`: the paper's claims, each with the verdict that the evidence gives."""
+"""`adasparse reproduce`: test the paper's claims."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Examples:
 
   adasparse reproduce --profile full --workers 2 --dry-run
 
-  adasparse reproduce data=iaac        (once data=iaac is prepared)
+  adasparse reproduce data=iaac        (after adasparse prep data=iaac)
 """
 
 
 def reproduce(
     overrides: Overrides = None,
     profile: Annotated[
-        str, typer.Option("--profile", help="quick (minutes, too small for some claims) or full (hours).")
+        str, typer.Option("--profile", help="quick (minutes; too small for some claims) or full (hours).")
     ] = "quick",
     seeds: Seeds = None,
     workers: Workers = 1,
@@ -34,7 +34,7 @@ def reproduce(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Test the paper's claims: train what each needs, and report supported, not supported or undecided."""
+    """Test the paper's claims: train the runs they need, and report supported, not supported or undecided."""
     from adasparse_cli.paper.studies import plan_reproduce, planned_studies
 
     form = chosen_format(as_json, as_csv)
@@ -43,13 +43,15 @@ def reproduce(
         rows = [
             {
                 "study": name,
-                "runs to be done": runs,
+                "runs left": runs,
                 "minutes": None if seconds is None else round(seconds / workers / 60, 1),
             }
             for name, runs, seconds in planned_studies(job)
         ]
-        caption = "minutes are a guess; beside them comes a ladder of domain definitions, whose data are prepared first"
-        show(rows, title=f"{job.name}: the plan", caption=caption, form=form)
+        caption = (
+            "Minutes are estimates. The series of domain definitions is not included: its data must be prepared first."
+        )
+        show(rows, title=f"{job.name}: plan", caption=caption, form=form)
         return
     from adasparse_cli.paper.reproduce import run_reproduce
 
@@ -61,9 +63,9 @@ def reproduce(
         show_machine(rows, form, {"evidence": evidence, "page": str(report.page)})
         return
     for claim, finding in zip(report.claims, report.findings[1:], strict=False):
-        word = "not asked on these data" if claim.verdict is None else claim.verdict.value
-        say(f"{claim.name}: {word}")
-        say(f"  {claim.says}")
+        verdict = "not tested on these data" if claim.verdict is None else claim.verdict.value
+        say(f"{claim.name}: {verdict}")
+        say(f"  {claim.statement}")
         if claim.rows:
             show(finding.tables[0].shown_rows, caption=finding.tables[0].shown_caption)
         for remark in claim.remarks:

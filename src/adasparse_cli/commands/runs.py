@@ -1,4 +1,4 @@
-"""`adasparse runs`: look at runs, and remove them."""
+"""`adasparse runs`: list, show, compare, verify and remove runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adasparse_cli.render import MACHINE, chosen_format, note, say, show, show_m
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
 
-app = typer.Typer(help="Show, compare and remove runs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, compare, verify and remove runs.", no_args_is_help=True, rich_markup_mode=None)
 
 
 DIFF_EXAMPLES = """
@@ -45,13 +45,13 @@ def ls(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Only runs of this model, in any mode.", autocompletion=completion.models),
+        typer.Option("--model", help="Only runs of this model, all modes.", autocompletion=completion.models),
     ] = None,
     study: Annotated[
         str | None, typer.Option("--study", help="Only runs of this study.", autocompletion=completion.studies)
     ] = None,
     sort: Annotated[
-        RunOrder, typer.Option("--sort", help="Sort order: newest last, by name, or best test metric first.")
+        RunOrder, typer.Option("--sort", help="Sort order: time (newest last), name, or a test metric (best first).")
     ] = RunOrder.time,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of runs to list.")] = None,
     runs: RunsFolder = Path("runs"),
@@ -61,7 +61,7 @@ def ls(
 ) -> None:
     """List runs with their time, study, state and test metrics.
 
-    State: done, unfinished, failed, damaged, or stale. A stale run is finished, but its prepared data are gone or replaced.
+    State: done, unfinished, failed, damaged, or stale. A stale run is finished, but its prepared data were removed or replaced.
     """
     from adasparse_cli.catalogue.run_list import list_runs
 
@@ -71,21 +71,21 @@ def ls(
         show_machine(rows, form)
         return
     if not rows:
-        say(f"no runs in {runs}; adasparse train makes one")
+        say(f"no runs in {runs}; adasparse train creates one")
         return
     shown = [
         {**row, **{name: estimate(row[name], row["test rows"], row["test positives"]) for name in METRICS}}
         for row in rows
     ]
-    empty = {"settings", *(() if any(row["study"] for row in rows) else ("study",))}
-    show(shown, columns=[name for name in rows[0] if name not in empty])
-    own = [
+    hidden = {"settings", *(() if any(row["study"] for row in rows) else ("study",))}
+    show(shown, columns=[name for name in rows[0] if name not in hidden])
+    changed = [
         {"run": row["run"], "model": f"{row['data']}/{row['model']}", "settings": row["settings"]}
         for row in rows
         if row["settings"]
     ]
-    if own:
-        show(own, title="Settings that are not the packaged ones")
+    if changed:
+        show(changed, title="Settings that differ from the packaged ones")
 
 
 @app.command("show", epilog="Example:\n\n  adasparse runs show latest")
@@ -122,7 +122,7 @@ def diff(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Compare runs: the settings that differ, then the metrics side by side."""
+    """Compare runs: the settings that differ, and the metrics side by side."""
     from adasparse_cli.catalogue.run_diff import diff_runs
     from adasparse_cli.runs.chosen import choose_run
 
@@ -131,21 +131,24 @@ def diff(
     for one in chosen:
         for text in one.remarks:
             note(f"{one.folder}: {text}")
-    found = diff_runs([one.folder for one in chosen])
+    difference = diff_runs([one.folder for one in chosen])
     if form in MACHINE:
-        both = [*found.settings, *found.metrics]
+        both = [*difference.settings, *difference.metrics]
         rows = [
-            {"key": row.get("setting", row.get("metric")), **{one: row[one] for one in found.names}} for row in both
+            {"key": row.get("setting", row.get("metric")), **{name: row[name] for name in difference.names}}
+            for row in both
         ]
-        show_machine(rows, form, {"settings": found.settings, "metrics": found.metrics}, names=found.names)
+        more = {"settings": difference.settings, "metrics": difference.metrics}
+        show_machine(rows, form, more, names=difference.names)
         return
-    if found.settings:
-        show(found.settings, title="Settings that differ")
+    if difference.settings:
+        show(difference.settings, title="Settings that differ")
     else:
         say("All settings are the same.")
-    if found.metrics:
-        show([_with_digits(row, found.counts) for row in found.metrics], title="Metrics", caption=_marks(found.counts))
-    if not found.same_data:
+    if difference.metrics:
+        shown = [_with_digits(row, difference.counts) for row in difference.metrics]
+        show(shown, title="Metrics", caption=_few_positives(difference.counts))
+    if not difference.same_data:
         note("warning: the runs were trained on different prepared data, so their test rows may differ")
 
 
@@ -157,10 +160,12 @@ def _with_digits(row: Mapping[str, Any], counts: Mapping[str, Mapping[str, Any]]
     return {"metric": row["metric"], **figures}
 
 
-def _marks(counts: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the mark of few positives means, where a run has it."""
-    own = (few_caption({split: one for split, one in found.items() if "," not in split}) for found in counts.values())
-    return next(filter(None, own), "")
+def _few_positives(counts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The caption that explains the mark of few positives; empty if no run needs it."""
+    captions = (
+        few_caption({split: sizes for split, sizes in splits.items() if "," not in split}) for splits in counts.values()
+    )
+    return next(filter(None, captions), "")
 
 
 @app.command("verify", epilog="Example:\n\n  adasparse runs verify latest")
@@ -171,7 +176,7 @@ def verify(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Read every file of a run, with its checkpoints and findings, and compare its checksum."""
+    """Verify the checksum of every file of a run, including checkpoints and findings."""
     from adasparse_cli.catalogue.verify import verify_run
     from adasparse_cli.runs.chosen import choose_run
     from adasparse_cli.runs.saved_run import sealed_run
@@ -187,7 +192,7 @@ def verify(
         return
     say(f"{chosen.folder}: {number:,} files with a checksum, all unchanged")
     if not sealed:
-        say("its other files have no checksum: the run is not finished, or an earlier version of adasparse made it")
+        say("other files have no checksum: the run is unfinished, or an earlier version of adasparse wrote it")
 
 
 @app.command("rm", epilog="Example:\n\n  adasparse runs rm 20260101T120000Z-s0")
@@ -199,7 +204,7 @@ def rm(
 ) -> None:
     """Remove a run's folder.
 
-    A run that is being trained is not removed, and neither is a folder that contains other files.
+    Runs that are being trained and folders that contain other files are not removed.
     """
     from adasparse_cli.catalogue.removal import remove_run, require_removable, warnings_of
     from adasparse_cli.runs.chosen import find_run

@@ -1,4 +1,4 @@
-"""Standard output and error that fail neither for a character that their encoding lacks nor for a reader that went away."""
+"""Standard output and error that survive unencodable characters and readers that close early."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-# What our own texts hold beyond ASCII, where the output's encoding has no such character.
+# Replacements for the non-ASCII characters of our texts, if the encoding of the output lacks them.
 _PLAIN = {"±": "+/-", "×": "x", "–": "-", "−": "-", "…": "...", "·": "|", "→": "->", "≤": "<=", "≥": ">="}
 
 
 def _encodable(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that the output's encoding lacks."""
+    """Replacement for characters that the encoding of the output lacks."""
     assert isinstance(error, UnicodeEncodeError)
-    lacking = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in missing), error.end
 
 
 class _UnreadStream(io.FileIO):
-    """A file descriptor whose reader may go away (`adasparse … | head`, a closed terminal): the work continues unread.
+    """A file descriptor whose reader may close (`adasparse … | head`, a closed terminal). The work continues without it.
 
-    Any other fault, such as a full disk, is raised once; what is left in buffers is dropped then.
+    Any other error, such as a full disk, is raised once. Buffered output is dropped after it.
     """
 
     _failed = False
@@ -43,13 +43,13 @@ class _UnreadStream(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make output fail neither for a character that its encoding lacks nor for a reader that has gone away."""
+    """Replace standard output and error by streams that survive unencodable characters and closed readers."""
     codecs.register_error("adasparse", _encodable)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
-        if stream is None:  # closed by the caller; a file opened later must not take its place
+        if stream is None:  # closed by the caller; a file opened later must not get its descriptor
             os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open until the process ends
         elif stream is getattr(sys, f"__{name}__"):
             stream.flush()
             binary = io.BufferedWriter(_UnreadStream(descriptor, "w", closefd=False))

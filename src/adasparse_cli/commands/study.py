@@ -1,4 +1,4 @@
-"""`adasparse compare`, `ablate`, `sweep`: many runs as one study, and which of their differences are real."""
+"""`adasparse compare`, `ablate`, `sweep`: train many runs as one study, and report which differences are significant."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ Examples:
 ABLATE_EXAMPLES = """
 Examples:
 
-  adasparse ablate                      (the modes, and the placebo)
+  adasparse ablate                      (the modes and the placebo)
 
-  adasparse ablate --parts data=twin-3m (what fusion is made of)
+  adasparse ablate --parts data=twin-3m (the parts of fusion)
 
-  adasparse ablate --worlds 0,1,2       (in three worlds of the twin)
+  adasparse ablate --worlds 0,1,2       (on three synthetic data sets)
 
   adasparse ablate data.heterogeneity=0 data.name=control
 """
@@ -63,13 +63,13 @@ Examples:
 
   adasparse sweep model=star,apg network.embedding_std=0.01,0.1
 """
-METRICS = {"gauc_domain": "GAUC by domain", "auc": "AUC", "log_loss": "log loss (less is better)"}
+METRICS = {"gauc_domain": "GAUC by domain", "auc": "AUC", "log_loss": "log loss (lower is better)"}
 BETTER = {"gauc_domain": 1, "auc": 1, "log_loss": -1}
-NONE = {"gauc_domain": "no test domain has both classes", "auc": "the test rows are all of one class"}
+NONE = {"gauc_domain": "no test domain has both classes", "auc": "all test rows are of one class"}
 
 
 class Cluster(StrEnum):
-    """What the intervals' clusters of test rows are."""
+    """Cluster of test rows that is resampled for confidence intervals."""
 
     domain = "domain"
     user = "user"
@@ -88,7 +88,7 @@ def compare(
     experiment: Annotated[
         str | None,
         typer.Option(
-            "--experiment", help="A named study of conf/experiment instead.", autocompletion=completion.experiments
+            "--experiment", help="Run a named study of conf/experiment instead.", autocompletion=completion.experiments
         ),
     ] = None,
     baseline: Baseline = None,
@@ -112,13 +112,13 @@ def compare(
         named = [name.strip() for name in (models or "").split(",") if name.strip()]
         if models is not None and not named:
             raise UsageError(
-                "--models names no model", hint="adasparse models ls lists them; all are compared without --models"
+                "--models names no model", hint="adasparse models ls lists them; without --models, all are compared"
             )
         job = plan_compare(
             named, words, seeds=seeds or 3, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
         )
     elif models is not None:
-        raise UsageError("--models and --experiment both say what to compare", hint="keep one of the two")
+        raise UsageError("--models and --experiment exclude each other", hint="use one of them")
     else:
         job = plan_experiment(
             experiment, words, seeds=seeds, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
@@ -142,7 +142,7 @@ def ablate(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Compare AdaSparse's modes with the DNN baseline, and with a placebo that receives another row's domain."""
+    """Compare the modes of AdaSparse with the DNN baseline, and with a placebo that receives another row's domain."""
     from adasparse_cli.studies.plan import plan_experiment
     from adasparse_cli.studies.worlds import worlds_of
 
@@ -166,7 +166,7 @@ def sweep(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Train every combination of the given values, and compare each with the first."""
+    """Train every combination of the given values, and compare each combination with the first."""
     from adasparse_cli.studies.plan import plan_sweep
     from adasparse_cli.studies.worlds import worlds_of
 
@@ -201,14 +201,14 @@ def done(
     """Run a study.
 
     Args:
-        verify: whether to check every file of its data before, and of its runs after.
+        verify: whether to verify the checksums of its data before, and of its runs after.
     """
     from adasparse_cli.catalogue.verify import verify_planned
     from adasparse_cli.studies.study import run_study
     from adasparse_cli.studies.subject import subject_of_study, verify_subject
 
     if verify:
-        verify_planned([own for arm in job.arms for own in arm.jobs])
+        verify_planned([run for arm in job.arms for run in arm.jobs])
     report = run_study(job, progress, workers=workers, cluster=cluster.value)
     if verify:
         verify_subject(subject_of_study(report))
@@ -216,7 +216,7 @@ def done(
 
 
 def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> None:
-    """The table of a study, the differences to its baseline, and what of it is real; with `choose`, which arm is best."""
+    """Print the verdicts, the table and the differences to the baseline; with `choose`, also the best arm."""
     for name, why in report.failed.items():
         note(f"failed: {name}: {why}")
     comparison = report.comparison
@@ -243,9 +243,9 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
     if any(row["serving_rows_per_second"] is not None for row in table):
         show([_cost(row, table) for row in table], title="Cost: measured rates, serving by one thread", form=form)
     _show_differences(comparison, table, form)
-    cut = comparison.sparsity()
-    if cut:
-        show(cut, title="Sparsity: share of pruned neurons, by layer", form=form)
+    sparsity = comparison.sparsity()
+    if sparsity:
+        show(sparsity, title="Sparsity: share of pruned neurons, by layer", form=form)
     if choose:
         remark(_best(comparison, table), form)
     if form is Format.text:
@@ -254,7 +254,7 @@ def show_study(report: StudyReport, form: Format, *, choose: bool = False) -> No
 
 
 def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]], form: Format) -> None:
-    """A table for each metric whose differences can be had, a sentence for each whose cannot, and what is real."""
+    """Print a table per metric that has differences, a sentence per metric that has none, and how to read them."""
     from adasparse_cli.insights.differences import difference_tables
 
     base = comparison.baseline
@@ -264,7 +264,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
     whole = [arm.name for arm in comparison.arms if arm.whole]
     if base not in whole or len(whole) < 2:
         remark(
-            f"No difference to {base} is available: it takes the baseline and another arm with all their seeds.", form
+            f"No difference to {base} is available: it needs the baseline and another arm, each with all seeds.", form
         )
         return
     if not comparison.has_test_rows:
@@ -276,7 +276,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
             for one in difference_tables(others, metric, f"{name}, difference to {base}", comparison):
                 show(one.shown_rows, title=one.title, caption=one.shown_caption, form=form)
         else:
-            remark(f"{short_name(name)} is not available: {NONE.get(metric, 'it is not a number')}.", form)
+            remark(f"{short_name(name)} is not available: {NONE.get(metric, 'its value is not a number')}.", form)
     judged = [metric for metric in shown if any(row[f"{metric}_real"] is not None for row in others)]
     lacking: dict[str, list[str]] = {}
     for metric in shown:
@@ -292,7 +292,7 @@ def _show_differences(comparison: Comparison, table: Sequence[Mapping[str, Any]]
 
 
 def show_plan(job: StudyJob, workers: int, form: Format) -> None:
-    """What a study would do, and how long it would take."""
+    """Print the runs of a study, their states and the expected time."""
     from adasparse_cli.studies.plan import plan_of
 
     runs = plan_of(job)
@@ -312,13 +312,14 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
     if left:
         known = [run.seconds for run in left if run.seconds is not None]
         minutes = sum(known) / len(known) * len(left) / workers / 60 if known else None
-        how = "by runs like them" if all(run.known for run in left) else "a guess from this machine's speed"
+        basis = "similar runs" if all(run.known for run in left) else "this machine's speed"
         expected = (
-            "no estimate until one run has finished" if minutes is None else f"about {minutes:,.1f} minutes, {how}"
+            "no estimate until one run has finished"
+            if minutes is None
+            else f"about {minutes:,.1f} minutes, estimated from {basis}"
         )
-        be = "run is" if len(runs) == 1 else "runs are"
-        caption = f"{len(left)} of {len(runs)} {be} to be done, {workers} at a time: {expected}"
-    show(rows, title=f"{job.title}: the plan of {job.folder}", caption=caption, form=form)
+        caption = f"{len(left)} of {len(runs)} runs left, {workers} at a time: {expected}"
+    show(rows, title=f"{job.title}: plan of {job.folder}", caption=caption, form=form)
 
 
 def _quality(row: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
@@ -350,14 +351,13 @@ def _cost(row: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
-    """The arm to choose by the valid split, among those with all their seeds."""
+    """A sentence about the best arm on the valid split, among the arms with all seeds."""
     from adasparse_cli.insights.differences import shown_difference
 
     whole = [row for row in table if row["seeds"] == len(comparison.seeds)]
-    found = (metric for metric in METRICS if any(row[f"valid_{metric}"] is not None for row in whole))
-    metric = next(found, None)
+    metric = next((name for name in METRICS if any(row[f"valid_{name}"] is not None for row in whole)), None)
     if metric is None:
-        return "No arm is best: none has a figure of the valid split."
+        return "No best arm: no arm has a metric on the valid split."
     known = [row for row in whole if row[f"valid_{metric}"] is not None]
     best = max(known, key=lambda row: BETTER[metric] * row[f"valid_{metric}"])
     test, gap = best[metric], best[f"{metric}_difference"]
@@ -367,13 +367,13 @@ def _best(comparison: Comparison, table: Sequence[Mapping[str, Any]]) -> str:
         against = "" if gap is None else f", {shown_difference(best, metric, comparison)} to {comparison.baseline}"
     valid = _shown(best[f"valid_{metric}"], comparison.counts("valid"))
     shown = _shown(test, comparison.counts("test"))
-    judged = "which has no figure on the test split" if test is None else f"on the test split {shown}{against}"
+    judged = "no value on the test split" if test is None else f"{shown} on the test split{against}"
     return (
         f"Best by {short_name(METRICS[metric])} on the valid split: {best['arm']} with {valid}, {judged}. "
-        "Choose by the valid split alone: figures of the test split are for judging the choice, not for making it."
+        "Choose by the valid split only: the test split serves to judge the choice."
     )
 
 
 def _shown(value: float | None, counts: Mapping[str, Any]) -> str:
-    """A metric of a split with as many digits as the split supports."""
+    """A metric with as many digits as its split supports."""
     return cell(estimate(value, counts.get("rows"), counts.get("positives")))

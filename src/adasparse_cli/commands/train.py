@@ -1,4 +1,4 @@
-"""`adasparse train`: one model, one or several seeds."""
+"""`adasparse train`: train a model with one or several seeds."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Examples:
 
   adasparse train --resume data=twin-3m
 
-  adasparse train loop.placebo=true   (the pruner sees another's domain)
+  adasparse train loop.placebo=true   (the pruner receives another row's domain)
 
   adasparse train 'model.regulariser.interval=[0.35,0.40]'
 """
 SHOWN_METRICS = ("auc", "gauc_domain", "gauc_domain_unweighted", "gauc_user", "log_loss", "calibration")
 SHOWN_DOMAINS = 5
-# No log of clicks is ranked this well by what is known before the event.
+# Features known before the click do not reach this AUC. A higher value indicates a leak of the label.
 TOO_GOOD = 0.99
 
 
@@ -60,7 +60,7 @@ def train(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, starting at `seed`.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the newest run of these settings. A finished run is shown.")
+        bool, typer.Option("--resume", help="Resume the newest run with these settings. If it is finished, show it.")
     ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -72,7 +72,7 @@ def train(
         typer.Option("--nproc", min=1, help="Processes that train the model together, each on a part of every batch."),
     ] = 1,
 ) -> None:
-    """Train a model and show its metrics. Data that are not prepared yet are prepared first."""
+    """Train a model and show its metrics. The data are prepared first if necessary."""
     from adasparse_cli.config.grammar import with_flags
     from adasparse_cli.runs.train_job import model_flags, plan_seeds
 
@@ -112,7 +112,7 @@ def train(
 def _train(
     jobs: Sequence[TrainJob], *, resume: bool, begun_since: float | None
 ) -> tuple[list[Mapping[str, Any]], list[Path]]:
-    """Train one run after the other; their reports and folders."""
+    """Train one run after the other, and return their reports and folders."""
     from adasparse_cli.layers import ranks
     from adasparse_cli.runs.train import run_train
     from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
@@ -120,25 +120,27 @@ def _train(
     reports: list[Mapping[str, Any]] = []
     folders: list[Path] = []
     best = BestSoFar(jobs[0].loop.select)
-    for number, job in enumerate(jobs, start=1):
-        if ranks.rank() > 0:
+    if ranks.rank() > 0:
+        for job in jobs:
             run_train(job)
-            continue
-        with ProgressDisplay() as progress:
+        return reports, folders
+    with ProgressDisplay() as progress:
+        for number, job in enumerate(jobs, start=1):
             done = run_train(job, progress, resume=resume, begun_since=begun_since)
-        if len(jobs) > 1:
-            line = best.line(f"seed {job.seed}", valid_metric(done.report, best.metric))
-            note(f"{line}  {number} of {len(jobs)} runs")
-        if not done.fresh:
-            note(f"{done.folder} was finished before; nothing to train")
-        _warn_of_leak(done.report)
-        reports.append(done.report)
-        folders.append(done.folder)
+            if len(jobs) > 1:
+                value = valid_metric(done.report, best.metric)
+                after = f"  {number} of {len(jobs)} runs"
+                best.report(progress, f"seed {job.seed}", value, arm=job.label, seed=job.seed, after=after)
+            if not done.fresh:
+                note(f"{done.folder} is already finished; nothing to train")
+            _warn_of_leak(done.report)
+            reports.append(done.report)
+            folders.append(done.folder)
     return reports, folders
 
 
 def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
-    """What would be prepared and trained, where, with how many parameters, for how long."""
+    """Print what would be prepared and trained, where, the number of parameters and the expected time."""
     from adasparse_cli.studies.forecast import forecast_run
 
     plans = [forecast_run(job, resume=resume) for job in jobs]
@@ -146,7 +148,7 @@ def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
         {
             "run": plan.folder,
             "seed": job.seed,
-            "does": plan.does,
+            "action": plan.does,
             "parameters": plan.parameters,
             "seconds": None if plan.seconds is None else round(plan.seconds),
         }
@@ -154,20 +156,20 @@ def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
     ]
     left = [plan for plan in plans if plan.seconds != 0]
     known = [plan.seconds for plan in left if plan.seconds is not None]
-    how = "by a run like this" if all(plan.measured for plan in left) else "estimated from this machine's speed"
+    basis = "a similar run" if all(plan.measured for plan in left) else "this machine's speed"
     time = (
-        f"training takes about {sum(known) / 60:,.1f} minutes, {how}"
+        f"about {sum(known) / 60:,.1f} minutes of training, estimated from {basis}"
         if known
         else "no estimate until the data are prepared"
     )
-    show(rows, title=f"The plan; data: {plans[0].data}", caption=time if left else "nothing to train", form=form)
+    show(rows, title=f"Plan; data: {plans[0].data}", caption=time if left else "nothing to train", form=form)
 
 
 def show_run_report(report: Mapping[str, Any], folder: Path, *, with_domains: bool = True) -> None:
-    """Metrics, sparsity, best and worst domains, where the run lies, what to type next.
+    """Print metrics, sparsity, best and worst domains, the folder of the run, and the next commands.
 
     Args:
-        with_domains: domains are read with polars, which takes longer than everything else.
+        with_domains: whether to print domains. Reading them takes longer than all the rest, because it loads polars.
     """
     name = report["model"] if report["mode"] is None else f"{report['model']} {report['mode']}"
     show_metrics(report["metrics"], title=f"{name} on {report['data']['name']}, seed {report['seed']}")
@@ -178,47 +180,49 @@ def show_run_report(report: Mapping[str, Any], folder: Path, *, with_domains: bo
         _show_domains(folder, report["data"]["domain"])
     seconds, rate = report["timings"]["elapsed_seconds"], report["timings"]["rows_per_second"]
     speed = f", {rate:,.0f} rows/s" if rate else ""
-    say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best weights from step {report['best_step']:,}")
+    say(f"{report['steps']:,} steps in {seconds:.1f} s{speed}; best checkpoint at step {report['best_step']:,}")
     say(f"run: {folder}")
     say(f"next: {_counterpart(report)}    to compare")
     say(f"      adasparse predict {folder.name} FILE    to score new rows")
 
 
 def _warn_of_leak(report: Mapping[str, Any]) -> None:
-    """A note where held-out rows are ranked almost without a fault."""
-    found = {split: metrics["auc"] for split, metrics in report["metrics"].items() if "," not in split}
-    high = [f"{split} AUC {auc:.4f}" for split, auc in found.items() if auc is not None and auc > TOO_GOOD]
+    """Print a warning if the AUC of held-out rows is implausibly high."""
+    auc_of = {split: metrics["auc"] for split, metrics in report["metrics"].items() if "," not in split}
+    high = [f"{split} AUC {auc:.4f}" for split, auc in auc_of.items() if auc is not None and auc > TOO_GOOD]
     if high:
         name = report["data"]["name"]
         note(
-            f"warning: {', '.join(high)}: a field may be made from the label; adasparse data show {name} lists fields "
-            "that rank rows by themselves, and 'data.roles={FIELD: ignored}' leaves one out of the data"
+            f"warning: {', '.join(high)}: a field may leak the label; adasparse data show {name} lists fields "
+            "that predict the label by themselves, and 'data.roles={FIELD: ignored}' excludes a field"
         )
 
 
 def _counterpart(report: Mapping[str, Any]) -> str:
-    """What to type for a run to compare this one with: the DNN, or AdaSparse, trained alike."""
+    """The command for a run to compare this one with: the DNN or AdaSparse, with the same training settings."""
     from adasparse_cli.config.settings_words import settings_words
 
     baseline = "adasparse train" if report["model"] == "dnn" else "adasparse train --model dnn"
     standard = {**report["settings"], "loop": {**report["settings"]["loop"], "name": "standard"}}
     shared = settings_words(standard, ("network", "loop"))
     seed = [f"seed={report['seed']}"] if report["seed"] else []
-    alike = shlex.join([one for one in shared if not one.startswith("loop.placebo=")] + seed)
-    return " ".join(filter(None, (baseline, report["data"]["words"], alike)))
+    settings = shlex.join([setting for setting in shared if not setting.startswith("loop.placebo=")] + seed)
+    return " ".join(filter(None, (baseline, report["data"]["words"], settings)))
 
 
 def show_metrics(metrics: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
-    """One line per metric, one column per split."""
+    """Print one row per metric, with one column per split."""
     rows = [
         {
             "metric": name,
-            **{split: estimate(found[name], found["rows"], found["positives"]) for split, found in metrics.items()},
+            **{split: estimate(values[name], values["rows"], values["positives"]) for split, values in metrics.items()},
         }
         for name in SHOWN_METRICS
     ]
-    counted = [(name, found) for name, found in metrics.items() if "," not in name]
-    sizes = ", ".join(f"{name} {found['rows']:,} rows, {found['positives']:,} positives" for name, found in counted)
+    counted = [(split, values) for split, values in metrics.items() if "," not in split]
+    sizes = ", ".join(
+        f"{split} {values['rows']:,} rows, {values['positives']:,} positives" for split, values in counted
+    )
     few = few_caption(dict(counted))
     show(rows, title=title, caption=f"{sizes}; {few}" if few else sizes)
 
@@ -227,38 +231,38 @@ def _show_left_out(metrics: Mapping[str, Mapping[str, Any]]) -> None:
     test = metrics.get("test")
     if test:
         say(
-            f"GAUC leaves out groups of one class: {test['one_class_domains']} of {test['domains']} test domains "
+            f"GAUC excludes domains with only one class: {test['one_class_domains']} of {test['domains']} test domains "
             f"({share(test['one_class_domain_row_share'])} of rows)"
         )
-        # reports of earlier versions do not count them
+        # reports of earlier versions lack this count
         without = test.get("rows_without_user")
         if without:
             say(
-                f"GAUC by user leaves out rows without a user: {without:,} of {test['rows']:,} test rows ({share(without / test['rows'])})"
+                f"GAUC by user excludes rows without a user: {without:,} of {test['rows']:,} test rows ({share(without / test['rows'])})"
             )
 
 
 def _show_sparsity(reports: Sequence[Mapping[str, Any]]) -> None:
-    """One line per gated layer: the share of neurons cut, over the seeds, and whether it lies where it was to lie."""
-    found = [report["sparsity"] for report in reports]
-    interval = found[0]["interval"]
-    splits = [split for split in ("valid", "test") if split in found[0]]
+    """Print one row per gated layer: the share of pruned neurons over the seeds, and whether it is inside the interval."""
+    by_seed = [report["sparsity"] for report in reports]
+    interval = by_seed[0]["interval"]
+    splits = [split for split in ("valid", "test") if split in by_seed[0]]
     rows = []
-    for k, layer in enumerate(found[0]["layers"]):
-        row = {"layer": layer, **{split: with_spread([one[split][k] for one in found], share) for split in splits}}
-        ended = [one["at_end"][k] for one in found if one["at_end"]]
-        if ended:
-            row["last steps"] = with_spread(ended, share)
+    for k, layer in enumerate(by_seed[0]["layers"]):
+        row = {"layer": layer, **{split: with_spread([one[split][k] for one in by_seed], share) for split in splits}}
+        at_end = [one["at_end"][k] for one in by_seed if one["at_end"]]
+        if at_end:
+            row["last steps"] = with_spread(at_end, share)
         if interval:
-            row["within interval"] = all(interval[0] <= one[splits[-1]][k] <= interval[1] for one in found)
+            row["within interval"] = all(interval[0] <= one[splits[-1]][k] <= interval[1] for one in by_seed)
         rows.append(row)
-    what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "no interval is held in this mode"
+    what = f"interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else "this mode has no target interval"
     show(rows, title=f"Sparsity: share of pruned neurons ({what})")
     say("valid and test: best checkpoint; last steps: mean since the last line of the training log")
     if not all(row.get("within interval", True) for row in rows):
         say(
-            "no evaluation had all layers inside the interval, so the best metric alone chose the weights: the regulariser "
-            "grows over the steps and needs more of them, or a larger model.regulariser.start"
+            "No evaluation had all layers inside the interval, so the metric alone chose the best checkpoint. The regulariser "
+            "grows during training: train longer, or raise model.regulariser.start."
         )
 
 
@@ -268,7 +272,7 @@ def _show_domains(folder: Path, domain: Sequence[str]) -> None:
     rows = extreme_domains(folder, SHOWN_DOMAINS)
     if rows:
         columns = ("domain", "train rows", "positives", "AUC", "log loss", "calibration")
-        title = f"Best and worst test domains by AUC, of those with 20 positives ({'/'.join(domain)})"
+        title = f"Best and worst test domains by AUC, among domains with at least 20 positives ({'/'.join(domain)})"
         show(rows, title=title, columns=columns)
 
 
@@ -293,16 +297,16 @@ def _show_seeds(reports: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -
     say(f"next: {_counterpart(reports[0])} --seeds {len(reports)}    to compare")
 
 
-def _over_seeds(found: Sequence[Mapping[str, Any]], name: str) -> str:
+def _over_seeds(by_seed: Sequence[Mapping[str, Any]], name: str) -> str:
     """A metric of a split, mean ± standard deviation; with few rows of one class, two digits and a mark."""
-    few = is_few(found[0]["rows"], found[0]["positives"])
-    text = with_spread([one[name] for one in found], "{:.2f}".format if few else "{:.4f}".format)
+    few = is_few(by_seed[0]["rows"], by_seed[0]["positives"])
+    text = with_spread([metrics[name] for metrics in by_seed], "{:.2f}".format if few else "{:.4f}".format)
     return text + FEW * (few and text != "n/a")
 
 
 def flat_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's report as one line: its metrics are `<split>_<metric>`."""
+    """A run's report as one flat row. Metrics have the keys `<split>_<metric>`."""
     flat = {name: report[name] for name in ("run", "model", "mode", "seed", "steps", "best_step")}
-    for split, found in report["metrics"].items():
-        flat |= {f"{split}_{name}": value for name, value in found.items()}
+    for split, metrics in report["metrics"].items():
+        flat |= {f"{split}_{name}": value for name, value in metrics.items()}
     return flat

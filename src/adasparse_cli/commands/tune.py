@@ -1,4 +1,4 @@
-"""`adasparse tune`: every model at its best, each searched with the same budget."""
+"""`adasparse tune`: search the settings of every model with the same budget."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def tune(
         str | None,
         typer.Option("--models", help="Models a,b,c. Default: all.", autocompletion=completion.several_models),
     ] = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Most trials per model.")] = 20,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Maximum number of trials per model.")] = 20,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds per trial. Their mean is used.")] = 1,
     metric: Annotated[
         Metric, typer.Option("--metric", help="Metric of the valid split to optimise.")
     ] = Metric.gauc_domain,
     least_gain: Annotated[
-        float, typer.Option("--least-gain", min=0.0, help="Gain of the metric for which a setting is changed.")
+        float, typer.Option("--least-gain", min=0.0, help="Minimum gain of the metric for which a setting is changed.")
     ] = 0.001,
     workers: Workers = 1,
     config: ConfigFile = None,
@@ -44,9 +44,9 @@ def tune(
     as_csv: AsCsv = False,
     verify: Verify = False,
 ) -> None:
-    """Search the settings of every model with the same budget, one setting at a time, and write the study that compares them.
+    """Search the settings of every model with the same budget, one setting at a time, and write a study that compares them.
 
-    What may change is in conf/search. The same command resumes an interrupted search.
+    conf/search lists the settings and values that are tried. The same command resumes an interrupted search.
     """
     from adasparse_cli.studies.tune import plan_tune, run_tune
 
@@ -54,7 +54,7 @@ def tune(
     named = [name.strip() for name in (models or "").split(",") if name.strip()]
     if models is not None and not named:
         raise UsageError(
-            "--models names no model", hint="adasparse models ls lists them; all are searched without --models"
+            "--models names no model", hint="adasparse models ls lists them; without --models, all are searched"
         )
     job = plan_tune(
         named,

@@ -1,4 +1,4 @@
-"""Faults in the words of a command line, said as all faults are: what is wrong, then what to type."""
+"""Usage errors in the format of all other errors: what is wrong, then what to do."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from adasparse_cli.errors import UsageError
 
 
 def is_usage_fault(error: BaseException) -> bool:
-    """Whether typer raised this because the words do not fit a command."""
+    """Whether typer raised this error because the command line is invalid."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def is_call_for_help(error: BaseException) -> bool:
-    """Whether nothing was typed after a name that needs more: help is printed then."""
+    """Whether a command that needs arguments was called without any, so that its help is printed."""
     return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def explained_usage(error: Any, words: Sequence[str]) -> UsageError:
-    """The fault in two lines.
+    """A usage error as message and hint.
 
     Args:
-        error: what typer raised. words: the command line, without the program's name.
+        error: the exception of typer.
+        words: the command line, without the program's name.
     """
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "adasparse"
-    help_of = f"{path} --help lists what it takes"
+    help_of = f"{path} --help lists its arguments and options"
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         name = str(option)
@@ -39,21 +40,21 @@ def explained_usage(error: Any, words: Sequence[str]) -> UsageError:
     message = str(error.format_message()).strip().rstrip(".")
     message = re.sub(r"Value error, |, unable to parse string as an? \w+", "", message)
     message = message.replace("Input should be", "must be").replace("requires an argument", "needs a value")
-    if found := re.match(r"No such command '(.*?)'\.? ?(Did you mean .*)?", message):
-        near = (found[2] or "").replace("Did you mean", "did you mean").strip()
+    if match := re.match(r"No such command '(.*?)'\.? ?(Did you mean .*)?", message):
+        near = (match[2] or "").replace("Did you mean", "did you mean").strip()
         hint = f"{near.removesuffix('?')}?" if near else f"{path} --help lists the commands"
-        return UsageError(f"unknown command {found[1]!r}", hint=hint.replace("'", ""))
-    if found := re.match(r"Missing argument '(.*?)'", message):
-        return UsageError(f"the argument {found[1]} is missing", hint=_usage_line(context) or help_of)
-    if found := re.match(r"Invalid value for '?(.*?)'?: '?(.*?)'? is not one of (.*)", message):
-        return _no_choice(*found.groups())
-    if found := re.match(r"Invalid value for '?(.*?)'?: (.*)", message):
-        return UsageError(f"{found[1]}: {_small(found[2])}", hint=help_of)
+        return UsageError(f"unknown command {match[1]!r}", hint=hint.replace("'", ""))
+    if match := re.match(r"Missing argument '(.*?)'", message):
+        return UsageError(f"missing argument {match[1]}", hint=_usage_line(context) or help_of)
+    if match := re.match(r"Invalid value for '?(.*?)'?: '?(.*?)'? is not one of (.*)", message):
+        return _no_choice(*match.groups())
+    if match := re.match(r"Invalid value for '?(.*?)'?: (.*)", message):
+        return UsageError(f"{match[1]}: {_small(match[2])}", hint=help_of)
     return UsageError(_small(message), hint=help_of)
 
 
 def _setting_hint(option: str, words: Sequence[str], path: str) -> str:
-    """How to give a setting that was typed as an option; empty where there is no such setting."""
+    """How to give a setting that was typed as an option; empty if there is no such setting."""
     from adasparse_cli.config.settable import settings
     from adasparse_cli.config.unknown import key_meant
 
@@ -84,15 +85,15 @@ def _no_choice(name: str, value: str, offered: str) -> UsageError:
     names = re.findall(r"'(.*?)'", offered)
     close = nearest(value, names)
     lead = f"did you mean {close}? " if close else ""
-    return UsageError(f"{name}: {value!r} is not available", hint=f"{lead}it is one of {', '.join(names)}")
+    return UsageError(f"{name}: unknown value {value!r}", hint=f"{lead}valid values: {', '.join(names)}")
 
 
 def _usage_line(context: Any) -> str:
-    """How a command is typed, without its options."""
+    """The usage of a command, without its options."""
     if context is None:
         return ""
     text = " ".join(context.get_usage().split()).removeprefix("Usage: ")
-    return f"it is typed {text.replace('[OPTIONS] ', '').translate(str.maketrans('', '', '{}'))}"
+    return f"usage: {text.replace('[OPTIONS] ', '').translate(str.maketrans('', '', '{}'))}"
 
 
 def _small(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The verdict of a study in words: which arms are better, and what the words mean."""
+"""The verdict of a study in sentences, and how to read it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def verdict_lines(comparison: Comparison, table: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -> list[str]:
-    """Which arms are better and which are worse, by the first metric that has intervals; empty without any.
+    """Which arms are better and which are worse, by the first metric that has intervals; empty if none has.
 
     Args:
-        table: of `Comparison.table`. metrics: their names, the most important one first.
+        table: the rows of `Comparison.table`.
+        metrics: names of the metrics, the most important one first.
     """
     from adasparse_cli.findings.card import Outcome
     from adasparse_cli.insights.card import outcome_of
@@ -30,25 +31,25 @@ def verdict_lines(comparison: Comparison, table: Sequence[Mapping[str, Any]], me
     metric = next((one for one in metrics if any(row[f"{one}_real"] is not None for row in others)), None)
     if metric is None:
         return []
-    found: dict[str, list[str]] = {}
+    arms: dict[str, list[str]] = {}
     for row in others:
-        found.setdefault(words[outcome_of(row, metric)], []).append(row["arm"])
+        arms.setdefault(words[outcome_of(row, metric)], []).append(row["arm"])
     name = short_name(metrics[metric])
-    return [f"{name}, {word} {base}: {', '.join(found[word])}" for word in words.values() if word in found]
+    return [f"{name}, {outcome} {base}: {', '.join(arms[outcome])}" for outcome in words.values() if outcome in arms]
 
 
 def how_to_read(comparison: Comparison) -> str:
-    """What intervals and verdicts mean."""
+    """The caption that explains intervals and verdicts."""
     from adasparse_cli.analysis.verdict import SMALLEST
 
-    worlds = "worlds, of " if comparison.worlds else ""
+    sources = "worlds, seeds and test rows" if comparison.worlds else "seeds and test rows"
     return (
-        f"Intervals cover the chance of {worlds}seeds and of test rows. Better and worse: 0 is excluded after Holm's correction "
+        f"Intervals cover the variation over {sources}. Better and worse: 0 is excluded after Holm's correction "
         f"over all arms (p < 0.05). No difference: the corrected interval is inside ±{SMALLEST}. Detectable: the smallest true "
-        "difference that such a study finds with a probability of 80 %."
+        "difference that such a study detects with a probability of 80 %."
     )
 
 
 def short_name(metric: str) -> str:
-    """A metric's name without what is in brackets."""
+    """A metric's name without the part in brackets."""
     return metric.partition(" (")[0]

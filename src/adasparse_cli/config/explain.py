@@ -46,7 +46,10 @@ def _unknown_keys(first: str, root: str, words: Sequence[str]) -> UsageError:
     if len(wrong) > 1:
         hints = [f"{key}: {one.hint}" for key, one in wrong.items()]
     return UnknownSettingsError(
-        "; ".join(one.message for one in wrong.values()), hint="; ".join(dict.fromkeys(hints)), known=tuple(kept)
+        "; ".join(one.message for one in wrong.values()),
+        hint="; ".join(dict.fromkeys(hints)),
+        known=tuple(kept),
+        parts=[(one.message, one.hint) for one in wrong.values()],
     )
 
 

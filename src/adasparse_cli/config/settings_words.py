@@ -45,6 +45,6 @@ def _packaged(model: str, loop: str) -> dict[str, Any]:
     for group, name in (("network", "default"), ("model", model), ("loop", loop)):
         section = packaged_section(group, name)
         if section is None and (group != "model" or foreign_model(name) is None):
-            raise UsageError(f"there is no {group} {name!r}", hint="adasparse models ls lists models and loops")
+            raise UsageError(f"unknown {group} {name!r}", hint="adasparse models ls lists models and loops")
         found[group] = dict(section or {})
     return found

@@ -77,7 +77,7 @@ def unknown_key(key: str, known: Sequence[str], *, choice: str | None = None, ot
     close = key_meant(key, known)
     if key in _OPTIONS:
         return UsageError(f"{key} is an option, not a setting", hint=f"write --{key} {_OPTIONS[key]}")
-    others = f"there are {', '.join(beside)}" if parent and beside else otherwise
+    others = f"settings here: {', '.join(beside)}" if parent and beside else otherwise
     hint = f"did you mean {close}?" if close else others
     return UsageError(f"unknown setting {key}" + (f" for {choice}" if choice else ""), hint=hint)
 
@@ -95,9 +95,7 @@ def unknown_choice(group: str, name: str, offered: Sequence[str], loops: Sequenc
         words = {**words, **{other: f"loop={other}" for other in loops if other != "standard"}}
     close = nearest(name, words)
     lead = f"did you mean {words[close]}? " if close else ""
-    return UsageError(
-        f"{group}={name}: there is no {group} {name!r}", hint=f"{lead}there are {', '.join(words.values())}"
-    )
+    return UsageError(f"{group}={name}: unknown {group}", hint=f"{lead}valid names: {', '.join(words.values())}")
 
 
 def looks_like_file(word: str) -> bool:

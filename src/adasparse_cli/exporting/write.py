@@ -115,8 +115,8 @@ def chosen_domains(tables: Tables, words: Sequence[str]) -> list[int]:
             found.update(range(min(int(top[1]), known)))
         else:
             raise UsageError(
-                f"--domains {word}: there is no such domain",
-                hint=f"all, top:N, or keys such as {', '.join(list(names)[:3])}; the option may be given several times",
+                f"--domains {word}: unknown domain",
+                hint=f"all, top:N, or keys such as {', '.join(list(names)[:3])}; the option can be repeated",
             )
     return sorted(found)
 
@@ -189,7 +189,7 @@ def _write(
             raise UsageError(
                 "--domains: a domain does not tell its sub-network, since data.domain_aware names fields that are "
                 "not of the domain",
-                hint="export it without --domains: sub-networks are then cut out when they are first needed",
+                hint="export it without --domains: sub-networks are then extracted on first use",
             )
     drawn = draw_rows(tables, domains[:GOLDEN_DOMAINS])
     near = np.zeros(len(drawn.encoded), dtype=bool) if network is None else network.margin(drawn.encoded) < NEAR

@@ -34,7 +34,7 @@ def whole_domain_table(comparison: Comparison) -> pl.DataFrame | None:
     for folder, table in tables.items():
         if table.height != number:
             raise IntegrityError(
-                f"{folder / DOMAINS} has {table.height:,} domains where there are {number:,}", hint=anew(folder)
+                f"{folder / DOMAINS} has {table.height:,} domains instead of {number:,}", hint=anew(folder)
             )
     return domain_table(comparison)
 

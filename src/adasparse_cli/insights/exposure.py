@@ -32,7 +32,7 @@ def run_exposure(source: Subject, *, bins: int, logarithmic: bool) -> tuple[Find
     if finding is None:
         raise DataError(
             "exposure needs two arms with all their seeds and test rows in one world",
-            hint="name runs of two models, or a study; adasparse ablate makes one",
+            hint="name runs of two models, or a study; adasparse ablate creates one",
         )
     return finding, write_finding(finding, source.folder)
 

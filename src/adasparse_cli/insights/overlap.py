@@ -190,7 +190,7 @@ def _place(name: str, names: Sequence[str], found: Activity) -> int:
     wanted = name if name in names else "/".join(part.strip() for part in name.replace("·", "/").split("/"))
     if wanted not in names:
         raise UsageError(
-            f"there is no domain {name!r}",
+            f"unknown domain {name!r}",
             hint=f"a domain's name is its key, for example {nearest_names(wanted, names)}",
         )
     place = names.index(wanted)

@@ -79,7 +79,7 @@ def write_kept(folder: Path, output: Path | None = None) -> Path:
     """A page of the findings stored in a folder that is neither a run nor a study, for example of `analyze domains` or `hpo`."""
     findings = [read_finding(path) for path in kept_findings(folder)]
     if not findings:
-        raise IntegrityError(f"{folder / FINDINGS} holds no findings", hint="rerun the analysis")
+        raise IntegrityError(f"{folder / FINDINGS} contains no findings", hint="rerun the analysis")
     path = output or folder / PAGE
     return write_findings(
         findings, title=findings[0].title, lead=findings[0].question, facts={"folder": folder.name}, path=path

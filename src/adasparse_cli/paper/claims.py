@@ -1,4 +1,4 @@
-"""The paper's claims, and what finished studies say of each; beside them two of ours, which tell why a gain is there."""
+"""The claims of the paper, and the verdict of finished studies on each; plus two control claims about the cause of gains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_config
 from adasparse_cli.runs.score import SavedRun, open_run, trained_model
 from adasparse_cli.studies.comparison import Comparison, domain_table
-from adasparse_cli.studies.domain_ladder import LadderJob, judged_ladder
+from adasparse_cli.studies.domain_definitions import DefinitionsJob, judged_definitions
 from adasparse_cli.studies.study import StudyReport
 from adasparse_cli.training.activity import activity
 from adasparse_cli.training.dataset import load_rows
@@ -39,17 +39,17 @@ BINS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claim of the paper, the verdict, and what it rests on. `verdict` is None where these data cannot answer it."""
+    """A claim, its verdict and the evidence. `verdict` is None if these data cannot answer it."""
 
     name: str
-    says: str
+    statement: str
     verdict: Verdict | None
     rows: Sequence[Mapping[str, Any]]
     remarks: Sequence[str] = ()
 
 
 def modes(comparison: Comparison) -> Claim:
-    asked = [
+    questions = [
         ("fusion", "binarization", no_worse),
         ("binarization", "scaling", no_worse),
         ("scaling", "dnn", better),
@@ -59,59 +59,63 @@ def modes(comparison: Comparison) -> Claim:
         "modes",
         "Fusion is no worse than binarization, binarization no worse than scaling, and all are better than the DNN.",
         comparison,
-        asked,
+        questions,
     )
 
 
 def opponents(comparison: Comparison, others: Sequence[str]) -> Claim:
-    asked = [("fusion", other, better) for other in ("dnn", *others)]
-    return _pairs("baselines", "AdaSparse (fusion) is better than DNN, MAML, STAR, APG and DCNv2.", comparison, asked)
+    questions = [("fusion", other, better) for other in ("dnn", *others)]
+    statement = "AdaSparse (fusion) is better than DNN, MAML, STAR, APG and DCNv2."
+    return _pairs("baselines", statement, comparison, questions)
 
 
 def domain(comparison: Comparison) -> Claim:
     return _pairs(
         "domain",
-        "The gain is due to the domain (ours: the same model whose pruner is told another row's domain gains less).",
+        "The gain is due to the domain (added here: the same model gains less if its pruner receives another row's domain).",
         comparison,
         [("fusion", "placebo", better)],
     )
 
 
 def negative_control(control: StudyReport | None) -> Claim:
-    says = "Where domains differ in their base rate alone, knowing the domain is worth nothing (ours: the negative control)."
+    statement = (
+        "If domains differ only in their base rate, the domain brings no gain (added here: the negative control)."
+    )
     if control is None:
         return Claim(
             name="control",
-            says=says,
+            statement=statement,
             verdict=None,
             rows=(),
             remarks=("These data have no negative control; the synthetic twin does.",),
         )
-    claim = _pairs("control", says, control.comparison, [("fusion", "placebo", alike)])
-    beside = _difference(control.comparison, "fusion", "dnn")
+    claim = _pairs("control", statement, control.comparison, [("fusion", "placebo", alike)])
+    to_dnn = _difference(control.comparison, "fusion", "dnn")
     remark = (
-        f"Fusion over dnn at heterogeneity 0: {_said(beside)}. Were it above 0, it would be a gain from gating, regularisation or "
+        f"Fusion minus dnn at heterogeneity 0: {_spelled(to_dnn)}. A value above 0 is a gain from gating, regularisation or "
         "optimisation, not from the domain."
     )
-    return Claim(name=claim.name, says=says, verdict=claim.verdict, rows=claim.rows, remarks=(remark,))
+    return Claim(name=claim.name, statement=statement, verdict=claim.verdict, rows=claim.rows, remarks=(remark,))
 
 
 def _pairs(
     name: str,
-    says: str,
+    statement: str,
     comparison: Comparison,
-    asked: Sequence[tuple[str, str, Callable[[Difference], Verdict]]],
+    questions: Sequence[tuple[str, str, Callable[[Difference], Verdict]]],
 ) -> Claim:
-    able = [(a, b, judge) for a, b, judge in asked if a in comparison.logits and b in comparison.logits]
-    found = corrected([_difference(comparison, a, b) for a, b, _ in able])
+    answerable = [(a, b, judge) for a, b, judge in questions if a in comparison.logits and b in comparison.logits]
+    differences = corrected([_difference(comparison, a, b) for a, b, _ in answerable])
     rows, verdicts = [], []
-    for (a, b, judge), one in zip(able, found, strict=True):
-        verdict = judge(one)
+    for (a, b, judge), difference in zip(answerable, differences, strict=True):
+        verdict = judge(difference)
         verdicts.append(verdict)
-        word = {"better": "better than", "no_worse": "no worse than", "alike": "like"}[judge.__name__]
-        rows.append({"question": f"{a} {word} {b}?", "verdict": verdict.value, **_figures(one)})
-    missing = [f"{a} or {b} has no result" for a, b, _ in asked if (a, b) not in [(x, y) for x, y, _ in able]]
-    return Claim(name=name, says=says, verdict=together(verdicts), rows=rows, remarks=missing)
+        relation = {"better": "better than", "no_worse": "no worse than", "alike": "equal to"}[judge.__name__]
+        rows.append({"question": f"{a} {relation} {b}?", "verdict": verdict.value, **_figures(difference)})
+    pairs = [(a, b) for a, b, _ in answerable]
+    missing = [f"{a} or {b} has no result" for a, b, _ in questions if (a, b) not in pairs]
+    return Claim(name=name, statement=statement, verdict=together(verdicts), rows=rows, remarks=missing)
 
 
 def _difference(comparison: Comparison, arm: str, base: str) -> Difference:
@@ -120,59 +124,61 @@ def _difference(comparison: Comparison, arm: str, base: str) -> Difference:
     return compare("gauc_domain", comparison.rows, pair, baseline=base)[arm]
 
 
-def _figures(found: Difference) -> dict[str, Any]:
+def _figures(difference: Difference) -> dict[str, Any]:
     return {
-        "GAUC difference": found.difference,
-        "95 % interval": Interval.of(found.low, found.high),
-        "p (Holm)": none_if_nan(found.p_holm),
-        "detectable": none_if_nan(found.detectable),
+        "GAUC difference": difference.difference,
+        "95 % interval": Interval.of(difference.low, difference.high),
+        "p (Holm)": none_if_nan(difference.p_holm),
+        "detectable": none_if_nan(difference.detectable),
     }
 
 
-def _said(found: Difference) -> str:
-    reach = Interval.of(found.low, found.high)
-    return f"{found.difference:+.4f} {'(one seed: no interval)' if reach.low is None else reach}"
+def _spelled(difference: Difference) -> str:
+    interval = Interval.of(difference.low, difference.high)
+    return f"{difference.difference:+.4f} {'(one seed: no interval)' if interval.low is None else interval}"
 
 
-def number_of_domains(ladder: LadderJob) -> Claim:
-    says = "Gains grow with the number of domains, then turn."
-    rungs = judged_ladder(ladder)
-    arms = {name: logits for name, logits in rungs.arms.items() if name != "dnn"}
+def number_of_domains(definitions: DefinitionsJob) -> Claim:
+    statement = "Gains grow with the number of domains, up to an optimum."
+    judged = judged_definitions(definitions)
+    arms = {name: logits for name, logits in judged.arms.items() if name != "dnn"}
     names = list(arms)
-    own = " × ".join(ladder.reference.manifest.domain)
-    middle = own if own in arms else names[-1]
+    prepared = " × ".join(definitions.reference.manifest.domain)
+    middle = prepared if prepared in arms else names[-1]
     pairs = [(middle, names[0], "more domains better than one?")]
     if names[-1] != middle:
-        pairs.append((middle, names[-1], "are still more domains worse?"))
-    found = corrected(
-        [compare("gauc_domain", rungs.rows, {a: arms[a], b: arms[b]}, baseline=b)[a] for a, b, _ in pairs]
+        pairs.append((middle, names[-1], "even more domains worse?"))
+    differences = corrected(
+        [compare("gauc_domain", judged.rows, {a: arms[a], b: arms[b]}, baseline=b)[a] for a, b, _ in pairs]
     )
-    verdicts = [better(one) for one in found]
+    verdicts = [better(difference) for difference in differences]
     rows = [
-        {"question": f"{word} ({a} against {b})", "verdict": verdict.value, **_figures(one)}
-        for (a, b, word), one, verdict in zip(pairs, found, verdicts, strict=True)
+        {"question": f"{question} ({a} minus {b})", "verdict": verdict.value, **_figures(difference)}
+        for (a, b, question), difference, verdict in zip(pairs, differences, verdicts, strict=True)
     ]
-    return Claim(name="number-of-domains", says=says, verdict=together(verdicts), rows=rows)
+    return Claim(name="number-of-domains", statement=statement, verdict=together(verdicts), rows=rows)
 
 
 def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_rows: int) -> Claim:
-    says = "Similar domains share more neurons."
+    statement = "Similar domains share more neurons."
     rows, verdict = [], None
-    for study, word in ((main, ""), (control, " (heterogeneity 0)")):
+    for study, suffix in ((main, ""), (control, " (heterogeneity 0)")):
         if study is None:
             continue
-        found = _mantels(study, minimum_rows)
-        kinds = [kind for kind, *_ in found]
+        tests = _mantels(study, minimum_rows)
+        kinds = [kind for kind, *_ in tests]
         deciding = next((kind for kind in ("planted | key", "labels | key") if kind in kinds), "key")
-        for kind, correlation, p, number in found:
+        for kind, correlation, p, number in tests:
             decided = Verdict.holds if p is not None and p < 0.05 and (correlation or 0) > 0 else Verdict.undecided
             if kind == deciding and study is main:
                 verdict = decided
             elif kind == deciding and decided is Verdict.holds:
-                verdict = Verdict.undecided  # what is found where nothing is to be learnt is no sign of learning
+                verdict = (
+                    Verdict.undecided
+                )  # the same correlation without anything to learn is not evidence of learning
             rows.append(
                 {
-                    "question": f"alike by {SIMILARITIES[kind]}{word}?",
+                    "question": f"similar by {SIMILARITIES[kind]}{suffix}?",
                     "verdict": decided.value,
                     "rank correlation": correlation,
                     "p": p,
@@ -180,16 +186,16 @@ def shared_neurons(main: StudyReport, control: StudyReport | None, *, minimum_ro
                 }
             )
     remarks = (
-        "Closeness of the shares of rows in which neurons are active, all layers, mean over seeds; Mantel's test.",
-        "Domains with similar keys have similar embeddings, so a pruner that has learnt nothing agrees with everything that follows "
-        "the key. What goes beyond the values of the key's fields decides: the planted groups where they are known, else how labels "
-        "behave; unless it is found at heterogeneity 0 as well, where there is nothing to learn.",
+        "Mantel's test on the similarity of the shares of rows in which neurons are active, all layers, mean over seeds.",
+        "Domains with similar keys have similar embeddings, so even an untrained pruner correlates with everything that depends on the "
+        "key. The verdict therefore uses similarity beyond the key: the planted groups if they are known, else the behaviour of labels. "
+        "It is undecided if the same correlation appears at heterogeneity 0, where there is nothing to learn.",
     )
-    return Claim(name="overlap", says=says, verdict=verdict, rows=rows, remarks=remarks)
+    return Claim(name="overlap", statement=statement, verdict=verdict, rows=rows, remarks=remarks)
 
 
 def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | None, float | None, int]]:
-    """Per similarity: correlation, p, and how many domains were compared."""
+    """For each kind of similarity: its name, correlation, p, and number of domains."""
     folders = next(arm for arm in study.comparison.arms if arm.name == "fusion").folders
     if not folders:
         return []
@@ -199,17 +205,17 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
         model, _ = trained_model(saved)
         assert isinstance(model, AdaSparse)
         rows = load_rows(saved.data_folder, saved.manifest, Split.test, device=model.device)
-        found = activity(
+        active = activity(
             model, rows, num_domains=saved.manifest.num_all_domains, batch_size=saved.job.loop.evaluation_batch_size
         )
         if chosen is None or similar is None:
             domains = read_domains(saved.data_folder, saved.manifest)
-            chosen = np.flatnonzero((found.rows >= minimum_rows) & (domains["train_rows"].to_numpy() > 0))
+            chosen = np.flatnonzero((active.rows >= minimum_rows) & (domains["train_rows"].to_numpy() > 0))
             if len(chosen) < 3:
                 return []
             train = load_rows(saved.data_folder, saved.manifest, Split.train, device=model.device)
             similar, keys = similarities(saved, train, domains, chosen), key_fields(saved, domains, chosen)
-        closeness.append(overlap(found.all_layers()[chosen], prunes=found.prunes).closeness)
+        closeness.append(overlap(active.all_layers()[chosen], prunes=active.prunes).closeness)
     assert chosen is not None
     assert similar is not None
     mean = np.mean(closeness, axis=0)
@@ -220,64 +226,67 @@ def _mantels(study: StudyReport, minimum_rows: int) -> list[tuple[str, float | N
 
 
 def _opened(folder: Path) -> SavedRun:
-    """A run of a study, with its data where the run says that they lie."""
+    """Open a run of a study, with the data directory of its settings."""
     return open_run(folder, data_root=Path(read_config(folder)["paths"]["data"]))
 
 
 def little_exposure(comparison: Comparison) -> Claim:
-    says = "Domains with little exposure gain too."
+    statement = "Domains with few training rows also gain."
     assert comparison.rows is not None
     pair = {arm: comparison.logits[arm] for arm in ("fusion", "dnn")}
     train_rows = domain_table(comparison)["train_rows"].to_numpy()
-    found = exposure(comparison.rows, train_rows, pair, baseline="dnn", number=BINS)
-    able = [own for own in found.bins if own.gains["fusion"] is not None]
-    gains = corrected([one for own in able if (one := own.gains["fusion"]) is not None])
-    judged = [
-        better(gain) if own.positives >= ENOUGH_POSITIVES else Verdict.undecided
-        for own, gain in zip(able, gains, strict=True)
+    by_exposure = exposure(comparison.rows, train_rows, pair, baseline="dnn", number=BINS)
+    usable = [one for one in by_exposure.bins if one.gains["fusion"] is not None]
+    gains = corrected([gain for one in usable if (gain := one.gains["fusion"]) is not None])
+    verdicts = [
+        better(gain) if one.positives >= ENOUGH_POSITIVES else Verdict.undecided
+        for one, gain in zip(usable, gains, strict=True)
     ]
     rows = [
         {
-            "question": f"a gain in domains of {own.low:,} – {own.high:,} training rows?",
+            "question": f"gain in domains with {one.low:,} – {one.high:,} training rows?",
             "verdict": verdict.value,
-            "positives": own.positives,
+            "positives": one.positives,
             **_figures(gain),
         }
-        for own, gain, verdict in zip(able, gains, judged, strict=True)
+        for one, gain, verdict in zip(usable, gains, verdicts, strict=True)
     ]
     remarks = []
-    if not able or able[0] is not found.bins[0]:
-        # the claim is about the sparsest bin; the next one does not answer for it
-        remarks.append("In the sparsest bin no domain has both classes, so the claim cannot be judged.")
-    if (contrast := found.contrasts.get("fusion")) is not None:
-        remarks.append(f"Gain in the sparsest bin minus gain in the densest: {_said(contrast)}.")
-    decided = judged[0] if able and able[0] is found.bins[0] else Verdict.undecided
-    return Claim(name="exposure", says=says, verdict=decided, rows=rows, remarks=tuple(remarks))
+    has_sparsest = bool(usable) and usable[0] is by_exposure.bins[0]
+    if not has_sparsest:
+        # the claim is about the sparsest bin; the next bin cannot replace it
+        remarks.append("No domain of the sparsest bin has both classes, so the claim cannot be tested.")
+    if (contrast := by_exposure.contrasts.get("fusion")) is not None:
+        remarks.append(f"Gain in the sparsest bin minus gain in the densest: {_spelled(contrast)}.")
+    decided = verdicts[0] if has_sparsest else Verdict.undecided
+    return Claim(name="exposure", statement=statement, verdict=decided, rows=rows, remarks=tuple(remarks))
 
 
 def moderate_sparsity(study: StudyReport) -> Claim:
     comparison = study.comparison
-    asked = [
+    questions = [
         ("15–25 %", "dnn", better),
         ("15–25 %", "35–45 %", better),
         ("35–45 %", "dnn", alike),
         ("dnn", "60–70 %", better),
     ]
-    says = "Moderate sparsity (15 to 25 %) is best, at 35 to 45 % there is parity with the DNN, and above it harm."
-    return _pairs("sparsity", says, comparison, asked)
+    statement = "Moderate sparsity (15 to 25 %) is best; 35 to 45 % equals the DNN; more is worse than the DNN."
+    return _pairs("sparsity", statement, comparison, questions)
 
 
 def online(main: StudyReport) -> Claim:
-    says = (
-        "Online, CTR went up, cost per click down, and more than 90 % of scenarios gained (here: simulated auctions)."
-    )
+    statement = "Online, CTR went up, cost per click went down, and more than 90 % of domains gained (here: simulated auctions)."
     arms = {arm.name: arm for arm in main.comparison.arms}
     folder = next(iter(arms["dnn"].folders.values()))
     saved = _opened(folder)
     truth = truth_file(saved.data_folder, saved.manifest, "rows.parquet")
     if truth is None:
         return Claim(
-            name="online", says=says, verdict=None, rows=(), remarks=("The true rates of these data are not known.",)
+            name="online",
+            statement=statement,
+            verdict=None,
+            rows=(),
+            remarks=("The true rates of these data are unknown.",),
         )
     rates = pl.read_parquet(truth, glob=False)
     trials = []
@@ -303,10 +312,10 @@ def online(main: StudyReport) -> Claim:
     cheaper = cost.negated()
     share = uplift_over_seeds(trials, above=MOST_DOMAINS)
     verdicts = [
-        better(found, smallest=smallest)
-        for found, smallest in zip(corrected([up, cheaper, share]), (SMALLEST, SMALLEST, 0.0), strict=True)
+        better(change, smallest=smallest)
+        for change, smallest in zip(corrected([up, cheaper, share]), (SMALLEST, SMALLEST, 0.0), strict=True)
     ]
-    asked = (
+    questions = (
         ("CTR up?", up, 0.0),
         ("CPC down?", cost, 0.0),
         (f"CTR up in more than {MOST_DOMAINS:.0%} of domains?", share, MOST_DOMAINS),
@@ -315,18 +324,18 @@ def online(main: StudyReport) -> Claim:
         {
             "question": question,
             "verdict": verdict.value,
-            "found, %": none_if_nan(100 * (found.difference + above)),
-            "95 % interval, %": Interval.of(100 * (found.low + above), 100 * (found.high + above), decimals=2),
+            "result, %": none_if_nan(100 * (change.difference + above)),
+            "95 % interval, %": Interval.of(100 * (change.low + above), 100 * (change.high + above), decimals=2),
         }
-        for (question, found, above), verdict in zip(asked, verdicts, strict=True)
+        for (question, change, above), verdict in zip(questions, verdicts, strict=True)
     ]
     return Claim(
         name="online",
-        says=says,
+        statement=statement,
         verdict=together(verdicts),
         rows=rows,
         remarks=(
-            "Auctions as in `adasparse analyze abtest`. Found: the relative change, and in the last row the share of domains, of those "
-            f"with {ENOUGH_AUCTIONS} auctions or more ({int((trials[0].auctions >= ENOUGH_AUCTIONS).sum())}); in domains of fewer CTR is up or down by chance.",
+            "Auctions as in `adasparse analyze abtest`. Result: the relative change; in the last row, the share of domains among the "
+            f"{int((trials[0].auctions >= ENOUGH_AUCTIONS).sum())} domains with at least {ENOUGH_AUCTIONS} auctions. With fewer auctions, changes of CTR are mostly chance.",
         ),
     )

@@ -1,6 +1,6 @@
-"""The paper's claims in its order, each as a question, the study that answers it, and the verdict of its evidence.
+"""Test the claims of the paper: train the studies that they need, and report a verdict for each.
 
-Studies share their runs: what one has trained, another finds.
+A profile sets the data and the number of seeds. Studies share their runs, so no run is trained twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from adasparse_cli.paper.claims import (
 )
 from adasparse_cli.paper.studies import FUSION, OPPONENTS, ReproduceJob
 from adasparse_cli.prep.recipe import Progress, Silent
-from adasparse_cli.studies.domain_ladder import plan_ladder, run_ladder
+from adasparse_cli.studies.domain_definitions import plan_definitions, run_definitions
 from adasparse_cli.studies.plan import StudyJob
 from adasparse_cli.studies.study import StudyReport, run_study
 from adasparse_cli.studies.subject import subject_of_study, verify_subject
@@ -39,7 +39,7 @@ from adasparse_cli.studies.subject import subject_of_study, verify_subject
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceReport:
-    """The claims, and the page that shows them."""
+    """The claims, their findings and the page."""
 
     claims: Sequence[Claim]
     findings: Sequence[Finding]
@@ -50,16 +50,16 @@ class ReproduceReport:
 def run_reproduce(
     job: ReproduceJob, progress: Progress | None = None, *, workers: int = 1, verify: bool = False
 ) -> ReproduceReport:
-    """Train what is missing, judge every claim, and write the page.
+    """Train the missing runs, test every claim, and write the page.
 
     Args:
-        verify: whether to check every file of the data before, and of the studies' runs after.
+        verify: whether to verify the checksums of the data before, and of the runs after.
     """
     progress = progress or Silent()
 
     def done(study: StudyJob) -> StudyReport:
         if verify:
-            verify_planned([own for arm in study.arms for own in arm.jobs])
+            verify_planned([run for arm in study.arms for run in arm.jobs])
         report = run_study(study, progress, workers=workers)
         if verify:
             verify_subject(subject_of_study(report))
@@ -69,15 +69,15 @@ def run_reproduce(
     require_runs(main)
     sparse = done(job.sparsity)
     control = None if job.control is None else done(job.control)
-    ladder = plan_ladder([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
-    ladder_finding, _ = run_ladder(ladder, progress, workers=workers)
-    progress.start("judging claims", None, "claims")
+    definitions = plan_definitions([*job.words, *FUSION], fields=(), seeds=len(job.main.seeds), progress=progress)
+    definitions_finding, _ = run_definitions(definitions, progress, workers=workers)
+    progress.start("testing claims", None, "claims")
     claims = [
         modes(main.comparison),
         opponents(main.comparison, list(OPPONENTS)),
         domain(main.comparison),
         negative_control(control),
-        number_of_domains(ladder),
+        number_of_domains(definitions),
         shared_neurons(main, control, minimum_rows=job.profile.minimum_rows),
         little_exposure(main.comparison),
         moderate_sparsity(sparse),
@@ -85,13 +85,13 @@ def run_reproduce(
     ]
     support = test_support(main.comparison, {"GAUC difference": INTERVAL})
     of_claims = [_of_claim(claim, support) for claim in claims]
-    findings = [_overview(job, claims), *of_claims, sparsity_finding(sparse), ladder_finding]
+    findings = [_overview(job, claims), *of_claims, sparsity_finding(sparse), definitions_finding]
     for finding in findings[: len(claims) + 1]:
         write_finding(finding, job.folder)
     data = main.comparison.data
     page = write_findings(
         findings,
-        title=f"The paper's claims, on {data['name']}",
+        title=f"Claims of the paper on {data['name']}",
         lead=job.note,
         facts={
             "data": data["name"],
@@ -104,11 +104,11 @@ def run_reproduce(
 
 
 def _of_claim(claim: Claim, support: Support) -> Finding:
-    word = "not asked on these data" if claim.verdict is None else claim.verdict.value
+    verdict = "not tested on these data" if claim.verdict is None else claim.verdict.value
     return Finding(
         name=f"claim-{claim.name}",
-        title=f"{claim.name.replace('-', ' ').capitalize()}: {word}",
-        question=claim.says,
+        title=f"{claim.name.replace('-', ' ').capitalize()}: {verdict}",
+        question=claim.statement,
         answers=claim.remarks,
         tables=[Table(name="evidence", title="Evidence", rows=claim.rows, support=support)],
     )
@@ -118,8 +118,8 @@ def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
     rows = [
         {
             "claim": claim.name.replace("-", " "),
-            "verdict": "not asked" if claim.verdict is None else claim.verdict.value,
-            "what is claimed": claim.says,
+            "verdict": "not tested" if claim.verdict is None else claim.verdict.value,
+            "statement": claim.statement,
         }
         for claim in claims
     ]
@@ -128,22 +128,22 @@ def _overview(job: ReproduceJob, claims: Sequence[Claim]) -> Finding:
     return Finding(
         name="claims",
         title="Claims and verdicts",
-        question="What of the paper can be seen here?",
+        question="Which claims of the paper do these data support?",
         answers=(f"Of {len(claims)} claims: {answer}.", job.note),
         tables=[Table(name="claims", title="Verdicts", rows=rows)],
         notes=(
-            "Supported: the difference is significant after Holm's correction. Not supported: the interval leaves no room for a difference "
-            "that matters (0.001 in GAUC), or the difference is significant on the other side. Undecided: the study was too small to tell.",
-            "A claim of several parts is supported if all parts are, and is not if one part is not.",
+            "Supported: the difference is significant after Holm's correction. Not supported: the interval excludes any difference that "
+            "matters (0.001 in GAUC), or the difference is significant in the other direction. Undecided: the study is too small.",
+            "A claim with several parts is supported if all parts are supported, and not supported if one part is not supported.",
         ),
     )
 
 
 def require_runs(report: StudyReport) -> None:
-    """Refuse to judge where nothing is there.
+    """Refuse to test claims without the arms that every claim needs.
 
     Raises:
-        DataError: an arm that every claim needs has no runs.
+        DataError: dnn or fusion lacks a run.
     """
     missing = [arm.name for arm in report.comparison.arms if arm.name in ("dnn", "fusion") and not arm.whole]
     if missing:

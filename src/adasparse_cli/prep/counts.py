@@ -16,7 +16,7 @@ class Count:
     """Rows per distinct combination of keys.
 
     Args:
-        keys: the keys; integers or texts, null for missing. Names are distinct.
+        keys: the keys; integers or texts, null for missing. Names are unique.
         where: only these rows are counted; None for all rows.
         positives: whether the labels are also added.
         least: combinations with fewer rows in all frames together are left out.

@@ -196,6 +196,9 @@ class Progress(Protocol):
 
     def note(self, line: str) -> None: ...
 
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
+        """Report a finished run: as a row of a live table, or as a line. `best` marks the best run so far."""
+
 
 class Silent:
     """A `Progress` that shows nothing."""
@@ -211,6 +214,9 @@ class Silent:
 
     def note(self, line: str) -> None:
         pass
+
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
+        self.note(line)
 
 
 DOMAIN_FIELD = "domain"

@@ -118,7 +118,7 @@ def _require_reachable(master: str) -> None:
 
 
 def _session(master: str | None, name: str, log: IO[bytes]) -> SparkSession:
-    """Start in a separate thread, since Spark may wait forever."""
+    """Start in a separate thread, because Spark may wait forever."""
     found: list[SparkSession] = []
     faults: list[BaseException] = []
 

@@ -84,7 +84,7 @@ def _tables(folder: Path) -> list[Path]:
     found.sort(key=lambda path: path.relative_to(folder).parts)
     if not found:
         raise DataError(
-            f"{folder} holds no table", hint="raw=FOLDER reads the Parquet, CSV, TSV or NDJSON files below it"
+            f"{folder} contains no table", hint="raw=FOLDER reads the Parquet, CSV, TSV or NDJSON files below it"
         )
     kinds: dict[str, Path] = {}
     for path in found:

@@ -1,7 +1,7 @@
-"""Which run a person means, and what must be known of it before its results are used.
+"""Find the run that the user names, with the remarks that belong to its results.
 
-`latest` and the defaults of commands mean a finished run that a person trained: control arms (`loop.placebo=true`), runs
-that a study trained and unfinished runs are used only when they are named.
+`latest` and the defaults of commands choose a finished run of `adasparse train`. Control arms (`loop.placebo=true`), runs
+of studies and unfinished runs are used only if they are named.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from adasparse_cli.runs.saved_run import CONFIG, DONE, FAILED, failure_of, read_
 
 LATEST = "latest"
 STUDY = "study.json"
-# The version of studies whose files have no checksums.
+# The version of study.json before checksums.
 UNSEALED_STUDY_VERSION = 2
-# The commands whose runs belong to a study. A run that `train` has worked on belongs to the person.
+# Commands that train runs for a study. `latest` may choose a run as soon as `train` has worked on it.
 STUDY_COMMANDS = ("ablate", "analyze", "compare", "hpo", "reproduce", "sweep", "tune")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenRun:
-    """A run, and what a reader of its results must know.
+    """A run with remarks for readers of its results.
 
     Args:
-        settings: the overrides that differ from the packaged settings; None where config.yaml cannot be read.
-        remarks: that it is a control arm, or not finished; which newer runs were skipped.
+        settings: the settings that differ from the packaged ones; None if config.yaml cannot be read.
+        remarks: whether it is a control arm or unfinished, and which newer runs were skipped.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class ChosenRun:
 
     @property
     def line(self) -> str:
-        """The run in one line."""
+        """Folder, settings and remarks on one line."""
         settings = "unknown settings" if self.settings is None else shlex.join(self.settings) or "packaged settings"
         return "; ".join([f"run: {self.folder} ({settings})", *self.remarks])
 
@@ -61,65 +61,65 @@ class StudyArm:
 
 
 def choose_run(
-    words: str | None, root: Path, studies: Path, *, model: str | None = None, unfinished: bool = False
+    name: str | None, root: Path, studies: Path, *, model: str | None = None, unfinished: bool = False
 ) -> ChosenRun:
     """The run whose results are used.
 
     Args:
-        words: a folder, a part of a path below `root`, `latest` or `STUDY/ARM`; None means `latest`.
-        model: for `latest`, the model that the run must be of.
-        unfinished: whether a run without a result may be used.
+        name: a folder, a part of a path below `root`, `latest` or `STUDY/ARM`; None means `latest`.
+        model: restricts `latest` to runs of this model.
+        unfinished: whether an unfinished run may be used.
 
     Raises:
         UsageError: there is no such run, there are several, or it is not finished.
     """
     remarks: list[str] = []
-    if words is None or words == LATEST:
+    if name is None or name == LATEST:
         folder, skipped = _latest(root, studies, model)
         remarks += [f"skipped newer runs: {skipped}"] if skipped else []
     else:
-        folder = find_run(words, root, studies)
+        folder = find_run(name, root, studies)
     state = state_of(folder)
     if state != "done":
-        _require_wanted(folder, state, unfinished)
+        _require_allowed(folder, state, unfinished)
         remarks.append(f"this run is {state}: the best checkpoint so far is used")
     if is_control(folder):
         remarks.append("this is a control arm: its model receives the domain of another row (loop.placebo=true)")
     return ChosenRun(folder=folder, settings=settings_of(folder), remarks=tuple(remarks))
 
 
-def find_run(words: str, root: Path, studies: Path) -> Path:
-    """A run in any state: by its folder, `latest`, `STUDY/ARM`, or a part of its path that only it has.
+def find_run(name: str, root: Path, studies: Path) -> Path:
+    """A run in any state, by its folder, `latest`, `STUDY/ARM`, or an unambiguous part of its path.
 
     Raises:
-        UsageError: no run, or several.
+        UsageError: no run matches, or several.
     """
-    given = Path(words)
-    if (given / CONFIG).exists():
-        return given
-    if words == LATEST:
+    folder = Path(name)
+    if (folder / CONFIG).exists():
+        return folder
+    if name == LATEST:
         return _latest(root, studies, None)[0]
-    of_study = _of_study(words, studies)
+    of_study = _of_study(name, studies)
     if of_study is not None:
         return of_study
     runs = all_runs(root)
     if not runs:
-        raise UsageError(f"there are no runs in {root}", hint="adasparse train makes one")
-    # `dnn` is the model of this name before it is a part of other names
-    found = [run for run in runs if f"/{words}/" in f"/{run.relative_to(root)}/"] or [
-        run for run in runs if words in str(run.relative_to(root))
+        raise UsageError(f"no runs in {root}", hint="adasparse train creates one")
+    # a complete path component counts first: `dnn` means the model dnn, not every name that contains it
+    matches = [run for run in runs if f"/{name}/" in f"/{run.relative_to(root)}/"] or [
+        run for run in runs if name in str(run.relative_to(root))
     ]
-    if len(found) == 1:
-        return found[0]
-    several = f"{len(found)} runs match {words!r}, such as {found[0].relative_to(root)}" if found else None
+    if len(matches) == 1:
+        return matches[0]
+    several = f"{len(matches)} runs match {name!r}, such as {matches[0].relative_to(root)}" if matches else None
     raise UsageError(
-        several or f"no run matches {words!r}",
-        hint="adasparse runs ls lists the runs; `latest` is the newest finished one, STUDY/ARM is one of a study",
+        several or f"no run matches {name!r}",
+        hint="adasparse runs ls lists the runs; `latest` is the newest finished run, STUDY/ARM a run of a study",
     )
 
 
 def all_runs(root: Path) -> list[Path]:
-    """All run folders below `root`, the oldest first."""
+    """All run folders below `root`, oldest first."""
     return sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda folder: folder.name)
 
 
@@ -129,7 +129,7 @@ def state_of(folder: Path) -> str:
 
 
 def is_control(folder: Path) -> bool:
-    """Whether the run is a control arm, whose model receives the domain of another row."""
+    """Whether the run is a control arm: its model receives the domain of another row."""
     try:
         loop = read_config(folder).get("loop")
     except IntegrityError:
@@ -138,7 +138,7 @@ def is_control(folder: Path) -> bool:
 
 
 def settings_of(folder: Path) -> tuple[str, ...] | None:
-    """The overrides that turn the packaged settings into those of the run; None where they cannot be read."""
+    """The settings of a run that differ from the packaged ones; None if they cannot be read."""
     try:
         return tuple(settings_words(read_config(folder)))
     except (IntegrityError, UsageError):
@@ -146,7 +146,7 @@ def settings_of(folder: Path) -> tuple[str, ...] | None:
 
 
 def study_arms(studies: Path) -> Iterator[StudyArm]:
-    """The arms of all studies, with the runs that are there; a damaged study.json is skipped."""
+    """The arms of all studies with their existing runs. A damaged study.json is skipped."""
     for path in sorted(studies.glob(f"*/{STUDY}")):
         try:
             for arm in read_sealed(path, "study_version", unsealed=UNSEALED_STUDY_VERSION)["arms"]:
@@ -161,22 +161,22 @@ def study_arms(studies: Path) -> Iterator[StudyArm]:
 
 
 def studies_of(folder: Path, studies: Path) -> list[str]:
-    """The studies that use a run, as STUDY/ARM."""
-    own = folder.resolve()
-    return [f"{arm.study}/{arm.arm}" for arm in study_arms(studies) if own in arm.runs.values()]
+    """The study arms that use a run, as STUDY/ARM."""
+    run = folder.resolve()
+    return [f"{arm.study}/{arm.arm}" for arm in study_arms(studies) if run in arm.runs.values()]
 
 
 def trained_by(folder: Path) -> list[str]:
-    """The commands that have worked on a run, in their order; empty where nothing is recorded."""
+    """The commands that have worked on a run, in order; empty if none is recorded."""
     try:
         sittings = read_environment(folder)["sittings"]
-        return [[*shlex.split(one["command"]), "", ""][1] for one in sittings]
+        return [[*shlex.split(sitting["command"]), "", ""][1] for sitting in sittings]
     except (IntegrityError, KeyError, TypeError, ValueError):
         return []
 
 
 def _latest(root: Path, studies: Path, model: str | None) -> tuple[Path, str]:
-    """The newest run that `latest` means, and which newer runs are skipped, in words."""
+    """The newest run that `latest` may choose, and a summary of the newer runs that it skips."""
     named = {run for arm in study_arms(studies) for run in arm.runs.values()}
     skipped: Counter[str] = Counter()
     runs = [run for run in all_runs(root) if model is None or _is_of(run, model)]
@@ -187,8 +187,8 @@ def _latest(root: Path, studies: Path, model: str | None) -> tuple[Path, str]:
         skipped[reason] += 1
     of_model = f" of {model}" if model else ""
     if not runs:
-        what = f"there is no finished run{of_model} in {root}" if model else f"there are no runs in {root}"
-        raise UsageError(what, hint=f"adasparse train{f' --model {model}' if model else ''} makes one")
+        message = f"no finished run{of_model} in {root}" if model else f"no runs in {root}"
+        raise UsageError(message, hint=f"adasparse train{f' --model {model}' if model else ''} creates one")
     arms = (
         f"{arm.study}/{arm.arm}"
         for arm in study_arms(studies)
@@ -196,8 +196,8 @@ def _latest(root: Path, studies: Path, model: str | None) -> tuple[Path, str]:
     )
     arm = next(arms, "STUDY/ARM")
     raise UsageError(
-        f"`latest` finds no run{of_model} in {root}: {_counted(skipped)}",
-        hint=f"name a run: adasparse runs ls lists them, or {shlex.quote(arm)} for an arm of a study",
+        f"`latest` finds no run{of_model} in {root}; skipped: {_counted(skipped)}",
+        hint=f"name a run: adasparse runs ls lists the runs, {shlex.quote(arm)} is an arm of a study",
     )
 
 
@@ -209,7 +209,7 @@ def _why_skipped(run: Path, named: set[Path]) -> str | None:
     commands = trained_by(run)
     if "train" in commands:
         return None
-    return "of a study" if any(one in STUDY_COMMANDS for one in commands) or run.resolve() in named else None
+    return "of a study" if any(name in STUDY_COMMANDS for name in commands) or run.resolve() in named else None
 
 
 def _counted(skipped: Counter[str]) -> str:
@@ -220,20 +220,21 @@ def _is_of(run: Path, model: str) -> bool:
     return run.parent.name == model or run.parent.name.startswith(f"{model}-")
 
 
-def _of_study(words: str, studies: Path) -> Path | None:
-    """The run of the lowest world and seed of STUDY/ARM; None where no study has that name.
+def _of_study(name: str, studies: Path) -> Path | None:
+    """The run of STUDY/ARM with the lowest world and seed; None if there is no study of that name.
 
     Raises:
         UsageError: the study has no such arm, or the arm has no run.
     """
-    name, _, wanted = words.partition("/")
-    arms = {arm.arm: arm for arm in study_arms(studies) if arm.study == name}
+    study, _, arm_name = name.partition("/")
+    arms = {arm.arm: arm for arm in study_arms(studies) if arm.study == study}
     if not arms:
         return None
-    if wanted not in arms or not arms[wanted].runs:
-        what = f"the study {name} has no arm {wanted!r} with a run" if wanted else f"{name} is a study, not a run"
-        raise UsageError(what, hint=f"name an arm: {_listed([f'{name}/{arm}' for arm in arms])}")
-    runs = arms[wanted].runs
+    if arm_name not in arms or not arms[arm_name].runs:
+        no_run = f"the study {study} has no arm {arm_name!r} with a run"
+        message = no_run if arm_name else f"{study} is a study, not a run"
+        raise UsageError(message, hint=f"name an arm: {_listed([f'{study}/{arm}' for arm in arms])}")
+    runs = arms[arm_name].runs
     return runs[min(runs)]
 
 
@@ -241,12 +242,12 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(shlex.quote, names[:8])) + (" …" if len(names) > 8 else "")
 
 
-def _require_wanted(folder: Path, state: str, unfinished: bool) -> None:
+def _require_allowed(folder: Path, state: str, unfinished: bool) -> None:
     if unfinished:
         return
     failure = failure_of(folder)
     why = f": {' '.join(failure.message.split())}" if failure is not None and failure.message else ""
     raise UsageError(
         f"the run {folder} is {state}{why}",
-        hint="adasparse train --resume with its settings finishes it; --unfinished uses its best checkpoint so far",
+        hint="adasparse train --resume with the same settings finishes it; --unfinished uses its best checkpoint so far",
     )

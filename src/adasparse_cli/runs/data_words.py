@@ -1,4 +1,4 @@
-"""What to type to name prepared data in another command."""
+"""Settings that select prepared data on a command line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from adasparse_cli.schema import Manifest
 
 
 def words_for(manifest: Manifest) -> str:
-    """What to type to name these data in another command, where they lie prepared: they keep their settings."""
+    """The settings that select these prepared data in another command, quoted for a shell."""
     return shlex.join(shortest_words(manifest.name, manifest.recipe))
 
 
 def shortest_words(name: str, recipe: str) -> list[str]:
-    """`data=NAME`, which chooses prepared data unless a packaged data set has this name."""
+    """`data=NAME` if it selects the prepared data, else `words_of`: a packaged data set may have the same name."""
     return words_of(name, recipe) if name in offered("data") else [word("data", name)]
 
 
 def words_of(name: str, recipe: str) -> list[str]:
-    """What chooses data of a name and a recipe, whether or not they are prepared."""
+    """The settings that select data of a name and a recipe, prepared or not."""
     start = data_start(name, recipe)
     return [
         f"data={start}",

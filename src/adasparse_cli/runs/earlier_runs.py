@@ -1,4 +1,4 @@
-"""Runs of earlier versions: what their saved settings mean today, and which of them today's code would train otherwise."""
+"""Runs of earlier versions: their settings in today's form, and whether today's code would train the same weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from adasparse_cli.prep.earlier_data import settings_as_today as data_as_today
 
-# What was always so before it became a setting.
+# Values that were fixed before they became settings.
 _LOOP = {
     "matmul_precision": "highest", "max_epochs": 10, "context_learning_rate": None, "row_steps": "all", "rows": "auto",
     "window_rows": 1 << 20,
@@ -16,30 +16,32 @@ _MODEL: dict[str, dict[str, Any]] = {"threshold": {"window": None}, "regulariser
 
 
 def settings_as_today(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's saved settings, with those that there were not when they were saved."""
-    found = dict(settings)
-    loop, data, network, model = (found.get(section) for section in ("loop", "data", "network", "model"))
+    """A run's saved settings, with the settings added that did not exist when it was saved."""
+    today = dict(settings)
+    loop, data, network, model = (today.get(section) for section in ("loop", "data", "network", "model"))
     if isinstance(loop, dict):
-        found["loop"] = {**_LOOP, **loop}
+        today["loop"] = {**_LOOP, **loop}
     if isinstance(data, dict):
-        found["data"] = data_as_today(data)
+        today["data"] = data_as_today(data)
     if isinstance(network, dict) and {"embedding_width", "embedding_std"} <= network.keys():
-        # the context was a look-up in the tower's own table; `models.earlier` copies its rows
+        # the context was a look-up in the tower's embedding table; `models.earlier` copies its rows
         width, std = network["embedding_width"], network["embedding_std"]
         context = {"width": width, "std": std, "gain": None, "normalisation": "none"}
-        found["network"] = {"context": context, **network}
+        today["network"] = {"context": context, **network}
     if isinstance(model, dict):
-        sections = {name: {**was, **model[name]} for name, was in _MODEL.items() if isinstance(model.get(name), dict)}
-        found["model"] = {**model, **sections}
-    return found
+        sections = {
+            name: {**fixed, **model[name]} for name, fixed in _MODEL.items() if isinstance(model.get(name), dict)
+        }
+        today["model"] = {**model, **sections}
+    return today
 
 
 def trained_otherwise(settings: Mapping[str, Any]) -> bool:
-    """Whether today's code trains saved settings to other weights: the domain context had no embeddings of its own."""
+    """Whether today's code would train other weights with saved settings, because the domain context had no embeddings."""
     network, model = settings.get("network"), settings.get("model")
     if not isinstance(network, dict) or not isinstance(model, dict) or "context" in network:
         return False
-    from adasparse_cli.models import MODELS  # loads torch, which lists of runs do without
+    from adasparse_cli.models import MODELS  # loads torch, which listings do not need
 
     kind = MODELS.get(str(model.get("name")))
     return kind is not None and kind.reads_context

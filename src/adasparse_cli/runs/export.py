@@ -1,4 +1,4 @@
-"""A run taken away: its model, its vocabularies and the sub-network of each domain, in one folder."""
+"""Export a run: model, vocabularies and the sub-network of each domain, in one folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adasparse_cli.typed import plain
 
 
 def artefact_name(run: SavedRun) -> Path:
-    """Where a run is exported unless a person says otherwise."""
+    """The default folder for an exported run."""
     return Path(f"{run.manifest.name}-{run.job.label}-{run.folder.name}.artefact")
 
 
@@ -31,12 +31,12 @@ def run_export(
     """Write the artefact of a run.
 
     Args:
-        domains: whose sub-networks to write: `all`, `top:N` or keys; None for all where the model has any.
+        domains: domains whose sub-networks are written: `all`, `top:N` or keys; None for all domains of a model with gates.
         graph: whether to write `model.onnx` too.
-        overwrite: whether an artefact that exists may be replaced.
+        overwrite: whether an existing artefact may be replaced.
 
     Raises:
-        UsageError: the run's scores are not those of one model, or the target is taken.
+        UsageError: no single model gives the run's scores, or the target exists.
         IntegrityError: a part of the run is missing or damaged, or a sub-network differs from the model.
     """
     _require_one_model(run)
@@ -63,8 +63,8 @@ def run_export(
 def _require_one_model(run: SavedRun) -> None:
     if run.job.loop.placebo:
         raise UsageError(
-            f"{run.folder} is a control arm ({PLACEBO.lstrip('-')}): each row receives another row's domain, so its "
-            "scores do not follow from the row",
+            f"{run.folder} is a control arm ({PLACEBO.lstrip('-')}): each row receives another row's domain, so a row "
+            "alone does not determine its score",
             hint="export a run without loop.placebo",
         )
     if run.job.model.name in TREE_MODELS:
@@ -75,14 +75,14 @@ def _require_one_model(run: SavedRun) -> None:
     if getattr(run.job.loop, "adapt_before_test", False):
         raise UsageError(
             f"{run.folder} adapts its weights to each domain's training rows before it scores (loop.adapt_before_test)",
-            hint="train with loop.adapt_before_test=false to export the model itself",
+            hint="export a run with loop.adapt_before_test=false",
         )
 
 
 def _require_target(target: Path, *, overwrite: bool) -> None:
     require_output(target)
     if not target.parent.is_dir():
-        raise UsageError(f"there is no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+        raise UsageError(f"the folder {target.parent} does not exist", hint=f"mkdir -p {target.parent}")
     if target.exists() and not (overwrite and is_artefact(target)):
-        hint = "replace it with --overwrite" if is_artefact(target) else "it is no exported model; choose another name"
+        hint = "or replace it with --overwrite" if is_artefact(target) else "it is not an exported model, so it is kept"
         raise UsageError(f"{target} exists", hint=f"choose another folder with --output; {hint}")

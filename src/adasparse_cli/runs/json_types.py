@@ -1,6 +1,6 @@
-"""What the JSON files of runs and studies hold, so that a value of another type is named where it is read.
+"""Types of the JSON files of runs and studies, so that readers report a value of the wrong type.
 
-No key is required here: earlier versions lack some, and those who read a key know what its absence means.
+No key is required here, because files of earlier versions lack some. Readers handle missing keys.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DataOfRun(TypedDict, total=False):
 
 
 class Named(TypedDict, total=False):
-    """A section of settings that has a name."""
+    """A section of settings with a name."""
 
     name: str
 
@@ -115,7 +115,7 @@ class Line(TypedDict, total=False):
 
 
 class Sitting(TypedDict, total=False):
-    """What one sitting of a run depended on."""
+    """Environment of one sitting: one process that worked on a run from start or resume to end."""
 
     started: str
     command: str

@@ -37,8 +37,8 @@ class Run:
     """A finished run.
 
     Args:
-        chosen: the run's folder, and what must be known of it before its results are used.
-        data_root: the folder of prepared data; only MAML's adaptation before a test, and `evaluate`, read it.
+        chosen: the run's folder, with remarks on its results.
+        data_root: the folder of prepared data. Only `evaluate` and MAML's adaptation before a test read it.
     """
 
     def __init__(self, chosen: ChosenRun, *, data_root: Path) -> None:
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of the results must know, such as that this is a control arm."""
+        """Remarks on the results, for example that this is a control arm."""
         return self._chosen.remarks
 
     @cached_property
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
-        """By split (`valid`, `test`), the metrics: `auc`, `gauc_domain`, `log_loss` and the others."""
+        """Metrics by split (`valid`, `test`): `auc`, `gauc_domain`, `log_loss` and others."""
         return dict(self.report["metrics"])
 
     @cached_property
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def model(self) -> Model:
-        """The model with its best weights, a `torch.nn.Module` in evaluation."""
+        """The model with the best checkpoint, a `torch.nn.Module` in evaluation mode."""
         return self._loaded[0]
 
     def predict(self, rows: NewRows) -> pl.DataFrame:
@@ -103,8 +103,8 @@ class Run:
                 a pattern, a folder, or several of these.
 
         Returns:
-            `domain`, `logit` and `probability` (0–1), for a frame one row for each of its rows, in their order, and null
-            where a row cannot be read; for files also `source` and `line`, and only rows that can be read.
+            `domain`, `logit` and `probability` (0–1). For a frame: one row per input row, in the same order, with nulls for
+            rejected rows. For files: also `source` and `line`, without rejected rows.
 
         Raises:
             DataError: a column is missing, or no row can be read.
@@ -146,15 +146,15 @@ class Run:
     def factors(self, rows: NewRows) -> pl.DataFrame:
         """The weight factors π of each gated layer for new rows.
 
-        π = β·σ(α·v) in the mode scaling, 1[|σ(α·v)| > ε] in binarization, their product in fusion; a neuron whose factor
-        is 0 is pruned.
+        π = β·σ(α·v) in the mode scaling, 1[|σ(α·v)| > ε] in binarization, their product in fusion. A neuron with factor 0
+        is pruned.
 
         Args:
             rows: as in `predict`.
 
         Returns:
-            A line for each row that can be read and each gated layer: `source`, `line`, `domain`, `layer`, `factors` (a
-            list with a number per neuron of the layer) and `sparsity`, the share (0–1) of zeros.
+            One row per accepted input row and gated layer: `source`, `line`, `domain`, `layer`, `factors` (a list with one
+            number per neuron) and `sparsity`, the share (0–1) of zeros.
 
         Raises:
             UsageError: the run's model has no weight factors.
@@ -163,7 +163,7 @@ class Run:
         model, shape = self._loaded
         if not isinstance(model, AdaSparse):
             raise UsageError(
-                f"{self.report['model']} has no weight factors", hint="load a run of adasparse: load_run('adasparse')"
+                f"{self.report['model']} has no weight factors", hint="load a run of AdaSparse: load_run('adasparse')"
             )
         frame = as_frame(rows)
         with tempfile.TemporaryDirectory() as folder:
@@ -195,10 +195,10 @@ class Run:
         return score_files(self._saved, raw)
 
     def _as_raw(self, frame: pl.DataFrame, folder: Path) -> Path:
-        """A frame as a raw file of the run's recipe, so that rows of a frame and of a file are read alike."""
+        """Write a frame as a raw file, so that the run's recipe reads frames and files the same way."""
         return frame_as_raw(frame, self._saved.manifest.recipe, folder)
 
 
 def _paths(run: SavedRun, rows: Any) -> list[Path]:
     given: Iterable[Any] = [rows] if isinstance(rows, (str, PathLike)) else rows
-    return list(files_to_score(run, [Path(one) for one in given]))
+    return list(files_to_score(run, [Path(path) for path in given]))

@@ -1,7 +1,7 @@
-"""Raw files to prepared data. `prep` makes and replaces them; every other command uses what is there, or refuses.
+"""Prepare raw files. Only `prep` may replace prepared data; other commands use them, or refuse.
 
-A data name belongs to the recipe and the settings that made it. Runs depend on prepared data, so only `adasparse prep`
-replaces them, and it asks for `--replace` where runs depend on them.
+A data name belongs to one recipe and its settings. Runs depend on prepared data, so `adasparse prep` asks for `--replace`
+before it replaces data that runs were trained on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from adasparse_cli.typed import plain, typed
 if TYPE_CHECKING:
     from adasparse_cli.prep.inspect import Inspection
 
-# What chooses a data set; every other key below `data` is a setting of it.
+# Keys that select a data set. Every other key below `data` is a setting of the data set.
 _DATA_KEYS = {"data", "data.name"}
 
 
@@ -42,12 +42,12 @@ class PrepJob:
     """What to prepare.
 
     Args:
-        settings: of the recipe.
-        raw: files to read; empty for a recipe that writes its own.
-        folder: where the prepared data go.
-        raw_named: whether a person named `raw`; else the paths come from the manifest of the prepared data.
-        runs: folder of the runs that may depend on the data.
-        engine: where `prep` runs; other commands that prepare data run on this machine.
+        settings: settings of the recipe.
+        raw: files to read; empty for a recipe that generates its files.
+        folder: folder of the prepared data.
+        raw_named: whether `raw` was given; else the paths come from the manifest of the prepared data.
+        runs: directory of runs that may depend on the data.
+        engine: engine of `prep`; other commands prepare data on this machine.
     """
 
     settings: DataSettings
@@ -62,7 +62,7 @@ class PrepJob:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepReport:
-    """What was prepared. `fresh` is False where the data stood there already, unchanged."""
+    """The prepared data. `fresh` is False if they existed before."""
 
     folder: Path
     manifest: Manifest
@@ -71,15 +71,15 @@ class PrepReport:
 
 
 def plan_prep(overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
-    """A job from settings of the command line."""
+    """A job from the settings of a command line."""
     tree = compose("prep", overrides, config_file=config_file)
     return _job(tree, tree["data"], tree["raw"])
 
 
 def plan_preps(overrides: Sequence[str], *, config_file: Path | None = None) -> list[PrepJob]:
-    """A job for each label: `data.label=[click,conversion]` prepares the data once for each, as NAME-click and NAME-conversion.
+    """One job per label. `data.label=[click,conversion]` prepares the data twice, as NAME-click and NAME-conversion.
 
-    The other labels are no features.
+    The other labels are not features.
     """
     tree = compose("prep", overrides, config_file=config_file)
     labels = tree["data"].get("label")
@@ -87,7 +87,7 @@ def plan_preps(overrides: Sequence[str], *, config_file: Path | None = None) -> 
         return [_job(tree, tree["data"], tree["raw"])]
     if not labels or len(set(labels)) < len(labels):
         raise UsageError(
-            f"data.label={labels} names no label, or one twice", hint="such as 'data.label=[click,conversion]'"
+            f"data.label={labels} is empty or repeats a label", hint="for example 'data.label=[click,conversion]'"
         )
     jobs = []
     for label in labels:
@@ -99,45 +99,45 @@ def plan_preps(overrides: Sequence[str], *, config_file: Path | None = None) -> 
 
 
 def plan_data(tree: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> PrepJob:
-    """The data that another command needs.
+    """The data that a command other than `prep` needs.
 
-    Prepared data keep the settings they were prepared with: after `prep data=iaac data.split=random`, `train data=iaac`
-    trains on the random split. A setting that is named with another value is refused by `ensure_prepared`.
+    Prepared data keep their settings: after `prep data=iaac data.split=random`, `train data=iaac` trains on the random
+    split. `ensure_prepared` refuses a given setting with another value.
 
     Raises:
-        UsageError: the data are not prepared, and their settings or raw files are not known.
+        UsageError: the data are not prepared, and their settings or raw files are unknown.
     """
     values, raw = dict(tree["data"]), _paths(tree["raw"])
     if isinstance(labels := values.get("label"), list):
         names = " and ".join(f"{values['name']}-{one}" for one in labels)
         raise UsageError(
-            f"data.label={labels}: a model is trained on one label",
-            hint=f"adasparse prep with the same settings prepares {names}, and data=NAME uses one of them",
+            f"data.label={labels}: a model is trained on one label only",
+            hint=f"adasparse prep with the same settings prepares {names}; data=NAME selects one of them",
         )
     folder = Path(tree["paths"]["data"]) / str(values["name"])
     named = explicit_keys(overrides, config_file=config_file)
     manifest = existing(folder)
     if manifest is not None:
         _require_recipe(folder, manifest, str(values["recipe"]))
-        # `data.take.label=…` names a part of `data.take`
-        asked = {".".join(key.split(".")[:2]) for key in named}
-        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in asked}
-        # relative paths are files that the recipe wrote itself
+        # `data.take.label=…` sets a part of `data.take`
+        given = {".".join(key.split(".")[:2]) for key in named}
+        values |= {key: value for key, value in as_today(manifest).items() if f"data.{key}" not in given}
+        # relative paths are files that the recipe generated
         raw = raw or [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     elif not raw and "???" in values.values():
         raise UsageError(f"{folder} is not prepared", hint=_prepared_beside(folder))
     elif named & _DATA_KEYS == {"data.name"} and not any(key.startswith("data.") for key in named - _DATA_KEYS):
-        # a name alone is that of data which should be there; a misspelt one must not become a synthetic data set
+        # a name alone must be the name of prepared data: a misspelt name must not become a synthetic data set
         raise UsageError(
             f"{folder} is not prepared",
-            hint=f"{_prepared_beside(folder)}; data=twin data.name={folder.name} makes a synthetic data set of that name",
+            hint=f"{_prepared_beside(folder)}; data=twin data.name={folder.name} creates a synthetic data set of that name",
         )
     return _job(tree, values, raw, raw_named="raw" in named and bool(tree["raw"]))
 
 
 def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) -> list[str]:
-    """Overrides in which the name of prepared data stands for them: `data=clicks` and `data.name=clicks` both choose the
-    data that `prep` made under that name, with the recipe of their manifest.
+    """Replace the name of prepared data by its recipe and name: `data=clicks` and `data.name=clicks` both select the data
+    that `prep` wrote under that name, with the recipe of their manifest.
     """
     chosen = data_choice(overrides, config_file=config_file)
     name = chosen.name or chosen.group
@@ -147,22 +147,22 @@ def with_prepared(overrides: Sequence[str], *, config_file: Path | None = None) 
     if manifest is None:
         if chosen.group is not None and chosen.name is None:
             raise UsageError(
-                f"data={name}: no data set of this name is prepared in {chosen.root} or packaged",
-                hint=f"{_prepared_beside(chosen.root / name)}; packaged are {', '.join(offered('data'))}",
+                f"data={name}: unknown data set, neither prepared in {chosen.root} nor packaged",
+                hint=f"{_prepared_beside(chosen.root / name)}; packaged data sets: {', '.join(offered('data'))}",
             )
         return list(overrides)
-    others = [own for own in overrides if own.partition("=")[0] not in ("data", "data.name")]
+    others = [override for override in overrides if override.partition("=")[0] not in ("data", "data.name")]
     return [*words_of(name, manifest.recipe), *others]
 
 
 def ensure_prepared(job: PrepJob, progress: Progress | None = None) -> PrepReport:
-    """The prepared data of a job, which are prepared only where there are none of that name. Never replaces any.
+    """The prepared data of a job. They are prepared if no data of that name exist, and never replaced.
 
-    Complete data are read without a lock and without writing beside them, so they may lie in a read-only folder.
+    Complete data are read without a lock and without writing files, so their folder may be read-only.
 
     Raises:
         UsageError: the data were prepared with another recipe, other settings, or other raw files.
-        DataError: they are to be prepared, and the raw files cannot be used.
+        DataError: the data must be prepared, and the raw files cannot be used.
         BusyError: another process prepares them.
     """
     progress = progress or Silent()
@@ -175,33 +175,33 @@ def ensure_prepared(job: PrepJob, progress: Progress | None = None) -> PrepRepor
         if value != made.get(key):
             raise UsageError(
                 f"{job.folder} was prepared with {word(f'data.{key}', made.get(key))}, "
-                f"and this command asks for {word(f'data.{key}', value)}",
+                f"but this command asks for {word(f'data.{key}', value)}",
                 hint="data.name=NAME keeps both; adasparse prep with the same settings and --replace replaces the data",
             )
     if job.raw_named and job.raw and (differs := _another_source(manifest, job.raw)):
         raise UsageError(
             f"{job.folder} was not prepared from {differs}",
-            hint="leave raw= out to use the prepared data; adasparse prep with --replace prepares them anew",
+            hint="omit raw= to use the prepared data; adasparse prep with --replace prepares them again",
         )
     for path in changed_sources(manifest, job.raw):
         if job.raw_named:
             raise UsageError(
                 f"{path} has changed since {job.folder} was prepared from it",
-                hint="leave raw= out to use the prepared data; adasparse prep with --replace prepares them anew",
+                hint="omit raw= to use the prepared data; adasparse prep with --replace prepares them again",
             )
-        progress.note(f"{path} has changed since {job.folder} was prepared from it; the prepared data are used")
+        progress.note(f"{path} has changed since {job.folder} was prepared from it; using the prepared data")
     return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
 
 
 def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = False) -> PrepReport:
-    """Prepare the data unless they are there already, made from the same files with the same settings.
+    """Prepare the data, unless they are already prepared from the same files with the same settings.
 
     Args:
         replace: whether data that runs depend on may be replaced.
 
     Raises:
         DataError: the raw files cannot be used.
-        UsageError: the data's folder holds other things, or one of the raw files, or data that runs depend on.
+        UsageError: the folder contains other files, a raw file, or data that runs depend on.
         BusyError: another process prepares the same data.
     """
     progress, started = progress or Silent(), time.monotonic()
@@ -211,7 +211,7 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     recover(job.folder)  # takes the lock itself
     with only_owner(owner_folder(job.folder)):
-        # another process may have prepared them in the meantime
+        # another process may have prepared the data in the meantime
         manifest = existing(job.folder)
         if manifest is not None and is_current(manifest, values, job.raw):
             return _up_to_date(job, manifest)
@@ -221,9 +221,11 @@ def run_prep(job: PrepJob, progress: Progress | None = None, *, replace: bool = 
             stale = [] if job.runs is None else runs_on(job.runs, manifest)
             if stale and not replace:
                 _refuse_to_replace(job, manifest, values, stale)
-            progress.note(f"{job.folder} was prepared from other files or settings: it is replaced")
+            progress.note(f"replacing {job.folder}, which was prepared from other files or settings")
             if stale:
-                progress.note(f"stale from now on, since they were trained on the replaced data: {_listed(stale)}")
+                progress.note(
+                    f"these runs become stale, because they were trained on the replaced data: {_listed(stale)}"
+                )
         manifest = _prepared(job, values, progress)
         rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=True, elapsed_seconds=time.monotonic() - started)
@@ -257,17 +259,17 @@ def spark_master(settings: EngineSettings) -> str | None:
 
 
 def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
-    """Look at the raw files and write nothing that stays.
+    """Inspect the raw files. Only temporary files are written.
 
     Raises:
-        UsageError: another engine is asked for.
+        UsageError: `prep.engine` is not `local`.
     """
     from adasparse_cli.prep.inspect import inspect  # loads polars, which plans do without
 
     if job.engine.engine is not PrepEngine.local:
         raise UsageError(
-            "--inspect reads the raw files in one process, not on Spark",
-            hint="leave prep.engine out; inspect some files",
+            "--inspect supports only prep.engine=local",
+            hint="omit prep.engine, and inspect some of the files",
         )
     _require_sources(job)
     return inspect(job.settings, job.raw, progress or Silent())
@@ -276,23 +278,25 @@ def run_inspect(job: PrepJob, progress: Progress | None = None) -> Inspection:
 def _require_sources(job: PrepJob) -> None:
     missing = [str(path) for path in job.raw if not path.exists()]
     if missing:
-        raise DataError(f"{missing[0]} is not there", hint="raw=PATH names the raw files, relative to this folder")
+        raise DataError(
+            f"{missing[0]} does not exist", hint="raw=PATH names the raw files, relative to the current folder"
+        )
     require_files(job.raw)
 
 
 def require_files(paths: Sequence[Path]) -> None:
-    """Refuse devices, pipes and folders: their content has no end, never comes, or is none.
+    """Refuse devices, pipes and folders, which cannot be read to their end.
 
     Raises:
         DataError: a path is not a file.
     """
     for path in paths:
         if path.exists() and not path.is_file():
-            raise DataError(f"{path} is not a regular file", hint="name files; pipes and devices are not read")
+            raise DataError(f"{path} is not a regular file", hint="name files; pipes and devices are not supported")
 
 
 def _up_to_date(job: PrepJob, manifest: Manifest) -> PrepReport:
-    with contextlib.suppress(OSError):  # of no use any more; a folder that cannot be written to keeps it
+    with contextlib.suppress(OSError):  # the list of rejected rows is obsolete; a read-only folder keeps it
         rejects_of_a_failed_try(job.folder.parent, job.settings.name).unlink(missing_ok=True)
     return PrepReport(folder=job.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
 
@@ -303,12 +307,12 @@ def _refuse_to_replace(job: PrepJob, manifest: Manifest, values: Mapping[str, An
     what = (
         f"{word(f'data.{differing[0]}', made.get(differing[0]))}, not {word(f'data.{differing[0]}', values[differing[0]])}"
         if differing
-        else f"{_another_source(manifest, job.raw) or 'raw files'} as it was before"
+        else f"an earlier version of {_another_source(manifest, job.raw) or 'the raw files'}"
     )
     raise UsageError(
         f"{job.folder} was prepared with {what}; replacing it makes {len(stale)} "
         f"run{'s' * (len(stale) != 1)} stale: {_listed(stale)}",
-        hint="add --replace to replace the data all the same, or data.name=NAME to keep both",
+        hint="--replace replaces the data anyway; data.name=NAME keeps both",
     )
 
 
@@ -318,7 +322,7 @@ def _listed(runs: Sequence[Path], most: int = 5) -> str:
 
 
 def _another_source(manifest: Manifest, raw: Sequence[Path]) -> Path | None:
-    """The first of these files that the data were not made from, or were not made from as it is now."""
+    """The first of these files that is not a source of the data, or that has changed since; None if all are unchanged."""
     known = [source.path for source in manifest.sources]
     if [str(path.resolve()) for path in raw] == known:
         return None
@@ -328,38 +332,40 @@ def _another_source(manifest: Manifest, raw: Sequence[Path]) -> Path | None:
 def _require_recipe(folder: Path, manifest: Manifest, recipe: str) -> None:
     if manifest.recipe != recipe:
         raise UsageError(
-            f"{folder} was prepared with the recipe {manifest.recipe}, and this command asks for the recipe {recipe}",
-            hint=f"{shlex.join(shortest_words(folder.name, manifest.recipe))} uses these data; data.name=NAME makes others",
+            f"{folder} was prepared with the recipe {manifest.recipe}, but this command asks for the recipe {recipe}",
+            hint=f"{shlex.join(shortest_words(folder.name, manifest.recipe))} uses these data; data.name=NAME prepares others",
         )
 
 
 def _prepared_beside(folder: Path) -> str:
-    there = sorted(path.parent.name for path in folder.parent.glob(f"[!.]*/{MANIFEST}"))
-    if not there:
+    prepared = sorted(path.parent.name for path in folder.parent.glob(f"[!.]*/{MANIFEST}"))
+    if not prepared:
         return "adasparse prep data=tabular raw=FILE … prepares a table"
-    return f"prepared are {nearest_names(folder.name, there)}"
+    return f"prepared data sets include {nearest_names(folder.name, prepared)}"
 
 
 def _require_place(job: PrepJob, *, ours: bool) -> None:
-    """The data's folder is replaced whole, so nothing else may stand in it."""
+    """Refuse a folder with other files, because the folder is replaced as a unit."""
     inside = [path for path in job.raw if path.resolve().is_relative_to(job.folder.resolve())]
     if inside:
         raise UsageError(
-            f"{inside[0]} lies in {job.folder}, the folder that the prepared data replace",
-            hint="move the file elsewhere, or give the data another name with data.name=…",
+            f"{inside[0]} is in {job.folder}, the folder that the prepared data replace",
+            hint="move the file, or choose another name for the data: data.name=NAME",
         )
     if not ours and job.folder.exists() and (not job.folder.is_dir() or any(job.folder.iterdir())):
         raise UsageError(
-            f"{job.folder} is there, and holds no prepared data",
-            hint="give the data another name with data.name=…, or move away what stands there",
+            f"{job.folder} exists, but it contains no prepared data",
+            hint="choose another name for the data, data.name=NAME, or move the folder",
         )
 
 
 def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -> str | None:
-    """What to type after `adasparse prep` to prepare the same data where they are not; None where words cannot say it.
+    """The arguments of `adasparse prep` that prepare the same data elsewhere; None if arguments cannot express them.
 
     Args:
-        values: settings of the recipe. raw: files to read. root: the folder of prepared data.
+        values: settings of the recipe.
+        raw: files to read.
+        root: the directory of prepared data.
     """
     words = data_words(values)
     if words is None:
@@ -372,7 +378,7 @@ def words_to_prepare(values: Mapping[str, Any], raw: Sequence[str], root: str) -
 
 
 def existing(folder: Path) -> Manifest | None:
-    """The manifest of a folder, or None where there are no complete data."""
+    """The manifest of a folder; None if it has no complete data."""
     recover(folder)
     return open_prepared(folder) if (folder / MANIFEST).exists() else None
 

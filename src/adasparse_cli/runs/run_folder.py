@@ -1,4 +1,4 @@
-"""The life of a run's folder: made, continued, failed or finished; found again by its settings. `saved_run.py` says what it holds."""
+"""Create, resume, fail, finish and find the folder of a run. `saved_run.py` describes its files."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import to_yaml, without_passwords
 
 STAMP = "%Y%m%dT%H%M%SZ"  # UTC; the name of a run begins with it
-# Where things lie and who is told of them does not change what a run computes.
+# Sections that do not change what a run computes.
 _NOT_OF_THE_RUN = ("paths", "raw", "tracking")
 
 
 def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitting) -> Path:
-    """Create the folder of a run that starts now; two that start in the same second get different ones.
+    """Create the folder of a new run. Runs that start in the same second get different names.
 
-    The folder appears with its settings and the fingerprint of its data, so nobody can take it for another run. Only who
-    holds the folder of all runs may call this.
+    The folder appears at once with its settings and the fingerprint of its data, so it cannot be mistaken for another run.
+    The caller must hold the lock of the directory of runs.
     """
-    for left in parent.glob(".*.starting"):  # of a process that was killed here
-        shutil.rmtree(left)
+    for leftover in parent.glob(".*.starting"):  # of a killed process
+        shutil.rmtree(leftover)
     stamp = datetime.now(UTC).strftime(STAMP)
     names = (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else "") for attempt in itertools.count())
     folder = next(path for path in map(parent.joinpath, names) if not path.exists())
@@ -73,15 +73,15 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitt
 def latest_alike(
     parent: Path, config: Mapping[str, Any], fingerprint: str, *, begun_since: float | None = None
 ) -> Path | None:
-    """The newest run in `parent` of the same settings on the same data, begun at a time (seconds since 1970) or later.
+    """The newest run in `parent` with the same settings on the same data, begun at a time (seconds since 1970) or later.
 
-    A run that failed counts only where no other is found, and if it can be resumed or would fail again: see `Failure`.
+    A failed run counts only if there is no other, and if it can be resumed or would fail again: see `Failure`.
     """
     failed = None
     first = "" if begun_since is None else datetime.fromtimestamp(begun_since, UTC).strftime(STAMP)
-    # control arms of earlier versions do not carry it in their name
-    parents = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
-    for folder in sorted((run for one in parents for run in one.glob("*-s*")), key=_stamp, reverse=True):
+    # the names of control arms of earlier versions lack the suffix
+    folders = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
+    for folder in sorted((run for runs in folders for run in runs.glob("*-s*")), key=_stamp, reverse=True):
         if not (folder / CONFIG).exists() or folder.name < first:
             continue
         failure = failure_of(folder)
@@ -96,7 +96,7 @@ def latest_alike(
             if failure is None:
                 return folder
             failed = folder
-        except IntegrityError:  # nobody can say what a damaged run is of, so it is not taken for this one
+        except IntegrityError:  # the settings of a damaged run are unknown
             continue
     return failed
 
@@ -110,38 +110,38 @@ def _stamp(folder: Path) -> str:
 
 
 def runs_on(root: Path, manifest: Manifest) -> list[Path]:
-    """The runs below `root` that were trained on these data: finished ones, and those that have a checkpoint to resume."""
-    found = []
-    for folder in sorted(root.glob(f"*/*/*/{CONFIG}")):
-        run = folder.parent
+    """The runs below `root` that were trained on these data and are finished or can be resumed."""
+    runs = []
+    for path in sorted(root.glob(f"*/*/*/{CONFIG}")):
+        run = path.parent
         if (run / DONE).exists() or any(run.glob("checkpoints/*")):
-            with contextlib.suppress(IntegrityError):  # a damaged run depends on nothing
+            with contextlib.suppress(IntegrityError):  # a damaged run cannot be used anyway
                 if read_fingerprint(run) == manifest.fingerprint:
-                    found.append(run)
-    return found
+                    runs.append(run)
+    return runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
-    """What a sitting of a run depends on."""
+    """Device, threads and data of a sitting: one process that works on a run."""
 
     device: str
     threads: int
     fingerprint: str
 
 
-def add_sitting(folder: Path, own: Sitting) -> list[str]:
-    """Record what this sitting of the run depends on.
+def add_sitting(folder: Path, current: Sitting) -> list[str]:
+    """Record the environment of this sitting in environment.json.
 
     Returns:
-        What differs from the sitting before: then the end need not be the same to the bit.
+        The differences from the sitting before. With any, the result may not be bit-equal to an uninterrupted run.
     """
     path = folder / ENVIRONMENT
     sitting = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": without_passwords(shlex.join(["adasparse", *sys.argv[1:]])),
-        "device": own.device,
-        "threads": own.threads,
+        "device": current.device,
+        "threads": current.threads,
         "host": {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("adasparse-cli", "torch", "numpy", "polars", "safetensors")},
         **_source_commit(),
@@ -153,7 +153,7 @@ def add_sitting(folder: Path, own: Sitting) -> list[str]:
         {
             "environment_version": ENVIRONMENT_VERSION,
             "config_sha256": known.get("config_sha256") or sha256_of(folder / CONFIG),
-            "data_fingerprint": own.fingerprint,
+            "data_fingerprint": current.fingerprint,
             "sittings": [*before, sitting],
         },
     )
@@ -173,8 +173,8 @@ def finish(folder: Path) -> None:
 
 def fail(folder: Path, failure: Failure) -> None:
     """Mark a run as failed."""
-    found = {"error": failure.message, "fails_again": failure.fails_again, "damaged": failure.damaged}
-    write_json(folder / FAILED, found)
+    content = {"error": failure.message, "fails_again": failure.fails_again, "damaged": failure.damaged}
+    write_json(folder / FAILED, content)
 
 
 def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -190,19 +190,19 @@ def what_it_computes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source_commit() -> dict[str, Any]:
-    """The commit of the repository that this very code is a tracked part of; nothing for an installed package, which may
-    be anywhere, such as in a virtual environment inside another project's repository.
+    """The commit of this code if a git repository tracks it. An installed package has none, even if its environment is
+    inside the repository of another project.
     """
     here = Path(__file__)
 
     def git(*words: str) -> str | None:
         try:
-            found = subprocess.run(
+            done = subprocess.run(
                 ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return found.stdout.strip() if found.returncode == 0 else None
+        return done.stdout.strip() if done.returncode == 0 else None
 
     if git("ls-files", "--error-unmatch", here.name) is None:
         return {"git_commit": None, "git_changed": None}

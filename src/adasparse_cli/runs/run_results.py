@@ -1,4 +1,4 @@
-"""What a run writes beside its report: its log, the scores of the test rows, and a table of its domains."""
+"""Files of a run besides its report: the log, the scores of the test rows, and the table of domains."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log.propagate = False
 
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Keep the run's log lines in its train.log."""
+    """Write log lines to the train.log of a run."""
     handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
@@ -49,23 +49,23 @@ def logged(folder: Path) -> Iterator[None]:
         handler.close()
 
 
-def logged_metrics(found: Mapping[str, Any]) -> str:
-    """Metrics of a split at a step, for the log."""
+def logged_metrics(line: Mapping[str, Any]) -> str:
+    """A line of metrics.jsonl as text for the log."""
     shown = ", ".join(
-        f"{name} {'n/a' if found.get(name) is None else format(found[name], '.4f')}" for name in LOGGED_METRICS
+        f"{name} {'n/a' if line.get(name) is None else format(line[name], '.4f')}" for name in LOGGED_METRICS
     )
-    return f"{found['kind']} at step {found['step']}: {shown}" + (", the best so far" if found.get("best") else "")
+    return f"{line['kind']} at step {line['step']}: {shown}" + (", the best so far" if line.get("best") else "")
 
 
 def logging_evaluations(further: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
-    """What takes the lines of metrics.jsonl: evaluations are logged, and all lines are passed on."""
+    """A receiver of the lines of metrics.jsonl that logs evaluations and passes all lines to `further`."""
 
-    def line(found: dict[str, Any]) -> None:
-        if found["kind"] != "train":
-            log.info("%s", logged_metrics(found))
-        further(found)
+    def on_line(line: dict[str, Any]) -> None:
+        if line["kind"] != "train":
+            log.info("%s", logged_metrics(line))
+        further(line)
 
-    return line
+    return on_line
 
 
 def write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
@@ -89,7 +89,7 @@ def write_predictions(folder: Path, rows: Rows, scores: Scores) -> None:
 
 
 def prediction_frame(rows: Rows, scores: Scores) -> pl.DataFrame:
-    """One line per scored row: where it stood, its domain and label, the logit and the probability."""
+    """One row per scored row: source, line, domain, user and label if known, logit and probability."""
     return pl.concat(_prediction_frames(rows, scores))
 
 
@@ -109,14 +109,14 @@ def _prediction_frames(rows: Rows, scores: Scores) -> Iterator[pl.DataFrame]:
 def write_domains(
     folder: Path, data_folder: Path, manifest: Manifest, model: Model, rows: Rows, scores: Scores
 ) -> None:
-    """domains.csv: what each domain is, how much it had to learn from, and how well it is served."""
+    """Write domains.csv: key, number of rows, test metrics and sparsity of each domain."""
     assert rows.labels is not None
     number = manifest.num_all_domains
-    found = per_domain(rows.labels.cpu().numpy(), scores.logits, rows.domains, number)
+    metrics = per_domain(rows.labels.cpu().numpy(), scores.logits, rows.domains, number)
     sparsity = sparsity_by_domain(scores, rows, num_domains=number)
     table = read_domains(data_folder, manifest)
     table = table.with_columns(
-        pl.Series(f"test_{name}", values) for name, values in found.items() if f"test_{name}" not in table.columns
+        pl.Series(f"test_{name}", values) for name, values in metrics.items() if f"test_{name}" not in table.columns
     )
     if sparsity is not None:
         table = table.with_columns(

@@ -1,4 +1,4 @@
-"""The tables of a run: its domains, the best and worst of them, and the scores of its test rows."""
+"""Tables of a run: its domains, the best and the worst domains, and the scores of its test rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from adasparse_cli.runs.saved_run import DOMAINS, PREDICTIONS, anew, has_file, r
 
 
 def read_domain_rows(path: Path) -> pl.DataFrame:
-    """The table of domains, the keys as the texts they are: 007 is not 7.
+    """The table of domains. Keys are read as text, because 007 differs from 7.
 
     Raises:
-        FileNotFoundError: there is none.
-        polars.exceptions.PolarsError: it is damaged.
+        FileNotFoundError: the file is missing.
+        polars.exceptions.PolarsError: the file is damaged.
     """
     header = pl.read_csv(path, n_rows=0, glob=False).columns
     keys = itertools.takewhile(lambda name: name != "train_rows", header[1:])
@@ -29,7 +29,7 @@ def read_domain_rows(path: Path) -> pl.DataFrame:
 
 
 def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
-    """The best and the worst domains of a run by AUC on the test split, among those with enough positives."""
+    """The best and the worst domains of a run by test AUC, among domains with at least `ENOUGH_POSITIVES` positives."""
     if not has_file(folder, DOMAINS):
         return []
     table = read_domain_rows(run_file(folder, DOMAINS))
@@ -51,7 +51,7 @@ def extreme_domains(folder: Path, number: int) -> list[dict[str, Any]]:
 
 
 def read_predictions(folder: Path) -> pl.DataFrame:
-    """The scores of a run's test split: source, line, label, domain, logit, probability, and the user where there is one.
+    """The scores of a run's test split: source, line, label, domain, logit, probability, and user if known.
 
     Raises:
         IntegrityError: the file is missing or damaged.

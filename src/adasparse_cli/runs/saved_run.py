@@ -1,13 +1,13 @@
 """A run's folder: `runs/<data>/<model>[-<mode>]/<UTC stamp>-s<seed>/`, written once and never overwritten.
 
-config.yaml       the resolved settings           report.json          stands alone: what was done and found
-environment.json  versions, device, command line  domains.csv          per-domain rows, metrics, sparsity
+config.yaml       the resolved settings           report.json          settings, metrics, cost and timings
+environment.json  versions, device, command line  domains.csv          rows, metrics and sparsity per domain
 metrics.jsonl     one line per log step           predictions.parquet  scores of the test split
-checkpoints/      last and best                   encoder/             what turns new rows into ids
-DONE or FAILED    last
+checkpoints/      last and best                   encoder/             vocabularies that encode new rows
+DONE or FAILED    written last
 
-DONE holds the checksum of every other file, and each is checked before it is read. Until the run is finished,
-environment.json holds that of config.yaml, and checkpoints their own. Runs of earlier versions have an empty DONE.
+DONE has the checksum of every other file, and each file is checked before it is read. Until the run is finished,
+environment.json has the checksum of config.yaml, and checkpoints have checksums of their tensors. Runs of earlier versions have an empty DONE.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from adasparse_cli.typed import from_yaml, require_types
 
 DONE, FAILED, CONFIG, REPORT, PREDICTIONS = "DONE", "FAILED", "config.yaml", "report.json", "predictions.parquet"
 ENVIRONMENT, ENCODER, METRICS, DOMAINS = "environment.json", "encoder", "metrics.jsonl", "domains.csv"
-# Reports of version 1 are the same; their runs have no checksums.
+# Version 1 has the same reports, but its runs have no checksums.
 REPORT_VERSION, UNSEALED_VERSION = 2, 1
 ENVIRONMENT_VERSION, DONE_VERSION = 2, 1
 # Names below a run's folder that DONE does not cover.
 NOT_SEALED = (DONE, FAILED, "findings", "report.html")
 # The key of config.yaml with the sha256 of the module of a model that is not packaged.
 MODEL_SOURCE = "model_source"
-# How the name of a control arm ends.
+# Suffix of the label of a control arm.
 PLACEBO = "-placebo"
 
 
@@ -42,9 +42,9 @@ class Failure:
     """Why a run failed.
 
     Args:
-        fails_again: whether the same settings on the same data lead to the same failure, as a loss that is not finite does.
-            Any other failure (a full disk, memory, a fault that has been fixed) may be gone, so the run can be resumed.
-        damaged: whether its own files are damaged: it cannot be resumed, and the same settings are trained anew.
+        fails_again: whether the same settings on the same data fail again, as with a loss that is not finite. After any
+            other failure (a full disk, memory, a bug that was fixed) the run can be resumed.
+        damaged: whether files of the run are damaged. It cannot be resumed, and the same settings start a new run.
     """
 
     message: str
@@ -53,26 +53,26 @@ class Failure:
 
 
 def failure_of(folder: Path) -> Failure | None:
-    """Why a run failed; None for a run that has not."""
+    """Why a run failed; None if it has not failed."""
     path = folder / FAILED
     if not path.exists():
         return None
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        found = json.loads(text)
+        content = json.loads(text)
         return Failure(
-            message=str(found["error"]),
-            fails_again=bool(found["fails_again"]),
-            damaged=bool(found.get("damaged", False)),
+            message=str(content["error"]),
+            fails_again=bool(content["fails_again"]),
+            damaged=bool(content.get("damaged", False)),
         )
-    except (ValueError, TypeError, KeyError):  # of an earlier version, which kept the message alone
+    except (ValueError, TypeError, KeyError):  # earlier versions wrote only the message
         return Failure(message=text.strip(), fails_again="not finite" in text)
 
 
 def own_files(folder: Path) -> Iterator[Path]:
-    """What a run's DONE covers: all that it wrote, but tensors, whose checksums are in checkpoint.json.
+    """The files that DONE covers: all files of a run except tensors, whose checksums are in checkpoint.json.
 
-    Hidden files are locks and caches. Findings and pages are added later, and findings have checksums of their own.
+    Hidden files are locks and caches. Findings and pages are added later, and findings have separate checksums.
     """
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
@@ -82,7 +82,7 @@ def own_files(folder: Path) -> Iterator[Path]:
 
 
 def sealed_run(folder: Path) -> SealedFolder | None:
-    """A finished run's files with their checksums; None for a run that is not finished, or of an earlier version.
+    """The files of a finished run with their checksums; None for an unfinished run or a run of an earlier version.
 
     Raises:
         IntegrityError: DONE is damaged.
@@ -91,20 +91,20 @@ def sealed_run(folder: Path) -> SealedFolder | None:
     if not path.exists() or (not path.read_bytes().strip() and _report_version(folder) == UNSEALED_VERSION):
         return None
     try:
-        found = read_sealed(path, "done_version", unsealed=object())
+        done = read_sealed(path, "done_version", unsealed=object())
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=anew(folder)) from None
-    require_types(found, json_types.Done, path, hint=anew(folder))
+    require_types(done, json_types.Done, path, hint=anew(folder))
     return SealedFolder(
-        folder=folder, files=found["files"], changed="was changed after the run finished", hint=anew(folder)
+        folder=folder, files=done["files"], changed="was changed after the run finished", hint=anew(folder)
     )
 
 
 def run_file(folder: Path, name: str) -> Path:
-    """The path of a run's file after its bytes are checked.
+    """The path of a run's file, after its checksum was checked.
 
     Raises:
-        IntegrityError: it is missing, or was changed after the run finished.
+        IntegrityError: the file is missing, or was changed after the run finished.
     """
     sealed = sealed_run(folder)
     if sealed is not None:
@@ -116,38 +116,38 @@ def run_file(folder: Path, name: str) -> Path:
 
 
 def has_file(folder: Path, name: str) -> bool:
-    """Whether a run has a file of its own of this name."""
+    """Whether a run wrote a file of this name."""
     sealed = sealed_run(folder)
     return (folder / name).exists() if sealed is None else name in sealed.files
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """What each sitting of a run stood on, see `write_environment`.
+    """The environment of each sitting of a run; `run_folder.add_sitting` writes it.
 
     Raises:
         IntegrityError: environment.json is missing or damaged.
     """
     try:
-        found = read_sealed(run_file(folder, ENVIRONMENT), "environment_version", unsealed=None)
+        environment = read_sealed(run_file(folder, ENVIRONMENT), "environment_version", unsealed=None)
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=anew(folder)) from None
-    require_types(found, json_types.Environment, folder / ENVIRONMENT, hint=anew(folder))
-    return found
+    require_types(environment, json_types.Environment, folder / ENVIRONMENT, hint=anew(folder))
+    return environment
 
 
 def _report_version(folder: Path) -> Any:
     try:
-        found = read_json(folder / REPORT)
+        report = read_json(folder / REPORT)
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=anew(folder)) from None
-    return found.get("report_version") if isinstance(found, dict) else None
+    return report.get("report_version") if isinstance(report, dict) else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The resolved settings of a run.
 
     Raises:
-        IntegrityError: the file is missing, was changed, or holds no settings.
+        IntegrityError: the file is missing, was changed, or has no settings.
     """
     return settings_as_today(saved_config(folder))
 
@@ -169,11 +169,11 @@ def read_fingerprint(folder: Path) -> str:
     try:
         return str(read_environment(folder)["data_fingerprint"])
     except (KeyError, TypeError):
-        raise IntegrityError(f"{folder / ENVIRONMENT} is damaged: it names no data", hint=anew(folder)) from None
+        raise IntegrityError(f"{folder / ENVIRONMENT} is damaged: no data fingerprint", hint=anew(folder)) from None
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """What a run found.
+    """The report.json of a run.
 
     Raises:
         IntegrityError: the run is not finished, or report.json is missing, was changed, or is of another version.
@@ -187,15 +187,15 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise IntegrityError(f"{folder} is not finished", hint="adasparse train --resume continues it")
     if version_of != (UNSEALED_VERSION if sealed is None else REPORT_VERSION):
         raise IntegrityError(
-            f"{path} is of report format {version_of}, this version reads {REPORT_VERSION}", hint=anew(folder)
+            f"{path} has report format {version_of}; this version reads format {REPORT_VERSION}", hint=anew(folder)
         )
-    found: dict[str, Any] = read_json(path)
-    require_types(found, json_types.Report, path, hint=anew(folder))
-    return {**found, "settings": settings_as_today(found["settings"])} if "settings" in found else found
+    report: dict[str, Any] = read_json(path)
+    require_types(report, json_types.Report, path, hint=anew(folder))
+    return {**report, "settings": settings_as_today(report["settings"])} if "settings" in report else report
 
 
 def _checked_config(folder: Path) -> Path:
-    """config.yaml, checked against DONE, or while the run is not finished against environment.json."""
+    """config.yaml, checked against DONE, or against environment.json if the run is unfinished."""
     path = run_file(folder, CONFIG)
     if not (folder / DONE).exists() and (folder / ENVIRONMENT).exists():
         expected = read_environment(folder).get("config_sha256")
@@ -205,8 +205,5 @@ def _checked_config(folder: Path) -> Path:
 
 
 def anew(folder: Path) -> str:
-    """What to do about a damaged run."""
-    return (
-        f"restore it from a copy; or adasparse runs rm {folder.name} removes the run, "
-        "and the command that made it trains it anew"
-    )
+    """The hint for a damaged run."""
+    return f"restore it from a copy, or remove it with adasparse runs rm {folder.name} and train it again"

@@ -1,4 +1,4 @@
-"""What a saved run makes of rows: its metrics on a split, or scores for a new file."""
+"""Score rows with a saved run: metrics of a split, or scores of new files."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ from adasparse_cli.training.machine import chosen_device, set_threads
 from adasparse_cli.training.row_source import other_rows
 from adasparse_cli.typed import plain, typed
 
-# How much larger than in the test split a share of unknown values must be to be told.
+# A share of unseen values is reported if it exceeds the share in the test split by more than this.
 NOTABLE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedRun:
-    """A run that is opened again.
+    """A run that was opened for scoring.
 
     Args:
-        manifest: of the data that it was trained on.
-        encoder: folder of the files that encode new rows as those of training; the run's own, so that it says the same
-            for ever, or for a run of an earlier version the data's.
-        trained_on: where the data were.
+        manifest: manifest of the data that it was trained on.
+        encoder: folder of the files that encode new rows as in training. It is inside the run, so that scores never
+            change; runs of earlier versions use the folder of the data.
+        trained_on: folder in which the data are expected.
     """
 
     folder: Path
@@ -73,8 +73,8 @@ class SavedRun:
         """
         if not (self.trained_on / MANIFEST).exists():
             raise IntegrityError(
-                f"{self.trained_on} holds no prepared data; {self.folder} was trained on them",
-                hint="--data names the folder of the prepared data; adasparse predict needs only the run's folder",
+                f"{self.folder} was trained on {self.trained_on}, which contains no prepared data",
+                hint="--data names the directory of prepared data; adasparse predict needs only the run's folder",
             )
         _require_fingerprint(self.folder, self.manifest.fingerprint, self.trained_on, open_prepared(self.trained_on))
         return self.trained_on
@@ -82,7 +82,7 @@ class SavedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateReport:
-    """Metrics of a run's best weights by split; and of the true probabilities, where a synthetic data set knows them."""
+    """Metrics of a run's best checkpoint by split, and of the true probabilities if the data are synthetic."""
 
     run: Path
     metrics: Mapping[str, Mapping[str, Any]]
@@ -91,10 +91,10 @@ class EvaluateReport:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictReport:
-    """What was scored: rows written, rows set aside, rows whose domain was not seen in training.
+    """Counts of a prediction: rows written, rejected rows, rows of domains unseen in training.
 
     Args:
-        unseen: per field the share (0–1) of rows with a value unknown from training, where it is NOTABLE more than in the test split.
+        unseen: share (0–1) of rows with a value unseen in training, by field, if it exceeds the share in the test split by more than NOTABLE.
     """
 
     output: Path
@@ -105,7 +105,7 @@ class PredictReport:
 
 
 def open_run(folder: Path, *, data_root: Path) -> SavedRun:
-    """A saved run. Its data are looked for below `data_root` once they are needed.
+    """Open a saved run. Its data are searched for in `data_root` only when they are needed.
 
     Raises:
         IntegrityError: a part is missing or damaged.
@@ -118,13 +118,13 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
     except ForeignModuleError:
         raise
     except (KeyError, TypeError, AttributeError, UsageError) as error:
-        what = error.message if isinstance(error, UsageError) else f"{error!r}"
+        reason = error.message if isinstance(error, UsageError) else f"{error!r}"
         raise IntegrityError(
-            f"{folder / CONFIG} was edited, or is of another version: {what}", hint="train the run anew"
+            f"{folder / CONFIG} was edited, or is of another version: {reason}", hint="train the run again"
         ) from None
     if config.get(MODEL_SOURCE) not in (None, source_of(str(job.model.name))):
         raise IntegrityError(
-            f"the module of {job.model.name} has changed since {folder} was trained: scores would be those of another model",
+            f"the module of {job.model.name} has changed since {folder} was trained, so its scores may differ",
             hint="restore the module, or train a new run",
         )
     if (folder / ENCODER / MANIFEST).exists():
@@ -134,7 +134,7 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
         _require_fingerprint(folder, read_fingerprint(folder), data_folder, manifest)
     if plain(settings) != as_today(manifest):
         raise IntegrityError(
-            f"{folder / CONFIG} was edited: its section `data` is not what the data were prepared with",
+            f"{folder / CONFIG} was edited: its section `data` differs from the settings of the prepared data",
             hint=f"restore it; the settings are in {encoder / MANIFEST}",
         )
     return SavedRun(folder=folder, job=job, manifest=manifest, encoder=encoder, trained_on=data_folder)
@@ -143,18 +143,18 @@ def open_run(folder: Path, *, data_root: Path) -> SavedRun:
 def _require_fingerprint(run: Path, fingerprint: str, data: Path, manifest: Manifest) -> None:
     if manifest.fingerprint != fingerprint:
         raise IntegrityError(
-            f"{run} was trained on data of fingerprint {fingerprint[:12]}; {data} holds data of fingerprint "
+            f"{run} was trained on data with fingerprint {fingerprint[:12]}, but {data} has fingerprint "
             f"{manifest.fingerprint[:12]}",
-            hint="prepare the run's data again under another name or folder, and name it with --data; "
-            "or train a new run on the data as they are",
+            hint="prepare the run's data again in another directory and name it with --data, or train a new run on "
+            "the current data",
         )
 
 
 def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
-    """The run's model with its best weights, on the device of its job; each file is checked before it is read.
+    """The run's model with its best checkpoint, on the device of its job. Each file is checked before it is read.
 
     Raises:
-        IntegrityError: vocabularies or weights are damaged, or do not fit.
+        IntegrityError: vocabularies or weights are damaged, or their shapes do not match.
     """
     shape = load_shape(run.encoder, run.manifest)
     model = build_model(run.job, shape)
@@ -165,13 +165,14 @@ def trained_model(run: SavedRun) -> tuple[Model, DataShape]:
 
 
 def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split.test)) -> EvaluateReport:
-    """Score the splits with the best weights and compute their metrics anew."""
+    """Score the splits with the best checkpoint and compute their metrics."""
     set_threads(run.job.threads)
     model, _ = trained_model(run)
     metrics, best_possible = {}, {}
     for split in splits:
         if split not in run.manifest.splits or run.manifest.splits[split].rows == 0:
-            raise DataError(f"{run.manifest.name} has no {split} split", hint="name one that it has: --split test")
+            available = ", ".join(name for name, counts in run.manifest.splits.items() if counts.rows)
+            raise DataError(f"{run.manifest.name} has no {split} split", hint=f"--split takes one of: {available}")
         rows = other_rows(run.data_folder, run.manifest, split, run.job.loop, device=model.device, progress=Silent())
         if rows.labels is None:
             raise DataError(f"the {split} split has no labels", hint="adasparse predict scores rows without labels")
@@ -185,7 +186,7 @@ def run_evaluate(run: SavedRun, *, splits: Sequence[Split] = (Split.valid, Split
 
 
 def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[str, Any] | None:
-    """Metrics of the true probabilities, which no model can beat but by chance; None where nobody knows them."""
+    """Metrics of the true probabilities, the best that a model can reach; None if they are unknown."""
     path = truth_file(data_folder, manifest, "rows.parquet")
     if path is None:
         return None
@@ -194,10 +195,10 @@ def true_metrics(data_folder: Path, manifest: Manifest, split: Split) -> dict[st
     known = rows.select("__line").join(truth, on="__line", how="left", maintain_order="left")["probability"].to_numpy()
     users = rows["__user"].to_numpy() if "__user" in rows.columns else None
     logits = np.log(known) - np.log1p(-known)
-    found = compute_metrics(
+    metrics = compute_metrics(
         rows["__label"].to_numpy(), logits, rows["__domain"].to_numpy(), manifest.num_all_domains, users
     )
-    return found.to_json()
+    return metrics.to_json()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,8 +206,10 @@ class Scored:
     """New rows with their scores.
 
     Args:
-        table: source, line, domain by name, label where there is one, logit, probability; a line per row that can be read.
-        rejects: rows set aside. unseen_domain_rows, unseen: as in `PredictReport`.
+        table: source, line, domain by name, label if known, logit, probability; one row per accepted row.
+        rejects: rejected rows.
+        unseen_domain_rows: as in `PredictReport`.
+        unseen: as in `PredictReport`.
     """
 
     table: pl.DataFrame
@@ -216,10 +219,10 @@ class Scored:
 
 
 def files_to_score(run: SavedRun, given: Sequence[str | Path]) -> tuple[Path, ...]:
-    """The files that a person means for a run: files, folders, patterns, or what the recipe of its data knows by name.
+    """The files to score for a run, from files, folders, patterns, or names that the recipe of its data knows.
 
     Raises:
-        DataError: a folder holds no table, or a file of the recipe is missing.
+        DataError: a folder contains no table, or a file of the recipe is missing.
     """
     settings = typed(as_today(run.manifest), settings_of_recipe(run.manifest.recipe), "data")
     return given_files(settings.as_prepared(run.manifest.fields), given)
@@ -235,15 +238,16 @@ def run_predict(
     keep: Sequence[str] = (),
     form: ScoresFormat | None = None,
 ) -> PredictReport:
-    """Score new files and write one line per row: where it stood, its domain, its probability.
+    """Score new files and write one row per accepted row: source, line, domain, logit and probability.
 
     Args:
-        overwrite: whether an output that exists may be replaced.
-        keep: columns of the files that are copied to the output. form: of the output; None for what its name says.
+        overwrite: whether an existing output may be replaced.
+        keep: columns of the files that are copied to the output.
+        form: format of the output; None derives it from the name.
 
     Raises:
-        UsageError: the output cannot be written there, or something would be lost.
-        DataError: a file cannot be read, or holds no row.
+        UsageError: the output cannot be written, or would replace a file.
+        DataError: a file cannot be read, or has no rows.
     """
     require_files(raw)
     form, names = scores_format(output, form), kept_names(keep)
@@ -267,21 +271,21 @@ def run_predict(
 
 
 def _with_kept(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path], names: Mapping[str, str]) -> pl.DataFrame:
-    """Scores with columns of the raw files, behind the line; a row is found by its file and line."""
+    """Insert columns of the raw files after `line`. Rows are matched by file and line."""
     settings = {**plain(run.job.data.settings), "recipe": run.manifest.recipe}
     parts = []
     for path, source in zip(raw, source_names(raw), strict=True):
-        own = table.filter(pl.col("source") == source)
-        known = read_kept(path, source, list(names), settings)
-        rows = [known.get(line, (None,) * len(names)) for line in own["line"].to_list()]
+        scores = table.filter(pl.col("source") == source)
+        values_of_line = read_kept(path, source, list(names), settings)
+        rows = [values_of_line.get(line, (None,) * len(names)) for line in scores["line"].to_list()]
         columns = zip(*rows, strict=True) if rows else [()] * len(names)
         kept = [pl.Series(name, values, strict=False) for name, values in zip(names.values(), columns, strict=True)]
-        parts.append(own.select("source", "line", *kept, pl.exclude("source", "line")))
+        parts.append(scores.select("source", "line", *kept, pl.exclude("source", "line")))
     return pl.concat(parts, how="diagonal_relaxed")
 
 
 def _flat(table: pl.DataFrame) -> pl.DataFrame:
-    """A frame that CSV can hold: lists and mappings as JSON."""
+    """A frame for CSV, with lists and mappings as JSON."""
     nested = [name for name, kind in table.schema.items() if kind.is_nested()]
     texts = {
         name: [
@@ -296,11 +300,10 @@ def _flat(table: pl.DataFrame) -> pl.DataFrame:
 def score_files(run: SavedRun, raw: Sequence[Path], progress: Progress | None = None) -> Scored:
     """Score new files, labelled or not.
 
-    Values that training did not see get id 0, as they do in preparation; rows that cannot be read are
-    set aside and counted.
+    Values unseen in training get id 0, as in preparation. Rows that cannot be read are rejected and counted.
 
     Raises:
-        DataError: a file cannot be read, or holds no row.
+        DataError: a file cannot be read, or has no rows.
     """
     progress = progress or Silent()
     set_threads(run.job.threads)
@@ -321,8 +324,8 @@ def score_files(run: SavedRun, raw: Sequence[Path], progress: Progress | None = 
         progress.advance(len(encoded.rows))
     if not frames:
         why = f"; {len(rejects):,} were rejected: {examples(rejects)}" if rejects else ""
-        raise DataError(f"no row could be read{why}", hint="a new file must be written as the prepared ones were")
-    # a block has labels where all of its rows have one
+        raise DataError(f"no row could be read{why}", hint="new files must have the format of the prepared files")
+    # a block has labels only if all of its rows have one
     table = pl.concat(frames, how="diagonal")
     unseen = int((table["domain"] >= run.manifest.num_domains).sum())
     shares = {name: count / table.height for name, count in unknown.items()}
@@ -332,7 +335,7 @@ def score_files(run: SavedRun, raw: Sequence[Path], progress: Progress | None = 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRows:
-    """A block of new rows, ready for the model: its bags are in the model's tables. `rows` is None where none can be read."""
+    """A block of encoded rows. Its bags are set in the model. `rows` is None if no row could be read."""
 
     frame: pl.DataFrame
     rows: Rows | None
@@ -340,7 +343,7 @@ class NewRows:
 
 
 def new_rows(run: SavedRun, model: Model, shape: DataShape, raw: Sequence[Path]) -> Iterator[NewRows]:
-    """New files, block by block, as the run's model reads them."""
+    """The rows of new files in blocks, encoded for the run's model."""
     stored = {name: read_bags(run.encoder, run.manifest, name) for name in shape.bags}
     for encoded in encode_rows(run.encoder, run.manifest, run.job.data.settings, raw):
         rows = None
@@ -352,7 +355,7 @@ def new_rows(run: SavedRun, model: Model, shape: DataShape, raw: Sequence[Path])
 
 
 def named_rows(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.DataFrame:
-    """Rows with files and domains by name; a domain that nobody has seen has none."""
+    """Rows with files and domains by name. Domains unseen in preparation have no name."""
     names = domain_names(read_domains(run.encoder, run.manifest), run.manifest.domain)
     files = pl.Series(source_names(raw))
     known = table["domain"].set(table["domain"] >= len(names), None)
@@ -361,14 +364,14 @@ def named_rows(table: pl.DataFrame, run: SavedRun, raw: Sequence[Path]) -> pl.Da
 
 def _require_folder(output: Path) -> None:
     if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
+        raise UsageError(f"the folder {output.parent} does not exist", hint=f"mkdir -p {output.parent}")
 
 
 def _scores(run: SavedRun, model: Model, rows: Rows) -> Scores:
-    """Score rows as the run's loop does; a loop that adapts before a test gets the training rows."""
+    """Score rows as the run's loop does. A loop that adapts before a test reads the training rows."""
 
-    def train() -> Rows:
-        found = load_rows(run.data_folder, run.manifest, Split.train, device=rows.field_ids.device)
-        return found.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else found
+    def training_rows() -> Rows:
+        train = load_rows(run.data_folder, run.manifest, Split.train, device=rows.field_ids.device)
+        return train.with_another_rows_domain(run.job.seed) if run.job.loop.placebo else train
 
-    return LOOPS[run.job.loop.name].scores_of(model, rows, train, run.job.loop)
+    return LOOPS[run.job.loop.name].scores_of(model, rows, training_rows, run.job.loop)

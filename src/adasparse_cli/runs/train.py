@@ -1,4 +1,4 @@
-"""One model trained on prepared data, by one process or several."""
+"""Train a model on prepared data, in one process or several."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ from adasparse_cli.training.row_source import other_rows, train_rows
 from adasparse_cli.training.tracking import SafeTracker
 from adasparse_cli.typed import flat, plain
 
-# Scheduled steps below which pruners are not to be trusted (docs/results.md, small logs).
+# Below this number of scheduled steps, training warns about pruners (docs/results.md, small logs).
 FEW_STEPS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """What a run found. `report` is the content of its report.json; `fresh` is False where the run stood there done."""
+    """A finished run. `report` is the content of report.json; `fresh` is False if the run was finished before."""
 
     folder: Path
     report: Mapping[str, Any]
@@ -88,17 +88,17 @@ def run_train(
     begun_since: float | None = None,
     prepared: PrepReport | None = None,
 ) -> TrainReport:
-    """Train, keep the best weights, evaluate them, and write the run's folder.
+    """Train a model, evaluate its best checkpoint, and write the run's folder.
 
     Args:
-        resume: continue the newest run of the same settings on the same data; one that is done is
-            returned as it is. Where there is none, a new one starts.
-        begun_since: only a run that was begun at this time (seconds since 1970) or later is resumed; None for any.
-        prepared: the job's data, where they are known to be prepared.
+        resume: continue the newest run with the same settings on the same data. A finished run is returned unchanged. If
+            there is no such run, a new one starts.
+        begun_since: resume only a run that began at this time (seconds since 1970) or later; None for any.
+        prepared: the job's data, if they are known to be prepared.
 
     Raises:
         BusyError: another process trains this run.
-        AdasparseError: by kind; a run that failed says so in its folder, and can be resumed unless it would fail again.
+        AdasparseError: training failed. The folder records the failure; the run can be resumed unless it would fail again.
     """
     progress = progress or Silent()
     if job.launcher.name != LOCAL:
@@ -114,7 +114,7 @@ def run_train(
         )
     if ranks.rank() > 0:
         return _follow(job)
-    # before data are prepared; trees leave a GPU that is there to others
+    # fails before data are prepared; trees leave a GPU to other processes
     device = torch.device("cpu") if trees else chosen_device(job.device)
     prepared = prepared or ensure_prepared(job.data, progress)
     manifest = prepared.manifest
@@ -124,7 +124,7 @@ def run_train(
     together = f" × {ranks.world_size()} processes" if ranks.world_size() > 1 else ""
     sitting = Sitting(device=f"{device}{together}", threads=threads, fingerprint=manifest.fingerprint)
     with contextlib.ExitStack() as owned:
-        # who looks for a run of these settings must find this one from the moment on at which it is begun
+        # under this lock, another process with the same settings either finds this run or starts before it
         with only_owner(job.runs, wait=True):
             folder = None
             if resume:
@@ -134,14 +134,16 @@ def run_train(
                 return TrainReport(folder=folder, report=read_report(folder), fresh=False)
             if folder is None:
                 if resume:
-                    progress.note("no unfinished run of these settings: starting a new one")
+                    progress.note("no unfinished run with these settings: starting a new run")
                 folder = new_run(parent, job.config, seed=job.seed, sitting=sitting)
                 owned.enter_context(only_owner(folder))
             else:
                 owned.enter_context(only_owner(folder))
                 _require_resumable(folder)
                 if changes := add_sitting(folder, sitting):
-                    progress.note(f"resuming under other conditions, so it may not end bit-equal: {'; '.join(changes)}")
+                    progress.note(
+                        f"the environment has changed, so the result may not be bit-equal: {'; '.join(changes)}"
+                    )
         owned.enter_context(logged(folder))
         if device.type == "cpu" and (warning := busy_warning(threads)):
             progress.note(warning)
@@ -153,11 +155,11 @@ def run_train(
         except (InterruptedRun, LostProcessError, KeyboardInterrupt):
             raise
         except Exception as error:
-            if disk_is_full(error):  # the run continues once there is room
+            if disk_is_full(error):  # the run can be resumed once there is space
                 full = isinstance(error, DiskFullError)
                 raise error if full else no_room(Path(getattr(error, "filename", None) or folder)) from None
             message = error.message if isinstance(error, AdasparseError) else f"{type(error).__name__}: {error}"
-            with contextlib.suppress(OSError):  # a full disk takes no word of it either; the run stays unfinished
+            with contextlib.suppress(OSError):  # FAILED cannot be written either; the run stays unfinished
                 again, damaged = isinstance(error, NumericError), isinstance(error, IntegrityError)
                 fail(folder, Failure(message=message, fails_again=again, damaged=damaged))
             raise
@@ -181,10 +183,10 @@ def _serving_speed(
 
 
 def _follow(job: TrainJob) -> TrainReport:
-    """Train as one of the other ranks, which write nothing; the report is empty.
+    """Train as a rank other than 0. Such ranks write no files, and their report is empty.
 
     Raises:
-        DataError: this process does not see the data or the run that the first one made.
+        DataError: this process cannot see the data or the run of rank 0.
     """
     place = hear()
     if not place:
@@ -192,9 +194,9 @@ def _follow(job: TrainJob) -> TrainReport:
     folder = Path(place)
     manifest = existing(job.data.folder)
     if manifest is None or not folder.is_dir():
-        lacking = job.data.folder if manifest is None else folder
+        missing = job.data.folder if manifest is None else folder
         raise DataError(
-            f"process {ranks.rank()} does not see {lacking.resolve()}, which process 0 made",
+            f"process {ranks.rank()} cannot see {missing.resolve()}, which process 0 uses",
             hint="paths.data and paths.runs must be on a file system that all machines share",
         )
     prepared = PrepReport(folder=job.data.folder, manifest=manifest, fresh=False, elapsed_seconds=0.0)
@@ -204,29 +206,29 @@ def _follow(job: TrainJob) -> TrainReport:
 
 
 def _require_together(job: TrainJob, model: Model) -> None:
-    """Refuse what several processes would compute otherwise than one."""
+    """Refuse settings for which several processes would compute another result than one."""
     size = ranks.world_size()
     if size == 1:
         return
     if job.loop.name != "standard":
         raise UsageError(
-            f"loop={job.loop.name} cannot be trained by {size} processes: its tasks need all rows of a domain in one",
-            hint="train it in one process",
+            f"loop={job.loop.name} does not support {size} processes: its tasks need all rows of a domain in one process",
+            hint="train it in one process, without --nproc",
         )
     if not model.spans_ranks:
         raise UsageError(
-            f"{job.label} cannot be trained by {size} processes: it takes statistics over the rows of each domain in a batch",
-            hint="train it in one process; of star, model.partitioned_norm.enabled=false",
+            f"{job.label} does not support {size} processes: it computes statistics over the rows of each domain in a batch",
+            hint="train it in one process, without --nproc; star also has model.partitioned_norm.enabled=false",
         )
 
 
 def _require_resumable(folder: Path) -> None:
-    """Take up a run that was interrupted or failed, unless it would fail again."""
+    """Make an interrupted or failed run ready to resume. Refuse a run that would fail again."""
     failure = failure_of(folder)
     if failure is not None and failure.fails_again:
         raise NumericError(
-            f"{folder} failed, and the same settings fail again: {failure.message}",
-            hint=f"change a setting, such as loop.learning_rate; adasparse runs rm {folder.name} lets it be trained anew",
+            f"{folder} failed, and the same settings would fail again: {failure.message}",
+            hint=f"change a setting, such as loop.learning_rate, or remove the run: adasparse runs rm {folder.name}",
         )
     (folder / FAILED).unlink(missing_ok=True)
     remove_stray_temporaries(folder)
@@ -282,13 +284,13 @@ def _train(
     steps = loop.scheduled_steps
     if model.sparsity_interval is not None and steps < FEW_STEPS:
         progress.note(
-            f"warning: this log is small for pruners: their sharpness and regulariser reach their end within {steps} "
-            f"steps. With fewer than some {FEW_STEPS} AdaSparse was worse than the DNN: compare with --model dnn, or take a "
+            f"warning: {steps} training steps are few for pruners, whose sharpness and regulariser change with the steps. "
+            f"With fewer than about {FEW_STEPS} steps AdaSparse was worse than the DNN: compare with --model dnn, or use a "
             "smaller loop.batch_size"
         )
     loop.resume()
     if loop.state.step:
-        progress.note(f"going on from step {loop.state.step} of {loop.total_steps} in {folder}")
+        progress.note(f"resuming at step {loop.state.step} of {loop.total_steps} in {folder}")
     progress.start(f"training {job.label}", loop.rows_to_go(), "rows")
     log.info("training %s on %s from step %d of %d", job.label, manifest.name, loop.state.step, loop.total_steps)
     result = loop.run()
@@ -306,7 +308,7 @@ def _train(
         rows = valid
         if split is not Split.valid:
             rows = other_rows(data_folder, manifest, split, job.loop, device=device, progress=progress)
-        # the loop's valid rows are the control arm's already; scoring needs the same view of every split
+        # a control arm sees other rows' domains in every split
         rows = rows.with_another_rows_domain(job.seed) if job.loop.placebo else rows
         scores = loop.scores(rows)
         metrics[split] = metrics_of(scores, rows, num_domains=manifest.num_all_domains).to_json()

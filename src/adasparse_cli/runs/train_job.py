@@ -1,4 +1,4 @@
-"""What is to be trained: a job from the words of a command or from a saved configuration."""
+"""Training jobs, from the settings of a command line or from a saved configuration."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """A run to be made.
+    """The plan of a run.
 
     Args:
-        data: what to train on; prepared first where it is not.
-        config: the whole resolved configuration, as plain values.
-        label: the model's name, with its mode where it has one; it says so if the run is a control arm.
-        launcher: where a study trains it; no part of `config`, since the result does not depend on it.
+        data: the training data, which are prepared first if necessary.
+        config: the complete resolved configuration, as plain values.
+        label: the model's name, with its mode if it has one, and with a suffix for control arms.
+        launcher: where a study trains it. It is not a part of `config`, because results do not depend on it.
     """
 
     data: PrepJob
@@ -61,10 +61,10 @@ class TrainJob:
 
 
 def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> TrainJob:
-    """A job from words of the command line.
+    """A job from the settings of a command line.
 
     Raises:
-        UsageError: a word, a key or a value cannot be used; all that are wrong are named at once.
+        UsageError: settings are invalid. The error lists all of them.
     """
     try:
         return _planned(overrides, config_file=config_file)
@@ -73,7 +73,7 @@ def plan_train(overrides: Sequence[str], *, config_file: Path | None = None) -> 
 
 
 def _with_other_faults(unknown: UnknownSettingsError) -> UsageError:
-    """Unknown settings, and what is wrong with the values of the others."""
+    """The error for unknown settings, with the errors of the known settings added."""
 
     def first() -> None:
         raise unknown
@@ -102,7 +102,7 @@ def _planned(overrides: Sequence[str], *, config_file: Path | None = None) -> Tr
 
 
 def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = None) -> list[TrainJob]:
-    """The same job with `seeds` seeds, from its own on."""
+    """The same job with `seeds` consecutive seeds, starting at the seed of its settings."""
     first = plan_train(words, config_file=config_file)
     return [
         replace(first, seed=seed, config={**first.config, "seed": seed})
@@ -111,16 +111,16 @@ def plan_seeds(words: Sequence[str], seeds: int, *, config_file: Path | None = N
 
 
 def job_of(tree: Mapping[str, Any], data: PrepJob) -> TrainJob:
-    """A job from a resolved configuration, such as a run's own config.yaml."""
+    """A job from a resolved configuration, such as the config.yaml of a run."""
     name = str(tree["model"].get("name"))
     model_settings = settings_of_model(name)
     loop_name = str(tree["loop"].get("name"))
     if loop_name not in LOOPS:
-        raise UsageError(f"loop.name={loop_name} is no loop", hint=f"the loops are {', '.join(sorted(LOOPS))}")
+        raise UsageError(f"unknown loop: loop.name={loop_name}", hint=f"valid loops: {', '.join(sorted(LOOPS))}")
     for key, limit in (("seed", SEEDS), ("threads", THREADS)):
         value = tree[key]
         if not (key == "threads" and value is None) and not (type(value) is int and limit.holds(value)):
-            raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"such as {key}=1")
+            raise UsageError(f"{key}={value} must be a whole number, {limit}", hint=f"for example {key}=1")
     model, loop, network, tracking = at_once(
         lambda: _model_settings(name, tree["model"], model_settings),
         lambda: typed(tree["loop"], settings_of_loop(loop_name), "loop"),
@@ -156,17 +156,17 @@ def _model_settings(name: str, section: Any, kind: type[Any]) -> Any:
         module = sys.modules[model_named(name).__module__]
         raise UsageError(
             error.message,
-            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} holds the values, {kind.__name__} declares them",
+            hint=f"{Path(module.__file__ or '').with_suffix('.yaml')} has the values, {kind.__name__} declares them",
         ) from None
 
 
 def model_flags(name: str | None) -> dict[str, str | None]:
-    """What `--model NAME` sets: a loop's name stands for that loop around the DNN."""
+    """The settings of `--model NAME`. The name of a loop selects the DNN with that loop."""
     return {"model": "dnn", "loop": name} if name in LOOPS and name not in MODELS else {"model": name}
 
 
 def build_model(job: TrainJob, shape: DataShape) -> Model:
-    """The job's model with its initial weights, which depend on the seed and the base rate alone."""
+    """The job's model with its initial weights, which depend only on the seed and the base rate."""
     import torch  # plans do without
 
     torch.manual_seed(job.seed)

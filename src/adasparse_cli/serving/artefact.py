@@ -68,7 +68,7 @@ class Index(TypedDict):
     files: dict[str, str]
 
 
-_HINT = "copy the whole folder again, or export the run anew"
+_HINT = "copy the whole folder again, or export the run again"
 
 
 def is_artefact(folder: Path) -> bool:
@@ -260,7 +260,7 @@ def open_artefact(folder: Path) -> Artefact:
     if version != FORMAT_VERSION:
         raise IntegrityError(
             f"{folder} is of artefact format {version}, this version reads {FORMAT_VERSION}",
-            hint=f"use adasparse {index.get('made_by', {}).get('adasparse-cli', 'that wrote it')}, or export the run anew",
+            hint=f"use adasparse {index.get('made_by', {}).get('adasparse-cli', 'that wrote it')}, or export the run again",
         )
     require_types(index, Index, path, hint=_HINT)
     return Artefact(folder=folder, index=index)

@@ -72,7 +72,7 @@ def run_check(folder: Path) -> Sequence[CheckedEngine]:
     rows, faults = artefact.encoder.encode(columns)
     if faults:
         raise IntegrityError(
-            f"{folder / GOLDEN}: {faults[0].column} {faults[0].reason}", hint="export the run anew with this version"
+            f"{folder / GOLDEN}: {faults[0].column} {faults[0].reason}", hint="export the run again with this version"
         )
     found = [_checked(artefact, name, rows, expected) for name in ENGINES]
     if PACKED in artefact.index["files"] and find_spec(NEEDS["onnx"]) is not None:
@@ -132,7 +132,7 @@ def _compared(
         raise IntegrityError(
             f"{artefact.folder}: engine {name} differs on {int(wrong.sum())} of {len(expected)} golden rows; "
             f"line {lines[place] + 1} of {GOLDEN} has the logit {expected[place]:.6f}, the engine gives {found[place]:.6f}",
-            hint="do not use this folder here; export the run anew with this version of adasparse",
+            hint="do not use this folder here; export the run again with this version of adasparse",
         )
     return CheckedEngine(
         engine=name,

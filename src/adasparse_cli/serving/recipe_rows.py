@@ -35,7 +35,7 @@ def recipe_blocks(artefact: Artefact, files: Sequence[Path], rejects: list[Rejec
     except UsageError as error:
         raise IntegrityError(
             f"{artefact.folder} has data settings that this version does not know: {error.message}",
-            hint="export the run anew with this version",
+            hint="export the run again with this version",
         ) from None
     raw = recipe.read(settings.as_prepared(artefact.fields), list(files))
     plans = {plan.name: plan for plan in raw.plans}

@@ -37,7 +37,7 @@ def scores_format(output: Path | None, asked: ScoresFormat | None) -> ScoresForm
     named = None if output is None else _BY_SUFFIX.get(output.suffix.lower())
     if output is not None and (output.is_dir() or (named is None and asked is None)):
         raise UsageError(
-            f"{output} is no name of a .csv, .parquet or .ndjson file", hint="such as --output scores.parquet"
+            f"{output} is not the name of a .csv, .parquet or .ndjson file", hint="such as --output scores.parquet"
         )
     if asked is not None and named not in (None, asked):
         raise UsageError(f"--format {asked} and the name {output} say different formats", hint="keep one of the two")
@@ -83,7 +83,7 @@ def require_columns(path: Path, columns: Collection[str], keep: Sequence[str]) -
     lacking = next((one for one in keep if one not in columns), None)
     if lacking is not None:
         raise DataError(
-            f"{path}: there is no column {lacking}, which --keep names",
+            f"{path}: no column {lacking}, which --keep names",
             hint=f"did you mean {nearest_names(lacking, sorted(columns))}?",
         )
 
@@ -132,7 +132,7 @@ def _of_parquet(path: Path, keep: Sequence[str]) -> dict[int, tuple[Any, ...]]:
         require_columns(path, columns, keep)
         rows = pl.read_parquet(path, columns=list(keep), glob=False, hive_partitioning=False).rows()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file: {error}", hint="get the file again") from None
+        raise DataError(f"{path} is not a readable Parquet file: {error}", hint="get the file again") from None
     return dict(enumerate(rows, start=2))  # the first row of a table without header line is line 2
 
 

@@ -1,4 +1,4 @@
-"""Arms of a comparison: runs that differ in their seed alone, and the settings in which arms differ."""
+"""Arms of a comparison: runs that differ only in their seed, and the settings in which arms differ."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAMED = ("model", "loop")  # sections whose keys depend on their name
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One thing that is compared: its name, and a finished run for each seed (None where it has none).
+    """An arm: its name, and the finished run of each seed (None if there is none).
 
-    In a study of several worlds, runs are named WORLD/SEED instead of by their seed.
+    In a study of several worlds, the keys of `runs` are WORLD/SEED instead of seeds.
     """
 
     name: str
@@ -26,21 +26,21 @@ class Arm:
 
     @property
     def whole(self) -> bool:
-        """Whether every seed has its run."""
+        """Whether every seed has a run."""
         return all(folder is not None for folder in self.runs.values())
 
     @property
     def folders(self) -> dict[int | str, Path]:
-        """The runs that are there."""
+        """The existing runs by seed."""
         return {seed: folder for seed, folder in self.runs.items() if folder is not None}
 
 
 def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
-    """Runs that differ in their seed alone make one arm; an arm's name says what sets it apart from the others.
+    """Group runs that differ only in their seed into arms, named by the settings that differ between arms.
 
     Raises:
-        UsageError: two runs are of the same settings and seed.
-        DataError: an arm lacks a seed that another has, or two such runs are of different data.
+        UsageError: two runs have the same settings and seed.
+        DataError: an arm lacks a seed that another arm has, or two such runs are of different data.
     """
     grouped: dict[str, tuple[dict[str, Any], dict[int, Path]]] = {}
     for folder in folders:
@@ -48,20 +48,20 @@ def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
         settings = flat(report["settings"])
         key = repr(sorted(settings.items(), key=str))
         runs = grouped.setdefault(key, (settings, {}))[1]
-        twice = runs.setdefault(int(report["seed"]), folder)
-        if twice != folder or folders.count(folder) > 1:
-            require_same_data({str(twice): [read_report(twice)], str(folder): [report]})
+        other = runs.setdefault(int(report["seed"]), folder)
+        if other != folder or folders.count(folder) > 1:
+            require_same_data({str(other): [read_report(other)], str(folder): [report]})
             raise UsageError(
-                f"{twice} and {folder} are of the same model, settings and seed", hint="name one of the two"
+                f"{other} and {folder} have the same model, settings and seed", hint="name only one of them"
             )
-    names = _names([own for own, _ in grouped.values()])
+    names = _names([settings for settings, _ in grouped.values()])
     seeds = sorted({seed for _, runs in grouped.values() for seed in runs})
     for name, (_, runs) in zip(names, grouped.values(), strict=True):
         missing = [seed for seed in seeds if seed not in runs]
         if missing:
             raise DataError(
                 f"{name} has no run with seed {missing[0]}, which another arm has",
-                hint="arms are compared on the same seeds: train the missing one, or leave the other out",
+                hint="arms are compared on the same seeds: train the missing run, or omit the other arm's run",
             )
     return [
         Arm(name=name, runs={seed: runs[seed] for seed in seeds})
@@ -70,18 +70,18 @@ def arms_of_runs(folders: Sequence[Path]) -> list[Arm]:
 
 
 def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per setting that was chosen to differ: its key, and its value in each arm, – where an arm does not have it.
+    """One row per setting that was chosen to differ: its key, and its value in each arm; – if an arm lacks the setting.
 
-    A setting of a model or loop counts only if arms of the same model or loop differ in it; that one model has settings
-    which another lacks follows from the models' names.
+    A setting of a model or loop counts only if arms with the same model or loop differ in it. Different models always have
+    different settings, so those are not listed.
     """
-    own = {arm: flat(found[0]["settings"]) for arm, found in reports.items() if found}
-    keys = list(dict.fromkeys(key for settings in own.values() for key in settings))
+    settings_of = {arm: flat(runs[0]["settings"]) for arm, runs in reports.items() if runs}
+    keys = list(dict.fromkeys(key for settings in settings_of.values() for key in settings))
     rows = []
     for key in keys:
         section = key.partition(".")[0]
         by_name: dict[Any, set[str]] = {}
-        for settings in own.values():
+        for settings in settings_of.values():
             if key in settings:
                 name = settings.get(f"{section}.name") if section in NAMED and key != f"{section}.name" else None
                 by_name.setdefault(name, set()).add(repr(settings[key]))
@@ -89,46 +89,54 @@ def differing_settings(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> li
             rows.append(
                 {
                     "setting": key,
-                    **{arm: spelled(settings[key]) if key in settings else "–" for arm, settings in own.items()},
+                    **{
+                        arm: spelled(settings[key]) if key in settings else "–" for arm, settings in settings_of.items()
+                    },
                 }
             )
     return rows
 
 
 def spelled(value: Any) -> str:
-    """A setting as it is typed."""
+    """The value of a setting as typed on a command line."""
     if isinstance(value, list):
         return "[" + ", ".join(map(str, value)) + "]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Model and mode, and where that is not enough the settings that differ among those of the same model and mode."""
+    """Names of arms: model and mode, plus the settings that differ among arms of the same model and mode."""
     labels = []
-    for own in settings:
-        name, loop = str(own["model.name"]), str(own["loop.name"])
-        label = f"{name}-{own['model.mode']}" if "model.mode" in own else name
-        label += PLACEBO if own.get("loop.placebo") else ""
+    for arm in settings:
+        name, loop = str(arm["model.name"]), str(arm["loop.name"])
+        label = f"{name}-{arm['model.mode']}" if "model.mode" in arm else name
+        label += PLACEBO if arm.get("loop.placebo") else ""
         labels.append(label if loop == "standard" else f"{loop} {label}")
     names = []
-    for label, own in zip(labels, settings, strict=True):
-        alike = [other for other_label, other in zip(labels, settings, strict=True) if other_label == label]
-        keys = [key for key in own if len({repr(other.get(key)) for other in alike}) > 1]
-        names.append(" ".join([label, *(f"{key}={spelled(own[key])}" for key in keys)]))
+    for label, arm in zip(labels, settings, strict=True):
+        same_label = [other for other_label, other in zip(labels, settings, strict=True) if other_label == label]
+        keys = [key for key in arm if len({repr(other.get(key)) for other in same_label}) > 1]
+        names.append(" ".join([label, *(f"{key}={spelled(arm[key])}" for key in keys)]))
     return names
 
 
 def require_same_data(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    known = [(arm, report["data"]) for arm, found in reports.items() for report in found]
-    (first, one), *others = known
+    """Refuse runs of different data.
+
+    Raises:
+        DataError: fingerprints differ.
+    """
+    data = [(arm, report["data"]) for arm, runs in reports.items() for report in runs]
+    (first_arm, first), *others = data
     for arm, other in others:
-        if other["fingerprint"] == one["fingerprint"]:
+        if other["fingerprint"] == first["fingerprint"]:
             continue
-        differs = [key for key in ("name", "label", "domain", "splits") if other.get(key) != one.get(key)]
+        differs = [key for key in ("name", "label", "domain", "splits") if other.get(key) != first.get(key)]
         key = differs[0] if differs else "fingerprint"
         raise DataError(
-            f"{first} and {arm} were trained on different data: {key} is {_short(one.get(key))} and {_short(other.get(key))}",
-            hint="compare runs on one prepared data set only; adasparse runs ls shows whose is whose",
+            f"{first_arm} and {arm} were trained on different data: "
+            f"{key} is {_short(first.get(key))} and {_short(other.get(key))}",
+            hint="compare runs on one prepared data set; adasparse runs ls shows the data of each run",
         )
 
 

@@ -1,4 +1,4 @@
-"""What is said of each run of a study as soon as it is finished: its metric on the valid split, and the best one so far."""
+"""The line that reports a finished run of a study: its metric on the valid split, and the best value so far."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adasparse_cli.choices import Metric
+from adasparse_cli.prep.recipe import Progress
 
 
 @dataclass
@@ -14,7 +15,7 @@ class BestSoFar:
     """The best run or trial by a metric of the valid split.
 
     Args:
-        comparable: whether the metric means the same for all runs; if not, none is called the best.
+        comparable: whether the values of different runs can be compared. If not, no best value is reported.
     """
 
     metric: Metric
@@ -23,27 +24,56 @@ class BestSoFar:
     value: float | None = field(default=None, init=False)
 
     def line(self, name: str, value: float | None, *, width: int = 0) -> str:
-        """A finished run in one line.
+        """Add a finished run, and report it on one line.
 
         Args:
-            name: of the run, such as `fusion, seed 1`. value: of the metric; None where it is not available.
-            width: that names are padded to, so that lines stand below one another.
+            name: name of the run, such as `fusion, seed 1`.
+            value: its metric; None if it is not available.
+            width: width to which the name is padded, so that lines align.
         """
         self.add(name, value)
         shown = "n/a" if value is None else f"{value:.4f}"
-        said = f"{name:<{width}}  valid {self.metric} {shown}"
+        result = f"{name:<{width}}  valid {self.metric} {shown}"
         if not self.comparable or self.value is None:
-            return said
-        return f"{said}  best so far {self.value:.4f}" + ("" if self.name == name else f" ({self.name})")
+            return result
+        return f"{result}  best so far {self.value:.4f}" + ("" if self.name == name else f" ({self.name})")
+
+    def report(
+        self,
+        progress: Progress,
+        name: str,
+        value: float | None,
+        *,
+        arm: str,
+        seed: int | None,
+        after: str = "",
+        width: int = 0,
+    ) -> None:
+        """Add a finished run, and report it as a row and as a line.
+
+        Args:
+            arm: arm of the run, or the trial.
+            seed: seed of the run; None for the mean of a trial.
+            after: text at the end of the line.
+            name: as in `line`. value: as in `line`. width: as in `line`.
+        """
+        line = self.line(name, value, width=width)
+        best = "n/a" if self.value is None else f"{self.value:.4f}"
+        row = {"arm": arm, "seed": seed, f"valid {self.metric}": "n/a" if value is None else f"{value:.4f}"}
+        progress.finished(
+            row | ({"best so far": best} if self.comparable else {}),
+            f"{line}{after}",
+            best=self.comparable and self.name == name,
+        )
 
     def add(self, name: str, value: float | None) -> None:
-        """Remember a run that is finished."""
+        """Add a finished run."""
         sign = -1.0 if self.metric is Metric.log_loss else 1.0
         if value is not None and (self.value is None or sign * value > sign * self.value):
             self.name, self.value = name, value
 
 
 def valid_metric(report: Mapping[str, Any], metric: Metric) -> float | None:
-    """A metric of the valid split from a run's report; None where it is not available."""
+    """A metric of the valid split from a run's report; None if it is not available."""
     value = report["metrics"].get("valid", {}).get(metric)
     return None if value is None else float(value)

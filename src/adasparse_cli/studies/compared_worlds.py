@@ -12,13 +12,13 @@ from adasparse_cli.studies.comparison import COMPARED, Comparison, compare_arms
 
 
 def compare_worlds(worlds: Mapping[int, Sequence[Arm]], *, baseline: str, cluster: str = "domain") -> Comparison:
-    """Put arms side by side over several worlds.
+    """Compare arms over several worlds.
 
     Args:
-        worlds: by world the same arms in the same order, with the same seeds.
+        worlds: the arms of each world, in the same order and with the same seeds.
 
     Raises:
-        UsageError, DataError, IntegrityError: as `compare_arms`, of the first world that cannot be compared.
+        UsageError, DataError, IntegrityError: as `compare_arms`, for the first world that cannot be compared.
     """
     each = {world: compare_arms(arms, baseline=baseline, cluster=cluster) for world, arms in worlds.items()}
     first = next(iter(each.values()))
@@ -59,7 +59,7 @@ def compare_worlds(worlds: Mapping[int, Sequence[Arm]], *, baseline: str, cluste
 
 
 def _mean_uplift(found: Sequence[Uplift | None]) -> Uplift | None:
-    """The mean over worlds; None where a world has none."""
+    """The mean over worlds; None if a world has none."""
     known = [own for own in found if own is not None]
     if len(known) < len(found):
         return None

@@ -1,4 +1,4 @@
-"""What finished runs say when they are put side by side: one table, and which of its differences are real."""
+"""Compare finished runs: one table of arms, and which of their differences are significant."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ KEY = ("source", "line", "domain", "label")
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Arms with the same seeds on the same test rows, against one of them.
+    """Arms with the same seeds on the same test rows, compared with a baseline arm.
 
     Args:
-        reports: by arm, the reports of its runs, in the order of the seeds.
-        rows: the test rows; None where a run has none, and over several worlds.
-        logits: by arm that is whole, one array per seed; empty over several worlds.
-        differences: by metric and arm. uplifts: by arm.
-        gaps: by metric and arm, what the differences are computed from.
-        worlds: by world, the comparison within it; empty where there is one world.
+        reports: reports of the runs by arm, in the order of the seeds.
+        rows: the test rows; None if a run has none, and for several worlds.
+        logits: one array per seed, by arm, for arms with all seeds; empty for several worlds.
+        differences: differences to the baseline, by metric and arm.
+        uplifts: by arm.
+        gaps: differences per seed and cluster from which `differences` are computed, by metric and arm.
+        worlds: the comparison within each world; empty if there is one world.
     """
 
     arms: Sequence[Arm]
@@ -63,23 +64,23 @@ class Comparison:
 
     @property
     def has_test_rows(self) -> bool:
-        """Whether there are test rows to judge arms on, in every world."""
+        """Whether every world has test rows."""
         return all(own.rows is not None for own in self.worlds.values() or [self])
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What the arms were trained on, as their reports say."""
+        """The training data, from the reports."""
         return next(dict(found[0]["data"]) for found in self.reports.values() if found)
 
     def place(self, arm: str) -> int:
-        """Which style an arm has in all figures: 0 for the baseline, then 1, 2, … in the order of the arms; 1 for a single arm."""
+        """Index of an arm's style in all figures: 0 for the baseline, then 1, 2, … in the order of the arms; 1 for a single arm."""
         if len(self.arms) == 1:
             return 1
         return [self.baseline, *(own.name for own in self.arms if own.name != self.baseline)].index(arm)
 
     @property
     def caption(self) -> str:
-        """Data, test rows and seeds in a line; over several worlds of each."""
+        """Data, test rows and seeds on one line, for each world."""
         if self.worlds:
             return "; ".join(f"world {world}: {own.caption}" for world, own in self.worlds.items())
         rows = self.rows
@@ -93,7 +94,7 @@ class Comparison:
         )
 
     def counts(self, split: str) -> Mapping[str, Any]:
-        """Rows and positives of a split; over several worlds those of the world with the fewest rows of one class."""
+        """Rows and positives of a split; of several worlds, the world with the fewest rows of one class counts."""
 
         def rarer(counts: Mapping[str, Any]) -> int:
             positives = int(counts.get("positives") or 0)
@@ -102,47 +103,52 @@ class Comparison:
         return min((own.data["splits"].get(split) or {} for own in self.worlds.values() or [self]), key=rarer)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row per arm, plain values; a figure that cannot be had is None."""
+        """One row per arm with plain values; None for values that are not available."""
         base, rates = self._mean(self.baseline, "auc", "test"), rates_of(self.reports)
         return [{**self._row(arm.name, base), **rates[arm.name].to_json()} for arm in self.arms]
 
     def why_no_interval(self, metric: str) -> str:
-        """Why a difference has none: one seed, one cluster of test rows, or one that alone counts for the metric."""
+        """Why a difference has no interval: one seed, or one cluster of test rows that determines the metric."""
         if self.worlds:
             return next(own.why_no_interval(metric) for own in self.worlds.values())
         if len(self.seeds) == 1:
-            return "one seed does not tell how far results vary by chance; --seeds 3 does"
+            return "one seed does not show the variation between seeds; use --seeds 3"
         assert self.rows is not None
         if len(np.unique(self.rows.clusters)) == 1:
             return f"all test rows are of one {self.cluster}"
         if metric == "gauc_domain":
-            return f"one {self.cluster} alone has rows in domains of both classes"
-        return f"one {self.cluster} alone has rows of the rarer class"
+            return f"only one {self.cluster} has rows in domains of both classes"
+        return f"only one {self.cluster} has rows of the rarer class"
 
     def pruning(self) -> dict[str, Sequence[Mapping[str, Any]]]:
-        """The arms whose networks are pruned, with what their reports say of it, one per seed."""
-        found = {
-            arm: [one["sparsity"] for one in reports if one.get("sparsity")] for arm, reports in self.reports.items()
+        """The sparsity sections of the reports, one per seed, by arm, for arms with pruned neurons or a target interval."""
+        sparsity = {
+            arm: [report["sparsity"] for report in reports if report.get("sparsity")]
+            for arm, reports in self.reports.items()
         }
-        return {arm: own for arm, own in found.items() if own and (own[0]["interval"] or any(own[0].get("test", ())))}
+        return {
+            arm: seeds
+            for arm, seeds in sparsity.items()
+            if seeds and (seeds[0]["interval"] or any(seeds[0].get("test", ())))
+        }
 
     def sparsity(self) -> list[dict[str, Any]]:
-        """One row per pruned arm and layer: the share of neurons pruned, mean and range over seeds."""
+        """One row per pruned arm and layer: the share of pruned neurons, mean and range over seeds."""
         rows = []
-        for arm, found in self.pruning().items():
-            asked = found[0]["interval"]
-            for k, layer in enumerate(found[0]["layers"]):
-                kept = [100 * float(one["test"][k]) for one in found]
-                ended = [100 * float(one["at_end"][k]) for one in found if one["at_end"]]
+        for arm, seeds in self.pruning().items():
+            interval = seeds[0]["interval"]
+            for k, layer in enumerate(seeds[0]["layers"]):
+                at_best = [100 * float(one["test"][k]) for one in seeds]
+                at_end = [100 * float(one["at_end"][k]) for one in seeds if one["at_end"]]
                 rows.append(
                     {
                         "arm": arm,
                         "layer": layer,
-                        "requested interval": "none" if asked is None else f"{asked[0]:.0%} – {asked[1]:.0%}",
-                        "end of training, %": float(np.mean(ended)) if ended else None,
-                        "over seeds": f"{min(ended):.1f} – {max(ended):.1f}" if ended else None,
-                        "best checkpoint, test rows, %": float(np.mean(kept)),
-                        "over seeds ": f"{min(kept):.1f} – {max(kept):.1f}",
+                        "requested interval": "none" if interval is None else f"{interval[0]:.0%} – {interval[1]:.0%}",
+                        "end of training, %": float(np.mean(at_end)) if at_end else None,
+                        "over seeds": f"{min(at_end):.1f} – {max(at_end):.1f}" if at_end else None,
+                        "best checkpoint, test rows, %": float(np.mean(at_best)),
+                        "over seeds ": f"{min(at_best):.1f} – {max(at_best):.1f}",
                     }
                 )
         return rows
@@ -152,17 +158,18 @@ class Comparison:
         row["seeds"] = min(len(own.reports[arm]) for own in self.worlds.values() or [self])
         for metric in COMPARED:
             row[metric] = self._mean(arm, metric, "test")
-            held = [value for value in self._values(arm, metric, "test") if value is not None]
-            row[f"{metric}_sd"] = float(np.std(held, ddof=1)) if row[metric] is not None and len(held) > 1 else None
-            # what a choice between arms may rest on: the test rows are for judging it
+            known = [value for value in self._values(arm, metric, "test") if value is not None]
+            row[f"{metric}_sd"] = float(np.std(known, ddof=1)) if row[metric] is not None and len(known) > 1 else None
+            # arms are chosen by the valid split, and judged on the test split
             row[f"valid_{metric}"] = self._mean(arm, metric, "valid")
-            found = self.differences[metric].get(arm)
+            difference = self.differences[metric].get(arm)
             for name in ("difference", "low", "high", "p", "p_holm", "joint_low", "joint_high", "detectable"):
-                row[f"{metric}_{name}"] = None if found is None else none_if_nan(getattr(found, name))
+                row[f"{metric}_{name}"] = None if difference is None else none_if_nan(getattr(difference, name))
             for world, own in self.worlds.items():
                 within = own.differences[metric].get(arm)
                 row[f"{metric}_difference_world_{world}"] = None if within is None else none_if_nan(within.difference)
-            row[f"{metric}_real"] = None if found is None or row[f"{metric}_p_holm"] is None else found.is_real
+            has_p = difference is not None and row[f"{metric}_p_holm"] is not None
+            row[f"{metric}_real"] = difference.is_real if difference is not None and has_p else None
         better = self.uplifts.get(arm)
         row["uplift_domains"] = None if better is None else better.domains
         row["uplift_rows"] = None if better is None else better.rows
@@ -183,23 +190,23 @@ class Comparison:
 
 
 def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain") -> Comparison:
-    """Put arms side by side.
+    """Compare arms with a baseline arm.
 
     Args:
-        cluster: `domain` or `user`, what the intervals' clusters of test rows are.
+        cluster: `domain` or `user`, the clusters of test rows for intervals.
 
     Raises:
-        UsageError: the baseline is none of the arms.
-        DataError: no run is there, arms are of different data, or the data know no users where users were asked for.
-        IntegrityError: predictions are not of the same rows.
+        UsageError: the baseline is not an arm.
+        DataError: no run exists, arms are of different data, or the data have no users but `cluster` is `user`.
+        IntegrityError: predictions are of different rows.
     """
     if baseline not in [arm.name for arm in arms]:
         raise UsageError(
-            f"the baseline {baseline!r} is none of the arms", hint=f"they are {', '.join(a.name for a in arms)}"
+            f"the baseline {baseline!r} is not an arm", hint=f"the arms are {', '.join(a.name for a in arms)}"
         )
     reports = {arm.name: [read_report(folder) for folder in arm.folders.values()] for arm in arms}
     if not any(reports.values()):
-        raise DataError("no run is done", hint="run the study once more; what failed is named while it runs")
+        raise DataError("no run is finished", hint="run the study again; it reports why runs fail")
     require_same_data(reports)
     of_runs = {
         folder: report for arm in arms for folder, report in zip(arm.folders.values(), reports[arm.name], strict=True)
@@ -232,7 +239,7 @@ def compare_arms(arms: Sequence[Arm], *, baseline: str, cluster: str = "domain")
 
 
 def domain_table(comparison: Comparison) -> pl.DataFrame:
-    """All domains: id, key, training rows, test rows and positives, by arm the mean AUC over seeds and the sparsity."""
+    """One row per domain: id, key, training rows, test rows, positives, and the mean AUC over seeds of each arm."""
     folders = {arm.name: list(arm.folders.values()) for arm in comparison.arms}
     first = next((runs[0] for runs in folders.values() if runs), None)
     assert first is not None
@@ -249,25 +256,25 @@ def domain_table(comparison: Comparison) -> pl.DataFrame:
     return table
 
 
-def _require_scored(folder: Path, found: float | None, reported: float | None) -> None:
-    """Predictions and report of a run must be of the same weights."""
-    if found is None or reported is None or not math.isclose(found, reported, rel_tol=1e-6):
+def _require_scored(folder: Path, computed: float | None, reported: float | None) -> None:
+    """Refuse predictions and a report of different weights."""
+    if computed is None or reported is None or not math.isclose(computed, reported, rel_tol=1e-6):
         raise IntegrityError(
-            f"{folder / PREDICTIONS} has a log loss of {found}, {REPORT} says {reported}",
-            hint=f"one of the two was replaced; {anew(folder)}",
+            f"the log loss of {folder / PREDICTIONS} is {computed}, but {REPORT} reports {reported}",
+            hint=f"one of the two files was replaced; {anew(folder)}",
         )
 
 
 def row_clusters(ids: np.ndarray) -> np.ndarray:
-    """The rows' clusters; a row without a user has one of its own."""
-    own = np.arange(len(ids)) + ids.max(initial=0) + 1
-    return np.where(ids < 0, own, ids)
+    """The clusters of rows. A row without a user is a separate cluster."""
+    separate = np.arange(len(ids)) + ids.max(initial=0) + 1
+    return np.where(ids < 0, separate, ids)
 
 
 def _predictions(
     arms: Sequence[Arm], reports: Mapping[Path, Mapping[str, Any]], cluster: str
 ) -> tuple[TestRows | None, dict[str, list[np.ndarray]]]:
-    """The test rows, and the logits of each arm and seed, once it is certain that they are of the same rows."""
+    """The test rows and the logits of each arm and seed, checked to be of the same rows."""
     test: TestRows | None = None
     key: pl.DataFrame | None = None
     logits: dict[str, list[np.ndarray]] = {}
@@ -280,7 +287,7 @@ def _predictions(
             path, frame = folder / PREDICTIONS, read_predictions(folder)
             if key is None or test is None:
                 if cluster not in frame.columns:
-                    raise DataError(f"the test rows name no {cluster}", hint="use --cluster domain")
+                    raise DataError(f"the test rows have no {cluster}", hint="use --cluster domain")
                 key = frame.select(KEY)
                 test = TestRows(
                     labels=frame["label"].to_numpy(),
@@ -289,10 +296,10 @@ def _predictions(
                 )
             elif not frame.select(KEY).equals(key):
                 raise IntegrityError(
-                    f"{path} scores other rows, or the same rows under other labels or domains",
+                    f"{path} has other rows, labels or domains than the first run",
                     hint=f"the file is damaged or was replaced; {anew(folder)}",
                 )
-            own = frame["logit"].to_numpy()
-            _require_scored(folder, log_loss(test.labels, own), report["metrics"].get("test", {}).get("log_loss"))
-            logits[arm.name].append(own)
+            scores = frame["logit"].to_numpy()
+            _require_scored(folder, log_loss(test.labels, scores), report["metrics"].get("test", {}).get("log_loss"))
+            logits[arm.name].append(scores)
     return test, logits

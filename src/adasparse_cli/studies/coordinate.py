@@ -1,4 +1,4 @@
-"""A search along one setting at a time, as a sequence of questions: which settings to try next, given what the others were worth."""
+"""Coordinate search: change one setting at a time. The search yields the settings to evaluate next, and receives their values."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Settings to evaluate, in the order of their keys; the answer is the worth of each, None where it has none.
+# Settings to evaluate; the answers are their values (larger is better), None if an evaluation failed.
 Questions = list[dict[str, Any]]
 Answers = Sequence[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Where a search ended.
+    """The result of a search.
 
     Args:
-        start, best: settings. start_worth, best_worth: None where none of them has one.
-        trials: settings that were evaluated.
-        at_edge: keys of walked lists whose best value is the first or the last: a better one may lie beyond.
-        complete: whether a whole pass found nothing better; else the budget was spent before.
+        start: settings at the start.
+        best: settings at the end.
+        start_worth: value of `start`; None if its evaluation failed.
+        best_worth: value of `best`; None if its evaluation failed.
+        trials: number of evaluated settings.
+        at_edge: keys of ordered lists whose best value is the first or the last, so a value outside may be better.
+        complete: whether a full pass found nothing better; False if the budget ended the search.
     """
 
     start: Mapping[str, Any]
@@ -32,22 +35,23 @@ class Found:
 
 
 def is_walked(values: Sequence[Any]) -> bool:
-    """Whether a list is an axis: three or more numbers, tried from the current one outwards."""
-    return len(values) > 2 and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in values)
+    """Whether a list is ordered: three or more numbers, tried from the current value outwards."""
+    return len(values) > 2 and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
 def coordinate_search(
     space: Mapping[str, Sequence[Any]], start: Mapping[str, Any], *, budget: int, least_gain: float
 ) -> Generator[Questions, Answers, Found]:
-    """Change one setting at a time, the first of `space` first, and keep what is better; pass after pass until none is.
+    """Change one setting at a time in the order of `space`, keep improvements, and repeat until a pass finds none.
 
-    A walked list goes from the current value to both neighbours, then on in the better direction; any other list is tried in
-    full. A value replaces the current one only if it is worth at least `least_gain` more, so that chance alone changes
-    little. The same answers always lead to the same questions, so a search that was stopped is simply asked again.
+    In an ordered list, the search tries both neighbours of the current value and continues in the better direction. Other
+    lists are tried completely. A value replaces the current one only if it gains at least `least_gain`, so that noise
+    changes little. The search is deterministic: the same answers lead to the same questions, so an interrupted search
+    resumes by asking again.
 
     Args:
         start: a value for each key of `space`.
-        budget: how many settings may be evaluated, `start` among them.
+        budget: maximum number of evaluated settings, including `start`.
     """
     state = _State(dict(start), budget, least_gain)
     yield from state.ask([dict(start)])
@@ -75,7 +79,7 @@ def coordinate_search(
 
 @dataclass
 class _State:
-    """What is known in the course of a search."""
+    """The state of a search."""
 
     best: dict[str, Any]
     budget: int
@@ -91,16 +95,16 @@ class _State:
         return self.worth.get(repr(settings))
 
     def ask(self, wanted: Questions) -> Generator[Questions, Answers, None]:
-        """Have settings evaluated that are not known yet, as many as the budget allows."""
-        new = [one for one in wanted if repr(one) not in self.worth]
+        """Evaluate settings that were not evaluated before, within the budget."""
+        new = [settings for settings in wanted if repr(settings) not in self.worth]
         room = self.budget - len(self.worth)
         self.cut_short = self.cut_short or len(new) > room
         if new[:room]:
             answers = yield new[:room]
-            self.worth |= {repr(one): answer for one, answer in zip(new[:room], answers, strict=True)}
+            self.worth |= {repr(settings): answer for settings, answer in zip(new[:room], answers, strict=True)}
 
     def take_best(self, key: str, values: Sequence[Any]) -> bool:
-        """Go to the best known value of a key, if it gains enough."""
+        """Set a key to its best known value, if the gain is large enough."""
         now = self.worth_of(self.best)
         known = [(worth, value) for value in values if (worth := self.worth_of({**self.best, key: value})) is not None]
         if not known:
@@ -112,7 +116,7 @@ class _State:
         return True
 
     def walk(self, key: str, values: Sequence[Any]) -> Generator[Questions, Answers, None]:
-        """Go along an axis as long as it gains."""
+        """Move along an ordered list while the value improves."""
         moved = True
         while moved:
             place = list(values).index(self.best[key])

@@ -1,4 +1,4 @@
-"""How long a run will take: by what runs like it took here, else by what it computes and how fast the machine is."""
+"""Estimate the time of a run, from similar runs on this machine, or from its multiply-adds and the machine's speed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from adasparse_cli.runs.saved_run import DONE, read_report
 from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.schema import Manifest
 
-# A step reaches about a third of what NumPy's matrix products do; a process needs some seconds to start and to evaluate.
+# A training step reaches about a third of the speed of NumPy's matrix products. Start and evaluation take some seconds.
 EFFICIENCY, START_SECONDS = 0.35, 5.0
-# Of a log split by day; the twin says how many rows it has, other data do not before they are prepared.
+# Share of training rows in a log split by day, for the twin, whose number of rows is known before preparation.
 TRAIN_SHARE = 5 / 7
 
 
@@ -27,11 +27,12 @@ class Forecast:
     """What `train` would do for a job.
 
     Args:
-        data: the prepared data, and whether they are there.
-        folder: of the run; of a new run, the folder in which it will get one.
-        does: `train`, `resume`, or `nothing`, where the run is finished.
-        parameters: of the model, embeddings included; None until the data are prepared.
-        seconds: for the run; None where nobody can know. measured: whether a run like it says so.
+        data: folder of the prepared data, and whether they exist.
+        folder: folder of the run; for a new run, the parent in which it will be created.
+        does: `train`, `resume`, or `nothing` if the run is finished.
+        parameters: number of parameters including embeddings; None until the data are prepared.
+        seconds: expected time of the run; None if there is no estimate.
+        measured: whether the estimate comes from a similar run.
     """
 
     data: str
@@ -43,14 +44,14 @@ class Forecast:
 
 
 def forecast_run(job: TrainJob, *, resume: bool) -> Forecast:
-    """What `train` would do; nothing is written.
+    """What `train` would do. No file is written.
 
     Raises:
-        UsageError: the prepared data are not those of the settings, as `train` would say.
+        UsageError: the prepared data have other settings; `train` raises the same error.
     """
     manifest = existing(job.data.folder)
     if manifest is not None:
-        ensure_prepared(job.data)  # compares settings, and prepares nothing where data are
+        ensure_prepared(job.data)  # only compares settings, because the data exist
     place = job.data.folder
     parent = job.runs / job.data.settings.name / job.label
     alike = latest_alike(parent, job.config, manifest.fingerprint) if resume and manifest is not None else None
@@ -59,7 +60,7 @@ def forecast_run(job: TrainJob, *, resume: bool) -> Forecast:
     if manifest is not None:
         parameters = sum(number for name, number in _cost(job, manifest).items() if name.endswith("_parameters"))
     expected = (0.0, True) if does == "nothing" else expected_seconds(job)
-    rows = "" if manifest is None else f", {sum(one.rows for one in manifest.splits.values()):,} rows"
+    rows = "" if manifest is None else f", {sum(counts.rows for counts in manifest.splits.values()):,} rows"
     return Forecast(
         data=f"{place} (prepared{rows})" if manifest is not None else f"{place} (would be prepared first)",
         folder=str(parent / "…" if alike is None else alike),
@@ -71,9 +72,9 @@ def forecast_run(job: TrainJob, *, resume: bool) -> Forecast:
 
 
 def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
-    """What a run will take, and whether a run like it says so; None where nobody can know.
+    """The expected seconds of a run, and whether they come from a similar run; None if there is no estimate.
 
-    A run like it is one of the same model on data of the same name.
+    A similar run has the same model and data of the same name.
     """
     for folder in sorted((job.runs / job.data.settings.name / job.label).glob("*-s*"), reverse=True):
         if (folder / DONE).exists():
@@ -86,7 +87,7 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
     else:
         return None
     cost = _cost(job, manifest)
-    # forward, and twice as much backward, each multiply-add two operations
+    # a multiply-add is two operations, and the backward pass costs twice the forward pass
     operations = 6 * (cost["backbone_multiply_adds"] + cost["domain_multiply_adds"])
     return START_SECONDS + job.loop.likely_epochs * rows * operations / (EFFICIENCY * operations_per_second()), False
 

@@ -1,8 +1,8 @@
-"""A search over settings by their validation metric: Optuna proposes, runs answer.
+"""Search settings with Optuna, by a metric of the valid split.
 
-A trial is a set of values; its value is the mean over seeds of a metric of the valid split, never of the test split. Trials
-that have ended are in a file in the study's folder. Each proposal depends on the trials before it and on the seed alone, so
-a search that was stopped resumes with the same settings. Runs are shared with every other command: nothing is trained twice.
+A trial is a set of settings. Its value is the mean over seeds of a metric of the valid split, never of the test split.
+Finished trials are stored in the folder of the study. A proposal depends only on earlier trials and on the seed, so an
+interrupted search resumes with the same proposals. Runs are shared with other commands, so no run is trained twice.
 
 trials.json    settings and value of each trial, with a checksum; written after each trial
 """
@@ -38,18 +38,20 @@ from adasparse_cli.studies.workers import train_all
 
 TRIALS = "trials.json"
 TRIALS_VERSION = 1
-# Earlier versions kept trials here, without a checksum.
+# File of trials of earlier versions, without a checksum.
 _DATABASE = "trials.db"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchJob:
-    """A search to be done, or gone on with.
+    """The plan of a search.
 
     Args:
-        words: that hold for every trial. space: key → what it may be. trials: how many in all.
-        metric: of the valid split, that is to be made best.
-        first: a run of the search, which names the data of all.
+        words: settings that all trials share.
+        space: possible values by key.
+        trials: total number of trials.
+        metric: metric of the valid split to optimise.
+        first: a run of the search; all runs use its data.
     """
 
     words: tuple[str, ...]
@@ -64,10 +66,10 @@ class SearchJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Settings that were tried, and what came of them.
+    """A finished trial.
 
     Args:
-        value: mean over seeds of the metric; None where a run failed or the metric is not available.
+        value: mean of the metric over seeds; None if a run failed or the metric is not available.
     """
 
     settings: Mapping[str, Any]
@@ -77,22 +79,22 @@ class Trial:
 def plan_search(
     words: Sequence[str], *, trials: int, seeds: int, metric: Metric, config_file: Path | None = None
 ) -> SearchJob:
-    """A search from words in Hydra's sweep grammar.
+    """Plan a search from settings in Hydra's sweep grammar.
 
     Raises:
-        UsageError: no setting is left open, or a word cannot be used.
+        UsageError: no setting has several values, or a setting is invalid.
     """
     common, space = search_space(words)
     if not space:
         raise UsageError(
-            "no setting is left open",
-            hint="such as: adasparse hpo 'loop.learning_rate=interval(0.0005,0.005)' model=star",
+            "no setting to search: none has several values",
+            hint="for example: adasparse hpo 'loop.learning_rate=interval(0.0005,0.005)' model=star",
         )
     of_data = next((key for key in space if key == "raw" or key.split(".")[0] == "data"), None)
     if of_data is not None:
         raise UsageError(
-            f"{of_data} has several values, and a search is made on one data set",
-            hint="search once for each data set; adasparse analyze domains compares definitions of a domain",
+            f"{of_data} has several values, but a search uses one data set",
+            hint="run one search per data set; adasparse analyze domains compares domain definitions",
         )
     common = common if any(word.startswith("threads=") for word in common) else [*common, "threads=1"]
     first = plan_seeds(
@@ -117,14 +119,14 @@ def plan_search(
 def run_search(
     job: SearchJob, progress: Progress | None = None, *, workers: int = 1, verify: bool = False
 ) -> tuple[Finding, Path]:
-    """Go on until there are as many trials as were asked for.
+    """Run trials until the requested number is reached.
 
     Args:
-        verify: whether to check every file of the data before, and of the runs of each trial.
+        verify: whether to verify the checksums of the data before, and of the runs of each trial.
 
     Raises:
         UsageError: Optuna is not installed.
-        InterruptedRun: stopped; the trial under way resumes next time.
+        InterruptedRun: the search was stopped; the same command resumes the current trial.
         DataError: no trial has a result.
         IntegrityError: the file of trials is damaged.
     """
@@ -133,11 +135,11 @@ def run_search(
     except ImportError:
         raise UsageError(
             "adasparse hpo needs the package optuna, which is not installed",
-            hint="python -m pip install 'adasparse-cli[hpo]'; adasparse sweep needs nothing more",
+            hint="python -m pip install 'adasparse-cli[hpo]'; adasparse sweep works without it",
         ) from None
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    require_launcher(job.first, workers)  # before data are prepared
+    require_launcher(job.first, workers)  # fails before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     if verify:
         verify_planned([job.first])
@@ -145,7 +147,7 @@ def run_search(
         trials = read_trials(job.folder)
         if not trials and (earlier := job.folder / _DATABASE).exists():
             progress.note(
-                f"{earlier} of an earlier version is not read: its trials are proposed again, and their finished runs are used"
+                f"{earlier} of an earlier version is not read; its trials are proposed again and reuse their finished runs"
             )
         distributions = {key: _distribution(optuna, kind) for key, kind in job.space.items()}
         study = optuna.create_study(direction="minimize" if job.metric is Metric.log_loss else "maximize")
@@ -162,7 +164,10 @@ def run_search(
             value = _worth(job, trial.params, len(trials), progress, workers)
             study.tell(trial, value, state=_state(optuna, value))
             tried = " ".join(f"{key}={own}" for key, own in trial.params.items())
-            progress.note(f"{best.line(f'trial {len(trials)}', value)}  of {job.trials} trials: {tried}")
+            name = f"trial {len(trials)}"
+            best.report(
+                progress, name, value, arm=f"{name}: {tried}", seed=None, after=f"  of {job.trials} trials: {tried}"
+            )
             trials.append(Trial(settings=trial.params, value=value))
             if verify:
                 _verify_trial(job, trials[-1])
@@ -172,7 +177,7 @@ def run_search(
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """The trials of a search that have ended, in their order.
+    """The finished trials of a search, in order.
 
     Raises:
         IntegrityError: the file is damaged.
@@ -181,12 +186,13 @@ def read_trials(folder: Path) -> list[Trial]:
     if not path.exists():
         return []
     try:
-        found = read_sealed(path, "trials_version", unsealed=None)
-        if found["trials_version"] != TRIALS_VERSION:
-            raise _damaged(f"{path} is of format {found['trials_version']}, this version reads {TRIALS_VERSION}")
+        content = read_sealed(path, "trials_version", unsealed=None)
+        version = content["trials_version"]
+        if version != TRIALS_VERSION:
+            raise _damaged(f"{path} has format {version}; this version reads format {TRIALS_VERSION}")
         return [
-            Trial(settings=dict(one["settings"]), value=None if one["value"] is None else float(one["value"]))
-            for one in found["trials"]
+            Trial(settings=dict(trial["settings"]), value=None if trial["value"] is None else float(trial["value"]))
+            for trial in content["trials"]
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(f"{path} is damaged: {error!r:.200}") from None
@@ -195,18 +201,16 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
-    """Write the trials that have ended."""
-    write_sealed(folder / TRIALS, {"trials_version": TRIALS_VERSION, "trials": [asdict(one) for one in trials]})
+    """Write the finished trials."""
+    write_sealed(folder / TRIALS, {"trials_version": TRIALS_VERSION, "trials": [asdict(trial) for trial in trials]})
 
 
 def _damaged(message: str) -> IntegrityError:
-    return IntegrityError(
-        message, hint="remove it and run the same command again: its trials are proposed again, their runs are used"
-    )
+    return IntegrityError(message, hint="remove the file and run the same command again; finished runs are reused")
 
 
 def _known(optuna: Any, ended: Trial, distributions: Mapping[str, Any], folder: Path) -> Any:
-    """A trial that has ended, for Optuna."""
+    """A finished trial as an Optuna trial."""
     try:
         return optuna.trial.create_trial(
             state=_state(optuna, ended.value),
@@ -223,7 +227,7 @@ def _state(optuna: Any, value: float | None) -> Any:
 
 
 def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Progress, workers: int) -> float | None:
-    """The validation metric of a set of values, mean over seeds; None where a run failed."""
+    """The mean validation metric of a trial over seeds; None if a run failed."""
     jobs = _jobs_of(job, values)
     prepared = ensure_prepared(jobs[0].data, progress)
     runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
@@ -243,7 +247,7 @@ def _jobs_of(job: SearchJob, values: Mapping[str, Any]) -> list[TrainJob]:
 
 
 def _verify_trial(job: SearchJob, trial: Trial) -> None:
-    """Check every file of a trial's runs."""
+    """Verify the checksums of a trial's runs."""
     for own in _jobs_of(job, trial.settings):
         run = finished_run(own, ensure_prepared(own.data))
         if run is not None:
@@ -255,7 +259,7 @@ def _finding(job: SearchJob, study: Any, optuna: Any, manifest: Manifest | None)
     if not trials:
         raise DataError(
             f"no trial has a valid {job.metric}",
-            hint="the runs failed as printed above, or the metric is not available on the valid split; "
+            hint="either all runs failed, as printed above, or the metric is not available on the valid split; "
             "--metric log_loss is always available",
         )
     sign = 1 if job.metric is Metric.log_loss else -1
@@ -265,17 +269,17 @@ def _finding(job: SearchJob, study: Any, optuna: Any, manifest: Manifest | None)
     best = " ".join(f"{key}={value}" for key, value in ordered[0].params.items())
     valid = None if manifest is None else manifest.splits[Split.valid]
     support = None if valid is None else Support(estimates={name: ""}, rows=valid.rows, positives=valid.positives)
-    table = Table(name="trials", title="Trials, the best first", rows=rows, support=support)
+    table = Table(name="trials", title="Trials, best first", rows=rows, support=support)
     return Finding(
         name="hpo",
-        title="Search over settings",
+        title="Search of settings",
         question=f"Which values of {', '.join(job.space)} are best by {name}?",
         answers=(
             f"Best of {len(trials)} trials: {best} ({table.text(rows[0], name)}).",
-            f"To judge it on the test split: `adasparse train {' '.join(job.words)} {best} --seeds 5`",
+            f"To evaluate it on the test split: `adasparse train {' '.join(job.words)} {best} --seeds 5`",
         ),
         tables=(table,),
-        notes=(f"Mean over {job.seeds} seed{'s' * (job.seeds > 1)}; the test split was not looked at.",),
+        notes=(f"Mean over {job.seeds} seed{'s' * (job.seeds > 1)}. The test split was not used.",),
     )
 
 

@@ -1,4 +1,4 @@
-"""A run of a study, and what every process that trains one does: tell how far it is, wait for another that trains the same."""
+"""A run of a study, and what each process that trains runs does: report progress, and wait for another process with the same run."""
 
 from __future__ import annotations
 
@@ -19,26 +19,32 @@ BUSY_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class NamedRun:
-    """A run of a study: how it is called, what to train, on which prepared data."""
+    """A run of a study: its name, its job, and its prepared data."""
 
     name: str
     job: TrainJob
     prepared: PrepReport
 
+    @property
+    def arm(self) -> str:
+        """The name without the seed."""
+        return self.name.removesuffix(f", seed {self.job.seed}")
+
 
 def expected_rows(run: NamedRun) -> int:
-    """Training rows that a run is expected to pass."""
+    """Expected number of training rows of a run, over all epochs."""
     rows = run.prepared.manifest.splits[Split.train].rows * run.job.loop.likely_epochs
     limit = run.job.loop.max_steps
     return round(rows if limit is None else min(rows, limit * run.job.loop.batch_size))
 
 
 class ToldProgress(Silent):
-    """Progress that is told to another process now and then; only the rows trained on count.
+    """Progress that is sent to another process. Only training rows count.
 
     Args:
-        expected: rows of the run, see `expected_rows`. tell: receives how many the run has passed so far.
-        seconds: between two times.
+        expected: rows of the run, see `expected_rows`.
+        tell: receives the number of rows done.
+        seconds: minimum time between two calls of `tell`.
     """
 
     def __init__(self, expected: int, tell: Callable[[int], None], *, seconds: float = TOLD_SECONDS) -> None:
@@ -48,7 +54,7 @@ class ToldProgress(Silent):
     def start(self, what: str, total: int | None, unit: str) -> None:
         self._training = what.startswith("training")
         if self._training and total is not None:
-            self._rows = max(self._expected - total, 0)  # done before, in a run that goes on
+            self._rows = max(self._expected - total, 0)  # rows done before a resume
 
     def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
         if not self._training:
@@ -60,12 +66,12 @@ class ToldProgress(Silent):
             self.tell_rows()
 
     def tell_rows(self) -> None:
-        """Tell how many rows the run has passed so far."""
+        """Send the number of rows done."""
         self._tell(self._rows)
 
 
 def train_when_free(run: NamedRun, progress: Progress) -> TrainReport:
-    """Train a run, or wait for another process that trains the same: its result is this one's."""
+    """Train a run. If another process trains the same run, wait for it and use its result."""
     while True:
         try:
             return run_train(run.job, progress, resume=True, prepared=run.prepared)

@@ -1,6 +1,6 @@
-"""What a study would train: arms from the words of a command, each with a job per seed.
+"""Plan a study: arms from the settings of a command, each with one job per seed.
 
-The same words make the same study, down to its name.
+The same settings give the same study with the same name.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from adasparse_cli.studies.worlds import plan_worlds
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.typed import flat, plain, typed
 
-MOST_NAMED = 3  # models in the title of a study
+MOST_NAMED = 3  # maximum number of models named in the title of a study
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A named study of conf/experiment: the question it asks, and its arms.
+    """A named study of conf/experiment: its question and its arms.
 
     Args:
-        baseline: the arm that differences are taken to.
-        seeds: how many, unless the command says otherwise.
-        arms: by name, the words that set an arm apart.
+        baseline: baseline arm.
+        seeds: default number of seeds.
+        arms: the settings of each arm, by name.
     """
 
     title: str
@@ -54,7 +54,7 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedArm:
-    """An arm to be: its name, the words that set it apart, a job per seed (and world)."""
+    """A planned arm: its name, its settings, and one job per seed (and world)."""
 
     name: str
     words: tuple[str, ...]
@@ -66,7 +66,7 @@ class StudyJob:
     """Arms with the same seeds on the same data, compared with the arm named `baseline`.
 
     Args:
-        worlds: the values of `data.seed`, two or more; empty where all runs are on one data set.
+        worlds: two or more values of `data.seed`; empty if all runs use one data set.
     """
 
     name: str
@@ -79,11 +79,11 @@ class StudyJob:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of every arm."""
+        """The seeds, the same for every arm."""
         return list(dict.fromkeys(job.seed for job in self.arms[0].jobs))
 
     def world_of(self, job: TrainJob) -> int | None:
-        """The world that a run is trained in; None where there is one."""
+        """The world of a run; None if there is only one world."""
         return getattr(job.data.settings, "seed", None) if self.worlds else None
 
 
@@ -93,8 +93,8 @@ class PlannedRun:
 
     Args:
         state: done, unfinished or missing.
-        seconds: what it will take from its start on; None if unknown.
-        known: whether a run like it says so; else it is a guess from the machine's speed.
+        seconds: expected time of the run; None if there is no estimate.
+        known: whether the estimate comes from a similar run, not from the machine's speed.
     """
 
     arm: str
@@ -114,10 +114,10 @@ def plan_compare(
     config_file: Path | None = None,
     worlds: Sequence[int] = (),
 ) -> StudyJob:
-    """Whole models against one another; all of them if none is named.
+    """A comparison of models; of all models if none is named.
 
     Raises:
-        UsageError: a name is of no model.
+        UsageError: a model is unknown.
     """
     named = {name: _spelled(model_flags(name)) for name in named_models(models)}
     base = baseline or ("dnn" if "dnn" in named else next(iter(named)))
@@ -133,18 +133,18 @@ def plan_compare(
 
 
 def named_models(models: Sequence[str]) -> list[str]:
-    """The models of these names, each once; without any, all networks and the loops that stand for one.
+    """The names without duplicates; without names, all networks, and the loops that count as models.
 
     Raises:
-        UsageError: a name is of no model.
+        UsageError: a model is unknown.
     """
     all_of_them = sorted({*MODELS, *LOOPS} - {"standard"})
     known = sorted({*all_of_them, *TREE_MODELS})
     for name in models:
         if name not in known and foreign_model(name) is None:
             close = nearest(name, known)
-            hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
-            raise UsageError(f"there is no model {name!r}", hint=hint)
+            hint = f"did you mean {close}?" if close else f"valid models: {', '.join(known)}"
+            raise UsageError(f"unknown model {name!r}", hint=hint)
     return list(dict.fromkeys(models or all_of_them))
 
 
@@ -160,11 +160,11 @@ def plan_experiment(
     """A named study, such as `ablation`.
 
     Raises:
-        UsageError: there is none of that name, or a word cannot be used.
+        UsageError: the name is unknown, or a setting is invalid.
     """
     known = offered("experiment")
     if name not in known:
-        raise UsageError(f"there is no experiment {name!r}", hint=f"there are {nearest_names(name, known)}")
+        raise UsageError(f"unknown experiment {name!r}", hint=f"experiments include {nearest_names(name, known)}")
     found = typed(compose(f"experiment/{name}", [])["experiment"], Experiment, f"experiment {name}")
     if baseline is not None:
         found = Experiment(**{**vars(found), "baseline": baseline})
@@ -174,22 +174,22 @@ def plan_experiment(
 def plan_sweep(
     words: Sequence[str], *, seeds: int, config_file: Path | None = None, worlds: Sequence[int] = ()
 ) -> StudyJob:
-    """Every combination of the values that words name, such as loop.learning_rate=0.001,0.002; the first is the baseline.
+    """One arm per combination of values, such as loop.learning_rate=0.001,0.002. The first is the baseline.
 
     Raises:
-        UsageError: no word names several values, or a key or a value is there twice.
+        UsageError: no setting has several values, or a key or a value is repeated.
     """
     common, grid = expanded(words)
     _require_once(words, common, grid)
     if len(grid) < 2:
         raise UsageError(
-            "no setting has several values", hint="such as: adasparse sweep loop.learning_rate=0.0005,0.001,0.002"
+            "no setting has several values", hint="for example: adasparse sweep loop.learning_rate=0.0005,0.001,0.002"
         )
     arms = {" ".join(own): tuple(own) for own in grid}
     keys = ", ".join(word.partition("=")[0] for word in grid[0])
     experiment = Experiment(
         title=f"Sweep of {keys}",
-        question=f"What does {keys} change?",
+        question=f"What is the effect of {keys}?",
         baseline=next(iter(arms)),
         seeds=seeds,
         arms=arms,
@@ -206,30 +206,28 @@ def plan_study(
     config_file: Path | None = None,
     worlds: Sequence[int] = (),
 ) -> StudyJob:
-    """Any arms, with words that hold for all of them; words below `model.` go to the arms whose model has that setting.
+    """A study of the given arms. Settings below `model.` apply to the arms whose model has the setting, others to all arms.
 
     Args:
-        worlds: the values of `data.seed` to train every arm with; empty for the data as they are.
+        worlds: the values of `data.seed` to train every arm with; empty for one data set.
 
     Raises:
-        UsageError: the baseline is no arm, a word is of use to none, or the arms would be trained on different data.
+        UsageError: the baseline is not an arm, no arm has a setting, or the arms would be trained on different data.
     """
     arms = experiment.arms
     if experiment.baseline not in arms:
-        raise UsageError(
-            f"the baseline {experiment.baseline!r} is none of the arms", hint=f"they are {', '.join(arms)}"
-        )
-    # several runs that share the cores must not depend on how many there are
+        raise UsageError(f"the baseline {experiment.baseline!r} is not an arm", hint=f"the arms are {', '.join(arms)}")
+    # the number of threads changes results, so it must not depend on the number of runs that share the cores
     common = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     of_models = [word for word in common if word.startswith("model.")]
     common = [word for word in common if word not in of_models]
     for word in common:
-        # a word that arms set themselves would be lost, and a model or loop that some of them choose as well
+        # arms would override a setting that they set themselves, and a model or loop that some of them choose
         varied = [[own.partition("=")[2] for own in words if _key(own) == _key(word)] for words in arms.values()]
         if all(varied) or (any(varied) and "." not in _key(word)):
             values = ", ".join(dict.fromkeys(value for own in varied for value in own))
-            raise UsageError(f"this study varies {_key(word)} itself: its arms have {values}", hint=f"leave {word} out")
-    # composing takes a tenth of a second per arm, and only words of models ask which model an arm has
+            raise UsageError(f"this study varies {_key(word)}: its arms have {values}", hint=f"omit {word}")
+    # composing takes a tenth of a second per arm, and only settings of models need the model of an arm
     models = {name: _model_of([*common, *own], config_file) for name, own in arms.items()} if of_models else {}
     for word in of_models:
         _require_of_use(word, arms, models)
@@ -262,10 +260,10 @@ def plan_study(
 
 
 def plan_of(job: StudyJob) -> list[PlannedRun]:
-    """What the study would do, and how long each run would take."""
+    """The runs of a study with their states and expected times."""
     rows = []
     for arm in job.arms:
-        # runs of an arm that differ in their seed alone take equally long
+        # runs that differ only in their seed have the same estimate
         forecast = functools.cache(lambda folder, arm=arm: expected_seconds(_first_on(arm, folder)) or (None, False))
         for own in arm.jobs:
             manifest = existing(own.data.folder)
@@ -298,13 +296,13 @@ def _key(word: str) -> str:
 
 
 def _model_of(words: Sequence[str], config_file: Path | None) -> str:
-    """The model that words choose."""
+    """The model that settings select."""
     groups = [word for word in words if _key(word) in ("model", "loop")]
     return str(compose("train", groups, config_file=config_file)["model"]["name"])
 
 
 def _has(model: str, word: str) -> bool:
-    """Whether the model has the setting that a word below `model.` names."""
+    """Whether the model has a setting below `model.`."""
     return _key(word).split(".")[1] in settings_of_model(model).__dataclass_fields__
 
 
@@ -312,11 +310,11 @@ def _require_once(words: Sequence[str], common: Sequence[str], grid: Sequence[Se
     for key in dict.fromkeys(map(_key, grid[0])):
         alone = expanded([word for word in words if _key(word) == key and word not in common])[1]
         if len(alone[0]) > 1:
-            raise UsageError(f"{key} is there twice, with several values each", hint=f"write it once: {key}=a,b,c")
+            raise UsageError(f"{key} is given twice with several values", hint=f"write it once: {key}=a,b,c")
         values = [own.partition("=")[2] for own, *_ in alone]
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise UsageError(f"{key} is given {twice} twice", hint="name each value once")
+            raise UsageError(f"{key} has the value {twice} twice", hint="name each value once")
 
 
 def _require_of_use(word: str, arms: Mapping[str, Sequence[str]], models: Mapping[str, str]) -> None:
@@ -328,14 +326,14 @@ def _require_of_use(word: str, arms: Mapping[str, Sequence[str]], models: Mappin
         )
         close = nearest(key, known)
         raise UsageError(
-            f"no arm's model has the setting {key}",
-            hint=f"did you mean {close}?" if close else f"there are {', '.join(known)}",
+            f"no arm has a model with the setting {key}",
+            hint=f"did you mean {close}?" if close else f"settings of these models: {', '.join(known)}",
         )
     if all(key in map(_key, arms[name]) for name in able):
         values = ", ".join(
             dict.fromkeys(own.partition("=")[2] for name in able for own in arms[name] if _key(own) == key)
         )
-        raise UsageError(f"this study varies {key} itself: its arms have {values}", hint=f"leave {word} out")
+        raise UsageError(f"this study varies {key}: its arms have {values}", hint=f"omit {word}")
 
 
 def _require_one_data_set(arms: Sequence[PlannedArm]) -> None:
@@ -350,7 +348,7 @@ def _require_one_data_set(arms: Sequence[PlannedArm]) -> None:
             raise UsageError(
                 f"arms would be trained on different data: data.{differs} is {one.get(differs)} in {first.name!r} "
                 f"and {other.get(differs)} in {arm.name!r}",
-                hint="type the command once for each data set; adasparse analyze domains compares definitions of a domain",
+                hint="run the command once per data set; adasparse analyze domains compares domain definitions",
             )
 
 
@@ -358,8 +356,8 @@ def _require_unlike(arms: Sequence[PlannedArm]) -> None:
     for one, other in itertools.combinations(arms, 2):
         if same_run(one.jobs[0].config, other.jobs[0].config):
             raise UsageError(
-                f"the arms {one.name!r} and {other.name!r} would train the same",
-                hint="an arm differs from the others in what it trains, not in where its runs lie",
+                f"the arms {one.name!r} and {other.name!r} would train identical runs",
+                hint="arms must differ in a setting of the model, the loop or the network",
             )
 
 

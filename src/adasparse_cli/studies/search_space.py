@@ -1,4 +1,4 @@
-"""What a search may change in each model: conf/search, one file per model."""
+"""The settings and values that `tune` tries for each model, from conf/search."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from adasparse_cli.studies.coordinate import is_walked
 
 
 def space_of(model: str, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The values to try for each setting of a model, the packaged one among them.
+    """The values to try for each setting of a model, including the packaged value.
 
     Args:
-        model: a model's name, or a loop's; a model that has no file of its own gets what holds for all.
-        settings: those of the run that the search starts from. Keys that it does not have are an error.
+        model: name of a model or loop. A model without a file in conf/search uses common.yaml.
+        settings: settings of the run that the search starts from.
 
     Raises:
-        UsageError: a key is none of the model's, has a list without its value, or is not a list.
+        UsageError: the model does not have a key, or its values are not a sorted list of two or more.
     """
     name = model if model in offered("search") else "common"
-    found = packaged_section("search", name) or {}
+    space = packaged_section("search", name) or {}
     known = dict(leaves(settings))
-    for key, values in found.items():
+    for key, values in space.items():
         where = f"conf/search/{name}.yaml: {key}"
         if key not in known:
             close = nearest(key, list(known))
             hint = f"did you mean {close}?" if close else "adasparse config show prints all keys"
-            raise UsageError(f"{where} is no setting of {model}", hint=hint)
+            raise UsageError(f"{where} is not a setting of {model}", hint=hint)
         if not isinstance(values, list) or len(values) < 2:
-            raise UsageError(f"{where} is no list of two values or more", hint=f"such as {key}: [0.001, 0.002]")
+            raise UsageError(f"{where} is not a list of two or more values", hint=f"for example {key}: [0.001, 0.002]")
         if is_walked(values) and values != sorted(set(values)):
             raise UsageError(
-                f"{where}: numbers are listed from the smallest to the largest, each once", hint=str(values)
+                f"{where}: numbers must be in ascending order, without duplicates", hint=str(sorted(set(values)))
             )
-    return {key: _with_start(values, known[key]) for key, values in found.items()}
+    return {key: _with_start(values, known[key]) for key, values in space.items()}
 
 
 def _with_start(values: list[Any], start: Any) -> list[Any]:
-    """The list with the value that the search starts from, in its place."""
+    """The list with the start value inserted; an ordered list stays ordered."""
     if start in values:
         return values
     both = [start, *values]

@@ -1,9 +1,9 @@
-"""A study: many runs as one object, resumable, compared with the right statistics.
+"""A study: many runs that are trained, resumed and compared together.
 
-What it needs and finds done (by itself or by `train`) is taken as it stands, what was interrupted goes on, what is
-missing is trained; nothing is trained twice.
+Finished runs are reused, including runs of `train`. Interrupted runs resume, and missing runs are trained. No run is
+trained twice.
 
-study.json    what is compared, where its runs lie, and the checksum of the table; written when the study starts and ends
+study.json    the arms, the paths of their runs, and the checksum of the table; written when the study starts and ends
 table.json    the table of `Comparison.table`
 """
 
@@ -36,14 +36,14 @@ from adasparse_cli.studies.plan import StudyJob
 from adasparse_cli.studies.workers import train_all
 from adasparse_cli.typed import require_types
 
-# Studies of the version before have no checksums; everything else is the same.
+# Version 2 is the same without checksums.
 STUDY_VERSION = 3
 TABLE = "table.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyReport:
-    """What a study found; `failed` names runs that ended without a result, with why."""
+    """The result of a study. `failed` has the runs without a result, with the reason."""
 
     folder: Path
     title: str
@@ -55,18 +55,19 @@ class StudyReport:
 def run_study(
     job: StudyJob, progress: Progress | None = None, *, workers: int = 1, cluster: str = "domain"
 ) -> StudyReport:
-    """Do what is missing, then compare.
+    """Train the missing runs, then compare the arms.
 
     Args:
-        workers: runs at a time. cluster: `domain` or `user`, what the intervals' clusters are.
+        workers: number of runs at the same time.
+        cluster: `domain` or `user`, the clusters of test rows for intervals.
 
     Raises:
-        InterruptedRun: stopped; what was begun is saved.
+        InterruptedRun: the study was stopped; unfinished runs are saved.
         DataError: no arm has a result.
         BusyError: another process works on this study.
     """
     progress = progress or Silent()
-    require_launcher(job.arms[0].jobs[0], workers)  # before data are prepared
+    require_launcher(job.arms[0].jobs[0], workers)  # fails before data are prepared
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         if (job.folder / STUDY).exists():
@@ -77,7 +78,7 @@ def run_study(
                 prepared[own.data.folder] = ensure_prepared(own.data, progress)
                 require_learnable(prepared[own.data.folder].manifest)
         _write(job, prepared, {})
-        # all arms of one seed before the next, so that a study stopped early can already be compared
+        # all arms of one seed before the next seed, so that a study that stops early can be compared
         turns = zip(*([(arm.name, own) for own in arm.jobs] for arm in job.arms), strict=True)
         runs = [
             NamedRun(name=f"{name}, {_named(job, own)}", job=own, prepared=prepared[own.data.folder])
@@ -95,7 +96,9 @@ def run_study(
         arms = _arms(job, prepared)
         if failed and not any(arm.folders for arm in arms):
             name, reason = next(iter(failed.items()))
-            raise DataError(f"no run could be trained; {name}: {reason}", hint=f"the reason is the run's: {job.folder}")
+            raise DataError(
+                f"all runs failed; {name}: {reason}", hint="fix the failure, then run the same command again"
+            )
         comparison = _compared(arms, job.worlds, baseline=job.baseline, cluster=cluster)
         write_json(job.folder / TABLE, comparison.table())
         _write(job, prepared, failed, checksums(job.folder, [job.folder / TABLE]))
@@ -103,100 +106,97 @@ def run_study(
 
 
 def open_study(folder: Path, *, baseline: str | None = None, cluster: str = "domain") -> StudyReport:
-    """A study as it stands, with the runs that are done.
+    """Open a study with its finished runs.
 
     Args:
-        baseline: another one than the study's own.
+        baseline: baseline arm; None for the baseline of the study.
 
     Raises:
-        UsageError: the baseline is none of its arms.
-        IntegrityError: study.json is of another version, it or the table is damaged, or a run it names is gone.
-        DataError: no run is done.
+        UsageError: the baseline is not an arm.
+        IntegrityError: study.json is of another version, it or the table is damaged, or one of its runs is missing.
+        DataError: no run is finished.
     """
-    found = read_study(folder)
+    study = read_study(folder)
     arms = []
     try:
         table = SealedFolder(
             folder=folder,
-            files=found.get("files", {}),
+            files=study.get("files", {}),
             changed="was changed after the study ended",
-            hint="run the study once more: it writes the table anew",
+            hint="run the study again to write a new table",
         )
         table.verify()
-        for arm in found["arms"]:
+        for arm in study["arms"]:
             runs = {name: None if run is None else folder / run for name, run in arm["runs"].items()}
             arms.append(Arm(name=arm["name"], runs=runs))
         for arm in arms:
             for run in arm.folders.values():
                 if not (run / DONE).exists():
                     raise IntegrityError(
-                        f"{folder / STUDY} names {run}, which is no finished run (any more)",
-                        hint="run the study once more: what is missing is trained again",
+                        f"{folder / STUDY} names {run}, which is not a finished run",
+                        hint="run the study again to train the missing runs",
                     )
-        worlds = [int(world) for world in found.get("worlds", {})]
-        comparison = _compared(arms, worlds, baseline=baseline or found["baseline"], cluster=cluster)
+        worlds = [int(world) for world in study.get("worlds", {})]
+        comparison = _compared(arms, worlds, baseline=baseline or study["baseline"], cluster=cluster)
         return StudyReport(
             folder=folder,
-            title=found["title"],
-            question=found["question"],
+            title=study["title"],
+            question=study["question"],
             comparison=comparison,
-            failed=found["failed"],
+            failed=study["failed"],
         )
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         raise IntegrityError(
-            f"{folder / STUDY} is damaged: {error!r:.200}", hint="run the study once more: its runs are found again"
+            f"{folder / STUDY} is damaged: {error!r:.200}", hint="run the study again; it reuses finished runs"
         ) from None
 
 
-def find_study(words: str, root: Path) -> Path:
-    """A study by its folder, by `latest`, or by a part of its name that only it has.
+def find_study(name: str, root: Path) -> Path:
+    """A study by its folder, by `latest`, or by an unambiguous part of its name.
 
     Raises:
-        UsageError: no study, or several.
+        UsageError: no study matches, or several.
     """
-    given = Path(words)
-    if (given / STUDY).exists():
-        return given
+    folder = Path(name)
+    if (folder / STUDY).exists():
+        return folder
     studies = sorted((path.parent for path in root.glob(f"*/{STUDY}")), key=lambda path: (path / STUDY).stat().st_mtime)
     if not studies:
-        raise UsageError(f"there are no studies in {root}", hint="adasparse ablate makes one")
-    if words == "latest":
+        raise UsageError(f"no studies in {root}", hint="adasparse ablate creates one")
+    if name == "latest":
         return studies[-1]
-    found = [study for study in studies if words in study.name]
-    if len(found) == 1:
-        return found[0]
-    names = nearest_names(words, [study.name for study in studies])
-    what = f"{len(found)} studies match {words!r}" if found else f"no study matches {words!r}"
-    raise UsageError(what, hint=f"there are {names}")
+    matches = [study for study in studies if name in study.name]
+    if len(matches) == 1:
+        return matches[0]
+    names = nearest_names(name, [study.name for study in studies])
+    message = f"{len(matches)} studies match {name!r}" if matches else f"no study matches {name!r}"
+    raise UsageError(message, hint=f"studies include {names}")
 
 
 def read_study(folder: Path) -> dict[str, Any]:
-    """What study.json holds.
+    """The content of study.json.
 
     Raises:
         IntegrityError: it is of another version, missing or damaged.
     """
     path = folder / STUDY
+    hint = f"remove {path} and run the study again; it reuses finished runs"
     try:
         values = read_sealed(path, "study_version", unsealed=UNSEALED_STUDY_VERSION)
     except IntegrityError as error:
+        raise IntegrityError(error.message, hint=hint) from None
+    version = values.get("study_version")
+    if version not in (STUDY_VERSION, UNSEALED_STUDY_VERSION):
         raise IntegrityError(
-            error.message, hint=f"remove {path} and run the study once more: its runs are found again"
-        ) from None
-    found = values.get("study_version")
-    if found not in (STUDY_VERSION, UNSEALED_STUDY_VERSION):
-        raise IntegrityError(
-            f"{path} is of study format {found}, this version reads {STUDY_VERSION}",
-            hint="move the folder away; runs that are done are found again by their settings",
+            f"{path} has format {version}; this version reads format {STUDY_VERSION}",
+            hint="move the folder and run the study again; it reuses finished runs",
         )
-    require_types(
-        values, json_types.Study, path, hint=f"remove {path} and run the study once more: its runs are found again"
-    )
+    require_types(values, json_types.Study, path, hint=hint)
     return values
 
 
 def _arms(job: StudyJob, prepared: Mapping[Path, PrepReport]) -> list[Arm]:
-    """The arms with their runs by the names of `study.json`: SEED, or WORLD/SEED in a study of several worlds."""
+    """The arms with their runs by the keys of study.json: SEED, or WORLD/SEED in a study of several worlds."""
     return [
         Arm(
             name=arm.name,
@@ -212,7 +212,7 @@ def _arms(job: StudyJob, prepared: Mapping[Path, PrepReport]) -> list[Arm]:
 
 
 def _compared(arms: Sequence[Arm], worlds: Sequence[int], *, baseline: str, cluster: str) -> Comparison:
-    """Arms whose runs have the names of `study.json`, compared within each world."""
+    """The comparison of arms whose runs have the keys of study.json, within each world."""
 
     def within(world: int | None) -> list[Arm]:
         start = "" if world is None else f"{world}/"
@@ -243,7 +243,7 @@ def _write(
     failed: Mapping[str, str],
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """study.json; runs are named by their path from the study's folder, so that both can be moved together."""
+    """Write study.json. Paths of runs are relative to its folder, so that both can be moved together."""
 
     def placed(run: Path | None) -> str | None:
         return None if run is None else os.path.relpath(run.resolve(), job.folder.resolve())

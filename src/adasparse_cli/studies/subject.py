@@ -1,4 +1,4 @@
-"""What a page or an analysis is made from: a study, or runs that a person names."""
+"""The subject of a page or an analysis: a study, or runs that the user names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adasparse_cli.studies.study import StudyReport, find_study, open_study
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a page is made from: a comparison, its title and question, and where the page and other findings lie."""
+    """The subject of a page: a comparison with its title and question, and the folder of the page and of findings."""
 
     title: str
     question: str
@@ -28,16 +28,16 @@ class Subject:
 
     @property
     def line(self) -> str:
-        """What was chosen, in one line: a study with its arms, or runs."""
+        """The chosen study or runs on one line."""
         arms = "; ".join(f"{arm.name}: {', '.join(map(str, arm.folders.values()))}" for arm in self.comparison.arms)
         return f"study: {self.folder}" if (self.folder / STUDY).exists() else f"runs: {arms}"
 
 
-def find_kept(words: Sequence[str], studies: Path) -> Path | None:
-    """A folder of findings alone, such as a ladder's or a search's, if that is what a person names."""
-    if len(words) != 1:
+def find_kept(names: Sequence[str], studies: Path) -> Path | None:
+    """A folder with findings but no study, such as the folder of a search, if the user names one."""
+    if len(names) != 1:
         return None
-    folders = [Path(words[0]), *(path for path in sorted(studies.glob("*")) if words[0] in path.name)]
+    folders = [Path(names[0]), *(path for path in sorted(studies.glob("*")) if names[0] in path.name)]
     kept = [
         path
         for path in folders
@@ -46,31 +46,31 @@ def find_kept(words: Sequence[str], studies: Path) -> Path | None:
     return kept[0] if len(kept) == 1 else None
 
 
-def find_subject(words: Sequence[str], *, runs: Path, studies: Path, baseline: str | None) -> Subject:
-    """What a person names: a study, or runs; the newest study where nothing is named.
+def find_subject(names: Sequence[str], *, runs: Path, studies: Path, baseline: str | None) -> Subject:
+    """The study or the runs that the user names; the newest study without names.
 
     Raises:
-        UsageError: nothing, or too much, is of that name.
+        UsageError: nothing matches, or several things.
     """
-    if len(words) <= 1:
-        name = words[0] if words else "latest"
+    if len(names) <= 1:
+        name = names[0] if names else "latest"
         try:
             study = find_study(name, studies)
         except UsageError as error:
-            if not words and not studies.exists():
+            if not names and not studies.exists():
                 raise UsageError(
-                    "there is no study to report on", hint="adasparse ablate makes one; or name runs"
+                    f"no studies in {studies}", hint="name runs, or create a study: adasparse ablate"
                 ) from None
-            # words that match several studies are of no run
-            if not words or any(name in path.name for path in studies.glob("*")):
+            # a name that matches several studies does not mean a run
+            if not names or any(name in path.name for path in studies.glob("*")):
                 raise error from None
         else:
             return subject_of_study(open_study(study, baseline=baseline))
-    return subject_of_runs([find_run(name, runs, studies) for name in words], baseline=baseline)
+    return subject_of_runs([find_run(name, runs, studies) for name in names], baseline=baseline)
 
 
 def subject_of_study(study: StudyReport) -> Subject:
-    """A study as the source of a page."""
+    """A study as the subject of a page."""
     return Subject(
         title=study.title,
         question=study.question,
@@ -81,15 +81,15 @@ def subject_of_study(study: StudyReport) -> Subject:
 
 
 def subject_of_runs(folders: Sequence[Path], *, baseline: str | None, cluster: str = "domain") -> Subject:
-    """Runs as the source of a page; those that differ in their seed alone make one arm.
+    """Runs as the subject of a page. Runs that differ only in their seed are one arm.
 
     Raises:
-        UsageError: a run is not finished, or the baseline is none of the arms.
+        UsageError: a run is not finished, or the baseline is not an arm.
         DataError: the runs are of different data, or their seeds differ.
     """
     for folder in folders:
         if not (folder / DONE).exists():
-            raise UsageError(f"{folder} is not finished", hint="adasparse train --resume goes on with it")
+            raise UsageError(f"{folder} is not finished", hint="adasparse train --resume finishes it")
     arms = arms_of_runs(folders)
     names = [arm.name for arm in arms]
     base = baseline or ("dnn" if "dnn" in names else names[0])
@@ -106,14 +106,14 @@ def subject_of_runs(folders: Sequence[Path], *, baseline: str | None, cluster: s
 
 
 def verify_subject(subject: Subject) -> int:
-    """Check what a page is made from: its runs, and the findings of a study. The study itself was checked as it was opened.
+    """Verify the checksums of the runs and findings of a subject. A study itself is checked when it is opened.
 
     Returns:
-        The number of files that have a checksum.
+        The number of files with a checksum.
 
     Raises:
         IntegrityError: a file is missing or differs.
     """
     runs = list(dict.fromkeys(run for arm in subject.comparison.arms for run in arm.folders.values()))
-    own = [] if subject.folder in runs else kept_findings(subject.folder)
-    return sum(map(verify_run, runs)) + sum(map(verify_finding, own))
+    findings = [] if subject.folder in runs else kept_findings(subject.folder)
+    return sum(map(verify_run, runs)) + sum(map(verify_finding, findings))

@@ -1,10 +1,10 @@
-"""Every model searched with the same budget: each setting of conf/search in turn, judged on the valid split alone.
+"""Search the settings of every model with the same budget, one setting of conf/search at a time, on the valid split only.
 
-What a search needs to go on is in its runs: the same command asks the same questions again, and finished runs answer them.
-Runs are shared with every other command, so nothing is trained twice.
+A search has no state besides its runs: the same command asks the same questions, and finished runs answer them. Runs are
+shared with other commands, so no run is trained twice.
 
-findings/tune/              what was found
-experiment/tuned-DATA.yaml  a named study of every model at its best, for `adasparse --config-dir FOLDER compare`
+findings/tune/              the finding
+experiment/tuned-DATA.yaml  a named study of all models with their best settings, for `adasparse --config-dir FOLDER compare`
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ EXPERIMENTS = "experiment"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSearch:
-    """What is searched for one model.
+    """The search of one model.
 
     Args:
-        words: that choose the model and hold for all of its trials.
-        space: key → the values to try. start: the packaged value of each.
+        words: settings that select the model, the same in all trials.
+        space: values to try by key.
+        start: packaged values by key.
     """
 
     name: str
@@ -62,8 +63,9 @@ class TuneJob:
     """Searches with the same budget on the same data.
 
     Args:
-        trials: settings per model. least_gain: of the metric, for a setting to be changed.
-        first: a run of the searches, which names the data of all.
+        trials: maximum number of trials per model.
+        least_gain: minimum gain of the metric for which a setting is changed.
+        first: a run of the searches; all runs use its data.
     """
 
     searches: tuple[ModelSearch, ...]
@@ -87,16 +89,16 @@ def plan_tune(
     least_gain: float,
     config_file: Path | None = None,
 ) -> TuneJob:
-    """Searches for the named models, or for all; settings that the words name are not searched.
+    """Searches for the named models, or for all models. Settings in `words` are fixed and not searched.
 
     Raises:
-        UsageError: there is no model of a name, a word cannot be used, or conf/search names what a model does not have.
+        UsageError: a model is unknown, a setting is invalid, or conf/search has a setting that the model lacks.
     """
     of_model = next((one for one in words if one.startswith("model")), None)
     if of_model is not None:
         raise UsageError(
-            f"{of_model} would hold for every model",
-            hint="--models chooses them; DIR/search/MODEL.yaml with --config-dir DIR",
+            f"{of_model} would apply to every model",
+            hint="--models selects models; DIR/search/MODEL.yaml with --config-dir DIR changes the search of one model",
         )
     common = list(words) if any(one.startswith("threads=") for one in words) else [*words, "threads=1"]
     fixed = explicit_keys(words, config_file=config_file)
@@ -137,13 +139,13 @@ def plan_tune(
 def run_tune(
     job: TuneJob, progress: Progress | None = None, *, workers: int = 1, verify: bool = False
 ) -> tuple[Finding, Path]:
-    """Search all models side by side: each round trains what every search asks next.
+    """Search all models together. Each round trains the next runs of every search.
 
     Args:
-        verify: whether to check every file of the data before, and of the runs of each trial.
+        verify: whether to verify the checksums of the data before, and of the runs of each trial.
 
     Raises:
-        InterruptedRun: stopped; what was begun is saved, and the same command goes on.
+        InterruptedRun: the search was stopped; unfinished runs are saved, and the same command resumes.
         DataError: no trial of any model has a result.
     """
     progress = progress or Silent()
@@ -153,19 +155,19 @@ def run_tune(
         verify_planned([job.first])
     with only_owner(job.folder):
         prepared = ensure_prepared(job.first.data, progress)
-        open_searches = [_OpenSearch(job, one) for one in job.searches]
+        open_searches = [_OpenSearch(job, search) for search in job.searches]
         number = 0
-        while going := [one for one in open_searches if one.questions]:
+        while active := [search for search in open_searches if search.questions]:
             number += 1
-            runs = [run for one in going for run in one.missing(prepared)]
-            train_all(runs, progress, workers=workers, what=f"round {number}, {counted(len(going), 'model')}")
-            for one in going:
-                progress.note(one.answer(prepared, verify=verify))
+            runs = [run for search in active for run in search.missing(prepared)]
+            train_all(runs, progress, workers=workers, what=f"round {number}, {counted(len(active), 'model')}")
+            for search in active:
+                progress.note(search.answer(prepared, verify=verify))
         return _write(job, open_searches, prepared)
 
 
 class _OpenSearch:
-    """A search under way: what it asks now, and the jobs of each question."""
+    """A running search: its current questions, and the jobs of each question."""
 
     def __init__(self, job: TuneJob, search: ModelSearch) -> None:
         self.job, self.search = job, search
@@ -178,7 +180,7 @@ class _OpenSearch:
         self._trials = 0
 
     def missing(self, prepared: PrepReport) -> list[NamedRun]:
-        """Runs that the questions still need."""
+        """The runs that the current questions still need."""
         return [
             NamedRun(name=f"{self.search.name} {self._changed(settings)}, seed {own.seed}", job=own, prepared=prepared)
             for settings in self.questions
@@ -187,7 +189,7 @@ class _OpenSearch:
         ]
 
     def answer(self, prepared: PrepReport, *, verify: bool) -> str:
-        """Take the finished runs as answers and go on; what was learnt, in a line."""
+        """Answer the current questions with the finished runs, advance the search, and return a line about the answers."""
         answers = [self._worth(settings, prepared, verify=verify) for settings in self.questions]
         shown = [
             f"{self._changed(settings)} {'failed' if worth is None else f'{self._sign * worth:.4f}'}"
@@ -214,7 +216,7 @@ class _OpenSearch:
         return plan_seeds(words, self.job.seeds, config_file=self.job.config_file)
 
     def _worth(self, settings: Mapping[str, Any], prepared: PrepReport, *, verify: bool) -> float | None:
-        """The mean over seeds of the metric of the valid split, larger is better; None where a run failed."""
+        """The mean validation metric over seeds, signed so that larger is better; None if a run failed."""
         runs = [finished_run(own, prepared) for own in self._jobs(settings)]
         if verify:
             for run in runs:
@@ -227,7 +229,7 @@ class _OpenSearch:
 
 
 def changed_words(search: ModelSearch, settings: Mapping[str, Any]) -> list[str]:
-    """The words that turn the packaged settings into these."""
+    """The settings that differ from the packaged ones, as `key=value`."""
     return [word(key, value) for key, value in settings.items() if value != search.start[key]]
 
 
@@ -237,7 +239,7 @@ def _write(job: TuneJob, searches: Sequence[_OpenSearch], prepared: PrepReport) 
     if not usable:
         raise DataError(
             f"no trial has a valid {job.metric}",
-            hint="the runs failed as printed above, or the metric is not available on the valid split; "
+            hint="either all runs failed, as printed above, or the metric is not available on the valid split; "
             "--metric log_loss is always available",
         )
     sign, data = (-1 if job.metric is Metric.log_loss else 1), job.first.data.settings.name
@@ -252,7 +254,7 @@ def _write(job: TuneJob, searches: Sequence[_OpenSearch], prepared: PrepReport) 
             start: None if one.start_worth is None else sign * one.start_worth,
             best: None if one.best_worth is None else sign * one.best_worth,
             "changed settings": " ".join(changed_words(search, one.best)) or "none",
-            "best at the end of its list": ", ".join(one.at_edge) or "none",
+            "best value at the end of its list": ", ".join(one.at_edge) or "none",
             "search complete": one.complete,
         }
         for model, (search, one) in found.items()
@@ -260,41 +262,43 @@ def _write(job: TuneJob, searches: Sequence[_OpenSearch], prepared: PrepReport) 
     rows.sort(key=lambda row: (row[best] is None, -sign * (row[best] or 0.0)))
     split = prepared.manifest.splits[Split.valid]
     support = Support(estimates={start: "", best: ""}, rows=split.rows, positives=split.positives)
-    table = Table(name="models", title="Models, the best first", rows=rows, support=support)
+    table = Table(name="models", title="Models, best first", rows=rows, support=support)
     edges = [
-        f"{row['model']} ({row['best at the end of its list']})"
+        f"{row['model']} ({row['best value at the end of its list']})"
         for row in rows
-        if row["best at the end of its list"] != "none"
+        if row["best value at the end of its list"] != "none"
     ]
     spent = [row["model"] for row in rows if not row["search complete"]]
     answers = [
         f"Best by valid {job.metric}: {rows[0]['model']} with {table.text(rows[0], best)}.",
-        *([f"A better value may lie beyond the list for {'; '.join(edges)}."] if edges else []),
+        *([f"Values outside the list may be better for {'; '.join(edges)}."] if edges else []),
         *([f"Stopped by the budget of {counted(job.trials, 'trial')}: {', '.join(spent)}."] if spent else []),
-        f"To judge them on the test split: `adasparse --config-dir {job.folder} compare --experiment {name} {' '.join(job.common)}`",
+        f"To compare them on the test split: `adasparse --config-dir {job.folder} compare --experiment {name} {' '.join(job.common)}`",
     ]
     finding = Finding(
         name="tune",
-        title="Every model searched with the same budget",
+        title="Search of every model with the same budget",
         question=f"Which settings are best for each model by valid {job.metric}?",
         answers=tuple(answers),
         tables=(table,),
         notes=(
-            f"One setting at a time, from the packaged values, pass after pass; at most {counted(job.trials, 'trial')} per model, "
-            f"each the mean over {counted(job.seeds, 'seed')}. A value is changed for a gain of {job.least_gain} or more. "
-            "The test split was not looked at.",
+            f"Coordinate search from the packaged values, with at most {counted(job.trials, 'trial')} per model and "
+            f"{counted(job.seeds, 'seed')} per trial. A value is changed for a gain of {job.least_gain} or more. "
+            "The test split was not used.",
         ),
     )
     return finding, write_finding(finding, job.folder)
 
 
 def _experiment(job: TuneJob, found: Mapping[str, tuple[ModelSearch, Found]], data: str) -> str:
-    """The named study of every model at its best."""
+    """The YAML of a named study of all models with their best settings."""
     values = {
-        "title": f"Every model, tuned on {data}",
-        "question": "Which model is better than the first, each at its best?",
+        "title": f"All models, tuned on {data}",
+        "question": "Which tuned models are better than the baseline?",
         "baseline": "dnn" if "dnn" in found else next(iter(found)),
         "seeds": 3,
         "arms": {name: [*search.words, *changed_words(search, one.best)] for name, (search, one) in found.items()},
     }
-    return f"# Written by adasparse tune in {job.folder.name}: chosen by valid {job.metric}.\n{to_yaml(values)}"
+    return (
+        f"# Written by adasparse tune in {job.folder.name}; settings chosen by valid {job.metric}.\n{to_yaml(values)}"
+    )

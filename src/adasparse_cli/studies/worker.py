@@ -1,7 +1,7 @@
-"""A process that trains runs, one after the other: what it does, and what it tells the process that started it.
+"""A worker process that trains runs one after the other, and the messages that it sends to its parent.
 
-Starting up, which loads torch, takes longer than a short run, so a process stays for the next run when one is done. After a
-failure it ends: a new process has nothing left of what went wrong.
+Starting a process loads torch, which takes longer than a short run, so a worker trains further runs. After a failure it
+ends, so that the next run starts in a clean process.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from adasparse_cli.studies.named_run import NamedRun, ToldProgress, expected_row
 
 @dataclass(frozen=True)
 class RunDone:
-    """What is told when a run has its result; the process waits for the next one.
+    """Message of a finished run. The worker then waits for the next run.
 
     Args:
-        valid: its metric of the valid split that chose the best checkpoint, and others.
+        valid: metrics of the valid split.
     """
 
     valid: Mapping[str, Any]
@@ -38,7 +38,7 @@ class RunDone:
 
 @dataclass(frozen=True)
 class NoRoom:
-    """What a run tells of a full disk."""
+    """Message of a run that failed because the disk is full."""
 
     message: str
     hint: str
@@ -46,11 +46,11 @@ class NoRoom:
 
 
 def serve(connection: Connection) -> None:
-    """Train the runs that come, until None or nothing more comes.
+    """Train the runs that arrive through the connection, until None arrives or the connection closes.
 
-    Tells the rows done (int), why a run fails (str or `NoRoom`, then the process ends) and that a run is done.
+    Sends the number of rows done (int), the reason of a failure (str or `NoRoom`; then the process ends), and `RunDone`.
     """
-    # Ctrl-C in the terminal is for the parent, which asks its children to save
+    # the parent handles Ctrl-C, and asks its workers to save
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
@@ -63,7 +63,7 @@ def serve(connection: Connection) -> None:
 
 
 def tell(connection: Connection, news: int | str | NoRoom | RunDone) -> None:
-    """Tell the parent. If it has died, that is no fault of the run, which is about to be asked to save and end."""
+    """Send a message to the parent. A dead parent is ignored here, because `_end_with_parent` stops the run."""
     with contextlib.suppress(OSError):
         connection.send(news)
 

@@ -1,7 +1,7 @@
-"""Many runs, several at a time, each in a process of its own while it lasts, told as one piece of work.
+"""Train many runs, several at the same time, in worker processes, with one progress display.
 
-A run that dies takes nothing with it. Runs whose parent dies save and end, so that a study that was killed
-leaves nothing behind that works on. A run's result does not depend on how many run beside it or before it.
+A run that crashes does not affect other runs. If the parent dies, its workers save and end. The result of a run does not
+depend on the runs beside or before it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from adasparse_cli.studies.worker import NoRoom, RunDone, serve
 def train_all(
     runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str, best: BestSoFar | None = None
 ) -> dict[str, str]:
-    """Train runs in their order, on the launcher of their jobs; each goes on where it was stopped.
+    """Train runs in order, on the launcher of their jobs. Interrupted runs resume.
 
     Args:
-        workers: runs at a time, on this machine. best: with it, a line is noted for each run that is finished.
+        workers: number of runs at the same time on this machine.
+        best: reports each finished run with the best value so far; None reports nothing.
 
     Returns:
-        What failed, by name, with the reason. The others go on.
+        The reason of each failed run, by name. Other runs continue after a failure.
 
     Raises:
-        InterruptedRun: SIGINT or SIGTERM came; what was begun is saved.
-        DiskFullError: the disk has no room for a run; no further run is started.
+        InterruptedRun: SIGINT or SIGTERM arrived; running runs are saved.
+        DiskFullError: the disk is full; no further run is started.
     """
     if not runs:
         return {}
@@ -67,14 +68,20 @@ def train_all(
                         if one.done:
                             idle.append(one)
                             if best is not None:
-                                value = one.valid.get(best.metric)
-                                line = best.line(one.run.name, value, width=width)
-                                progress.note(f"{line}  {done} of {len(runs)} runs")
+                                best.report(
+                                    progress,
+                                    one.run.name,
+                                    one.valid.get(best.metric),
+                                    arm=one.run.arm,
+                                    seed=one.run.job.seed,
+                                    after=f"  {done} of {len(runs)} runs",
+                                    width=width,
+                                )
                         elif stop.number is None:
                             failed[one.run.name] = one.why()
                             progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
                         progress.advance(rows, {"runs done": done, "of": len(runs)})
-                # how long a run takes is known when it has ended, so far it is a guess
+                # early stopping makes the number of rows of a running run uncertain
                 ahead = sum(max(expected_rows(one.run), one.rows) for one in running)
                 progress.expect(trained + ahead + sum(map(expected_rows, waiting)))
                 if stop.number is not None:
@@ -91,7 +98,7 @@ def train_all(
 
 
 def _start(idle: list[Worker], run: NamedRun) -> Worker:
-    """A process for a run: one that has done another, or a new one."""
+    """Give a run to an idle worker, or to a new one."""
     while idle:
         worker = idle.pop()
         if worker.give(run):
@@ -102,7 +109,7 @@ def _start(idle: list[Worker], run: NamedRun) -> Worker:
 
 
 class Worker:
-    """A process that trains runs, the run that it has, and what it tells of it."""
+    """A worker process as seen by its parent: its current run, and the messages about it."""
 
     run: NamedRun
     rows: int
@@ -115,8 +122,8 @@ class Worker:
         spawn = multiprocessing.get_context("spawn")
         self.connection, theirs = spawn.Pipe()
         self.process = spawn.Process(target=serve, args=(theirs,))
-        # the child keeps SIGINT blocked until it can leave it to the parent; while it loads, it would print a traceback
-        resource_tracker.ensure_running()  # which it would start by itself, and unblock SIGINT then
+        # the child starts with SIGINT blocked, because Ctrl-C while it loads modules would print a traceback
+        resource_tracker.ensure_running()  # else the child starts the tracker, which unblocks SIGINT
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         try:
             self.process.start()
@@ -125,7 +132,7 @@ class Worker:
         theirs.close()
 
     def give(self, run: NamedRun) -> bool:
-        """Let it train a run; False if the process has died meanwhile."""
+        """Send a run to the worker; False if its process has died."""
         self.run, self.rows, self.reason, self.full, self.done = run, 0, None, None, False
         self.valid = {}
         try:
@@ -136,33 +143,33 @@ class Worker:
 
     @property
     def ended(self) -> bool:
-        """Whether its run has ended, well or not."""
+        """Whether its run is done or has failed."""
         return self.done or self.process.exitcode is not None
 
     def sources(self) -> list[Connection | int]:
         return [self.process.sentinel] if self.connection.closed else [self.connection, self.process.sentinel]
 
     def news(self) -> int:
-        """Rows done since it was last asked."""
+        """Receive messages; the number of rows done since the last call."""
         before = self.rows
         try:
             while not self.connection.closed and self.connection.poll():
-                told = self.connection.recv()
-                if isinstance(told, RunDone):
-                    self.done, self.valid = True, told.valid
-                elif isinstance(told, str):
-                    self.reason = told
-                elif isinstance(told, NoRoom):
-                    self.reason = told.message
-                    self.full = DiskFullError(told.message, hint=told.hint, needed=told.needed)
+                message = self.connection.recv()
+                if isinstance(message, RunDone):
+                    self.done, self.valid = True, message.valid
+                elif isinstance(message, str):
+                    self.reason = message
+                elif isinstance(message, NoRoom):
+                    self.reason = message.message
+                    self.full = DiskFullError(message.message, hint=message.hint, needed=message.needed)
                 else:
-                    self.rows = told
+                    self.rows = message
         except (EOFError, OSError):
             self.connection.close()
         return self.rows - before
 
     def close_run(self) -> int:
-        """Rows done since it was last asked, of a run that has ended."""
+        """Receive the last messages of a run that has ended; the number of rows done since the last call."""
         news = self.news()
         if not self.done:
             self.process.join()
@@ -176,7 +183,7 @@ class Worker:
         self.news()
 
     def dismiss(self) -> None:
-        """Let a process go that has nothing to do."""
+        """End an idle worker."""
         with contextlib.suppress(OSError):
             self.connection.send(None)
         self.connection.close()
@@ -187,4 +194,4 @@ class Worker:
         code = self.process.exitcode or 0
         if self.reason is not None:
             return self.reason
-        return f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
+        return f"process killed by signal {-code}" if code < 0 else f"process ended with exit code {code}"

@@ -1,7 +1,7 @@
-"""Studies over several worlds of a data set that is generated from `data.seed`, such as the twin.
+"""Studies over several worlds: data sets generated with different values of `data.seed`, such as those of the twin.
 
-Each world has prepared data of its own, named NAME-worldSEED; the world of the data's own seed keeps their name. All other
-settings of the data are the same in every world.
+The prepared data of a world are named NAME-worldSEED; the world of the given `data.seed` keeps NAME. All other settings of
+the data are the same in every world.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from adasparse_cli.typed import plain
 
 
 def worlds_of(text: str | None) -> tuple[int, ...]:
-    """The seeds that `--worlds 0,1,2` names; empty without it.
+    """The values of `--worlds 0,1,2`; empty without the option.
 
     Raises:
-        UsageError: it names no seeds, or one twice.
+        UsageError: a value is not a whole number, or is repeated.
     """
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise UsageError(f"--worlds {text}: worlds are whole numbers from 0 on", hint="such as --worlds 0,1,2")
+        raise UsageError(f"--worlds {text}: worlds are whole numbers of at least 0", hint="for example --worlds 0,1,2")
     worlds = tuple(map(int, parts))
     if len(set(worlds)) < len(worlds):
-        raise UsageError(f"--worlds {text}: a world is named twice", hint="such as --worlds 0,1,2")
+        raise UsageError(f"--worlds {text}: a world is named twice", hint="for example --worlds 0,1,2")
     return worlds
 
 
 def plan_worlds(
     words: Sequence[str], seeds: int, worlds: Sequence[int], *, config_file: Path | None = None
 ) -> list[TrainJob]:
-    """The same job in each world with each seed: all worlds of the first seed before the next.
+    """The same job in each world with each seed, in the order of seeds, then worlds.
 
     Args:
-        words: as for `train`. worlds: values of `data.seed`; empty for the data as they are.
+        words: settings as for `train`.
+        worlds: values of `data.seed`; empty for one data set.
 
     Raises:
-        UsageError: the data are not generated, or prepared data of that name are of another kind.
+        UsageError: the data are not generated, or prepared data of a world have other settings.
     """
     own = plan_seeds(words, seeds, config_file=config_file)
     if not worlds:
@@ -60,8 +61,8 @@ def plan_worlds(
         chosen = data_words(values)
         if chosen is None:
             raise UsageError(
-                f"--worlds: the settings of {settings.name} cannot be written as overrides",
-                hint="prepare each world under a name of its own with adasparse prep data.seed=…",
+                f"--worlds: the settings of {settings.name} cannot be expressed as key=value",
+                hint="prepare each world under a separate name: adasparse prep data.seed=SEED data.name=NAME",
             )
         kept = [one for one in words if not _of_data(one)]
         found = plan_seeds([*chosen, *kept], seeds, config_file=config_file)
@@ -73,21 +74,21 @@ def plan_worlds(
 def _require_worlds(words: Sequence[str], settings: DataSettings) -> None:
     if not hasattr(settings, "seed"):
         raise UsageError(
-            f"--worlds draws worlds by data.seed, and {settings.name} (recipe {settings.recipe}) is not synthetic",
-            hint="leave --worlds out, or use data=twin",
+            f"--worlds needs synthetic data, but {settings.name} (recipe {settings.recipe}) is not synthetic",
+            hint="omit --worlds, or use data=twin",
         )
     if any(one.partition("=")[0] == "data.seed" for one in words):
-        raise UsageError("--worlds sets data.seed, and the command sets it too", hint="leave data.seed out")
+        raise UsageError("--worlds and data.seed exclude each other", hint="omit data.seed")
 
 
 def _require_same(asked: dict[str, Any], found: DataSettings) -> None:
-    """Prepared data of a world's name keep their settings, which must be those of the other worlds."""
+    """Refuse existing prepared data of a world whose settings differ from those of the study."""
     for key, value in plain(found).items():
         if value != asked.get(key):
             raise UsageError(
-                f"the prepared data {found.name} have {word(f'data.{key}', value)}, and this study needs "
+                f"the prepared data {found.name} have {word(f'data.{key}', value)}, but this study needs "
                 f"{word(f'data.{key}', asked.get(key))} in every world",
-                hint="data.name=NAME gives the worlds of this study other names",
+                hint="choose another name for the data of this study: data.name=NAME",
             )
 
 

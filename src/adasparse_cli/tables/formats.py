@@ -105,7 +105,7 @@ def usable_columns(where: str, columns: list[str], settings: FormatSettings) -> 
     """
     if len(columns) > MOST_COLUMNS:
         raise DataError(
-            f"{where}: there are {len(columns):,} columns, at most {MOST_COLUMNS:,} are read",
+            f"{where}: {len(columns):,} columns, but at most {MOST_COLUMNS:,} can be read",
             hint="check data.separator; or keep only the columns that are needed",
         )
     twice = sorted(name for name, times in Counter(columns).items() if name and times > 1)

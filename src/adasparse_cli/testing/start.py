@@ -26,11 +26,11 @@ def start_model(module: str, folder: Path) -> list[Path]:
             hint="use lower-case letters, digits and _, such as my_model",
         )
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", hint=f"mkdir -p {folder}")
+        raise UsageError(f"the folder {folder} does not exist", hint=f"mkdir -p {folder}")
     targets = {source: folder / name.format(module=module) for source, name in _FILES.items()}
     for path in targets.values():
         if path.exists():
-            raise UsageError(f"{path} is there already", hint="choose another name, or another --folder")
+            raise UsageError(f"{path} already exists", hint="choose another name, or another --folder")
     for source, path in targets.items():
         text = (files("adasparse_cli.testing") / "template" / source).read_text(encoding="utf-8")
         write_text(path, text.replace("MODULE", module).replace("CLASS", class_name(module)))

@@ -21,8 +21,9 @@ class Activity:
     """How often each neuron is active in each domain.
 
     Args:
-        layers: names of the gated layers. shares: per layer, domains × width, in [0, 1]; NaN for domains without rows.
-        rows: rows of each domain.
+        layers: names of the gated layers.
+        shares: per layer, domains × width, in [0, 1]; NaN for domains without rows.
+        rows: number of rows of each domain.
         prunes: whether factors can be 0.
     """
 
@@ -32,12 +33,12 @@ class Activity:
     prunes: bool
 
     def all_layers(self) -> Floats:
-        """The layers side by side."""
+        """The shares of all layers, concatenated: domains × neurons."""
         return np.concatenate(self.shares, axis=1)
 
 
 def activity(model: AdaSparse, rows: Rows, *, num_domains: int, batch_size: int) -> Activity:
-    """Run the rows through the model, sorted by domain, and count. Memory grows with domains × neurons, not with rows."""
+    """Count active neurons by domain. Memory grows with domains × neurons, not with rows."""
     was_training = model.training
     model.eval()
     device = rows.device
@@ -46,12 +47,12 @@ def activity(model: AdaSparse, rows: Rows, *, num_domains: int, batch_size: int)
     sums: list[torch.Tensor] = []
     prunes = model.mode is not Mode.scaling
     for start in range(0, len(order), batch_size):
-        own = domains[start : start + batch_size]
+        of_batch = domains[start : start + batch_size]
         factors = model.factors(rows.batch(torch.from_numpy(order[start : start + batch_size]).to(device)))
         if not sums:
             sums = [torch.zeros(num_domains, layer.shape[1], device=device) for layer in factors]
-        present, first = np.unique(own, return_index=True)
-        ends = [*first[1:].tolist(), len(own)]
+        present, first = np.unique(of_batch, return_index=True)
+        ends = [*first[1:].tolist(), len(of_batch)]
         for total, layer in zip(sums, factors, strict=True):
             used = (layer > 0).to(layer.dtype) if prunes else layer / model.settings.scale
             for domain, begin, end in zip(present.tolist(), first.tolist(), ends, strict=True):

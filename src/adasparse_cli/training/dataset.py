@@ -1,4 +1,4 @@
-"""Prepared data in memory (or on the GPU), as one matrix of ids that a permutation indexes."""
+"""Prepared data in memory (or on the GPU), as one matrix of ids that is indexed by a permutation."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ class Rows:
 
     Args:
         field_ids: int32, rows × fields.
-        domain_ids: what a model is told; differs from `domains` in a control arm alone.
-        condition_ids, conditions: the distinct combinations of domain-aware ids; see `Batch`.
-        labels: 0 or 1, float32, or int8 of rows on disk; None for unlabelled rows.
-        domains: the true domain of each row, which metrics group by.
-        users: id of the row's user, or None where the data name no user.
-        sources, lines: where each row stood in the raw files; empty for rows on disk, see `places`.
-        bag_values: number of values in the bags of each row, so that the host need not ask a GPU for it; None on a CPU.
+        domain_ids: the domain that a model receives; differs from `domains` only in a control arm.
+        condition_ids: the row's index into `conditions`.
+        conditions: the distinct combinations of domain-aware ids; see `Batch`.
+        labels: 0 or 1, float32, or int8 for rows on disk; None for unlabelled rows.
+        domains: the true domain of each row, by which metrics are grouped.
+        users: id of the row's user; None if the data have no users.
+        sources: index of the row's raw file; empty for rows on disk, see `places`.
+        lines: line of the row in its raw file; empty for rows on disk.
+        bag_values: number of values in the bags of each row, so that the host does not wait for a GPU; None on a CPU.
     """
 
     field_ids: Tensor
@@ -60,22 +62,22 @@ class Rows:
 
     @property
     def bytes_to_come(self) -> int:
-        """Memory that the rows will take beside what they take now."""
+        """Bytes of memory that the rows will need in addition to their current memory."""
         return 0
 
     @property
     def device(self) -> torch.device:
-        """Where batches are."""
+        """The device of batches."""
         return self.field_ids.device
 
     def steps(self, seed: int, epoch: int, batch_size: int) -> Sequence[Any]:
-        """What each step of an epoch takes, in an order of seed and epoch alone; `batch` turns it into rows."""
+        """The rows of each step of an epoch, in an order that depends only on seed and epoch; `batch` reads them."""
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self)))
         # the host needs the numbers too; from pinned memory they are copied while it works on
         return PermutedSteps(order.pin_memory() if self.device.type == "cuda" else order, batch_size)
 
     def batch(self, rows: Tensor | slice) -> Batch:
-        """The rows chosen, as a model takes them."""
+        """The chosen rows as a batch."""
         if isinstance(rows, slice):
             labels = None if self.labels is None else self.labels[rows]
             return Batch(self.field_ids[rows], self.domain_ids[rows], self.condition_ids[rows], self.conditions, labels)
@@ -97,10 +99,10 @@ class Rows:
         yield self.sources, self.lines
 
     def with_another_rows_domain(self, seed: int) -> Rows:
-        """The control arm: each row tells a model the domain of another row, drawn once per split.
+        """The rows of a control arm: a model receives the domain of another row, drawn once per split.
 
-        The row's own field ids stay, so a DNN sees no difference; what a pruner or gate is
-        fed no longer belongs to the row.
+        Field ids stay with their row, so nothing changes for a DNN. Pruners and gates receive a domain that is unrelated to
+        the row.
         """
         order = torch.from_numpy(np.random.default_rng([seed, len(self)]).permutation(len(self)))
         order = order.to(self.domain_ids.device)
@@ -132,31 +134,31 @@ class PermutedSteps(Sequence[Tensor]):
 
 
 def part_of(rows: Any, rank: int, world_size: int) -> Any:
-    """What one of several processes takes of what a step takes."""
+    """The part of a step's rows that belongs to one of several processes."""
     if isinstance(rows, Tensor):
         return rows[rank * len(rows) // world_size : (rank + 1) * len(rows) // world_size]
     return rows.part(rank, world_size)
 
 
 def number_of_steps(rows: int, batch_size: int) -> int:
-    """Steps per epoch; a last step of one row (no statistics can be had of it) joins the one before."""
+    """Steps per epoch. A last step with one row, which has no batch statistics, joins the step before it."""
     steps = -(-rows // batch_size)
     return steps - 1 if steps > 1 and rows % batch_size == 1 else steps
 
 
 def load_rows(folder: Path, manifest: Manifest, split: Split, *, device: torch.device) -> Rows:
-    """Read a split of prepared data into memory, part by part, so that its rows are there once.
+    """Read a split of prepared data into memory, part by part, so that memory holds its rows only once.
 
     Raises:
-        ResourceError: it does not fit.
+        ResourceError: it does not fit into memory.
     """
     number = manifest.splits[split].rows
     expected = number * bytes_per_row(manifest)
     free = free_memory(device)
     if expected > 0.8 * free:
         raise ResourceError(
-            f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-            hint="prepare fewer fields or rows, or use a machine with more memory",
+            f"the {split} split of {manifest.name} needs {expected / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free",
+            hint="stream the rows from disk with loop.rows=stream, or prepare fewer fields or rows",
         )
     return rows_of(split_parts(folder, manifest, split), manifest.fields, rows=number, device=device)
 
@@ -172,8 +174,8 @@ def with_bag_values(rows: Rows, fields: Sequence[Field], bags: Mapping[str, Bags
 
 
 def bytes_per_row(manifest: Manifest) -> int:
-    """Bytes that a row of `Rows` takes: its ids (4 each), domain and condition as tensors (8 each), label, domain, source (4
-    each), line (8) and user (4).
+    """Bytes per row of `Rows`: ids (4 each), domain and condition as tensors (8 each), label, domain and source (4 each),
+    line (8) and user (4).
     """
     return 4 * len(manifest.fields) + 36 + (4 if manifest.has_user else 0)
 
@@ -182,7 +184,8 @@ def rows_of(frames: Iterable[pl.DataFrame], fields: Sequence[Field], *, rows: in
     """Encoded rows as tensors.
 
     Args:
-        frames: one or more, `rows` rows in all.
+        frames: one or more frames.
+        rows: total number of rows.
     """
     ids = np.empty((rows, len(fields)), dtype=np.int32)
     aware = [field.name for field in fields if field.role is FieldRole.domain_aware]
@@ -215,7 +218,7 @@ def rows_of(frames: Iterable[pl.DataFrame], fields: Sequence[Field], *, rows: in
 
 
 def load_shape(folder: Path, manifest: Manifest) -> DataShape:
-    """What a model must know of the data: its fields, bags and number of domains."""
+    """The properties of the data that a model needs: fields, bags, number of domains, base rate."""
     multi = [field.name for field in manifest.fields if field.kind is FieldKind.multi_valued]
     train = manifest.splits[Split.train]
     return DataShape(

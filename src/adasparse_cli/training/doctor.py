@@ -1,4 +1,4 @@
-"""What a machine offers, and whether it is enough."""
+"""Checks of the machine and the installation."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _GIB = 2**30
 
 
 def examine() -> list[dict[str, Any]]:
-    """One line per check: what was found, and whether it is right."""
+    """One row per check: its name, its result, and whether it passed."""
     return [
         _check("python", platform.python_version(), sys.version_info >= (3, 11)),
         _check("system", platform.platform(), True),
         *(_check(name, version(name), True) for name in ("torch", "polars", "hydra-core")),
-        _check("cores for arithmetic", torch.get_num_threads(), torch.get_num_threads() >= 1),
-        _check("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used", True),
+        _check("torch threads", torch.get_num_threads(), torch.get_num_threads() >= 1),
+        _check("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none; the CPU is used", True),
         _memory(),
         _disk(),
         _writable(),
@@ -38,31 +38,31 @@ def examine() -> list[dict[str, Any]]:
     ]
 
 
-def _check(name: str, found: Any, right: bool) -> dict[str, Any]:
-    return {"check": name, "found": str(found), "right": right}
+def _check(name: str, result: Any, passed: bool) -> dict[str, Any]:
+    return {"check": name, "result": str(result), "passed": passed}
 
 
 def _memory() -> dict[str, Any]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
-    return _check("memory", f"{total:.1f} GiB (2 are enough for the default data)", total >= 2)
+    return _check("memory", f"{total:.1f} GiB (the default data need 2 GiB)", total >= 2)
 
 
 def _disk() -> dict[str, Any]:
     free = shutil.disk_usage(Path.cwd()).free / _GIB
-    return _check("free disk here", f"{free:.1f} GiB (1 is enough for the default data)", free >= 1)
+    return _check("free disk space", f"{free:.1f} GiB (the default data need 1 GiB)", free >= 1)
 
 
 def _writable() -> dict[str, Any]:
     try:
         with tempfile.TemporaryFile(dir=Path.cwd()):
-            return _check("this folder", "can be written", True)
+            return _check("current folder", "writable", True)
     except OSError as error:
-        return _check("this folder", f"cannot be written: {error}", False)
+        return _check("current folder", f"not writable: {error}", False)
 
 
 def _settings() -> dict[str, Any]:
     try:
-        return _check("packaged settings", f"found, default model {compose('train', [])['model']['name']}", True)
+        return _check("packaged settings", f"valid, default model {compose('train', [])['model']['name']}", True)
     except AdasparseError as error:
         return _check("packaged settings", error.message, False)
 
@@ -70,7 +70,7 @@ def _settings() -> dict[str, Any]:
 def _gigaflops(precision: MatmulPrecision, seconds: float = 0.4, width: int = 512) -> float:
     a, b = torch.randn(2048, width), torch.randn(width, width)
     with matmul_precision(precision):
-        a @ b  # the first one finds out which kernel is best
+        a @ b  # the first product also selects the kernel
         done, started = 0, time.monotonic()
         while time.monotonic() - started < seconds:
             a @ b

@@ -1,4 +1,4 @@
-"""Scores of a model on a split, and what they are worth."""
+"""Scores of a model on a split, and their metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scores:
 
     Args:
         logits: float32, one per row.
-        pruned: float32, rows × gated layers, the share of neurons cut; None for models that prune nothing.
+        pruned: float32, rows × gated layers, the share of pruned neurons; None for models without pruning.
     """
 
     logits: np.ndarray
@@ -34,12 +34,12 @@ class Scores:
         return np.exp(-np.logaddexp(0.0, -self.logits.astype(np.float64)))
 
     def sparsity(self) -> list[float] | None:
-        """The share of neurons cut (0–1) per gated layer, the mean over the rows; None for models that prune nothing."""
+        """Share of pruned neurons (0–1) per gated layer, mean over rows; None for models without pruning."""
         return None if self.pruned is None else [float(share) for share in self.pruned.mean(axis=0, dtype=np.float64)]
 
 
 def score(model: Model, rows: Rows, *, batch_size: int, between: tuple[int, int] | None = None) -> Scores:
-    """Score all rows in their order, or those from one place up to another. Leaves no trace on the model."""
+    """Score all rows in order, or the rows of a range. The model is not changed."""
     first, end = between or (0, len(rows))
     was_training = model.training
     model.eval()
@@ -59,11 +59,11 @@ def score(model: Model, rows: Rows, *, batch_size: int, between: tuple[int, int]
 
 
 def held_sparsity(model: Model, scores: Scores, rows: Rows) -> list[float] | None:
-    """The sparsity per gated layer that the model's regulariser holds in its interval: a mean over rows or domains."""
+    """The sparsity per gated layer that the regulariser keeps in its interval: a mean over rows or over domains."""
     if scores.pruned is None or not model.sparsity_by_domain:
         return scores.sparsity()
-    _, own, counts = np.unique(rows.condition_ids.cpu().numpy(), return_inverse=True, return_counts=True)
-    shares = 1.0 / (len(counts) * counts[own])
+    _, condition, counts = np.unique(rows.condition_ids.cpu().numpy(), return_inverse=True, return_counts=True)
+    shares = 1.0 / (len(counts) * counts[condition])
     return [float(share) for share in shares @ scores.pruned.astype(np.float64)]
 
 
@@ -97,9 +97,9 @@ def require_selectable(select: Metric, rows: Rows, *, num_domains: int) -> None:
 
 
 def context_shares(model: Model, rows: Rows) -> dict[str, float] | None:
-    """For each part that reads the domain context, the share (0–1) of its variance that follows it.
+    """For each layer that reads the domain context, the share (0–1) of its output variance explained by the context.
 
-    Over at most SHARE_ROWS rows, spread evenly; None for models that have no such part. See `layers.context`.
+    At most SHARE_ROWS evenly spaced rows are used. None for models without such layers. See `layers.context`.
     """
     if not model.reads_context:
         return None
@@ -108,7 +108,7 @@ def context_shares(model: Model, rows: Rows) -> dict[str, float] | None:
 
 
 def sparsity_by_domain(scores: Scores, rows: Rows, *, num_domains: int) -> np.ndarray | None:
-    """Mean share of neurons cut per domain and gated layer; NaN for domains without rows."""
+    """Mean share of pruned neurons per domain and gated layer; NaN for domains without rows."""
     if scores.pruned is None:
         return None
     counts, sums = np.zeros(num_domains), np.zeros((scores.pruned.shape[1], num_domains))

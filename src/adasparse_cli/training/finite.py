@@ -1,4 +1,4 @@
-"""Numbers that are not finite: noticed before they are kept, and traced to where they came from."""
+"""Detect values that are not finite before they are saved, and find the layer that they come from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NONE = 2**62
 
 
 class LossWatch:
-    """Stops at a loss that is not finite: on the CPU before the step is taken, on a GPU some steps later.
+    """Raises an error for a loss that is not finite: on the CPU before the step, on a GPU some steps later.
 
-    On a GPU the number of the first such step stays on the device, and the host looks at it every EVERY steps. Whatever is
-    saved or logged calls `settle` first, so nothing bad is ever kept.
+    On a GPU the number of the first such step stays on the device, and the host reads it every EVERY steps. Every save and log
+    calls `settle` first, so weights after such a loss are never saved.
 
     Args:
         not_finite: the error for a step, counted from 0, and its rows; None where these are not known any more.
@@ -34,10 +34,10 @@ class LossWatch:
         self._waiting = 0
 
     def look(self, loss: Tensor, step: int, rows: Any) -> None:
-        """Look at the loss of a step.
+        """Check the loss of a step.
 
         Raises:
-            NumericError: it, or on a GPU one of the steps before, is not finite.
+            NumericError: the loss is not finite; on a GPU, the loss of one of the steps before.
         """
         if may_wait(loss.device):
             if not math.isfinite(loss.item()):
@@ -51,7 +51,7 @@ class LossWatch:
             self.settle()
 
     def settle(self) -> None:
-        """Look at the steps whose loss has not been looked at.
+        """Check the steps whose loss was not checked yet.
 
         Raises:
             NumericError: the loss of one of them is not finite.
@@ -63,31 +63,31 @@ class LossWatch:
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that holds NaN or an infinity; None where all are finite."""
+    """The name of the first tensor with NaN or an infinity; None if all are finite."""
     for name, tensor in tensors.items():
-        # a sum is not finite where a value is not, and reads memory once; one that overflows is looked at again
+        # the sum reads memory once; a sum can also overflow, so every value is checked if it is not finite
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
             return name
     return None
 
 
 def first_bad_layer(model: Model, batch: Batch) -> str:
-    """Name of the first part whose weights or output on these rows are not finite."""
+    """Name of the first parameter that is not finite, or of the first module whose output on these rows is not finite."""
     parameter = first_not_finite(dict(model.named_parameters()))
     if parameter is not None:
         return parameter
-    found: list[str] = []
+    bad: list[str] = []
 
-    def look(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+    def check(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
         def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and not torch.isfinite(output).all():
-                found.append(name)
+                bad.append(name)
 
         return hook
 
-    hooks = [part.register_forward_hook(look(name)) for name, part in model.named_modules() if name]
+    hooks = [part.register_forward_hook(check(name)) for name, part in model.named_modules() if name]
     with torch.no_grad():
         model(batch)
     for hook in hooks:
         hook.remove()
-    return found[0] if found else "the loss itself"
+    return bad[0] if bad else "the loss itself"

@@ -1,4 +1,4 @@
-"""How long a run trains: its steps, when it is evaluated, when it stops, and where its schedules stand."""
+"""The length of a run: its steps, evaluations, early stopping, and the progress of its schedules."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from adasparse_cli.training.settings import LoopSettings
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """The steps of a run, all known before the first one; only where it stops early depends on what it finds.
+    """The steps of a run. All are known before training, except where early stopping ends it.
 
-    With `epochs: auto`, schedules run over the first epoch and then keep their last value, so that they do not depend on
-    when the run stops; and no run stops before they have ended.
+    With `epochs: auto`, schedules run over the first epoch and then keep their last value, so they do not depend on the end
+    of the run. No run stops before its schedules have ended.
 
     Args:
-        settings: of the loop. steps_per_epoch: the same for each epoch.
+        settings: settings of the loop.
+        steps_per_epoch: the same for each epoch.
     """
 
     settings: LoopSettings
@@ -23,7 +24,7 @@ class Length:
 
     @property
     def total_steps(self) -> int:
-        """Steps, if nothing stops the run early."""
+        """Number of steps without early stopping."""
         return min(self.settings.most_epochs * self.steps_per_epoch, self.settings.max_steps or 2**62)
 
     @property
@@ -32,11 +33,11 @@ class Length:
         return min(self.total_steps, self.steps_per_epoch) if self.settings.finds_epochs else self.total_steps
 
     def progress(self, step: int) -> float:
-        """Where the schedules stand in a step: 0 in the first, 1 in the last of `scheduled_steps` and after it."""
+        """Progress of the schedules at a step: 0 at the first, 1 from the last of `scheduled_steps` on."""
         return min(step / max(self.scheduled_steps - 1, 1), 1.0)
 
     def learning_rate_share(self, step: int) -> float:
-        """Rising from 0 in the warm-up, falling to `final_share` at the end of the schedule."""
+        """Factor of the learning rates: it rises from 0 in the warm-up and falls to `final_share` at the end."""
         warmup = self.settings.warmup_share * self.scheduled_steps
         if step + 1 < warmup:
             return (step + 1) / warmup
@@ -44,7 +45,7 @@ class Length:
         return self.settings.final_share + (1 - self.settings.final_share) * min(max(left, 0.0), 1.0)
 
     def evaluates_after(self, steps: int) -> bool:
-        """Whether the run is evaluated after so many steps: evenly within each epoch, and at the end."""
+        """Whether the run is evaluated after this number of steps: evenly spaced in each epoch, and at the end."""
         if steps == self.total_steps:
             return True
         per_epoch = min(self.steps_per_epoch, self.total_steps)

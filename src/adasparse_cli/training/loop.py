@@ -1,8 +1,8 @@
-"""What every training loop does: steps, evaluation and checkpoints inside an epoch, and exact resume.
+"""The base of all training loops: steps, evaluations and checkpoints within an epoch, and exact resume.
 
-Everything a stopped run needs to resume exactly (weights, moments, generators, position, best so far,
-sums since the last log line, the lines of metrics.jsonl) is in `checkpoints/last`; a run that
-resumes from it ends with the same bytes as one that was never stopped.
+`checkpoints/last` has the complete state of a run: weights, moments, random generators, position, best checkpoint so far,
+sums since the last log line, and the lines of metrics.jsonl. An interrupted run that resumes from it produces the same
+bytes as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from adasparse_cli.training.signals import StopWish
 from adasparse_cli.training.state import Gradients, LoopState, TrainingResult
 from adasparse_cli.training.training_tensors import TrainingTensors, named
 
-_LOWER = "lower loop.learning_rate; the checkpoint before this step is kept"
+_LOWER = "lower loop.learning_rate; the last checkpoint is from before this step"
 _log = logging.getLogger("adasparse_cli")
 LAST, BEST, METRICS = Path("checkpoints/last"), Path("checkpoints/best"), "metrics.jsonl"
 
 
 @dataclass
 class Loop(ABC):
-    """Trains a model on rows, writing metrics and checkpoints below `folder`.
+    """Trains a model on rows, and writes metrics and checkpoints to `folder`.
 
-    A subclass says in which order an epoch's rows come and what their gradients are.
+    A subclass defines the order of the rows of an epoch and their gradients.
 
     Args:
-        on_step: told the number of rows after each step, and the latest figures.
-        on_line: told each line of metrics.jsonl.
+        on_step: receives the number of rows of each step and the latest metrics.
+        on_line: receives each line of metrics.jsonl.
     """
 
     Settings: ClassVar[type[LoopSettings]] = LoopSettings
@@ -116,41 +116,39 @@ class Loop(ABC):
 
     @abstractmethod
     def _steps_per_epoch(self) -> int:
-        """Steps of an epoch, the same for each."""
+        """Number of steps per epoch, the same for each epoch."""
 
     @abstractmethod
     def epoch_batches(self, epoch: int) -> Sequence[Any]:
-        """What each step of an epoch takes, such as numbers of rows; it depends on seed and epoch alone."""
+        """The rows of each step of an epoch, for example row indices. They depend only on seed and epoch."""
 
     @abstractmethod
     def add_gradients(self, rows: Any) -> Gradients:
         """Add the gradients of these rows of `train` to the parameters."""
 
     def scores(self, rows: Rows) -> Scores:
-        """Score rows with the model as it stands."""
+        """Score rows with the current weights."""
         return self.scores_of(self.model, rows, lambda: self.train, self.settings)
 
     @classmethod
     def scores_of(cls, model: Model, rows: Rows, train: Callable[[], Rows], settings: Any) -> Scores:
-        """Score rows with a trained model; `train` brings the rows it was trained on, for loops that adapt to them."""
+        """Score rows with a trained model. `train` returns its training rows, for loops that adapt to them."""
         return score(model, rows, batch_size=settings.evaluation_batch_size)
 
     def resume(self) -> None:
-        """Go on from `checkpoints/last` if there is one.
+        """Resume from `checkpoints/last` if it exists.
 
         Raises:
-            IntegrityError: it is damaged or does not fit.
+            IntegrityError: it is damaged or does not match the model.
         """
         if not (self.folder / LAST / "checkpoint.json").exists():
             return
         tensors, state = load_checkpoint(self.folder / LAST)
         load_weights(self.model, tensors, where=self.folder / LAST)
         self._saved.restore(tensors)
-        if (
-            "metrics_bytes" in state
-        ):  # of an earlier version, which kept the length of metrics.jsonl instead of its lines
-            held = (self.folder / METRICS).read_bytes()[: state.pop("metrics_bytes")]
-            state["lines"] = held.decode().splitlines()
+        if "metrics_bytes" in state:  # earlier versions saved the length of metrics.jsonl instead of its lines
+            lines = (self.folder / METRICS).read_bytes()[: state.pop("metrics_bytes")]
+            state["lines"] = lines.decode().splitlines()
         for folder in (LAST, BEST):
             if self._leads and (self.folder / folder).exists():
                 remove_other_tensors(self.folder / folder)
@@ -158,13 +156,13 @@ class Loop(ABC):
         self._finite_step = self.state.step
 
     def run(self) -> TrainingResult:
-        """Train to the end, then put the best weights into the model.
+        """Train to the end, then load the best checkpoint into the model.
 
         Raises:
-            NumericError: a loss is not finite; the checkpoints hold what was good before it.
-            InterruptedRun: SIGINT or SIGTERM came; saved before.
+            NumericError: a loss is not finite. The checkpoints are from before it.
+            InterruptedRun: SIGINT or SIGTERM arrived. The run is saved.
         """
-        # whatever a crash left of the file, it holds the lines up to the checkpoint that the run resumes from
+        # after a crash the file may have lines beyond the checkpoint, or lack some
         if self._leads:
             write_text(self.folder / METRICS, "".join(f"{line}\n" for line in self.state.lines))
         entered, before = time.monotonic(), self.state.elapsed_seconds
@@ -173,7 +171,7 @@ class Loop(ABC):
             try:
                 rows_seen, stepping_seconds = self._train(entered - before)
             except NumericError:
-                # weights that wait in memory were finite when they were found
+                # weights that wait in memory were checked to be finite
                 if self._leads:
                     self._best.write()
                 raise
@@ -194,13 +192,13 @@ class Loop(ABC):
         )
 
     def _train(self, since: float) -> tuple[int, float]:
-        """The steps still to be done.
+        """Train the remaining steps.
 
         Args:
-            since: when the run would have started without a pause.
+            since: start time of the run, as if it had not been interrupted.
 
         Returns:
-            Rows seen, and seconds spent in steps.
+            Number of rows, and seconds spent in steps.
         """
         stepping_seconds, rows_seen = 0.0, 0
         for step, rows in self.batches():
@@ -216,7 +214,7 @@ class Loop(ABC):
             epoch = {"epoch": self.state.step / self.steps_per_epoch} if self.settings.finds_epochs else {}
             self.on_step(len(rows), epoch | self._figures)
             evaluating = self.length.evaluates_after(self.state.step)
-            # asked first, since the best checkpoint that an evaluation may write counts as a save
+            # before the evaluation, which may write the best checkpoint and so restart the clock
             due = self._clock.due(soon=evaluating)
             if evaluating:
                 self._evaluate(may_save=due)
@@ -227,37 +225,37 @@ class Loop(ABC):
             if stop is not None:
                 raise InterruptedRun(
                     f"stopped at step {self.state.step} of {self.total_steps}, saved in {self.folder}",
-                    hint="the same command with --resume continues from here",
+                    hint="run the same command with --resume to continue",
                     exit_code=128 + stop,
                 )
         return rows_seen, stepping_seconds
 
     def _load_best(self) -> None:
         best, state = load_checkpoint(self.folder / BEST)
-        found = Candidate.of_json(state)
-        step = found.step
-        if step != self.state.best_step and found.beats(self.state.best, self.settings.select):
-            # an earlier sitting was killed before its last checkpoint knew of it, and this one, on another device or
-            # number of threads, did not get there again
+        saved = Candidate.of_json(state)
+        step = saved.step
+        if step != self.state.best_step and saved.beats(self.state.best, self.settings.select):
+            # an earlier sitting was killed between its best checkpoint and its last checkpoint, and this sitting did not
+            # reach the same weights, because it has another device or number of threads
             _log.warning(
-                "the best step is %d, of an earlier sitting; this one found step %s", step, self.state.best_step
+                "the best step is %d, from an earlier sitting; this sitting found step %s", step, self.state.best_step
             )
-            self.state.keep(found)
+            self.state.keep(saved)
         if step != self.state.best_step:
             raise IntegrityError(
-                f"{self.folder / BEST} is of step {state['step']}; the best step of this run is {self.state.best_step}",
+                f"{self.folder / BEST} has step {state['step']}, but the best step of this run is {self.state.best_step}",
                 hint="the folder was copied or restored in parts; remove the run and train it again",
             )
         load_weights(self.model, best, where=self.folder / BEST)
 
     def rows_to_go(self) -> int | None:
-        """Training rows in the steps that are still to be done, if nothing stops them early; None with `epochs: auto`."""
+        """Number of training rows in the remaining steps, without early stopping; None with `epochs: auto`."""
         if self.settings.finds_epochs:
             return None
         return round((self.total_steps - self.state.step) * len(self.train) / self.steps_per_epoch)
 
     def batches(self) -> Iterator[tuple[int, Any]]:
-        """Steps still to be done, each with its rows."""
+        """The remaining steps with their rows."""
         epoch, batches = -1, cast("Sequence[Any]", ())
         while self.state.step < self.total_steps and not self.state.stopped_early:
             step = self.state.step
@@ -271,22 +269,22 @@ class Loop(ABC):
         with matmul_precision(self.settings.matmul_precision), ranks.together():
             if ranks.are_joined():
                 seed_step(self.seed, step)
-            found = self.add_gradients(rows)
+            gradients = self.add_gradients(rows)
         if self._spans_ranks:
-            found, self._agreed_stop = joined(
-                found, list(self.dense.values()), self.model.row_tables(), self._stop_wish
+            gradients, self._agreed_stop = joined(
+                gradients, list(self.dense.values()), self.model.row_tables(), self._stop_wish
             )
-        self._losses.look(found.loss + found.penalty, step, rows)
+        self._losses.look(gradients.loss + gradients.penalty, step, rows)
         share = self.length.learning_rate_share(step)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
         self._adam.step()
         self._adam.zero_grad()
         for name, adam in self._table_adams.items():
             adam.step(self._table_rates[name] * share)
-        self._loss_sum += found.loss
-        self._penalty_sum += found.penalty
-        if found.pruned is not None:
-            self._pruned_sum += found.pruned
+        self._loss_sum += gradients.loss
+        self._penalty_sum += gradients.penalty
+        if gradients.pruned is not None:
+            self._pruned_sum += gradients.pruned
 
     def _not_finite(self, step: int, rows: Any) -> NumericError:
         # on a GPU, steps were taken since, and all weights followed
@@ -305,12 +303,12 @@ class Loop(ABC):
         value = metrics[self.settings.select]
         sparsity = scores.sparsity()
         inside = lies_inside(held_sparsity(self.model, scores, self.valid), self.model.sparsity_interval)
-        found = Candidate(step=self.state.step, value=value, inside=inside)
-        if found.beats(self.state.best, self.settings.select):
-            self.state.keep(found)
+        candidate = Candidate(step=self.state.step, value=value, inside=inside)
+        if candidate.beats(self.state.best, self.settings.select):
+            self.state.keep(candidate)
             self.state.evaluations_since_best = 0
             if self._leads:
-                self._best.keep(self.model, found, may_save=may_save)
+                self._best.keep(self.model, candidate, may_save=may_save)
         else:
             self.state.evaluations_since_best += 1
             self.state.stopped_early = self.length.stops(self.state.step, self.state.evaluations_since_best)
@@ -325,7 +323,7 @@ class Loop(ABC):
         self._losses.settle()
         count = self.state.step - self.state.logged_steps
         loss, penalty = float(self._loss_sum) / count, float(self._penalty_sum) / count
-        if not math.isfinite(loss + penalty):  # each was finite, their sum is not
+        if not math.isfinite(loss + penalty):  # the sum of finite losses can overflow
             raise NumericError(f"the sum of losses is not finite at step {self.state.step}", hint=_LOWER)
         line: dict[str, Any] = {"kind": "train", "step": self.state.step, "loss": loss, "penalty": penalty}
         if self.model.gated_layers:
@@ -349,7 +347,7 @@ class Loop(ABC):
         self.on_line(line)
 
     def _require_finite_weights(self) -> None:
-        """Look at all weights and moments before anything is saved: a gradient can be infinite where the loss is not."""
+        """Check all weights and moments before a save, because a gradient can be infinite with a finite loss."""
         if self._finite_step == self.state.step:
             return
         tensors = dict(self.model.state_dict())
@@ -357,10 +355,10 @@ class Loop(ABC):
             tensors |= named(f"the optimiser's state of {name}: ", adam.state())
         for name, part in self.dense.items():
             tensors |= named(f"the optimiser's state of {name}: ", self._adam.state[part])
-        found = first_not_finite(tensors)
-        if found is not None:
+        bad = first_not_finite(tensors)
+        if bad is not None:
             raise NumericError(
-                f"{found} is not finite at step {self.state.step}; it was finite at step {self._finite_step}",
+                f"{bad} is not finite at step {self.state.step}; it was finite at step {self._finite_step}",
                 hint=_LOWER,
             )
         self._finite_step = self.state.step
@@ -368,7 +366,7 @@ class Loop(ABC):
     def _save(self) -> None:
         self._losses.settle()
         self._require_finite_weights()
-        # before the checkpoint that knows of it
+        # the best checkpoint must exist before the last checkpoint refers to it
         self._best.write()
         tensors = named("model.", self.model.state_dict()) | self._saved.tensors()
         with self._clock.saving():

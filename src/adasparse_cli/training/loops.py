@@ -1,4 +1,4 @@
-"""All training loops by name: the name on the command line and of the YAML."""
+"""All training loops by their name on the command line and in conf/loop."""
 
 from __future__ import annotations
 

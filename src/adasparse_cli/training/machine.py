@@ -1,4 +1,4 @@
-"""The machine that training runs on: device, threads, pages of memory."""
+"""The machine that training runs on: device, threads, memory pages."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ _MADV_HUGEPAGE, _MADV_COLLAPSE, _LARGE_PAGE = 14, 25, 2 << 20
 
 
 def chosen_device(name: str) -> torch.device:
-    """`auto` is a GPU when there is one, else the CPU.
+    """The device of a name. `auto` is a GPU if one is available, else the CPU.
 
     Raises:
-        UsageError: the device asked for is not there.
+        UsageError: the device is unknown or not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"device={name} is no device", hint="use auto, cpu, cuda or cuda:1") from None
+        raise UsageError(f"unknown device: device={name}", hint="use auto, cpu, cuda or cuda:1") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device={name}: no GPU can be used here", hint="use device=cpu, or auto")
+        raise UsageError(f"device={name}: no GPU is available", hint="use device=cpu or device=auto")
     return device
 
 
 def set_threads(threads: int | None) -> int:
-    """Use `threads` cores for arithmetic (None: all that torch finds) and say how many."""
-    found = _cores_found()  # before it is changed: a later run may ask for all
-    torch.set_num_threads(threads or found)
+    """Set the number of torch threads (None: all cores that torch finds), and return it."""
+    cores = _cores_found()  # must be read before the first change
+    torch.set_num_threads(threads or cores)
     return torch.get_num_threads()
 
 
 def busy_warning(threads: int) -> str | None:
-    """What to say where threads of one run will wait for cores that other processes use; None where they will not.
+    """A warning if other processes use the cores that the threads of a run need; None otherwise.
 
-    Threads wait for one another at the end of each product. Unless they were asked to sleep, they spin: with more threads
-    than free cores a step can take several times as long as with one thread.
+    Threads wait for each other at the end of each matrix product. By default they spin: with more threads than free cores,
+    a step can take several times as long as with one thread.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
     if threads == 1 or load <= cores:
         return None
-    waits = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
-    faster = "" if waits else "; OMP_WAIT_POLICY=PASSIVE in the environment, or threads=1, is faster then"
+    sleeps = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    faster = "" if sleeps else "; set OMP_WAIT_POLICY=PASSIVE in the environment, or threads=1"
     return (
-        f"warning: the load of this machine is {load:.1f}, with {cores} cores, and this run uses {threads} threads: it is slow as "
-        f"long as other processes use the cores{faster}"
+        f"warning: other processes use the cores (load {load:.1f} on {cores} cores), so this run with {threads} threads "
+        f"will be slow{faster}"
     )
 
 
@@ -70,7 +70,7 @@ def _cores_found() -> int:
 def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
     """Compute matrix products of fp32 numbers with this precision inside the context.
 
-    Without effect where the device has no units for TF32 or bf16.
+    No effect if the device has no units for TF32 or bf16.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
@@ -81,10 +81,10 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
 
 
 def prefer_large_pages(table: Tensor) -> None:
-    """Ask for pages of 2 MiB under a table whose rows are read here and there.
+    """Request pages of 2 MiB for a table with random row access.
 
-    On pages of 4 KiB nearly every row read costs the processor a look for its page as well.
-    Without effect where the system has no such pages, or for a table on another device.
+    With pages of 4 KiB, nearly every row access also misses the processor's page cache (TLB).
+    No effect if the system has no such pages, or for a table on another device.
     """
     if sys.platform != "linux" or table.device.type != "cpu":
         return
@@ -93,13 +93,13 @@ def prefer_large_pages(table: Tensor) -> None:
     if length < _LARGE_PAGE:
         return
     library = ctypes.CDLL(None)
-    # what has been written already is moved at once where the kernel can (6.1), else as time allows
+    # kernels from 6.1 move written pages at once, older kernels in the background
     for advice in (_MADV_HUGEPAGE, _MADV_COLLAPSE):
         library.madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), advice)
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that can still be had on the device; infinity where nobody says."""
+    """Bytes of memory available on the device; infinity if unknown."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else ():

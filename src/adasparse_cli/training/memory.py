@@ -1,4 +1,4 @@
-"""How much memory training takes at its peak, before it takes it."""
+"""Estimate the peak memory of training before it starts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from adasparse_cli.training.machine import free_memory
 from adasparse_cli.training.settings import LoopSettings
 
 FIRST, GROWTH = 512, 4
-# Blocks that are kept for reuse, and gaps between them, take about as much again as what is alive at one moment.
+# The allocator's cached blocks and gaps need about as much memory as the live tensors.
 ALLOCATOR = 2.1
 
 
 def resident_bytes() -> int:
-    """Memory of this process now; 0 where the system does not say."""
+    """Resident memory of this process; 0 if unknown."""
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("VmRSS:"):
@@ -35,15 +35,15 @@ def resident_bytes() -> int:
 
 
 def batch_bytes(model: Model, rows: Rows, settings: LoopSettings) -> int:
-    """Bytes of the activations and gradients that are alive at the peak of a step, or of a step of evaluation.
+    """Peak bytes of live activations and gradients in a training step or in an evaluation step.
 
-    Batches of growing size, up to those of training and evaluation, are passed through the model, and none that would not
-    fit: twice the rows take at most twice the memory, and less where memory depends on the domains of a batch. The model is
-    in evaluation, so that nothing of it moves, and its gradients are dropped. The memory stays with the process, as it
-    would from the first steps on.
+    Batches of growing size, up to the batch sizes of training and evaluation, are passed through the model. A batch that
+    would not fit is not tried: twice the rows need at most twice the memory, or less if memory depends on the domains of a
+    batch. The model is in evaluation mode, so it does not change, and its gradients are dropped. The memory stays allocated,
+    as it would after the first training steps.
 
     Raises:
-        ResourceError: a batch does not fit.
+        ResourceError: a batch does not fit into memory.
     """
     if isinstance(model, Lightgbm):  # the numbers of all rows, and their bins
         return 5 * len(rows) * len(model.features.names)
@@ -60,8 +60,8 @@ def batch_bytes(model: Model, rows: Rows, settings: LoopSettings) -> int:
                 if expected > free:
                     key = "loop.batch_size" if training else "loop.evaluation_batch_size"
                     raise ResourceError(
-                        f"a batch of {key}={size} rows takes up to {expected / 2**20:,.0f} MiB; {free / 2**20:,.0f} MiB are free",
-                        hint=f"choose a smaller {key} or network.hidden",
+                        f"a batch of {key}={size} rows needs up to {expected / 2**20:,.0f} MiB; {free / 2**20:,.0f} MiB are free",
+                        hint=f"use a smaller {key} or network.hidden",
                     )
                 number, peak = larger, _peak(model, rows, larger, training=training)
             largest = max(largest, peak)
@@ -84,7 +84,7 @@ def _peak(model: Model, rows: Rows, number: int, *, training: bool) -> int:
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that are made inside the context and alive at the same time."""
+    """Measures the peak bytes of live tensors that are created inside the context."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -95,12 +95,12 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for found in tree_leaves(result):
-            if isinstance(found, Tensor):
-                for part in (found._indices(), found._values()) if found.is_sparse else (found,):
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                for part in (leaf._indices(), leaf._values()) if leaf.is_sparse else (leaf,):
                     storage = part.untyped_storage()
                     reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                     self._known.setdefault(storage._cdata, (reference, storage.nbytes()))
-        self._known = {key: own for key, own in self._known.items() if not own[0].expired()}  # type: ignore[no-untyped-call]
+        self._known = {key: known for key, known in self._known.items() if not known[0].expired()}  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, sum(size for _, size in self._known.values()))
         return result

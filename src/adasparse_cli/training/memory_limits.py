@@ -1,4 +1,4 @@
-"""Whether a run fits into memory, and how much it takes, before it is trained."""
+"""Check before training that a run fits into memory, and report how much it needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adasparse_cli.training.machine import free_memory
 from adasparse_cli.training.memory import batch_bytes, resident_bytes
 from adasparse_cli.training.settings import LoopSettings
 
-# What is known beforehand was 0.85 to 1.0 of the measured peak (benchmarks/memory.py).
+# The estimate was 0.85 to 1.0 of the measured peak (benchmarks/memory.py).
 SHORT = 1.05
 # Of rows on disk, memory per row in evaluation: domain, condition, label; user; score and its place in the order of scores;
 # scores and labels of rows with a user, and at most a group per row.
@@ -23,32 +23,33 @@ WRITING_BYTES = 32 * 2**20
 
 
 def require_memory(label: str, model: Model, num_domains: int, device: torch.device) -> str:
-    """The model's parameters and the memory they take in training, in words.
+    """Describe the number of parameters of a model and their memory in training.
+
+    Each parameter is in memory four times: itself, its gradient, and the two moments of Adam. The gradient of embeddings is
+    not counted, because it has only the rows of a batch.
 
     Args:
-        label: what the run is called. model: built on the meta device, so that nothing is allocated to find out.
-
-    Each parameter is in memory four times: itself, its gradient, Adam's two moments (the gradient of the
-    embeddings only holds the rows of a batch, and is left out).
+        label: name of the run.
+        model: model on the meta device, so that nothing is allocated.
 
     Raises:
-        ResourceError: it would not fit.
+        ResourceError: the parameters do not fit into memory.
     """
     parts = _parameter_bytes(model)
     cost = model.cost()
     count = cost.embedding_parameters + cost.backbone_parameters + cost.domain_parameters
     breakdown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items() if size)
-    said = (
+    description = (
         f"{label}: {count:,} parameters, {sum(parts.values()) / 2**20:,.0f} MiB in training{f' ({breakdown})' * bool(breakdown)} "
         f"with {num_domains:,} domains"
     )
     free = free_memory(device)
     if sum(parts.values()) > 0.9 * free:
         raise ResourceError(
-            f"{said}; {free / 2**20:,.0f} MiB are free",
-            hint="choose a smaller network.hidden, a coarser data.domain, or a model that holds less per domain",
+            f"{description}; {free / 2**20:,.0f} MiB are free",
+            hint="use a smaller network.hidden, a coarser data.domain, or a model with fewer parameters per domain",
         )
-    return said
+    return description
 
 
 def _parameter_bytes(model: Model) -> dict[str, int]:
@@ -71,26 +72,26 @@ def _evaluation_bytes(model: Model, train: Rows, manifest: Manifest) -> int:
 
 
 def require_peak_memory(label: str, model: Model, train: Rows, manifest: Manifest, settings: LoopSettings) -> str:
-    """The memory that the process takes at the peak of training, in words. The model and its rows are in memory already.
+    """Describe the peak memory of training. The model and its rows are already in memory.
 
     Raises:
-        ResourceError: it would not fit.
+        ResourceError: training does not fit into memory.
     """
     batch = batch_bytes(model, train, settings)
-    # the weights themselves are there; gradients and moments are not
+    # weights are already allocated; gradients and moments are not
     weights = sum(4 * parameter.numel() for parameter in model.parameters())
     optimiser = sum(_parameter_bytes(model).values()) - weights
     rows = _evaluation_bytes(model, train, manifest) + train.bytes_to_come
     on_cpu = model.device.type == "cpu"
     host = round(SHORT * (resident_bytes() + rows + (optimiser if on_cpu else 0)))
     more = rows + optimiser + (0 if on_cpu else batch)
-    said = f"about {host / 2**20:,.0f} MiB at the peak of training"
+    description = f"about {host / 2**20:,.0f} MiB at the peak of training"
     if not on_cpu:
-        said += f", and {(optimiser + batch) / 2**20:,.0f} MiB more of the device"
+        description += f", and {(optimiser + batch) / 2**20:,.0f} MiB more on the device"
     free = free_memory(model.device)
     if more > free:
         raise ResourceError(
-            f"{label} takes {said}; {free / 2**20:,.0f} MiB are free",
-            hint="choose a smaller network.embedding_width or network.hidden, or prepare fewer rows",
+            f"{label} needs {description}; {free / 2**20:,.0f} MiB are free",
+            hint="use a smaller network.embedding_width or network.hidden, or prepare fewer rows",
         )
-    return said
+    return description

@@ -1,4 +1,4 @@
-"""Adam that touches only the rows of a table that a batch used."""
+"""Adam that updates only the rows of a table that a batch used."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from torch.optim.adam import adam
 from adasparse_cli.layers.waits import may_wait
 from adasparse_cli.training.machine import prefer_large_pages
 
-# Numbers per row from which a view and a call of its own per row cost less than copying rows out and in.
+# From this row length on, one fused update per row is faster than copying rows out and back.
 _LONG_ROW = 1024
 
 
 class TouchedRowsAdam:
-    """Adam on the rows of a table (of embeddings, or of one domain's weights each) that have a gradient in this step.
+    """Adam on the rows of a table (embeddings, or one domain's weights per row) that have a gradient in this step.
 
     For each such row, with g the sum of its gradients over the batch and t the number of steps so far:
 
         m ← β₁ m + (1 − β₁) g,   u ← β₂ u + (1 − β₂) g²
         w ← w − η (m / (1 − β₁ᵗ)) / (√(u / (1 − β₂ᵗ)) + eps)
 
-    How it differs from dense Adam: a row that was not used keeps its weights and moments as they
-    are, where dense Adam would let its moments decay and go on moving it by what is left of them. Rows used in every
-    step are updated exactly as dense Adam would. Where `own_steps` is False, t counts all steps of the table, as in
-    `SparseAdam`: a row first met late moves up to 3.2 η in its first step, since u is still small and no longer
-    corrected for it. Where it is True, t counts the steps of the row, whose first move is η.
-    The cost of a step depends on the batch, not on the table.
+    Difference from dense Adam: a row that was not used keeps its weights and moments. Dense Adam would let its moments decay
+    and continue to move the row. Rows that are used in every step are updated exactly as in dense Adam. If `own_steps` is
+    False, t counts all steps of the table, as in `SparseAdam`: a row that is first used late moves by up to 3.2 η in its
+    first step, because u is still small and no longer bias-corrected. If it is True, t counts the steps of the row, and the
+    first move is η. The cost of a step depends on the batch, not on the table.
 
-    Source: Kingma and Ba, Adam, ICLR 2015; the restriction to touched rows is that of
-    `torch.optim.SparseAdam`, which adds eps before the bias correction, where we follow dense Adam.
+    Source: Kingma and Ba, Adam, ICLR 2015. `torch.optim.SparseAdam` has the same restriction to used rows, but adds eps
+    before the bias correction; this class adds it as dense Adam does.
 
     Args:
-        weight: the table. Its gradient is sparse in its first dimension; of a dense one, rows of zeros count as not used.
-        betas: β₁, β₂. eps: the constant in the denominator.
-        own_steps: what t counts.
+        weight: the table. Its gradient is sparse in the first dimension, or dense; rows of zeros in a dense gradient count as
+            not used.
+        betas: β₁, β₂.
+        eps: the constant in the denominator.
+        own_steps: whether t counts the steps of a row instead of the table.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class TouchedRowsAdam:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Update the rows that have a gradient, and drop the gradient."""
+        """Update the rows that have a gradient, and clear the gradient."""
         gradient = self.weight.grad
         if gradient is None:
             return
@@ -74,7 +75,7 @@ class TouchedRowsAdam:
         elif values[:1].numel() < _LONG_ROW:
             self.update_gathered(*summed_by_row(ids, values), learning_rate)
         else:
-            # autograd drops the mark that a gradient holds each row once, and long rows are dear to sum again
+            # autograd loses the flag that rows are unique, and summing long rows again is expensive
             once = bool((ids[1:] > ids[:-1]).all())
             self._update_in_place(*((ids, values) if once else summed_by_row(ids, values)), learning_rate)
 
@@ -88,7 +89,7 @@ class TouchedRowsAdam:
                 table.copy_(torch.where(used.view(-1, *[1] * (table.dim() - 1)), table, before))
 
     def update_gathered(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
-        """Many short rows: take them out, update them together, put them back."""
+        """Update many short rows: copy them out, update them together, copy them back."""
         beta1, beta2 = self.betas
         m = self.first_moment.index_select(0, rows).lerp_(g, 1 - beta1)
         u = self.second_moment.index_select(0, rows).mul_(beta2).addcmul_(g, g, value=1 - beta2)
@@ -104,7 +105,7 @@ class TouchedRowsAdam:
         self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).add_(update))
 
     def _update_in_place(self, rows: Tensor, g: Tensor, learning_rate: float) -> None:
-        """Few long rows: torch's fused Adam on a view of each, which passes over memory once."""
+        """Update few long rows with torch's fused Adam on views, which reads memory once."""
         places = rows.tolist()
         t = None if self.row_steps is None else self._counted(rows)
         adam(
@@ -113,7 +114,7 @@ class TouchedRowsAdam:
             [self.first_moment[place] for place in places],
             [self.second_moment[place] for place in places],
             [],
-            # torch counts the step up itself
+            # torch increments the step
             list(
                 (torch.full((len(places),), float(self.steps), device=g.device) if t is None else t).sub(1.0).unbind()
             ),
@@ -128,23 +129,23 @@ class TouchedRowsAdam:
         )
 
     def _counted(self, rows: Tensor) -> Tensor:
-        """Count a step of these rows; how many each has had. As fp32: exact to 16 million steps."""
+        """Increment and return the number of steps of these rows. In fp32, exact up to 16 million steps."""
         assert self.row_steps is not None
         t = self.row_steps.index_select(0, rows).add_(1.0)
         self.row_steps.index_copy_(0, rows, t)
         return t
 
     def state(self) -> dict[str, Tensor]:
-        """What has to be saved beside the weights."""
-        found = {
+        """The tensors that a checkpoint needs besides the weights."""
+        state = {
             "first_moment": self.first_moment,
             "second_moment": self.second_moment,
             "steps": torch.tensor(self.steps),
         }
-        return found if self.row_steps is None else {**found, "row_steps": self.row_steps}
+        return state if self.row_steps is None else {**state, "row_steps": self.row_steps}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.first_moment.copy_(state["first_moment"])
         self.second_moment.copy_(state["second_moment"])
         self.steps = int(state["steps"])
@@ -173,14 +174,14 @@ def padded_sums(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def summed_by_row(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct ids, and for each the sum of its values, added in the order they stand."""
+    """The distinct ids, and the sum of the values of each id, added in order."""
     if not may_wait(values.device):
-        # bags were measured on CPUs alone; a GPU may walk value by value through one of thousands, as fields of few levels have
+        # embedding_bag was measured only on CPUs; on a GPU, large bags (fields with few levels) may be summed serially
         rows, place = torch.unique(ids, return_inverse=True)
         sums = torch.ops.aten.embedding_dense_backward(values.flatten(1), place, len(rows), -1, False)
         return rows, sums.view(len(rows), *values.shape[1:])
     ordered, order = torch.sort(ids, stable=True)
     rows, counts = torch.unique_consecutive(ordered, return_counts=True)
-    # a bag is summed in wide registers; torch's gradient of a dense embedding, which does the same, calls BLAS per row
+    # embedding_bag sums with vector instructions; torch's gradient of a dense embedding calls BLAS per row
     sums = functional.embedding_bag(order, values.flatten(1), counts.cumsum(0) - counts, mode="sum")
     return rows, sums.view(len(rows), *values.shape[1:])

@@ -1,7 +1,7 @@
-"""The processes that train one model together: how they find one another, and what the first tells the others.
+"""The group of processes that train one model together: how they connect, and messages from rank 0 to the other ranks.
 
-A launcher (`adasparse train --nproc`, torchrun, Slurm, Kubernetes) starts them with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
-MASTER_PORT in their environment.
+A launcher (`adasparse train --nproc`, torchrun, Slurm, Kubernetes) sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT in the environment of each process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from adasparse_cli.command_line import LAUNCHED
 from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 from adasparse_cli.layers import ranks
 
-# To find one another; a process that dies later is noticed by its closed connection.
+# Time limits for connecting, and for a collective operation. A process that dies closes its connection.
 MEETING, WORK = timedelta(seconds=60), timedelta(hours=24)
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-# What gloo and NCCL say when a connection ends.
+# Parts of the messages of gloo and NCCL for a closed connection.
 _LOST = (
     "connection closed by peer",
     "connection reset by peer",
@@ -36,15 +36,15 @@ _LOST = (
 
 
 def is_lost_process(error: RuntimeError) -> bool:
-    """Whether an error says that another rank is gone."""
+    """Whether an error means that another rank has ended."""
     return any(text in str(error).lower() for text in _LOST)
 
 
 def lost_process(when: str) -> LostProcessError:
-    """The error for another rank that is gone."""
+    """The error for another rank that has ended."""
     return LostProcessError(
         f"another process of this training ended {when}",
-        hint="the same command with --resume continues from the last checkpoint",
+        hint="run the same command with --resume to continue from the last checkpoint",
     )
 
 
@@ -54,7 +54,7 @@ def is_launched() -> bool:
 
 
 def is_restarted() -> bool:
-    """Whether a launcher started this process anew, after one was killed: training goes on from its checkpoint."""
+    """Whether a launcher restarted this process after a failure, so that training resumes from its checkpoint."""
     return is_launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
@@ -76,22 +76,22 @@ def launched_at() -> float | None:
 
 @contextlib.contextmanager
 def joined_group(device: str) -> Iterator[None]:
-    """Join the others for as long as the context is open; without a launcher, nothing happens.
+    """Join the process group inside the context. Without a launcher, nothing happens.
 
     Args:
-        device: as in settings; a GPU of each process's own where it is one.
+        device: the setting `device`. Each process uses a different GPU of its machine.
 
     Raises:
         UsageError: the environment is incomplete.
-        ResourceError: not all processes came within a minute.
+        ResourceError: not all processes connected within a minute.
     """
     if not is_launched():
         yield
         return
-    lacking = [name for name in NEEDED if name not in os.environ]
-    if lacking:
+    missing = [name for name in NEEDED if name not in os.environ]
+    if missing:
         raise UsageError(
-            f"WORLD_SIZE is set, but not {', '.join(lacking)}",
+            f"WORLD_SIZE is set, but not {', '.join(missing)}",
             hint="start with adasparse train --nproc N, or with torchrun",
         )
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -108,9 +108,9 @@ def joined_group(device: str) -> Iterator[None]:
         )
     except (RuntimeError, OSError) as error:
         raise ResourceError(
-            f"process {rank} of {size} did not meet the others at {address}:{port} within "
+            f"process {rank} of {size} could not connect to the others at {address}:{port} within "
             f"{MEETING.seconds} seconds: {str(error).splitlines()[0]}",
-            hint="were all of them started, and can they reach this address and port?",
+            hint="check that all processes were started and can reach this address and port",
         ) from None
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
@@ -128,13 +128,13 @@ def joined_group(device: str) -> Iterator[None]:
     except RuntimeError as error:
         if not is_lost_process(error):
             raise
-        raise lost_process("before or after its steps") from None
+        raise lost_process("before or after the training steps") from None
     finally:
         distributed.destroy_process_group()
 
 
 def tell(text: str) -> None:
-    """Say something to the other ranks; rank 0 alone does."""
+    """Send a text from rank 0 to the other ranks. Only rank 0 calls this."""
     if ranks.world_size() > 1:
         content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=_device())
         distributed.broadcast(torch.tensor([len(content)], device=_device()), 0)
@@ -142,7 +142,7 @@ def tell(text: str) -> None:
 
 
 def hear() -> str:
-    """What rank 0 says."""
+    """Receive the text that rank 0 sends with `tell`."""
     length = torch.zeros(1, dtype=torch.long, device=_device())
     distributed.broadcast(length, 0)
     content = torch.zeros(int(length), dtype=torch.uint8, device=_device())

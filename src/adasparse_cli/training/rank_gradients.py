@@ -1,4 +1,4 @@
-"""Gradients of all ranks added up, so that every rank takes the same step."""
+"""Sum the gradients of all ranks, so that every rank takes the same step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NONE = -1  # instead of a number of rows: this rank has no gradient
 
 @torch.no_grad()
 def sum_gradients(dense: Sequence[nn.Parameter], tables: Mapping[str, nn.Parameter]) -> None:
-    """Put the sum over all ranks in the place of each gradient.
+    """Replace each gradient by its sum over all ranks.
 
-    Dense gradients travel in one buffer. Of a table, each rank sends the rows that its part of the batch used, once each:
-    numbers of 8 bytes and as many floats as a row has.
+    Dense gradients are sent in one buffer. Of a table, each rank sends each row that its part of the batch used once: an
+    index of 8 bytes and the values of the row.
     """
     _sum_dense(dense)
     for table in tables.values():
@@ -28,13 +28,13 @@ def sum_gradients(dense: Sequence[nn.Parameter], tables: Mapping[str, nn.Paramet
 
 
 def sum_values(values: Tensor) -> Tensor:
-    """The sum over all ranks of some numbers."""
+    """The sum of values over all ranks."""
     distributed.all_reduce(values)
     return values
 
 
 def gathered(values: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Rows of all ranks, one behind the other, where every rank knows how many each has."""
+    """The rows of all ranks, concatenated in the order of ranks. `lengths` has the number of rows of each rank."""
     longest = max(lengths)
     padded = values.new_zeros(longest, *values.shape[1:])
     padded[: len(values)] = values
@@ -44,20 +44,20 @@ def gathered(values: Tensor, lengths: Sequence[int]) -> Tensor:
 
 
 def _sum_dense(parameters: Sequence[nn.Parameter]) -> None:
-    """A parameter that no rank's rows used keeps having no gradient, as in one process."""
+    """Sum dense gradients. A parameter that no rank used still has no gradient, as in one process."""
     if not parameters:
         return
     first = parameters[0]
-    used = torch.tensor([float(one.grad is not None) for one in parameters], dtype=first.dtype, device=first.device)
+    used = torch.tensor([float(part.grad is not None) for part in parameters], dtype=first.dtype, device=first.device)
     flat = torch.cat(
-        [used, *(torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters)]
+        [used, *(torch.zeros_like(part).flatten() if part.grad is None else part.grad.flatten() for part in parameters)]
     )
     distributed.all_reduce(flat)
     start = len(parameters)
-    for count, one in zip(flat[:start].tolist(), parameters, strict=True):
+    for count, part in zip(flat[:start].tolist(), parameters, strict=True):
         if count:
-            one.grad = flat[start : start + one.numel()].view_as(one).clone()
-        start += one.numel()
+            part.grad = flat[start : start + part.numel()].view_as(part).clone()
+        start += part.numel()
 
 
 def _sum_rows(table: nn.Parameter) -> None:
@@ -66,10 +66,10 @@ def _sum_rows(table: nn.Parameter) -> None:
         ids, values = table.new_zeros(0, dtype=torch.long), table.new_zeros(0, *table.shape[1:])
     else:
         ids, values = summed_by_row(gradient._indices()[0], gradient._values())
-    own = torch.tensor([_NONE if gradient is None else len(ids)], device=table.device)
-    every = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(every, own)
-    counts = [int(one) for one in torch.cat(every).tolist()]
+    count_here = torch.tensor([_NONE if gradient is None else len(ids)], device=table.device)
+    every = [torch.empty_like(count_here) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(every, count_here)
+    counts = [int(count) for count in torch.cat(every).tolist()]
     if all(count == _NONE for count in counts):
         return
     lengths = [max(count, 0) for count in counts]

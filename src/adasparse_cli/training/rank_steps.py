@@ -1,4 +1,4 @@
-"""What ranks agree on in a step and in an evaluation."""
+"""Communication between ranks in a training step and in an evaluation."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from adasparse_cli.training.state import Gradients
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Draw from a generator of the step's and the rank's own, so that no rank's state has to be saved."""
+    """Seed the random generator for a step and rank, so that checkpoints need no generator state per rank."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, ranks.rank()]).generate_state(1)[0]))
 
 
 def joined(
-    found: Gradients, dense: Sequence[nn.Parameter], tables: Mapping[str, nn.Parameter], wish: StopWish
+    share: Gradients, dense: Sequence[nn.Parameter], tables: Mapping[str, nn.Parameter], wish: StopWish
 ) -> tuple[Gradients, int | None]:
-    """A step's gradients and figures over all ranks, and the signal that any rank has received.
+    """Sum the gradients of a step over all ranks; its losses, and the signal that any rank has received.
 
     Args:
-        found: this rank's share of the figures.
+        share: losses of this rank, weighted by its share of the batch.
     """
     sum_gradients(dense, tables)
-    wished = torch.full_like(found.loss, 0.0 if wish.number is None else 1.0)
-    numbers = [found.loss.reshape(1), found.penalty.reshape(1).to(found.loss.dtype), wished.reshape(1)]
-    if found.pruned is not None:
-        numbers.append(found.pruned.to(found.loss.dtype))
+    wished = torch.full_like(share.loss, 0.0 if wish.number is None else 1.0)
+    numbers = [share.loss.reshape(1), share.penalty.reshape(1).to(share.loss.dtype), wished.reshape(1)]
+    if share.pruned is not None:
+        numbers.append(share.pruned.to(share.loss.dtype))
     total = sum_values(torch.cat(numbers))
-    pruned = None if found.pruned is None else total[3:].to(found.pruned.dtype)
+    pruned = None if share.pruned is None else total[3:].to(share.pruned.dtype)
     stop = None if not total[2] else wish.number or signal.SIGTERM
-    return Gradients(total[0], total[1].to(found.penalty.dtype), pruned), stop
+    return Gradients(total[0], total[1].to(share.penalty.dtype), pruned), stop
 
 
 def shared_scores(model: Model, rows: Rows, settings: LoopSettings) -> Scores:
-    """Scores of all rows, of which each rank computes a part."""
+    """Scores of all rows. Each rank computes a part."""
     size, ends = ranks.world_size(), [k * len(rows) // ranks.world_size() for k in range(ranks.world_size() + 1)]
-    own = ends[ranks.rank()], ends[ranks.rank() + 1]
-    part = score(model, rows, batch_size=settings.evaluation_batch_size, between=own)
+    between = ends[ranks.rank()], ends[ranks.rank() + 1]
+    part = score(model, rows, batch_size=settings.evaluation_batch_size, between=between)
     lengths = [ends[k + 1] - ends[k] for k in range(size)]
 
     def every(values: np.ndarray) -> np.ndarray:
-        found: Tensor = gathered(torch.from_numpy(values).to(model.device), lengths)
-        return found.cpu().numpy()
+        of_all: Tensor = gathered(torch.from_numpy(values).to(model.device), lengths)
+        return of_all.cpu().numpy()
 
     if not model.gated_layers:
         return Scores(every(part.logits), None)

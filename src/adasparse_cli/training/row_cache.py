@@ -1,10 +1,10 @@
-"""The rows of a split as fixed-size records in one file beside the prepared data, so that any row can be read by its number.
+"""The rows of a split as fixed-size records in one file next to the prepared data, so that any row can be read by its index.
 
-Parquet stays the truth: the cache is made from it once, belongs to the data's fingerprint, and can be removed at any time.
+The records are a cache of the Parquet files. They belong to the fingerprint of the data and can be removed at any time.
 
 rows/SPLIT.i32             row-major int32: the ids of all fields, then domain, condition and label (−1: none)
 rows/SPLIT.conditions.i32  row-major int32: the distinct combinations of domain-aware ids
-rows/SPLIT.json            what the two are made of, with their checksums; written last
+rows/SPLIT.json            fingerprint of the data, and checksums of both files; written last
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.schema import Manifest
 
 FOLDER, VERSION = "rows", 1
-_MORE = 3  # columns behind the fields
+_MORE = 3  # columns after the fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,10 @@ class RowCache:
     """Records on disk.
 
     Args:
-        path: of the records. rows, fields: how many. conditions: int32, conditions × domain-aware fields.
+        path: file of the records.
+        rows: number of rows.
+        fields: number of fields.
+        conditions: int32, conditions × domain-aware fields.
     """
 
     path: Path
@@ -81,12 +84,12 @@ class RowCache:
 
 
 def open_cache(folder: Path, manifest: Manifest, split: Split, progress: Progress) -> RowCache:
-    """The records of a split; they are made if they are not there.
+    """The records of a split. They are written if they do not exist.
 
     Raises:
-        IntegrityError: a file differs from what was written.
-        DiskFullError: the disk has no room for them.
-        OSError: the data's folder cannot be written to.
+        IntegrityError: the checksum of a file differs.
+        DiskFullError: the disk has too little space for the records.
+        OSError: the folder of the data is not writable.
     """
     place, name = folder / FOLDER, f"{split}.json"
     rows, fields = manifest.splits[split].rows, len(manifest.fields)
@@ -101,8 +104,8 @@ def open_cache(folder: Path, manifest: Manifest, split: Split, progress: Progres
         sealed = SealedFolder(
             folder=place,
             files=read_sealed(place / name, "rows_version", unsealed=None)["files"],
-            changed="differs from what was written",
-            hint=f"remove {place}: it is made anew from the prepared data",
+            changed="was changed after it was written",
+            hint=f"remove {place}; it is written again from the prepared data",
         )
         records, conditions = sealed.paths([f"{split}.i32", f"{split}.conditions.i32"])
     aware = max(len(_aware(manifest)), 1)
@@ -113,10 +116,10 @@ def open_cache(folder: Path, manifest: Manifest, split: Split, progress: Progres
 
 def _is_current(path: Path, manifest: Manifest) -> bool:
     try:
-        found = read_sealed(path, "rows_version", unsealed=None)
+        index = read_sealed(path, "rows_version", unsealed=None)
     except IntegrityError:
         return False
-    return found.get("rows_version") == VERSION and found.get("fingerprint") == manifest.fingerprint
+    return index.get("rows_version") == VERSION and index.get("fingerprint") == manifest.fingerprint
 
 
 def _aware(manifest: Manifest) -> list[str]:
@@ -133,11 +136,11 @@ def _write(folder: Path, manifest: Manifest, split: Split, place: Path, progress
 
     def blocks() -> Iterator[np.ndarray]:
         for frame in split_parts(folder, manifest, split):
-            found = frame.with_columns(pl.col(aware).cast(pl.Int32)).join(
+            with_condition = frame.with_columns(pl.col(aware).cast(pl.Int32)).join(
                 numbered, on=aware, how="left", maintain_order="left"
             )
             label = pl.col("__label") if "__label" in frame.columns else pl.lit(None)
-            records = found.select(
+            records = with_condition.select(
                 *(pl.col(field.name).cast(pl.Int32) for field in manifest.fields),
                 pl.col("__domain").cast(pl.Int32),
                 pl.col("__condition").cast(pl.Int32),

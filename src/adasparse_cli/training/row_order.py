@@ -1,11 +1,11 @@
-"""In which order streamed rows are seen: a function of seed, epoch and step alone.
+"""The order of streamed rows, which depends only on seed, epoch and step.
 
-The rows of a split are cut into blocks of BLOCK consecutive rows. An epoch permutes the blocks and deals them out to LANES
-lanes. A lane reads some blocks at a time, a window, and permutes the rows of its windows. A step takes the same share of every lane.
-So the position of a run is its step, whoever reads, and several readers can share the lanes out among themselves.
+The rows of a split are divided into blocks of BLOCK consecutive rows. An epoch permutes the blocks and distributes them to
+LANES lanes. A lane reads a window of blocks at a time and permutes the rows of the window. A step takes the same share of
+every lane. So the position of a run is its step, and several readers can divide the lanes among themselves.
 
-How good the shuffle is: where the rows of a block are alike (a log that is sorted), the mean of a batch varies more than
-under a full shuffle. With b rows per batch and w blocks in the windows the variance is at most about 1 + b / w times as large.
+Quality of the shuffle: if the rows of a block are similar (a sorted log), the mean of a batch varies more than with a full
+shuffle. With b rows per batch and w blocks in the windows, its variance is at most about 1 + b / w times as large.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class RowOrder:
     """The order of one epoch.
 
     Args:
-        rows: in the split. steps: per epoch. window_rows: rows in the windows of all lanes together.
+        rows: number of rows of the split.
+        steps: steps per epoch.
+        window_rows: total number of rows in the windows of all lanes.
     """
 
     rows: int
@@ -51,7 +53,7 @@ class RowOrder:
         )
 
     def places(self, step: int, lane: int) -> tuple[int, int]:
-        """First and last-but-one place in a lane of the rows of a step."""
+        """The half-open range of places in a lane that a step takes."""
         length = self.lanes[lane].ends[-1] if len(self.lanes[lane].ends) else 0
         return int(step * length // self.steps), int((step + 1) * length // self.steps)
 
@@ -60,10 +62,10 @@ class RowOrder:
         return sum(end - start for start, end in (self.places(step, lane) for lane in range(LANES)))
 
     def variance_factor(self, batch_rows: int) -> float:
-        """How much larger the variance of a batch mean is than under a full shuffle, at most: where each block's rows are alike."""
+        """Upper bound of the variance of a batch mean relative to a full shuffle; reached if all rows of a block are equal."""
         blocks = -(-self.rows // BLOCK)
-        held = min(blocks, LANES * self.lanes[0].window_blocks)
-        return 1.0 if held == blocks else 1.0 + batch_rows / held
+        in_windows = min(blocks, LANES * self.lanes[0].window_blocks)
+        return 1.0 if in_windows == blocks else 1.0 + batch_rows / in_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ class Lane:
     """A share of an epoch's blocks, read window by window.
 
     Args:
-        rows: in the split; the last block may be shorter than BLOCK.
+        rows: number of rows of the split; the last block may be shorter than BLOCK.
     """
 
     number: int
@@ -83,12 +85,12 @@ class Lane:
 
     @functools.cached_property
     def ends(self) -> np.ndarray:
-        """The place behind the last row of each window."""
+        """The end of each window, exclusive."""
         sizes = np.minimum(self.rows - self.blocks.astype(np.int64) * BLOCK, BLOCK)
         return np.add.reduceat(sizes, np.arange(0, len(sizes), self.window_blocks)).cumsum() if len(sizes) else sizes
 
     def window_of(self, place: int) -> int:
-        """The window that holds a place."""
+        """The window that contains a place."""
         return int(np.searchsorted(self.ends, place, side="right"))
 
     def start(self, window: int) -> int:
@@ -100,6 +102,6 @@ class Lane:
         return np.sort(self.blocks[window * self.window_blocks : (window + 1) * self.window_blocks])
 
     def shuffle(self, window: int) -> np.ndarray:
-        """The order of a window's rows, as places among the rows that were read."""
+        """The permutation of a window's rows."""
         size = int(self.ends[window]) - self.start(window)
         return np.random.default_rng([self.seed, self.epoch, self.number, window]).permutation(size)

@@ -1,4 +1,4 @@
-"""The rows of a split where a run's settings want them: in memory, or streamed from disk."""
+"""The rows of a split, in memory or streamed from disk, as the settings of a run require."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from adasparse_cli.training.row_cache import open_cache
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.streamed import StreamedRows, disk_rows, streamed_rows
 
-# Of the train split. A fixed size, so that the same settings train the same weights on every machine.
+# Size of the train split from which `auto` streams. It is fixed, so that the same settings train the same weights everywhere.
 STREAM_FROM_BYTES = 4 << 30
 PLACES = 16_384  # rows of a block of `places`
 
 
 def streams(manifest: Manifest, settings: LoopSettings) -> bool:
-    """Whether the rows stay on disk."""
+    """Whether rows are streamed from disk."""
     if settings.rows is RowSource.auto:
         return manifest.splits[Split.train].rows * bytes_per_row(manifest) > STREAM_FROM_BYTES
     return settings.rows is RowSource.stream
@@ -38,7 +38,7 @@ def train_rows(
 
     Raises:
         ResourceError: they do not fit into memory.
-        UsageError: they are to be streamed, and the loop or the control arm needs all of them at once.
+        UsageError: the loop or the control arm needs all rows in memory, but the settings require streaming.
     """
     if not streams(manifest, settings):
         found = load_rows(folder, manifest, Split.train, device=device)
@@ -48,8 +48,8 @@ def train_rows(
     if settings.name != "standard" or settings.placebo:
         what = "loop.placebo" if settings.placebo else f"loop={settings.name}"
         raise UsageError(
-            f"{what} needs all rows in memory, and the rows are to be streamed",
-            hint="loop.rows=memory, with fewer rows if they do not fit",
+            f"{what} needs all rows in memory, but these rows are streamed",
+            hint="use loop.rows=memory, with fewer rows if they do not fit",
         )
     rows = streamed_rows(open_cache(folder, manifest, Split.train, progress), device, window_rows=settings.window_rows)
     progress.note(_described(rows, settings))
@@ -84,8 +84,8 @@ def other_rows(
 def _described(rows: StreamedRows, settings: LoopSettings) -> str:
     factor = rows.steps(0, 0, settings.batch_size).order.variance_factor(settings.batch_size)
     quality = (
-        "as in one full shuffle"
+        "this equals a full shuffle"
         if factor == 1.0
-        else f"where the log is sorted, the mean of a batch varies up to {factor:.1f} times as much as in a full shuffle"
+        else f"in a sorted log, the variance of a batch mean is up to {factor:.1f} times that of a full shuffle"
     )
-    return f"rows are streamed from {rows.cache.path}, {settings.window_rows:,} at a time: {quality}"
+    return f"rows are streamed from {rows.cache.path} in windows of {settings.window_rows:,}: {quality}"

@@ -1,7 +1,7 @@
-"""When a training loop saves: often enough to lose little, and never so often that saving slows training down.
+"""When a training loop saves: often enough to lose little work, and rarely enough not to slow training down.
 
-The best weights of an evaluation that comes too soon after a save wait in memory and are written with the next save, so
-that many evaluations which each improve do not each save.
+If a new best checkpoint is found soon after a save, it waits in memory for the next save, so that frequent improvements do
+not cause frequent saves.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from adasparse_cli.models.base import Model
 from adasparse_cli.training.checkpoint import save_checkpoint
 from adasparse_cli.training.selection import Candidate
 
-# Time between two saves, in durations of a save: saving takes 1 / (1 + 19) = 5 % of the time at most.
+# Minimum time between two saves, in durations of a save: saving takes at most 1 / (1 + 19) = 5 % of the time.
 REST = 19
-# Weights of more bytes than this do not wait in memory, which the memory stated before training does not hold.
+# Larger weights do not wait in memory, because the memory estimate before training does not include the copy.
 LARGEST_COPY = 256 * 2**20
 
 
 class SaveClock:
-    """Says when a save is due.
+    """Decides when a save is due.
 
-    A save that took d seconds is followed by at least 19 d seconds without one, however short `seconds` is. Saves that
-    cannot wait (the end, an interrupt) are made in any case and count as well. Nothing here changes what is computed.
+    After a save of d seconds, the next save waits at least 19 d seconds, even if `seconds` is shorter. Saves at the end or at
+    an interrupt do not wait, but count. The clock does not affect results.
 
     Args:
-        seconds: the time between two saves.
+        seconds: time between two saves.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class SaveClock:
         self._ended = self._rested = time.monotonic()
 
     def due(self, *, soon: bool) -> bool:
-        """Whether a save is due; `soon` does not wait for `seconds` to pass, as after an evaluation."""
+        """Whether a save is due. With `soon`, as after an evaluation, it does not wait for `seconds`."""
         now = time.monotonic()
         return now >= self._rested and (soon or now - self._ended > self._seconds)
 
@@ -53,21 +53,22 @@ class SaveClock:
 
 
 class BestWeights:
-    """The best weights of a run so far: on disk, or in memory until the next save.
+    """The best weights of a run so far, on disk or in memory until the next save.
 
     Args:
-        folder: of their checkpoint.
+        folder: folder of the best checkpoint.
+        clock: decides when to save.
     """
 
     def __init__(self, folder: Path, clock: SaveClock) -> None:
         self._folder, self._clock = folder, clock
         self._waiting: tuple[dict[str, Tensor], Candidate] | None = None
 
-    def keep(self, model: Model, found: Candidate, *, may_save: bool) -> None:
-        """Keep a model's weights in the place of those before; they are written at once if a save is due."""
+    def keep(self, model: Model, candidate: Candidate, *, may_save: bool) -> None:
+        """Replace the best weights by those of a model. They are written at once if a save is due."""
         weights = {f"model.{name}": value for name, value in model.state_dict().items()}
         waits = not may_save and sum(value.nbytes for value in weights.values()) <= LARGEST_COPY
-        self._waiting = ({name: value.clone() for name, value in weights.items()} if waits else weights, found)
+        self._waiting = ({name: value.clone() for name, value in weights.items()} if waits else weights, candidate)
         if not waits:
             self.write()
 
@@ -75,6 +76,6 @@ class BestWeights:
         """Write weights that are not on disk yet."""
         if self._waiting is None:
             return
-        (weights, found), self._waiting = self._waiting, None
+        (weights, candidate), self._waiting = self._waiting, None
         with self._clock.saving():
-            save_checkpoint(self._folder, weights, asdict(found), step=found.step)
+            save_checkpoint(self._folder, weights, asdict(candidate), step=candidate.step)

@@ -1,4 +1,4 @@
-"""Which evaluation gives the best checkpoint."""
+"""Selection of the best checkpoint."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from adasparse_cli.choices import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What an evaluation found.
+    """The result of an evaluation, as a candidate for the best checkpoint.
 
     Args:
-        step: after which it was made.
-        value: of the metric that selects; None where it is not available.
-        inside: whether the sparsity of every layer is inside the requested interval; True where there is none.
+        step: step of the evaluation.
+        value: value of the selection metric; None if it is not available.
+        inside: whether the sparsity of every layer is inside the requested interval; True without an interval.
     """
 
     step: int
@@ -24,7 +24,7 @@ class Candidate:
     inside: bool = True
 
     def beats(self, best: Candidate | None, metric: Metric) -> bool:
-        """Whether its weights are kept in the place of the best so far: inside before outside, then by the metric."""
+        """Whether it is better than the best so far: candidates inside the interval first, then by the metric."""
         if best is None or self.inside != best.inside:
             return best is None or self.inside
         if self.value is None or best.value is None:
@@ -32,13 +32,13 @@ class Candidate:
         return self.value < best.value if metric is Metric.log_loss else self.value > best.value
 
     @classmethod
-    def of_json(cls, found: dict[str, Any]) -> Candidate:
-        """From a checkpoint's state; that of an earlier version says nothing of the interval."""
-        return cls(step=found["step"], value=found.get("value"), inside=found.get("inside", True))
+    def of_json(cls, state: dict[str, Any]) -> Candidate:
+        """From the state of a checkpoint. Earlier versions did not save `inside`."""
+        return cls(step=state["step"], value=state.get("value"), inside=state.get("inside", True))
 
 
 def lies_inside(sparsity: Sequence[float] | None, interval: tuple[float, float] | None) -> bool:
-    """Whether the sparsity of every gated layer is inside the interval; True where there is none."""
+    """Whether the sparsity of every gated layer is inside the interval; True without an interval."""
     if interval is None or sparsity is None:
         return True
     return all(interval[0] <= share <= interval[1] for share in sparsity)

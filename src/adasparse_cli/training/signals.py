@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish that work grants once it can save."""
+"""SIGINT and SIGTERM as a request to stop, which work answers after it has saved."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from types import FrameType
 
 
 class StopWish:
-    """Inside the context, the first signal sets `number`; a second one interrupts at once.
+    """Inside the context, the first signal sets `number`; a second signal interrupts at once.
 
-    A signal that nobody has answered when the context ends is passed on to the handler from before.
+    A signal that is unanswered at the end of the context is passed on to the previous handler.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class StopWish:
     def __enter__(self) -> StopWish:
         try:
             self._old = {number: signal.signal(number, self._wish) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: signals are handled elsewhere
+        except ValueError:  # only the main thread can set handlers
             self._old = {}
         return self
 

@@ -1,4 +1,4 @@
-"""The standard loop: one pass over the rows in a seeded order, a mean over each batch."""
+"""The standard loop: mini-batches in a seeded order, with the mean loss of each batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adasparse_cli.training.state import Gradients
 
 
 class StandardLoop(Loop):
-    """Minimises the mean loss of a batch (cross-entropy, unless the model has its own) plus the model's penalty."""
+    """Minimises the mean loss of a batch (cross-entropy, unless the model defines another loss) plus the model's penalty."""
 
     def _steps_per_epoch(self) -> int:
         return number_of_steps(len(self.train), self.settings.batch_size)
@@ -39,7 +39,7 @@ class StandardLoop(Loop):
         share, batch = len(rows) / of_all, self.train.batch(rows)
         assert batch.labels is not None
         prediction: Prediction = self.model(batch)
-        # a rank without rows takes part in sums over ranks all the same
+        # a rank without rows must still take part in sums over ranks
         loss = self.model.loss(prediction.logits, batch.labels) if len(rows) else prediction.logits.sum()
         torch.autograd.backward((loss + prediction.penalty) * share)
         pruned = None if prediction.pruned is None else prediction.pruned.sum(0) / of_all

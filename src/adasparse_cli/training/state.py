@@ -1,4 +1,4 @@
-"""Where a run is, and what a loop passes on: the state that a checkpoint holds, a step's gradients, the result."""
+"""The state of a loop in a checkpoint, the losses of a step, and the result of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adasparse_cli.training.selection import Candidate
 
 @dataclass
 class LoopState:
-    """Where a run is; plain values, so that it can be saved as JSON. `lines` are the lines of metrics.jsonl."""
+    """The state of a run as plain values, which are saved as JSON. `lines` are the lines of metrics.jsonl."""
 
     step: int = 0
     best_value: float | None = None
@@ -31,20 +31,22 @@ class LoopState:
             return None
         return Candidate(step=self.best_step, value=self.best_value, inside=self.best_inside)
 
-    def keep(self, found: Candidate) -> None:
-        """Make it the best."""
-        self.best_step, self.best_value, self.best_inside = found.step, found.value, found.inside
+    def keep(self, candidate: Candidate) -> None:
+        """Set the best evaluation."""
+        self.best_step, self.best_value, self.best_inside = candidate.step, candidate.value, candidate.inside
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What the loop did; the best weights are in the model.
+    """The result of training. The model has the best weights.
 
     Args:
-        steps: number of steps. best_step: the step of the best checkpoint.
+        steps: number of steps.
+        best_step: step of the best checkpoint.
+        best_value: metric of the best checkpoint; None if it is not available.
         stopped_early: whether patience ended the run.
-        elapsed_seconds: time in the loop, evaluations included, over all its sittings.
-        rows_per_second: training rows over the time spent in steps of this sitting; None if it did none.
+        elapsed_seconds: time in the loop including evaluations, over all sittings.
+        rows_per_second: training rows per second spent in steps of this sitting; None if it had no steps.
     """
 
     steps: int
@@ -57,11 +59,12 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """What a loop reports of a step's rows after it added their gradients to the parameters.
+    """The losses of a step, after its gradients were added to the parameters.
 
     Args:
-        loss: mean cross-entropy. penalty: mean penalty; both without gradient.
-        pruned: mean share of pruned neurons per gated layer; None for models that prune nothing.
+        loss: mean cross-entropy, without gradient.
+        penalty: mean penalty, without gradient.
+        pruned: mean share of pruned neurons per gated layer; None for models without pruning.
     """
 
     loss: Tensor

@@ -1,4 +1,4 @@
-"""Rows that stay on disk: windows of records are read ahead, and a step's rows are cut out of them."""
+"""Rows on disk: windows of records are read ahead, and each step takes its rows from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READ_ROWS = 65_536
 
 @dataclass(frozen=True)
 class StreamedStep:
-    """The rows of one step, by their place in an epoch's order."""
+    """The rows of one step, as places in the order of an epoch."""
 
     order: RowOrder
     step: int
@@ -33,13 +33,13 @@ class StreamedStep:
         return sum(end - start for start, end in (self.order.places(self.step, lane) for lane in self.lanes))
 
     def part(self, rank: int, world_size: int) -> StreamedStep:
-        """What one of several processes takes: some of the lanes, so that it reads no more than these."""
+        """The part of one of several processes: some of the lanes, so that it reads only these."""
         return replace(self, lanes=self.lanes[rank::world_size])
 
 
 @dataclass(frozen=True)
 class StreamedSteps(Sequence[StreamedStep]):
-    """The steps of an epoch; nothing is held for them."""
+    """The steps of an epoch, computed on access."""
 
     order: RowOrder
 
@@ -54,7 +54,7 @@ class StreamedSteps(Sequence[StreamedStep]):
 
     def __getitem__(self, step: int | slice) -> StreamedStep | Sequence[StreamedStep]:
         if isinstance(step, slice):
-            return [StreamedStep(self.order, one) for one in range(*step.indices(len(self)))]
+            return [StreamedStep(self.order, index) for index in range(*step.indices(len(self)))]
         return StreamedStep(self.order, range(len(self))[step])
 
 
@@ -72,12 +72,12 @@ class DiskRows(Rows):
 
     @property
     def in_memory(self) -> bool:
-        """Not its ids."""
+        """False: the field ids are on disk."""
         return False
 
     @property
     def device(self) -> torch.device:
-        """Where batches are."""
+        """The device of batches."""
         return self.device_of_batches
 
     def places(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -85,7 +85,7 @@ class DiskRows(Rows):
         return self.read_places()
 
     def batch(self, rows: Any) -> Batch:
-        """The rows of a slice, or those of some numbers, on the device."""
+        """The chosen rows as a batch on the device."""
         if isinstance(rows, slice):
             start, end, _ = rows.indices(len(self))
             return self._batch_of(torch.from_numpy(self.cache.read(start, end)))
@@ -105,10 +105,12 @@ class DiskRows(Rows):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedRows(DiskRows):
-    """The train rows of records on disk, in windows that are read ahead by one thread.
+    """The training rows of records on disk, in windows that one thread reads ahead.
 
     Args:
-        window_rows: rows in the windows; as many again are read ahead.
+        cache: the records.
+        window_rows: number of rows in the current windows; the same number is read ahead.
+        windows: reader of the windows.
     """
 
     window_rows: int
@@ -116,32 +118,34 @@ class StreamedRows(DiskRows):
 
     @property
     def bytes_to_come(self) -> int:
-        """The windows, those that are read ahead, and one lane's window once more while it is shuffled."""
-        held = min(2 * self.window_rows + self.window_rows // LANES, len(self))
-        return 4 * self.cache.columns * held
+        """Bytes of the current windows, the windows read ahead, and a copy of one lane's window while it is shuffled."""
+        rows = min(2 * self.window_rows + self.window_rows // LANES, len(self))
+        return 4 * self.cache.columns * rows
 
     def steps(self, seed: int, epoch: int, batch_size: int) -> StreamedSteps:
-        """The steps of an epoch, as many as of rows in memory; their sizes differ by some rows."""
+        """The steps of an epoch, as many as for rows in memory. Their sizes differ by a few rows."""
         steps = number_of_steps(len(self), batch_size)
         return StreamedSteps(RowOrder(len(self), steps, seed, epoch, self.window_rows))
 
     def batch(self, rows: Any) -> Batch:
-        """The rows of a step, or those of a slice or of numbers, on the device."""
+        """The rows of a step, a slice or indices as a batch on the device."""
         if not isinstance(rows, StreamedStep):
             return super().batch(rows)
         return self._batch_of(torch.cat(list(self.windows.records(rows))))
 
     def with_another_rows_domain(self, seed: int) -> Rows:
-        """Refused: which row lends its domain is drawn over all rows.
+        """Not supported, because it needs a permutation of all rows.
 
         Raises:
             UsageError: always.
         """
-        raise UsageError("loop.placebo needs all rows in memory", hint="loop.rows=memory, with fewer rows if need be")
+        raise UsageError(
+            "loop.placebo needs all rows in memory", hint="use loop.rows=memory, with fewer rows if they do not fit"
+        )
 
 
 class _Windows:
-    """The current window of each lane and the next, read by one thread."""
+    """The current and the next window of each lane, read by one thread."""
 
     def __init__(self, cache: RowCache) -> None:
         self._cache = cache
@@ -162,7 +166,7 @@ class _Windows:
                 place = min(end, stop)
 
     def _window(self, order: RowOrder, lane: int, window: int) -> Tensor:
-        """A window's records; those before it are let go, and the next one is asked for."""
+        """The records of a window. Earlier windows are released, and the next window is requested."""
         for other in (window, window + 1):
             key = (order.epoch, lane, other)
             if other < len(order.lanes[lane].ends) and key not in self.held:

@@ -1,8 +1,7 @@
-"""Metrics to other places than the run's own files, for those who look at many runs there.
+"""Send metrics to experiment trackers (TensorBoard, MLflow).
 
-`metrics.jsonl` holds every line in any case; a tracker receives the same lines. A tracker that fails is left out with a
-warning and never ends a run. A run that resumes continues the same record of the tracker, and sends some of its steps a
-second time, with the same values.
+A tracker receives the lines of `metrics.jsonl`. If a tracker fails, the run continues without it and prints a warning. A
+resumed run continues the same record of the tracker, and sends some steps again with the same values.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRI
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """Where metrics go beside the run's folder (the `tracking` section).
+    """Settings of the tracker (the `tracking` section).
 
     Args:
-        name: where metrics go: `none`, `tensorboard` or `mlflow`.
-        uri: address of MLflow's store; null for a database file below the runs.
+        name: tracker that receives metrics: `none`, `tensorboard` or `mlflow`.
+        uri: address of the MLflow store; null for a database file in the directory of runs.
     """
 
     name: TrackerName
@@ -37,27 +36,27 @@ class TrackingSettings:
 
 
 class Tracker(Protocol):
-    """What is told of a run."""
+    """Receives the metrics of a run."""
 
     def line(self, values: Mapping[str, Any]) -> None:
-        """A line of metrics.jsonl."""
+        """Receive a line of metrics.jsonl."""
 
     def close(self, report: Mapping[str, Any] | None) -> None:
-        """The run has ended, with this report or without one."""
+        """End the record, with the report of a finished run or None."""
 
 
 class NoTracker:
-    """Tells nobody."""
+    """Ignores metrics."""
 
     def line(self, values: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self, report: Mapping[str, Any] | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class TensorBoardTracker:
-    """Event files below the run's folder."""
+    """Writes event files into the run's folder."""
 
     def __init__(self, settings: TrackingSettings, folder: Path, runs: Path, config: Mapping[str, Any]) -> None:
         try:
@@ -67,20 +66,20 @@ class TensorBoardTracker:
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def line(self, values: Mapping[str, Any]) -> None:
-        """Each number of the line as a scalar."""
+        """Write each number of the line as a scalar."""
         for name, value in scalars(values).items():
             self._writer.add_scalar(name, value, values["step"])
 
     def close(self, report: Mapping[str, Any] | None) -> None:
-        """Write what is waiting."""
+        """Write buffered events."""
         self._writer.close()
 
 
 class MlflowTracker:
-    """A run in an MLflow store, named by the run's folder, with its settings as parameters."""
+    """Records a run in an MLflow store, with the name of its folder and its settings as parameters."""
 
     def __init__(self, settings: TrackingSettings, folder: Path, runs: Path, config: Mapping[str, Any]) -> None:
-        # MLflow's own defaults keep a run waiting for minutes where its server is absent
+        # with the defaults of MLflow, a run would wait for minutes for an absent server
         for key, value in _PATIENCE.items():
             os.environ.setdefault(key, value)
         try:
@@ -105,12 +104,12 @@ class MlflowTracker:
             )
 
     def line(self, values: Mapping[str, Any]) -> None:
-        """Each number of the line as a metric."""
+        """Log each number of the line as a metric."""
         for name, value in scalars(values).items():
             self._client.log_metric(self._run, name.replace("/", "."), value, step=values["step"])
 
     def close(self, report: Mapping[str, Any] | None) -> None:
-        """The metrics of the kept weights on the test split, and how the run ended."""
+        """Log the test metrics of the best checkpoint and the final status."""
         for name, value in ((report or {}).get("metrics", {}).get("test", {})).items():
             if isinstance(value, (int, float)):
                 self._client.log_metric(self._run, f"test.{name}", float(value))
@@ -125,7 +124,7 @@ TRACKERS: dict[TrackerName, Callable[[TrackingSettings, Path, Path, Mapping[str,
 
 
 class SafeTracker:
-    """The tracker of a run, without its faults: the first one is a warning, and nothing is sent from then on.
+    """The tracker of a run with its errors suppressed: the first error prints a warning and disables the tracker.
 
     Args:
         warn: receives the warning.
@@ -149,13 +148,13 @@ class SafeTracker:
             self._tracker = TRACKERS[settings.name](settings, folder, runs, config)
 
     def line(self, values: Mapping[str, Any]) -> None:
-        """A line of metrics.jsonl."""
+        """Send a line of metrics.jsonl."""
         with self._guarded():
             if self._tracker is not None:
                 self._tracker.line(values)
 
     def close(self, report: Mapping[str, Any] | None) -> None:
-        """The run has ended."""
+        """End the record."""
         with self._guarded():
             if self._tracker is not None:
                 self._tracker.close(report)
@@ -166,26 +165,26 @@ class SafeTracker:
             yield
         except UsageError:
             raise
-        except Exception as error:  # whatever another package raises, training does not depend on it
+        except Exception as error:  # training must not depend on errors of another package
             self._tracker = None
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             self._warn(
-                f"tracking={self._name} failed and is left out of this run: {reason}; metrics.jsonl has every line"
+                f"warning: tracking={self._name} failed and is disabled for this run: {reason}; metrics.jsonl has all metrics"
             )
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line: `train/loss`, `valid/auc`, `train/sparsity/0` …"""
+    """The numbers of a line by name: `train/loss`, `valid/auc`, `train/sparsity/0` …"""
     kind = values["kind"]
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in values.items():
         if name in ("kind", "step") or isinstance(value, bool):
             continue
         if isinstance(value, (int, float)):
-            found[f"{kind}/{name}"] = float(value)
+            numbers[f"{kind}/{name}"] = float(value)
         elif isinstance(value, list):
-            found |= {f"{kind}/{name}/{k}": float(item) for k, item in enumerate(value)}
-    return found
+            numbers |= {f"{kind}/{name}/{k}": float(item) for k, item in enumerate(value)}
+    return numbers
 
 
 def _missing(package: str) -> UsageError:

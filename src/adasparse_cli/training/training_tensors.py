@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside the weights, so that a resumed run takes the same steps."""
+"""The tensors of a checkpoint besides the weights, with which a resumed run takes the same steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ class TrainingTensors:
     """Moments of the optimisers, states of the random generators, and sums since the last line of the training log.
 
     Args:
-        dense: the optimiser of the dense parameters. parameters: how many these are.
+        dense: optimiser of the dense parameters.
+        parameters: number of dense parameters.
+        tables: optimisers of the tables.
+        sums: sums since the last line of the log.
     """
 
     dense: torch.optim.Adam
@@ -26,19 +29,19 @@ class TrainingTensors:
     device: torch.device
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of them by name."""
-        found: dict[str, Tensor] = {}
+        """All tensors by name."""
+        tensors: dict[str, Tensor] = {}
         for name, adam in self.tables.items():
-            found |= named(f"table.{name}:", adam.state())
+            tensors |= named(f"table.{name}:", adam.state())
         for index, moments in self.dense.state_dict()["state"].items():
-            found |= named(f"dense.{index}.", moments)
-        found["random.cpu"] = torch.get_rng_state()
+            tensors |= named(f"dense.{index}.", moments)
+        tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
-            found["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        return found | named("sums.", dict(self.sums))
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return tensors | named("sums.", dict(self.sums))
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from saved ones."""
+        """Restore saved tensors."""
         for name, adam in self.tables.items():
             adam.load_state(_below(f"table.{name}:", tensors))
         moments = {

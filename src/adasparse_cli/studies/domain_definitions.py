@@ -1,8 +1,8 @@
-"""How many domains are best? One model on a ladder of definitions of a domain, all judged on the same rows and groups.
+"""How many domains are best? One model is trained with a series of domain definitions and compared on the same rows.
 
-A rung is a list of fields whose combination is the domain; the first is none at all. Every rung has the same features,
-split and rows: what changes is what counts as a domain, and which fields the pruners are told. All are judged by the
-domains of the data's own definition, and against one DNN, which does not know what a domain is.
+A definition is a list of fields whose combination is the domain; the first definition has no fields. Features, split and
+rows are the same for all definitions. Only the domain and the fields that the pruners receive change. All definitions
+are evaluated by GAUC over the domains of the prepared data, as the difference to one DNN, which uses no domain.
 """
 
 from __future__ import annotations
@@ -43,74 +43,76 @@ from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.studies.workers import train_all
 
 BASELINE = "dnn"
-# Fields beyond the data's own definition that a ladder goes on with, if none are named: as many, of so many values.
+# Default fields beyond those of the prepared domain: their number, and the range of their vocabulary size.
 FURTHER, FEWEST, MOST = 2, 3, 60
 UNSEEN = 0.5
-# Domains with both classes in the test split that definitions are judged by.
+# Minimum number of test domains with both classes.
 FEWEST_JUDGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
-    """A definition of a domain, with its jobs, one per seed."""
+class DomainDefinition:
+    """A domain definition with its jobs, one per seed."""
 
     fields: tuple[str, ...]
     jobs: tuple[TrainJob, ...]
 
     @property
     def name(self) -> str:
-        """Its fields, in words."""
+        """The fields, joined."""
         return " × ".join(self.fields) or "one domain"
 
     @property
     def adds(self) -> str:
-        """What sets it apart from the rung before."""
+        """The field that this definition adds to the one before."""
         return "one domain" if not self.fields else f"{'+ ' if len(self.fields) > 1 else ''}{self.fields[-1]}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LadderJob:
-    """Rungs from the coarsest to the finest, the DNN's runs, and where the finding goes."""
+class DefinitionsJob:
+    """Domain definitions from coarse to fine, the runs of the DNN, and the folder of the finding."""
 
-    rungs: tuple[Rung, ...]
+    definitions: tuple[DomainDefinition, ...]
     baseline: tuple[TrainJob, ...]
     reference: PrepReport
     folder: Path
     words: tuple[str, ...]
 
 
-def plan_ladder(
+def plan_definitions(
     words: Sequence[str], *, fields: Sequence[str], seeds: int, progress: Progress | None = None
-) -> LadderJob:
-    """The ladder's jobs. The data of its own definition are prepared first, where they are not.
+) -> DefinitionsJob:
+    """The jobs of all definitions. The data with their original domain are prepared first if necessary.
 
     Args:
-        words: as for `train`, with adasparse as the model.
-        fields: added one by one; empty for those of the data's own definition and a few more.
+        words: settings as for `train`, with the model adasparse.
+        fields: fields added one by one; empty for the fields of the prepared domain and a few more.
 
     Raises:
-        UsageError: a field is of no use as part of a domain.
-        DataError: the data have no two domains to judge by.
+        UsageError: a field cannot be part of a domain.
+        DataError: fewer than two test domains have both classes.
     """
     words = [*words] if any(word.startswith("threads=") for word in words) else [*words, "threads=1"]
     baseline = plan_seeds(["model=dnn", *[word for word in words if not word.startswith("model.")]], seeds)
-    require_launcher(baseline[0], 1)  # before data are prepared
+    require_launcher(baseline[0], 1)  # fails before data are prepared
     reference = ensure_prepared(baseline[0].data, progress or Silent())
     manifest = reference.manifest
     _require_judges(reference)
     chosen = tuple(fields) or (*manifest.domain, *_further(manifest))
     _require_fields(manifest, chosen)
-    rungs = [Rung(fields=(), jobs=tuple(_jobs(words, manifest, chosen[:1], seeds, told=False)))]
+    definitions = [DomainDefinition(fields=(), jobs=tuple(_jobs(words, manifest, chosen[:1], seeds, told=False)))]
     for number in range(1, len(chosen) + 1):
-        rungs.append(
-            Rung(fields=chosen[:number], jobs=tuple(_jobs(words, manifest, chosen[:number], seeds, told=True)))
+        definitions.append(
+            DomainDefinition(
+                fields=chosen[:number], jobs=tuple(_jobs(words, manifest, chosen[:number], seeds, told=True))
+            )
         )
     digest = hashlib.sha256(
         json.dumps([*without_launcher(words), *chosen, seeds, manifest.fingerprint]).encode()
     ).hexdigest()
     name = f"domains-{manifest.name}-{digest[:8]}"
-    return LadderJob(
-        rungs=tuple(rungs),
+    return DefinitionsJob(
+        definitions=tuple(definitions),
         baseline=tuple(baseline),
         reference=reference,
         folder=Path(baseline[0].config["paths"]["studies"]) / name,
@@ -118,51 +120,55 @@ def plan_ladder(
     )
 
 
-def run_ladder(job: LadderJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
-    """Prepare and train what is missing, judge, and keep the finding.
+def run_definitions(job: DefinitionsJob, progress: Progress | None = None, *, workers: int = 1) -> tuple[Finding, Path]:
+    """Prepare and train what is missing, compare the definitions, and write the finding.
 
     Raises:
-        InterruptedRun: stopped; what was begun is saved.
-        DataError: a rung has no finished runs.
+        InterruptedRun: the series was stopped; unfinished runs are saved.
+        DataError: no definition has all its runs.
     """
     progress = progress or Silent()
     require_launcher(job.baseline[0], workers)
     job.folder.mkdir(parents=True, exist_ok=True)
     with only_owner(job.folder):
         _require_unchanged(job)
-        prepared = [ensure_prepared(rung.jobs[0].data, progress) for rung in job.rungs]
+        prepared = [ensure_prepared(definition.jobs[0].data, progress) for definition in job.definitions]
         asked = [(BASELINE, own, job.reference) for own in job.baseline] + [
-            (rung.name, own, data) for rung, data in zip(job.rungs, prepared, strict=True) for own in rung.jobs
+            (definition.name, own, data)
+            for definition, data in zip(job.definitions, prepared, strict=True)
+            for own in definition.jobs
         ]
         runs = [
             NamedRun(name=f"{name}, seed {own.seed}", job=own, prepared=data)
             for name, own, data in asked
             if finished_run(own, data) is None
         ]
-        each = BestSoFar(job.baseline[0].loop.select, comparable=False)  # every definition has groups of its own
+        each = BestSoFar(
+            job.baseline[0].loop.select, comparable=False
+        )  # GAUC groups rows by other domains in each definition
         failed = train_all(runs, progress, workers=workers, what="series of domain definitions", best=each)
         finding = _finding(job, failed)
         return finding, write_finding(finding, job.folder)
 
 
-def _require_unchanged(job: LadderJob) -> None:
-    """Every definition must be prepared from the rows of the reference."""
+def _require_unchanged(job: DefinitionsJob) -> None:
+    """Refuse changed raw files, because every definition must be prepared from the same rows."""
     sources = [Path(source.path) for source in job.reference.manifest.sources if Path(source.path).is_absolute()]
     for path in changed_sources(job.reference.manifest, sources):
         raise DataError(
-            f"{path} has changed since {job.reference.folder} was prepared from it, so other definitions of a domain "
-            "cannot be compared on the same rows",
-            hint="restore the file, or prepare the data anew with adasparse prep --replace",
+            f"{path} has changed since {job.reference.folder} was prepared from it, so domain definitions cannot be "
+            "compared on the same rows",
+            hint="restore the file, or prepare the data again with adasparse prep --replace",
         )
 
 
 def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds: int, *, told: bool) -> list[TrainJob]:
-    """Jobs on data of another definition; without the domain, the pruners read their layer instead."""
+    """Jobs on data with another domain definition. If not `told`, the pruners receive their layer instead of the domain."""
     name = _name(manifest, fields)
     own = [f"data.domain=[{','.join(fields)}]", f"data.name={name}", "data.domain_aware=[]"]
     sources = [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     raw = [f"raw=[{','.join(_quoted(path) for path in sources)}]"] if sources else []
-    # the settings that the data were prepared with, whoever typed them; as typed now, where words cannot say them
+    # the settings of the prepared data; the given overrides if overrides cannot express those settings
     same = data_words(manifest.settings) or [word for word in words if _of_data(word)]
     kept = [*(word for word in words if not _of_data(word)), *same]
     again = {word.partition("=")[0] for word in [*own, *raw]}
@@ -179,7 +185,7 @@ def _name(manifest: Manifest, fields: Sequence[str]) -> str:
     if tuple(fields) == manifest.domain and not manifest.settings.get("domain_aware"):
         return manifest.name
     parts = [re.sub(r"[^\w.+-]", "_", field) for field in fields]
-    # data prepared anew under the same name get definitions of their own, so that none has to be replaced
+    # the fingerprint is part of the name, so that data prepared again under the same name do not collide
     name = f"{manifest.name}-by-{'-'.join(parts)}"
     return f"{shortened(name, LONGEST_NAME - 9)}-{manifest.fingerprint[:8]}"
 
@@ -189,7 +195,7 @@ def _quoted(path: str) -> str:
 
 
 def _further(manifest: Manifest) -> tuple[str, ...]:
-    """The coarsest other fields that a domain could be made of."""
+    """The further fields with the smallest vocabularies that can be part of a domain."""
     able = [
         field
         for field in manifest.fields
@@ -202,17 +208,17 @@ def _further(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _require_judges(reference: PrepReport) -> None:
-    """Definitions are judged by GAUC over the domains of the data's own definition: nothing is trained where it says nothing."""
+    """Refuse data whose GAUC by domain is undefined or rests on one domain, before anything is trained."""
     domains = read_domains(reference.folder, reference.manifest)
     usable = domains.filter((pl.col("test_positives") > 0) & (pl.col("test_positives") < pl.col("test_rows"))).height
     if usable >= FEWEST_JUDGES:
         return
     manifest = reference.manifest
     raise DataError(
-        f"there is nothing to compare: {usable} of the {domains.filter(pl.col('test_rows') > 0).height} test domains of "
-        f"{manifest.name} ({' × '.join(manifest.domain)}) have both classes, and definitions of a domain are compared by "
-        f"GAUC over at least {FEWEST_JUDGES} of them",
-        hint="prepare the data with other fields as their domain, under another name: data.domain=[a,b] data.name=NAME",
+        f"only {usable} of the {domains.filter(pl.col('test_rows') > 0).height} test domains of "
+        f"{manifest.name} ({' × '.join(manifest.domain)}) have both classes, but domain definitions are compared by "
+        f"GAUC over at least {FEWEST_JUDGES} such domains",
+        hint="prepare the data with another domain and another name: data.domain=[a,b] data.name=NAME",
     )
 
 
@@ -221,54 +227,56 @@ def _require_fields(manifest: Manifest, fields: Sequence[str]) -> None:
     for name in fields:
         if name not in categorical:
             raise UsageError(
-                f"--fields names {name}, which is no categorical field",
-                hint=f"there are {nearest_names(name, categorical)}",
+                f"--fields names {name}, which is not a categorical field",
+                hint=f"categorical fields include {nearest_names(name, categorical)}",
             )
     if len(set(fields)) < len(fields):
-        raise UsageError("--fields names a field twice", hint="each field can be added once")
+        raise UsageError("--fields names a field twice", hint="name each field once")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedLadder:
-    """All rungs on the same rows: logits by arm, and the runs of each rung that has all of them."""
+class JudgedDefinitions:
+    """All definitions on the same rows: logits by arm, and the runs of each definition that has all of them."""
 
     rows: TestRows
     arms: dict[str, list[np.ndarray]]
-    whole: Sequence[tuple[Rung, PrepReport, list[Path]]]
+    whole: Sequence[tuple[DomainDefinition, PrepReport, list[Path]]]
 
 
-def judged_ladder(job: LadderJob) -> JudgedLadder:
-    """The finished runs of a ladder, put on the same rows.
+def judged_definitions(job: DefinitionsJob) -> JudgedDefinitions:
+    """The finished runs of a series, aligned to the same rows.
 
     Raises:
-        DataError: the DNN or every rung lacks a run.
+        DataError: the DNN or every definition lacks a run.
     """
     base = [finished_run(own, job.reference) for own in job.baseline]
     if None in base:
-        raise DataError("a run of the DNN is missing", hint="run it once more; what failed is named")
+        raise DataError("a run of the DNN is missing", hint="run the same command again; it reports why runs fail")
     whole = []
-    for rung in job.rungs:
-        data = ensure_prepared(rung.jobs[0].data)
-        folders = [finished_run(own, data) for own in rung.jobs]
+    for definition in job.definitions:
+        data = ensure_prepared(definition.jobs[0].data)
+        folders = [finished_run(own, data) for own in definition.jobs]
         if None not in folders:
-            whole.append((rung, data, [folder for folder in folders if folder is not None]))
+            whole.append((definition, data, [folder for folder in folders if folder is not None]))
     if not whole:
-        raise DataError("no definition has all its runs", hint="run it once more; what failed is named")
+        raise DataError("no definition has all its runs", hint="run the same command again; it reports why runs fail")
     rows, key, logits = _rows([folder for folder in base if folder is not None])
     arms = {BASELINE: logits}
-    for rung, _, runs in whole:
-        arms[rung.name] = [_aligned(run, key) for run in runs]
-    return JudgedLadder(rows=rows, arms=arms, whole=whole)
+    for definition, _, runs in whole:
+        arms[definition.name] = [_aligned(run, key) for run in runs]
+    return JudgedDefinitions(rows=rows, arms=arms, whole=whole)
 
 
-def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
-    judged = judged_ladder(job)
+def _finding(job: DefinitionsJob, failed: dict[str, str]) -> Finding:
+    judged = judged_definitions(job)
     rows, arms, whole = judged.rows, judged.arms, judged.whole
     gained = {metric: compare(metric, rows, arms, baseline=BASELINE) for metric in ("gauc_domain", "auc")}
     means = {name: gained["gauc_domain"][name].difference for name in arms if name != BASELINE}
     best = max(means, key=lambda name: means[name])
     against = compare("gauc_domain", rows, {name: arms[name] for name in means}, baseline=best)
-    table = [_row(rung, data, runs, gained, against.get(rung.name), best) for rung, data, runs in whole]
+    table = [
+        _row(definition, data, runs, gained, against.get(definition.name), best) for definition, data, runs in whole
+    ]
     return Finding(
         name="domains",
         title="How many domains",
@@ -276,8 +284,8 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         answers=_answers(table, best, whole, failed),
         tables=[
             Table(
-                name="ladder",
-                title=f"Domain definitions against {BASELINE}, all judged by {' × '.join(job.reference.manifest.domain)}",
+                name="definitions",
+                title=f"Domain definitions minus {BASELINE}, GAUC by {' × '.join(job.reference.manifest.domain)}",
                 rows=[{key: value for key, value in row.items() if key != "domain"} for row in table],
                 caption=f"{len(rows.labels):,} test rows, seeds {', '.join(str(own.seed) for own in job.baseline)}",
                 support=Support(
@@ -289,9 +297,9 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
         ],
         figures=[_figure(table)],
         notes=(
-            "With the first definition the pruners receive no domain and read their layer instead (`model.pruner.inputs=[hidden]`). Rows and "
-            "split are the same for every definition, and so are the features, but for the domain's own id (`data.domain_id`) where a "
-            "definition has several fields.",
+            "With the first definition the pruners receive their layer instead of a domain (`model.pruner.inputs=[hidden]`). Rows, split "
+            "and features are the same for all definitions, except for the id of the combination (`data.domain_id`) of definitions "
+            "with several fields.",
             "A definition differs significantly from the best one if the interval of their difference, corrected for the number of definitions, "
             "excludes 0. The recommendation is the coarsest definition that does not differ from the best.",
         ),
@@ -299,7 +307,7 @@ def _finding(job: LadderJob, failed: dict[str, str]) -> Finding:
 
 
 def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndarray]]:
-    """The rows that all rungs are judged on, in the order of the DNN's first run."""
+    """The test rows of all definitions, in the order of the DNN's first run."""
     frames = [read_predictions(folder) for folder in folders]
     first = frames[0]
     domains = first["domain"].to_numpy().astype(np.int64)
@@ -309,51 +317,51 @@ def _rows(folders: Sequence[Path]) -> tuple[TestRows, pl.DataFrame, list[np.ndar
 
 
 def _aligned(folder: Path, key: pl.DataFrame) -> np.ndarray:
-    """A run's logits in the order of the rows judged."""
+    """A run's logits in the order of `key`."""
     frame = read_predictions(folder)
-    found = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
-    if frame.height != key.height or found["logit"].null_count():
+    aligned = key.join(frame, on=["source", "line", "label"], how="left", maintain_order="left")
+    if frame.height != key.height or aligned["logit"].null_count():
         raise IntegrityError(
-            f"{folder} scores other rows than the DNN did",
-            hint="prepare the data anew and run the series once more",
+            f"{folder} has other test rows than the DNN",
+            hint="prepare the data again and rerun the same command",
         )
-    return np.asarray(found["logit"].to_numpy())
+    return np.asarray(aligned["logit"].to_numpy())
 
 
 def _row(
-    rung: Rung,
+    definition: DomainDefinition,
     data: PrepReport,
     folders: Sequence[Path],
     gained: dict[str, dict[str, Difference]],
     against: Difference | None,
     best: str,
 ) -> dict[str, Any]:
-    gain = gained["gauc_domain"][rung.name]
+    gain = gained["gauc_domain"][definition.name]
     auc = [read_report(folder)["metrics"]["test"]["auc"] for folder in folders]
     apart = None if against is None else against.p_holm < 0.05
     return {
-        "definition": rung.adds,
-        "domains": data.manifest.num_domains if rung.fields else 1,
+        "definition": definition.adds,
+        "domains": data.manifest.num_domains if definition.fields else 1,
         "AUC": float(np.mean(auc)),
-        "gain in AUC": gained["auc"][rung.name].difference,
+        "gain in AUC": gained["auc"][definition.name].difference,
         "gain in GAUC": gain.difference,
         "95 % interval": Interval.of(gain.low, gain.high),
         "better than dnn": None if none_if_nan(gain.p_holm) is None else gain.is_real and gain.difference > 0,
-        "domain": rung.name,
-        "differs from the best": False if rung.name == best else apart,
+        "domain": definition.name,
+        "differs from the best": False if definition.name == best else apart,
     }
 
 
 def _answers(
     table: Sequence[dict[str, Any]],
     best: str,
-    whole: Sequence[tuple[Rung, PrepReport, list[Path]]],
+    whole: Sequence[tuple[DomainDefinition, PrepReport, list[Path]]],
     failed: dict[str, str],
 ) -> list[str]:
     top = next(row for row in table if row["domain"] == best)
     alike = [row for row in table if not row["differs from the best"]]
     lines = [
-        f"Best in the mean: {best} ({top['domains']:,} domains), {top['gain in GAUC']:+.4f} GAUC over {BASELINE}, {top['95 % interval']}."
+        f"Highest mean: {best} ({top['domains']:,} domains), {top['gain in GAUC']:+.4f} GAUC over {BASELINE}, {top['95 % interval']}."
     ]
     if len(alike) == len(table):
         lines.append("No domain definition differs significantly from the best, so the optimum cannot be located.")
@@ -361,10 +369,10 @@ def _answers(
         lines.append(
             f"Not significantly different from it: {', '.join(row['domain'] for row in alike if row['domain'] != best) or 'none'}."
         )
-    fields = next(rung.fields for rung, _, _ in whole if rung.name == alike[0]["domain"])
+    fields = next(definition.fields for definition, _, _ in whole if definition.name == alike[0]["domain"])
     better = any(row["better than dnn"] for row in table)
     if not better:
-        lines.append(f"No definition is significantly better than {BASELINE}: on these data any definition will do.")
+        lines.append(f"No definition is significantly better than {BASELINE}.")
     written = ",".join(fields)
     lines.append(
         f"Recommended, as the coarsest of these: {alike[0]['domain']}"
@@ -375,9 +383,9 @@ def _answers(
 
 def _figure(table: Sequence[dict[str, Any]]) -> Figure:
     return gains(
-        "ladder",
+        "definitions",
         title=f"Gain over {BASELINE} in GAUC, against the number of domains",
-        summary="Bars are 95 % intervals. Definitions are ordered from one domain to the finest.",
+        summary="Bars are 95 % intervals. Definitions are ordered from one domain to the finest definition.",
         x=[row["domains"] for row in table],
         y=[row["gain in GAUC"] for row in table],
         intervals=[row["95 % interval"] for row in table],
