@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adasparse_cli.files import write_json
 
 
-def data_of_before(folder: Path) -> None:
-    """Prepared data as of format 1."""
-    _without_seal(folder / "manifest.json", format_version=1)
+def data_of_before(folder: Path, *, lacking: Sequence[str] = ()) -> None:
+    """Prepared data as of format 1, without the settings that are `lacking`."""
+    path = folder / "manifest.json"
+    settings = json.loads(path.read_text())["settings"]
+    _without_seal(path, format_version=1, settings={key: settings[key] for key in settings if key not in lacking})
 
 
 def run_of_before(folder: Path) -> None:

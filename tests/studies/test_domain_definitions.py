@@ -10,15 +10,19 @@ from adasparse_cli.errors import DataError
 from adasparse_cli.runs.prepare import plan_prep, run_prep
 from adasparse_cli.studies.domain_definitions import plan_definitions, run_definitions
 from adasparse_cli.typed import plain
+from tests.earlier import data_of_before
 
 
-def test_definitions_keep_the_settings_of_prepared_data_that_are_named_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", [False, True], ids=["of today", "of an earlier version"])
+def test_definitions_keep_the_settings_of_prepared_data_that_are_named_only(tmp_path: Path, earlier: bool) -> None:
     table = tmp_path / "a.csv"
     table.write_text("y,site,dev,tags\n" + "".join(f"{k % 2},s{k % 3},d{k % 4},a|b{k % 5}\n" for k in range(90)))
     named = ["data=tabular", "data.name=mine", f"paths.data={tmp_path}"]
     own = [f"raw={table}", "data.label=y", "data.domain=[site]", "data.split=random", "data.kinds={tags: multi_valued}"]
     manifest = run_prep(plan_prep([*named, *own])).manifest
     settings = dict(manifest.settings)
+    if earlier:
+        data_of_before(tmp_path / "mine", lacking=("header", "encoding", "test_files"))
     job = plan_definitions([*named, "model=adasparse", f"paths.studies={tmp_path}"], fields=["site", "dev"], seeds=1)
     assert [definition.name for definition in job.definitions] == ["one domain", "site", "site × dev"]
     finest = {"name": f"mine-by-site-dev-{manifest.fingerprint[:8]}", "domain": ["site", "dev"]}

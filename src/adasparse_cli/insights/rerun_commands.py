@@ -11,6 +11,7 @@ from typing import Any
 
 from adasparse_cli.errors import AdasparseError, IntegrityError
 from adasparse_cli.findings.finding import Finding, Table
+from adasparse_cli.prep.earlier_data import settings_as_today
 from adasparse_cli.runs.prepare import existing, words_to_prepare
 from adasparse_cli.runs.saved_run import CONFIG, anew, read_config, read_environment
 from adasparse_cli.schema import Manifest
@@ -73,7 +74,7 @@ def _first_run(comparison: Comparison) -> Path:
 def _preparing(run: Path, fingerprint: str) -> list[str]:
     """How to prepare the data of a run, from its settings and the paths of its raw files."""
     config = _config_of(run)
-    values, root = config["data"], str(config["paths"]["data"])
+    values, root = settings_as_today(config["data"]), str(config["paths"]["data"])
     manifest = _manifest_of(run, config, fingerprint)
     named = [config["raw"]] if isinstance(config["raw"], str) else list(config["raw"])
     # a relative path is a file that the recipe wrote itself

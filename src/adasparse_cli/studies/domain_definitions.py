@@ -28,7 +28,7 @@ from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import none_if_nan
-from adasparse_cli.prep.prepared_files import changed_sources
+from adasparse_cli.prep.prepared_files import as_today, changed_sources
 from adasparse_cli.prep.prepared_tables import read_domains
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
@@ -169,7 +169,7 @@ def _jobs(words: Sequence[str], manifest: Manifest, fields: Sequence[str], seeds
     sources = [source.path for source in manifest.sources if Path(source.path).is_absolute()]
     raw = [f"raw=[{','.join(_quoted(path) for path in sources)}]"] if sources else []
     # the settings of the prepared data; the given overrides if overrides cannot express those settings
-    same = data_words(manifest.settings) or [word for word in words if _of_data(word)]
+    same = data_words(as_today(manifest)) or [word for word in words if _of_data(word)]
     kept = [*(word for word in words if not _of_data(word)), *same]
     again = {word.partition("=")[0] for word in [*own, *raw]}
     untold = [] if told else ["model.pruner.inputs=[hidden]"]
