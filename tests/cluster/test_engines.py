@@ -171,7 +171,7 @@ def test_an_interrupted_study_ends_its_jobs(cluster: tuple[list[str], Path], tmp
     study.send_signal(signal.SIGINT)
     out, err = study.communicate(timeout=400)
     assert study.returncode == 130, out + err
-    assert "2 of 2 runs are still to be done" in err
+    assert "2 of 2 runs are left" in err
     assert not programs(tmp_path)
     assert len(list(tmp_path.glob("runs/*/*/*/checkpoints/last/*"))), "what was trained is saved"
 

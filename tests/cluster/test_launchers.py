@@ -162,7 +162,7 @@ def test_an_engine_that_is_not_there_is_named_before_anything_is_prepared(
         ("launcher=ray", f"launcher.address={stranger}"): "what answers there is not Ray",
         ("launcher=ray", "launcher.address=head:8265"): "is not an address",
         ("launcher=slurm", "--workers", "2"): "launcher.jobs=2",
-        ("launcher=moon",): "there is no launcher 'moon'",
+        ("launcher=moon",): "launcher=moon: unknown launcher",
         ("launcher.partition=x",): "unknown setting launcher.partition",
         ("launcher=slurm", "launcher.jobs=0"): "launcher.jobs",
     }

@@ -1,4 +1,4 @@
-"""Which run a command uses and where it may write: said, and refused where something would be lost."""
+"""Which run a command uses and where it may write: said, and refused where something is also the input."""
 
 from __future__ import annotations
 
@@ -89,11 +89,14 @@ def test_predict_never_replaces_what_it_reads(home: Path) -> None:
     before = source.read_bytes()
     for more in ((), ("--overwrite",)):
         done = adasparse(home, "predict", "latest", "new.csv", "-o", "new.csv", *more, code=2)
-        assert "would be lost" in done.stderr
+        assert "is also the input" in done.stderr
     (run,) = home.glob("runs/*/*/*-s0")
     held = (run / "predictions.parquet").read_bytes()
     into = str(run / "predictions.parquet")
-    assert "a folder of a run" in adasparse(home, "predict", "latest", RAW, "-o", into, "--overwrite", code=2).stderr
+    assert (
+        "choose a path outside of it"
+        in adasparse(home, "predict", "latest", RAW, "-o", into, "--overwrite", code=2).stderr
+    )
     assert (source.read_bytes(), (run / "predictions.parquet").read_bytes()) == (before, held)
 
 

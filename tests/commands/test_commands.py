@@ -66,7 +66,7 @@ def test_a_model_that_cannot_fit_is_refused_with_its_breakdown_before_anything_i
     done = adasparse(home, "train", *words, code=5)
     assert "domain part" in done.stderr
     assert "are free" in done.stderr
-    assert "hint: choose a smaller network.hidden" in done.stderr
+    assert "hint: use a smaller network.hidden" in done.stderr
 
 
 def test_a_run_leaves_what_it_promises(home: Path) -> None:
@@ -117,7 +117,7 @@ def test_predict_takes_files_without_labels_and_values_never_seen(home: Path) ->
     (home / "new.txt").write_text("\n".join([*rows, " ".join(strange), "broken line"]) + "\n")
     done = adasparse(home, "predict", "adasparse-fusion", "new.txt")
     assert "30 rows scored" in done.stdout
-    assert "1 rows could not be scored" in done.stdout
+    assert "1 rows were rejected and not scored" in done.stdout
     with (home / "new.predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 30
 
@@ -139,7 +139,7 @@ def test_everything_can_be_looked_at(home: Path) -> None:
     runs = json.loads(adasparse(home, "runs", "ls", "--json").stdout)["rows"]
     assert runs[0]["state"] == "done"
     assert "loop.batch_size=256" in runs[0]["settings"]
-    assert "loop.batch_size=256" in adasparse(home, "runs", "ls").stdout.split("Settings that are not")[1]
+    assert "loop.batch_size=256" in adasparse(home, "runs", "ls").stdout.split("Settings that differ")[1]
     assert json.loads(adasparse(home, "runs", "show", "adasparse-fusion", "--json").stdout)["mode"] == "fusion"
     models = {
         row["model"]: row
@@ -260,7 +260,7 @@ def test_a_fault_is_one_error_line_one_hint_line_and_its_exit_code(
 def test_a_log_that_is_small_for_pruners_is_named_before_training(tmp_path: Path) -> None:
     """17 steps an epoch; a batch of 32 rows gives 134, and the plain network has no schedule of its own."""
     few = adasparse(tmp_path, "train", "--mode", "fusion", *SMALL, "seed=31").stderr
-    assert few.index("warning: this log is small for pruners") < few.index("training adasparse-fusion")
+    assert few.index("training steps are few for pruners") < few.index("training adasparse-fusion")
     more = ("loop.batch_size=32", "loop.epochs=1")
     assert (
         "small for pruners" not in adasparse(tmp_path, "train", "--mode", "fusion", *SMALL[:2], SMALL[3], *more).stderr
@@ -358,7 +358,7 @@ def test_an_interrupt_saves_first(home: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "--resume continues" in stderr
+    assert "with --resume to continue" in stderr
     (run,) = home.glob("runs/twin/adasparse-fusion/*s77")
     assert not (run / "DONE").exists()
     assert not (run / "FAILED").exists()

@@ -97,7 +97,7 @@ def test_models_modes_and_experiments(home: Path) -> None:
     assert bash(home, "train", "--mode", "") == ["binarization", "scaling", "fusion"]
     assert bash(home, "compare", "--models", "dnn,st") == ["dnn,star"]
     assert "dnn,dnn" not in bash(home, "compare", "--models", "dnn,")
-    assert bash(home, "compare", "--experiment", "") == offered("experiment")
+    assert bash(home, "compare", "--experiment", "") == list(offered("experiment"))
 
 
 def test_keys_then_values(home: Path) -> None:
@@ -158,7 +158,7 @@ def test_keys_to_explain(home: Path) -> None:
         "model.pruner", "model.pruner.input_layer", "model.pruner.inputs", "model.pruner.rank"
     ]  # fmt: skip
     assert bash(home, "config", "explain", "loop", "loop", "=", "m") == ["maml"]
-    assert bash(home, "config", "show", "pr") == ["prep"]
+    assert bash(home, "config", "show", "pr") == ["prep", "prep.engine=", "prep.master=", "prep.cores="]
 
 
 def test_a_persons_own_folder_is_offered(home: Path) -> None:

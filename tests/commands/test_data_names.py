@@ -63,9 +63,9 @@ def test_what_differs_from_the_prepared_data_is_named_and_nothing_is_replaced(
     for words, said in [
         (
             ("data=twin", "data.name=clicks"),
-            "prepared with the recipe tabular, and this command asks for the recipe twin",
+            "prepared with the recipe tabular, but this command asks for the recipe twin",
         ),
-        (("data.name=clicks", "data.min_count=5"), "prepared with data.min_count=2, and this command asks for"),
+        (("data.name=clicks", "data.min_count=5"), "prepared with data.min_count=2, but this command asks for"),
         (("data.name=clicks", "raw=other.csv"), "was not prepared from other.csv"),
     ]:
         assert said in adasparse(clicks, *command, *words, code=2).stderr
@@ -77,7 +77,7 @@ def test_the_twin_is_not_replaced_either(tmp_path: Path) -> None:
     adasparse(tmp_path, "train", *words, "data.rows=2000", *TINY)
     before = fingerprint(tmp_path, "small")
     refused = adasparse(tmp_path, "train", *words, "data.rows=3000", *TINY, code=2)
-    assert "data.rows=2000, and this command asks for data.rows=3000" in refused.stderr
+    assert "data.rows=2000, but this command asks for data.rows=3000" in refused.stderr
     adasparse(tmp_path, "train", "data=small", *TINY)
     assert fingerprint(tmp_path, "small") == before
 

@@ -47,7 +47,7 @@ def test_an_exported_model_says_what_the_run_says(home: Path) -> None:
     assert len(expected) == 500
     for engine in ("numpy", "torch"):
         done = adasparse(home, "predict", "model", "new.csv", "-o", f"{engine}.csv", "--engine", engine)
-        assert "rows/s by the engine" in done.stdout
+        assert "rows/s from ids to logits" in done.stdout
         found = scores(home / f"{engine}.csv")
         for one, other in zip(found, expected, strict=True):
             assert (one["line"], one["domain"]) == (other["line"], other["domain"])
@@ -277,12 +277,12 @@ def test_what_would_be_lost_is_refused(home: Path) -> None:
 
 
 def test_wrong_words_are_explained(home: Path) -> None:
-    assert "needs a run" in adasparse(home, "export", code=2).stderr
+    assert "needs either a run or" in adasparse(home, "export", code=2).stderr
     assert "--engine jax is unknown" in adasparse(home, "predict", "model", "new.csv", "--engine", "jax", code=2).stderr
     done = adasparse(home, "predict", "model", "new.csv", "--engine", "onnx", "-o", "x.csv", code=2)
     assert "--onnx" in done.stderr
     assert (
-        "is for exported models" in adasparse(home, "predict", "latest", "new.csv", "--engine", "numpy", code=2).stderr
+        "needs an exported model" in adasparse(home, "predict", "latest", "new.csv", "--engine", "numpy", code=2).stderr
     )
     assert "is missing" in adasparse(home, "export", "--check", "data", code=4).stderr
 

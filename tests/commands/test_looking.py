@@ -137,7 +137,7 @@ def test_a_model_is_shown_on_ones_own_data(home: Path) -> None:
     done = adasparse(home, "models", "show", "star", "--on", "twin")
     assert "Star Topology" in done.stdout
     assert "model.auxiliary_hidden" in done.stdout
-    assert "on twin" in done.stdout
+    assert "for twin" in done.stdout
     assert "did you mean star?" in adasparse(home, "models", "show", "stra", code=2).stderr
 
 

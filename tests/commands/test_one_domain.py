@@ -45,7 +45,7 @@ def test_domains_cannot_be_compared_unless_two_of_them_have_both_classes(home: t
     if kind != "two":
         done = adasparse(folder, "analyze", "domains", "data=tabular", "data.name=shops", code=3)
         assert "have both classes, but domain definitions are compared" in done.stderr
-        assert "hint: prepare the data with other fields as their domain" in done.stderr
+        assert "hint: prepare the data with another domain and another name" in done.stderr
 
 
 def test_overlap_asks_for_three_domains(home: tuple[str, Path]) -> None:

@@ -77,7 +77,7 @@ def test_a_models_own_settings_are_explained_and_shown(home: Path) -> None:
     )
     done = adasparse(home, "--no-modules", "config", "explain", f"model={model}", code=2)
     assert "--no-modules refuses it" in done.stderr
-    assert "there is no model" in adasparse(home, "config", "explain", "model=sta", code=2).stderr
+    assert "unknown model" in adasparse(home, "config", "explain", "model=sta", code=2).stderr
 
 
 def test_a_check_of_a_model_ends_with_a_code(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

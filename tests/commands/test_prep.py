@@ -18,7 +18,7 @@ def test_prepared_data_replace_nothing_that_is_not_theirs(tmp_path: Path) -> Non
     mine.parent.mkdir(parents=True)
     mine.write_text(table)
     words = ("prep", "data=tabular", "data.label=clicked", "data.domain=[country]", "data.name=clicks")
-    assert "lies in data/clicks" in adasparse(tmp_path, *words, "raw=data/clicks/clicks.csv", code=2).stderr
+    assert "is in data/clicks" in adasparse(tmp_path, *words, "raw=data/clicks/clicks.csv", code=2).stderr
     (tmp_path / "clicks.csv").write_text(table)
     assert "contains no prepared data" in adasparse(tmp_path, *words, "raw=clicks.csv", code=2).stderr
     assert mine.read_text() == table
@@ -76,7 +76,7 @@ def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
         assert "data.name" not in done.stdout
     (tmp_path / "new.csv").write_text("item,country\ni1,c1\ni99,c9\n")
     done = adasparse(tmp_path, "predict", "clicks/adasparse", "new.csv")
-    assert "2 rows scored, 1 of them of domains unseen" in done.stdout
+    assert "2 rows scored, 1 of them in domains unseen" in done.stdout
 
 
 def test_a_field_made_from_the_label_is_warned_of_wherever_it_shows(tmp_path: Path) -> None:

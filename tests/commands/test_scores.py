@@ -100,7 +100,7 @@ def test_a_pipe_is_read_and_written(home: Path, source: str) -> None:
         (("new.csv", "--keep", "nota"), 3, "no column nota, which --keep names"),
         (("new.csv", "--keep", "note,note"), 2, "names a column twice"),
         (("new.csv", "-o", "x.csv", "--format", "ndjson"), 2, "say different formats"),
-        (("new.csv", "-o", "x.txt"), 2, "no name of a .csv"),
+        (("new.csv", "-o", "x.txt"), 2, "not the name of a .csv"),
         (("-", "-"), 2, "`-` is given more than once"),
         (("-", "--json"), 2, "standard output cannot hold both the scores and --json"),
         (("-",), 3, "standard input is empty"),

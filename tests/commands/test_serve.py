@@ -309,5 +309,5 @@ def test_a_port_in_use_and_other_wrong_words(model: Path, tmp_path: Path) -> Non
         done = adasparse(tmp_path, "serve", str(model), "--port", port, code=6)
         assert "cannot be used: Address already in use" in done.stderr
     assert "--host" in adasparse(tmp_path, "serve", str(model), "--host", "no.such.host.invalid", code=2).stderr
-    assert "--engine jax is unknown" in adasparse(tmp_path, "serve", str(model), "--engine", "jax", code=2).stderr
+    assert "unknown engine 'jax'" in adasparse(tmp_path, "serve", str(model), "--engine", "jax", code=2).stderr
     assert "is missing" in adasparse(tmp_path, "serve", str(tmp_path), code=4).stderr

@@ -95,7 +95,7 @@ def test_domains_of_one_class_leave_the_other_metrics(tmp_path: Path) -> None:
 def test_test_rows_of_one_class_leave_the_log_loss(tmp_path: Path) -> None:
     text = said(study(tmp_path, labels=np.zeros(NUMBER)))
     assert "GAUC by domain is not available: no test domain has both classes." in text
-    assert "\nAUC is not available: the test rows are all of one class." in text
+    assert "\nAUC is not available: all test rows are of one class." in text
     assert "log loss (lower is better), difference to dnn" in text
     assert "AUC, difference" not in text
     assert "\nlog loss, " in text
@@ -135,7 +135,7 @@ def test_a_single_domain_of_both_classes_has_no_interval_of_its_gauc(tmp_path: P
     domains = np.arange(NUMBER) % 6
     labels = np.where(domains == 0, np.arange(NUMBER) % 4 == 0, domains % 2)
     text = said(study(tmp_path, domains=domains, labels=labels))
-    assert "No interval is available for GAUC by domain: one domain alone has rows in domains of both classes." in text
+    assert "No interval is available for GAUC by domain: only one domain has rows in domains of both classes." in text
     assert "\nAUC, " in text
 
 
@@ -178,7 +178,7 @@ def test_a_sweep_names_the_best_by_the_valid_split_and_not_by_the_test_split(tmp
     gap = row["gauc_domain_difference"]
     text = said(report, choose=True)
     assert (
-        f"Best by GAUC by domain on the valid split: other with 0.7000, on the test split 0.6000, {gap:+.4f} to dnn. "
+        f"Best by GAUC by domain on the valid split: other with 0.7000, 0.6000 on the test split, {gap:+.4f} to dnn. "
         "Choose by the valid split only" in text
     )
     assert "Best by" not in said(report)
@@ -187,7 +187,7 @@ def test_a_sweep_names_the_best_by_the_valid_split_and_not_by_the_test_split(tmp
 @pytest.mark.parametrize(
     ("valid", "sentence"),
     [
-        ({"dnn": {"gauc_domain": 0.9}}, "GAUC by domain on the valid split: dnn with 0.9000, on the test split 0.6000, the baseline"),
+        ({"dnn": {"gauc_domain": 0.9}}, "GAUC by domain on the valid split: dnn with 0.9000, 0.6000 on the test split, the baseline itself"),
         (
             {"dnn": {"gauc_domain": None, "auc": None, "log_loss": 0.5}, "longer": {"gauc_domain": None, "auc": None, "log_loss": 0.4}},
             "Best by log loss on the valid split: longer with 0.4000",
@@ -218,7 +218,7 @@ def test_without_test_rows_there_is_a_sentence_and_still_a_best(tmp_path: Path) 
     comparison = compare_arms(arms, baseline="dnn")
     text = said(StudyReport(folder=tmp_path, title="Made", question="?", comparison=comparison, failed={}), choose=True)
     assert "No difference to dnn is available: there are no test rows." in text
-    assert "longer with 0.7000, which has no figure on the test split." in text
+    assert "longer with 0.7000, no value on the test split." in text
 
 
 def test_an_arm_that_lacks_a_run_is_not_the_best(tmp_path: Path) -> None:
@@ -231,19 +231,19 @@ def test_an_arm_that_lacks_a_run_is_not_the_best(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("compare", "--models", "dnn,star", "model=apg"), "varies model itself: its arms have dnn, star"),
-        (("compare", "--models", "dnn,maml", "loop=standard"), "varies loop itself: its arms have maml"),
-        (("sweep", "model=dnn,apg", "model=star"), "varies model itself: its arms have dnn, apg"),
-        (("sweep", "seed=1,2", "seed=3"), "varies seed itself: its arms have 1, 2"),
-        (("sweep", "loop.learning_rate=0.1,0.2", "loop.learning_rate=0.3"), "varies loop.learning_rate itself: its arms have 0.1, 0.2"),
+        (("compare", "--models", "dnn,star", "model=apg"), "varies model: its arms have dnn, star"),
+        (("compare", "--models", "dnn,maml", "loop=standard"), "varies loop: its arms have maml"),
+        (("sweep", "model=dnn,apg", "model=star"), "varies model: its arms have dnn, apg"),
+        (("sweep", "seed=1,2", "seed=3"), "varies seed: its arms have 1, 2"),
+        (("sweep", "loop.learning_rate=0.1,0.2", "loop.learning_rate=0.3"), "varies loop.learning_rate: its arms have 0.1, 0.2"),
         (("compare", "--models", ""), "--models names no model"),
         (("compare", "--models", " , "), "--models names no model"),
         (("compare", "--models", "", "--experiment", "parts"), "--models and --experiment"),
-        (("sweep", "loop.learning_rate=0.001,0.002,0.001"), "loop.learning_rate is given 0.001 twice"),
-        (("sweep", "loop.learning_rate=0.001,1e-3", "model=dnn"), "loop.learning_rate is given 0.001 twice"),
-        (("sweep", "model=dnn,dnn"), "model is given dnn twice"),
-        (("sweep", "loop.learning_rate=1,1.0", "model=dnn"), "'loop.learning_rate=1' and 'loop.learning_rate=1.0' would train the same"),
-        (("sweep", "loop.learning_rate=0.1,0.2", "loop.learning_rate=0.3,0.4"), "loop.learning_rate is there twice"),
+        (("sweep", "loop.learning_rate=0.001,0.002,0.001"), "loop.learning_rate has the value 0.001 twice"),
+        (("sweep", "loop.learning_rate=0.001,1e-3", "model=dnn"), "loop.learning_rate has the value 0.001 twice"),
+        (("sweep", "model=dnn,dnn"), "model has the value dnn twice"),
+        (("sweep", "loop.learning_rate=1,1.0", "model=dnn"), "'loop.learning_rate=1' and 'loop.learning_rate=1.0' would train identical runs"),
+        (("sweep", "loop.learning_rate=0.1,0.2", "loop.learning_rate=0.3,0.4"), "loop.learning_rate is given twice"),
     ],
 )  # fmt: skip
 def test_words_that_would_be_lost_are_refused(tmp_path: Path, words: tuple[str, ...], message: str) -> None:

@@ -164,7 +164,7 @@ def test_an_archive_is_answered_with_how_to_unpack_it(tmp_path: Path) -> None:
     said = adasparse(tmp_path, "prep", "data=kuairand-pure", "raw=KuaiRand-Pure.tar.gz", code=3).stderr
     assert "tar -xf KuaiRand-Pure.tar.gz" in said
     assert "no raw files are named" in adasparse(tmp_path, "prep", "data=movielens-1m", code=2).stderr
-    assert "missing does not exist" in adasparse(tmp_path, "prep", "data=movielens-1m", "raw=missing", code=3).stderr
+    assert "missing is not there" in adasparse(tmp_path, "prep", "data=movielens-1m", "raw=missing", code=3).stderr
 
 
 def test_a_changed_side_table_makes_the_data_anew_and_a_changed_order_of_files_does_not(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_changed_side_table_makes_the_data_anew_and_a_changed_order_of_files_d
     first = adasparse(tmp_path, *words, "raw=[views.csv,users.csv]").stdout
     assert "up to date" in adasparse(tmp_path, *words, "raw=[users.csv,views.csv]").stderr
     shop(tmp_path, [f"{k % 2},{k % 5},{'ab'[k % 3 // 2]}" for k in range(300)], [f"{k},{30 + k}" for k in range(5)])
-    assert "it is replaced" in adasparse(tmp_path, *words, "raw=[views.csv,users.csv]").stderr
+    assert "replacing data/mine" in adasparse(tmp_path, *words, "raw=[views.csv,users.csv]").stderr
     assert "prepared in" in first
 
 

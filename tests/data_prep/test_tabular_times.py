@@ -66,7 +66,7 @@ def test_the_unit_is_of_the_column_not_of_the_value(tmp_path: Path, unit: str) -
 
 def test_numbers_that_are_no_time_in_any_unit_are_refused_with_the_value_and_the_setting(tmp_path: Path) -> None:
     path = written(tmp_path, "y,place,ts", [f"1,p,{k}" for k in range(20180900, 20180930)])
-    with pytest.raises(DataError, match=r"no time between 1980 and 2100 in any unit.*20180915") as caught:
+    with pytest.raises(DataError, match=r"not a time between 1980 and 2100 in any unit.*20180915") as caught:
         read(path, "data.timestamp=ts")
     assert "data.timestamp_unit=s" in caught.value.hint
     frame, data = read(path, "data.timestamp=ts", "data.timestamp_unit=s")

@@ -72,7 +72,7 @@ class EndedWorker:
 
 @pytest.fixture
 def run() -> NamedRun:
-    job = SimpleNamespace(loop=loop_settings(epochs=1), launcher=HERE)
+    job = SimpleNamespace(loop=loop_settings(epochs=1), launcher=HERE, seed=0)
     prepared = SimpleNamespace(manifest=SimpleNamespace(splits={Split.train: SimpleNamespace(rows=1)}))
     return NamedRun(name="the run", job=job, prepared=prepared)  # type: ignore[arg-type]
 

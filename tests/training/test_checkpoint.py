@@ -57,7 +57,7 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:
     weights = {f"model.{name}": value for name, value in small.model("dnn").state_dict().items()}
     with pytest.raises(IntegrityError, match=r"head\.weight"):
         load_weights(small.model("dnn"), weights | {"model.head.weight": torch.zeros(2, 4)}, where=tmp_path)
-    with pytest.raises(IntegrityError, match="does not fit the model"):
+    with pytest.raises(IntegrityError, match="does not match the model"):
         load_weights(small.model("star"), weights, where=tmp_path)
 
 

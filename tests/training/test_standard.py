@@ -373,7 +373,7 @@ def test_a_best_checkpoint_of_another_step_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / BEST, tensors, {"step": 1}, step=1)
     loop = loop_in(tmp_path, "dnn")
     loop.resume()
-    with pytest.raises(IntegrityError, match=f"is of step 1; the best step of this run is {result.best_step}"):
+    with pytest.raises(IntegrityError, match=f"has step 1, but the best step of this run is {result.best_step}"):
         loop.run()
 
 

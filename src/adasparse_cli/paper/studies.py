@@ -115,7 +115,7 @@ def plan_reproduce(profile: str, words: Sequence[str], *, seeds: int | None = No
 
 
 def planned_studies(job: ReproduceJob) -> list[tuple[str, int, float | None]]:
-    """Each study: its name, runs that are to be done, and seconds they will take (None if nobody knows)."""
+    """Each study: its name, runs that are to be done, and seconds they will take (None without an estimate)."""
     rows = []
     for study in (job.main, job.sparsity, *([job.control] if job.control else [])):
         left = [run for run in plan_of(study) if run.state != "done"]

@@ -72,7 +72,7 @@ class JsonFormat:
             raise WrongRequestError(f"{len(rows):,} rows in one request, at most {most_rows:,} are scored at a time")
         for place, row in enumerate(rows):
             if not isinstance(row, dict):
-                raise WrongRequestError(f"row {place} is no object", row=place)
+                raise WrongRequestError(f"row {place} is not an object", row=place)
             lacking = next((name for name in inputs if name not in row), None)
             if lacking is not None:
                 raise WrongRequestError(

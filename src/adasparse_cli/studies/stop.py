@@ -10,9 +10,9 @@ from adasparse_cli.errors import InterruptedRun
 
 
 class StopOfStudy:
-    """Remembers SIGINT or SIGTERM, so that runs can be asked to save.
+    """Records SIGINT or SIGTERM, so that running runs can save first.
 
-    A signal that came after the last run had ended is passed on to the handler from before.
+    A signal that arrives after the last run is passed on to the previous handler.
     """
 
     number: int | None = None
@@ -24,7 +24,7 @@ class StopOfStudy:
         self._old: dict[int, Callable[..., object] | int | None] = {}
         try:
             self._old = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: signals are someone else's business
+        except ValueError:  # only the main thread can set handlers
             self._old = {}
         return self
 
@@ -36,9 +36,9 @@ class StopOfStudy:
 
     def stopped(self, done: int, runs: int) -> InterruptedRun:
         """The error of a study that was stopped."""
-        left = f"{runs - done} of {runs} runs are still to be done"
+        left = f"{runs - done} of {runs} runs are left"
         return InterruptedRun(
-            f"stopped; {left}" if done < runs else "stopped when all runs were done",
-            hint="the same command continues with what is missing",
+            f"stopped; {left}" if done < runs else "stopped after all runs were done",
+            hint="run the same command again to resume",
             exit_code=128 + (self.number or 0),
         )

@@ -4,7 +4,7 @@ A round adds one tree, fitted to the gradient of the mean cross-entropy over all
 split is judged by `loop.select`; the rounds up to the best evaluation are kept.
 
 There are no checkpoints in between: with the same rows, settings, seed and number of threads the rounds are the same to the bit, so
-an interrupted run starts anew and ends as if it had not been stopped.
+an interrupted run starts again from the first round and ends with the same trees.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Boosting:
         self.total_steps = self.scheduled_steps = self.model.settings.rounds
 
     def resume(self) -> None:
-        """Nothing is there to go on from: training starts anew, and ends the same."""
+        """Does nothing: training starts again from the first round, and ends with the same trees."""
 
     def rows_to_go(self) -> None:
-        """Nobody knows how many rounds there will be."""
+        """No estimate: the number of rounds is not known."""
 
     def scores(self, rows: Rows) -> Scores:
         """Score rows with the best trees."""
@@ -109,7 +109,7 @@ class Boosting:
                 if stop.number is not None:
                     raise InterruptedRun(
                         f"stopped at round {number} of at most {own.rounds}",
-                        hint="the same command with --resume starts the rounds anew: trees have no checkpoints",
+                        hint="run the same command with --resume: it starts again from the first round, because trees have no checkpoints",
                         exit_code=128 + stop.number,
                     )
                 if number % own.evaluate_every and number < own.rounds and not exhausted:
