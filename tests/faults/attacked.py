@@ -28,7 +28,7 @@ HOOKED = {"PYTHONPATH": str(HOOK), "OMP_WAIT_POLICY": "PASSIVE"}
 SECONDS = 300.0
 # What differs from one run of a command to the next: clocks, and names made of them.
 CLOCKS = {
-    "modified_ns", "seconds", "elapsed_seconds", "rows_per_second", "timings", "run", "runs", "sittings", "checksum"
+    "modified_ns", "seconds", "elapsed_seconds", "rows_per_second", "training_rows_per_second", "serving_rows_per_second", "sub_network_rows_per_second", "timings", "run", "runs", "sittings", "checksum"
 }  # fmt: skip
 STAMP = re.compile(r"\d{8}T\d{6}Z(-s\d+)(-\d+)?")
 

@@ -309,9 +309,9 @@ _checkpoint(
     "not a file of tensors",
 )
 _checkpoint(
-    "other_type", _tensors(lambda found: found.update({k: v.double() for k, v in found.items()})), "does not fit"
+    "other_type", _tensors(lambda found: found.update({k: v.double() for k, v in found.items()})), "does not match"
 )
-_checkpoint("more_tensors", _tensors(lambda found: found.update({"model.canary": torch.zeros(3)})), "does not fit")
+_checkpoint("more_tensors", _tensors(lambda found: found.update({"model.canary": torch.zeros(3)})), "does not match")
 
 
 @attack(4, "damaged")
@@ -488,8 +488,8 @@ def _study(name: str, run: str, code: int = 4, says: str = "") -> None:
     ATTACKS[name] = (build, {code}, says)
 
 
-_study("study_of_etc", "/etc", says="no finished run")
-_study("study_of_parents", "../../../../../../../../etc", says="no finished run")
+_study("study_of_etc", "/etc", says="not a finished run")
+_study("study_of_parents", "../../../../../../../../etc", says="not a finished run")
 _study("study_with_nul", "a\0b")
 _study("study_of_a_long_name", "x" * 100_000)
 
