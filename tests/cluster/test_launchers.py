@@ -59,7 +59,7 @@ def test_what_squeue_says_is_understood() -> None:
     assert [found[own].phase for own in ("7", "8", "9", "10", "11")] == [
         Phase.waiting, Phase.waiting, Phase.running, Phase.running, Phase.ended,
     ]  # fmt: skip
-    assert (found["7"].why, found["8"].why) == ("", "PartitionTimeLimit"), "only what is unusual is told"
+    assert (found["7"].why, found["8"].why) == ("", "PartitionTimeLimit"), "only unusual reasons are reported"
     assert found["9"].node == "n1"
 
 

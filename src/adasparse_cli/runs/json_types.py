@@ -56,7 +56,12 @@ class Sparsity(TypedDict, total=False):
 
 
 class Serving(TypedDict, total=False):
-    """Rates of serving, rows per second."""
+    """Rates of serving in rows per second of processor time, medians over rounds; None if the model has no sub-networks.
+
+    Args:
+        rows, conditions: of the rows that were scored. engine: of the uncut model.
+        sub_network_multiply_adds: per row, mean over the rows.
+    """
 
     engine: str
     rows: int

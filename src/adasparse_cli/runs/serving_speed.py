@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from adasparse_cli.choices import FieldKind
 from adasparse_cli.exporting.describe import shape_of
 from adasparse_cli.layers.embedding import Bags as ModelBags
 from adasparse_cli.models.base import Model
+from adasparse_cli.runs.json_types import Serving
 from adasparse_cli.schema import Field
 from adasparse_cli.serving import values
 from adasparse_cli.serving.cut import why_not_cut
@@ -39,27 +39,7 @@ YARDSTICK = (1024, (256, 256, 128, 64))
 TORCH_ROWS = 4096
 
 
-class ServingSpeed(TypedDict):
-    """Rates in rows per second of processor time, medians over rounds; None if the model has no sub-networks.
-
-    Args:
-        rows, conditions: of the rows that were scored. engine: of the uncut model.
-        sub_network_multiply_adds: per row, mean over the rows.
-    """
-
-    engine: str
-    rows: int
-    conditions: int
-    rounds: int
-    yardstick: float
-    uncut: float
-    sub_networks: float | None
-    sub_network_multiply_adds: float | None
-
-
-def measure_serving(
-    model: Model, fields: Sequence[Field], bags: Mapping[str, ModelBags], rows: Rows
-) -> ServingSpeed | None:
+def measure_serving(model: Model, fields: Sequence[Field], bags: Mapping[str, ModelBags], rows: Rows) -> Serving | None:
     """Measure a model on the first rows of a split; None if the split is empty.
 
     Args:
@@ -94,7 +74,7 @@ def measure_serving(
         return round(yardstick * ratio * len(encoded) / YARDSTICK[0], 1)
 
     yardstick = YARDSTICK[0] / statistics.median(seconds["yardstick"])
-    return ServingSpeed(
+    return Serving(
         engine=engine,
         rows=len(encoded),
         conditions=conditions,

@@ -32,6 +32,7 @@ from adasparse_cli.models.unfilled import unfilled
 from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
 from adasparse_cli.runs.data_words import words_for
+from adasparse_cli.runs.json_types import Serving
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, existing
 from adasparse_cli.runs.run_folder import Sitting, add_sitting, fail, finish, latest_alike, new_run
 from adasparse_cli.runs.run_results import (
@@ -52,7 +53,7 @@ from adasparse_cli.runs.saved_run import (
     failure_of,
     read_report,
 )
-from adasparse_cli.runs.serving_speed import ServingSpeed, measure_serving
+from adasparse_cli.runs.serving_speed import measure_serving
 from adasparse_cli.runs.train_job import TrainJob, build_model
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.boosting import Boosting
@@ -169,9 +170,7 @@ def run_train(
     return TrainReport(folder=folder, report=report, fresh=True)
 
 
-def _serving_speed(
-    job: TrainJob, model: Model, manifest: Manifest, data_folder: Path, rows: Rows
-) -> ServingSpeed | None:
+def _serving_speed(job: TrainJob, model: Model, manifest: Manifest, data_folder: Path, rows: Rows) -> Serving | None:
     """The rates of serving; None where the scores are not those of one model. What is measured last cannot fail a run."""
     if getattr(job.loop, "adapt_before_test", False):
         return None
@@ -301,7 +300,7 @@ def _train(
     progress.start("evaluating", None, "rows")
     metrics: dict[str, Any] = {}
     sparsity: dict[str, Any] = {}
-    serving: ServingSpeed | None = None
+    serving: Serving | None = None
     for split in (Split.valid, Split.test):
         if manifest.splits.get(split) is None or manifest.splits[split].rows == 0:
             continue

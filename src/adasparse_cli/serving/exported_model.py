@@ -171,18 +171,7 @@ def _table(scorer: Scorer, parts: Iterable[ScoredPart]) -> pl.DataFrame:
     Raises:
         DataError: no row could be read.
     """
-    frames = [
-        pl.DataFrame(
-            {
-                "source": pl.Series([part.source], dtype=pl.String).new_from_index(0, len(part.lines)),
-                "line": part.lines,
-                "domain": pl.Series(part.domains, dtype=pl.String),
-                "logit": part.logits,
-                "probability": part.probabilities,
-            }
-        )
-        for part in parts
-    ]
+    frames = [part.frame() for part in parts]
     if not frames:
         raise scorer.no_row()
     return pl.concat(frames)

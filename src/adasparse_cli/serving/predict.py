@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.serving.network import sigmoid
 from adasparse_cli.serving.rows import PlainFile, RawBlock
 from adasparse_cli.serving.scores_file import json_line, kept_names, read_kept, scores_format
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Ratio to the share of unseen values in the test split from which a share is reported.
 NOTABLE = 0.1
@@ -138,6 +141,21 @@ class ScoredPart:
     domains: list[str | None]
     logits: np.ndarray
     probabilities: np.ndarray
+
+    def frame(self) -> pl.DataFrame:
+        """The rows as a polars frame: source, line, kept columns, domain, logit, probability."""
+        import polars as pl  # only for Parquet and Python
+
+        return pl.DataFrame(
+            {
+                "source": pl.Series([self.source], dtype=pl.String).new_from_index(0, len(self.lines)),
+                "line": self.lines,
+                **{name: pl.Series(values, strict=False) for name, values in self.kept.items()},
+                "domain": pl.Series(self.domains, dtype=pl.String),
+                "logit": self.logits,
+                "probability": self.probabilities,
+            }
+        )
 
 
 @dataclass
@@ -334,19 +352,7 @@ def _kept_cell(value: Any) -> str:
 def _write_parquet(path: Path, first: ScoredPart, others: Iterator[ScoredPart]) -> None:
     import polars as pl  # only for this format
 
-    frames = [
-        pl.DataFrame(
-            {
-                "source": pl.Series([part.source], dtype=pl.String).new_from_index(0, len(part.lines)),
-                "line": part.lines,
-                **{name: pl.Series(values, strict=False) for name, values in part.kept.items()},
-                "domain": pl.Series(part.domains, dtype=pl.String),
-                "logit": part.logits,
-                "probability": part.probabilities,
-            }
-        )
-        for part in _and(first, others)
-    ]
+    frames = [part.frame() for part in _and(first, others)]
     pl.concat(frames, how="vertical_relaxed").write_parquet(path)
 
 
