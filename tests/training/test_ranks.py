@@ -22,7 +22,7 @@ from adasparse_cli.choices import Normalisation
 from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.layers import ranks
 from adasparse_cli.training.loop import LAST
-from adasparse_cli.training.process_group import joined_group
+from adasparse_cli.distributed.process_group import joined_group
 from adasparse_cli.training.standard import StandardLoop
 from tests import small
 
