@@ -18,7 +18,7 @@ import numpy as np
 from adasparse_cli.analysis.abtest import trial
 from adasparse_cli.analysis.overlap import overlap
 from adasparse_cli.analysis.statistics import TestRows, compare, uplift
-from adasparse_cli.training.activity import activity
+from adasparse_cli.neurons.activity import activity
 from adasparse_cli.training.evaluate import score
 
 ROWS, MODELS, SEEDS, BATCH = 1_000_000, 10, 5, 8192

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.batches import Batch
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.config.compose import compose
+from adasparse_cli.machine.allocator import keep_large_blocks
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.schema import Field
-from adasparse_cli.training.dataset import Rows
 from adasparse_cli.typed import typed
 
 FIELDS, AWARE, WIDTH, HIDDEN, BATCH, DOMAINS = 21, 3, 16, [512, 256, 128], 2048, 300

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from adasparse_cli.config.compose import compose
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, NetworkSettings
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.loops import LOOPS
 from adasparse_cli.typed import typed
 

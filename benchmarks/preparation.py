@@ -21,13 +21,13 @@ import common
 import numpy as np
 import polars as pl
 
+from adasparse_cli.columns.repeats import find_repeats
 from adasparse_cli.config.compose import compose
 from adasparse_cli.prep.engine import LocalEngine
-from adasparse_cli.prep.place import work_folder
 from adasparse_cli.prep.prepare import prepare
 from adasparse_cli.prep.recipe import Silent, recipe_named
-from adasparse_cli.prep.repeats import find_repeats
-from adasparse_cli.prep.spark import SparkEngine
+from adasparse_cli.prepared.place import work_folder
+from adasparse_cli.spark.engine import SparkEngine
 from adasparse_cli.typed import plain, typed
 
 BLOCK = 1 << 20

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 
 
 class RowDataset(Dataset[dict[str, Tensor]]):

@@ -18,8 +18,8 @@ import torch
 
 from adasparse_cli.choices import Metric, RowSource
 from adasparse_cli.config.compose import compose
+from adasparse_cli.distributed.process_group import joined_group
 from adasparse_cli.layers import ranks
-from adasparse_cli.training.process_group import joined_group
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.standard import StandardLoop
 from adasparse_cli.typed import typed

@@ -29,15 +29,15 @@ from adasparse_cli.exporting.onnx_graph import IR_VERSION, OPSET, Graph
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape
 from adasparse_cli.models.settings.dnn import DnnSettings
-from adasparse_cli.runs.export import run_export
-from adasparse_cli.runs.score import SavedRun, open_run
+from adasparse_cli.numpy_engine.encoder import EncodedRows
+from adasparse_cli.numpy_engine.engine import PASS_ROWS, NumpyEngine
+from adasparse_cli.numpy_engine.network import Affine, Network
+from adasparse_cli.numpy_engine.values import Bags
+from adasparse_cli.rows.dataset import load_shape
+from adasparse_cli.scoring.export import run_export
+from adasparse_cli.scoring.score import SavedRun, open_run
 from adasparse_cli.serving.artefact import Artefact, open_artefact
 from adasparse_cli.serving.check import run_check
-from adasparse_cli.serving.encoder import EncodedRows
-from adasparse_cli.serving.engine import PASS_ROWS, NumpyEngine
-from adasparse_cli.serving.network import Affine, Network
-from adasparse_cli.serving.values import Bags
-from adasparse_cli.training.dataset import load_shape
 
 BATCHES = (1, 64, 512, 4096)
 MIXED = 65_536

@@ -20,13 +20,13 @@ import common
 import torch
 
 from adasparse_cli.choices import Split
-from adasparse_cli.prep.prepared_files import open_prepared
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.prepared.files import open_prepared
+from adasparse_cli.rows.dataset import load_rows, load_shape
+from adasparse_cli.rows.row_cache import open_cache
+from adasparse_cli.rows.streamed import streamed_rows
 from adasparse_cli.runs.train_job import build_model, plan_train
-from adasparse_cli.training.dataset import load_rows, load_shape
-from adasparse_cli.training.row_cache import open_cache
 from adasparse_cli.training.standard import StandardLoop
-from adasparse_cli.training.streamed import streamed_rows
 
 # The peak of the process (Linux), what it said before training, and what its weights and moments take.
 CHILD = """

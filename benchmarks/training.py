@@ -20,7 +20,7 @@ import torch
 from public_loop import PublicLoop
 
 from adasparse_cli.config.compose import compose
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.standard import StandardLoop
 from adasparse_cli.typed import typed

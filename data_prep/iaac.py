@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, FieldRole, nearest_names
+from adasparse_cli.columns.hashing import row_hashes
 from adasparse_cli.data_prep.iaac_lists import (
     LISTS,
     Lists,
@@ -31,7 +32,6 @@ from adasparse_cli.data_prep.iaac_lists import (
 )
 from adasparse_cli.data_prep.iaac_settings import Settings as Settings
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.prep.hashing import row_hashes
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import (
     DAY,

@@ -6,8 +6,8 @@ from functools import partial
 
 import polars as pl
 
-from adasparse_cli.prep.distinct import Remembered, numbered_type
-from adasparse_cli.prep.hashing import text_digests
+from adasparse_cli.columns.distinct import Remembered, numbered_type
+from adasparse_cli.columns.hashing import text_digests
 
 LISTS = {
     "item_category_list": r"^([0-9]+(;[0-9]+){0,2}|-1)$",

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from adasparse_cli.columns.lookup import Lookup
 from adasparse_cli.data_prep.joined_forms import Form
 from adasparse_cli.data_prep.tabular import Settings
 from adasparse_cli.data_prep.tabular_fields import known_values
-from adasparse_cli.prep.lookup import Lookup
 from adasparse_cli.prep.recipe import LINE, Finding
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.tables.formats import Table

@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, TimeUnit, nearest_names
+from adasparse_cli.columns.hashing import row_hashes
 from adasparse_cli.data_prep.joined_files import Names
 from adasparse_cli.data_prep.tabular_fields import Columns, columns_of, known_values
 from adasparse_cli.data_prep.tabular_labels import label_findings, labels_of
@@ -31,7 +32,6 @@ from adasparse_cli.data_prep.tabular_settings import Settings as Settings
 from adasparse_cli.data_prep.tabular_times import described, far_reason, seconds_of, unit_of
 from adasparse_cli.data_prep.tabular_values import Missing
 from adasparse_cli.errors import DataError, UsageError
-from adasparse_cli.prep.hashing import row_hashes
 from adasparse_cli.prep.recipe import (
     DAY,
     LABEL,

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adasparse_cli.columns.hashing import mixed
 from adasparse_cli.data_prep.twin_world import marginals
-from adasparse_cli.prep.hashing import mixed
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

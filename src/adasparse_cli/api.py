@@ -30,20 +30,20 @@ from adasparse_cli.catalogue.run_list import list_runs as run_rows
 from adasparse_cli.config.grammar import with_flags
 from adasparse_cli.config.spelling import word
 from adasparse_cli.findings.machine import machine_rows
-from adasparse_cli.prep.prepared_tables import read_domains, read_split
 from adasparse_cli.prep.recipe import Progress, Silent
-from adasparse_cli.progress import ProgressDisplay
+from adasparse_cli.prepared.tables import read_domains, read_split
 from adasparse_cli.runs.chosen import choose_run
-from adasparse_cli.runs.loaded_run import Run
 from adasparse_cli.runs.prepare import plan_prep, run_prep
 from adasparse_cli.runs.train import run_train
 from adasparse_cli.runs.train_job import model_flags, plan_train
 from adasparse_cli.schema import Manifest
+from adasparse_cli.scoring.loaded_run import Run
 from adasparse_cli.serving.exported_model import ExportedModel, load_artefact
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.plan import StudyJob, plan_compare, plan_experiment, plan_sweep
 from adasparse_cli.studies.study import StudyReport, find_study, run_study
 from adasparse_cli.studies.study import open_study as study_in
+from adasparse_cli.terminal.progress import ProgressDisplay
 
 __all__ = [
     "ExportedModel",

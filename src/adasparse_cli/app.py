@@ -15,34 +15,17 @@ import typer
 
 from adasparse_cli import __version__
 from adasparse_cli.command_line import remember
-from adasparse_cli.commands import (
-    analyze,
-    config,
-    data,
-    doctor,
-    evaluate,
-    export,
-    hpo,
-    models,
-    predict,
-    prep,
-    report,
-    reproduce,
-    runs,
-    serve,
-    study,
-    train,
-    tune,
-)
-from adasparse_cli.commands.plain_help import use_plain_help
-from adasparse_cli.commands.streams import prepare_streams
-from adasparse_cli.commands.threads import wait_quietly_when_busy
-from adasparse_cli.commands.usage import explained_usage, is_call_for_help, is_usage_fault
+from adasparse_cli.commands import config, data, doctor, evaluate, export, models, predict, prep, runs, serve, train
 from adasparse_cli.config.private import with_private_folder
 from adasparse_cli.errors import AdasparseError, InterruptedRun, TooManyRejectedError, UsageError
 from adasparse_cli.files import disk_is_full, no_room
 from adasparse_cli.foreign import Rule, imported_files, rule_of_modules
-from adasparse_cli.render import complain, note, show
+from adasparse_cli.machine.threads import wait_quietly_when_busy
+from adasparse_cli.study_commands import analyze, hpo, report, reproduce, study, tune
+from adasparse_cli.terminal.plain_help import use_plain_help
+from adasparse_cli.terminal.render import complain, note, show
+from adasparse_cli.terminal.streams import prepare_streams
+from adasparse_cli.terminal.usage import explained_usage, is_call_for_help, is_usage_fault
 
 EXAMPLES = """
 Examples:

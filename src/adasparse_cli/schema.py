@@ -73,7 +73,7 @@ class Manifest:
         settings: the recipe's settings, as plain values.
         files: sha256 of every file of the folder except this one, by relative path.
         fingerprint: sha256 over recipe, settings, sources' sha256, fields and files.
-        escaped_keys: whether the values of a field of `data.domain_id` are escaped (`prep.key`); absent in earlier versions.
+        escaped_keys: whether the values of a field of `data.domain_id` are escaped (`prepared.key`); absent in earlier versions.
     """
 
     format_version: int

@@ -10,7 +10,7 @@ from adasparse_cli.analysis.ceilings import ceilings
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.runs.prepare import PrepReport, plan_prep, run_prep
-from adasparse_cli.runs.score import true_metrics
+from adasparse_cli.scoring.score import true_metrics
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def programs(folder: Path) -> list[int]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"adasparse_cli.studies.job" in words and any(str(folder).encode() in word for word in words):
+        if b"adasparse_cli.execution.job" in words and any(str(folder).encode() in word for word in words):
             found.append(int(path.parent.name))
     return found
 

@@ -17,10 +17,10 @@ from adasparse_cli.cluster import ray, slurm
 from adasparse_cli.cluster.engine import NOT_SHARED, ClusterJob, EngineBusyError, JobState, Phase, shell_line
 from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.execution import cluster_runs, job, task
+from adasparse_cli.execution.named_run import NamedRun
 from adasparse_cli.runs.prepare import ensure_prepared
 from adasparse_cli.runs.train_job import TrainJob, plan_train
-from adasparse_cli.studies import cluster_runs, job, task
-from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.typed import typed
 from tests.commands.typing_in import adasparse
 
@@ -331,9 +331,9 @@ def test_jobs_that_always_die_are_told_and_the_study_ends(processes: Processes, 
 
 def test_a_study_has_one_name_wherever_it_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from adasparse_cli.choices import Metric
-    from adasparse_cli.studies.hpo import plan_search
+    from adasparse_cli.search.hpo import plan_search
+    from adasparse_cli.search.tune import plan_tune
     from adasparse_cli.studies.plan import plan_sweep
-    from adasparse_cli.studies.tune import plan_tune
 
     monkeypatch.chdir(tmp_path)
     there = ["launcher=slurm", "launcher.partition=x"]

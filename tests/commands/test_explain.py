@@ -12,7 +12,7 @@ from typing import Any
 from typer.main import get_command
 
 from adasparse_cli.app import app
-from adasparse_cli.commands.command_page import command_page
+from adasparse_cli.terminal.command_page import command_page
 from tests.commands.typing_in import ENVIRONMENT, adasparse
 
 ROOT = Path(__file__).parents[2]

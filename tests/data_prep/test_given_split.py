@@ -9,8 +9,8 @@ import pytest
 from adasparse_cli.choices import Split
 from adasparse_cli.data_prep import joined
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared_tables import split_parts
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.prepared.tables import split_parts
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain
 from tests.commands.typing_in import adasparse

@@ -19,12 +19,12 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep import iaac
 from adasparse_cli.errors import AdasparseError, DataError, TooManyRejectedError
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared import encode_rows
-from adasparse_cli.prep.prepared_files import is_current, open_prepared, verify
-from adasparse_cli.prep.prepared_tables import read_bags, read_split
 from adasparse_cli.prep.recipe import DataSettings, RawData, Silent
+from adasparse_cli.prepared.files import is_current, open_prepared, verify
+from adasparse_cli.prepared.tables import read_bags, read_split
 from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.schema import Manifest
+from adasparse_cli.scoring.new_files import encode_rows
 from adasparse_cli.typed import plain, typed
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "iaac"

@@ -16,8 +16,8 @@ from adasparse_cli.data_prep import joined
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import file_stem
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared_tables import read_bags
 from adasparse_cli.prep.recipe import LABEL, LINE, SOURCE, TIMESTAMP, Silent
+from adasparse_cli.prepared.tables import read_bags
 from adasparse_cli.runs.prepare import plan_prep, run_prep
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain, typed

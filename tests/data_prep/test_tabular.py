@@ -19,10 +19,10 @@ from adasparse_cli.data_prep import tabular
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.inspect import inspect
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared import encode_rows
-from adasparse_cli.prep.prepared_tables import read_domains, read_split
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.prepared.tables import read_domains, read_split
 from adasparse_cli.schema import Manifest
+from adasparse_cli.scoring.new_files import encode_rows
 from adasparse_cli.tables import ndjson
 from adasparse_cli.typed import plain, typed
 

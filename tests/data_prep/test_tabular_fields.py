@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from adasparse_cli.errors import UsageError
-from adasparse_cli.prep.prepared import EncodedFile, encode_rows
+from adasparse_cli.scoring.new_files import EncodedFile, encode_rows
 from tests.data_prep.tables import prepared, read, settings_of, written
 
 NOON = 1704103200  # Monday, 2024-01-01 10:00:00 UTC

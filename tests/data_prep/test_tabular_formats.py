@@ -18,8 +18,8 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.data_prep import tabular
 from adasparse_cli.errors import DataError, TooManyRejectedError, UsageError
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared_tables import read_split
 from adasparse_cli.prep.recipe import RawData, Silent
+from adasparse_cli.prepared.tables import read_split
 from adasparse_cli.raw.raw_files import raw_files
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import plain

@@ -12,9 +12,9 @@ from adasparse_cli.choices import Spelling
 from adasparse_cli.config.compose import compose
 from adasparse_cli.data_prep.tabular import Settings
 from adasparse_cli.data_prep.tabular_values import spelled
-from adasparse_cli.prep.earlier_data import settings_as_today
-from adasparse_cli.prep.prepared import encode_rows
-from adasparse_cli.prep.prepared_tables import read_domains
+from adasparse_cli.prepared.earlier_data import settings_as_today
+from adasparse_cli.prepared.tables import read_domains
+from adasparse_cli.scoring.new_files import encode_rows
 from adasparse_cli.typed import typed
 from tests.data_prep.tables import prepared, read, settings_of, written
 

@@ -17,10 +17,10 @@ from adasparse_cli.data_prep import iaac, twin
 from adasparse_cli.data_prep.twin_world import logit as twin_logit
 from adasparse_cli.errors import UsageError
 from adasparse_cli.metrics import auc
-from adasparse_cli.prep.earlier_data import settings_as_today
 from adasparse_cli.prep.prepare import prepare
-from adasparse_cli.prep.prepared_tables import read_split
 from adasparse_cli.prep.recipe import Silent
+from adasparse_cli.prepared.earlier_data import settings_as_today
+from adasparse_cli.prepared.tables import read_split
 from adasparse_cli.typed import plain, typed
 
 ROWS = 60_000

@@ -44,7 +44,7 @@ SAMPLED = (
     "test_a_clock_set_back_changes_nothing",
     "test_a_slow_disk_changes_nothing",
 )
-# And these, which take 20 seconds and more each, not at all; of killed ranks, tests/training/test_launch.py has a sample.
+# And these, which take 20 seconds and more each, not at all; of killed ranks, tests/distributed/test_launch.py has a sample.
 FULL_ONLY = (
     "test_any_killed_rank_ends_unaided_and_bit_equal",
     "test_training_on_a_full_disk",

@@ -15,20 +15,20 @@ from adasparse_cli.files import file_stem
 from adasparse_cli.findings.kept import read_finding
 from adasparse_cli.insights.behaviour import curves_finding
 from adasparse_cli.insights.domains import whole_domain_table
-from adasparse_cli.insights.overlap import similarities
 from adasparse_cli.insights.rerun_commands import reproduction
+from adasparse_cli.neurons.overlap import similarities
 from adasparse_cli.prep.noticed import read_findings
-from adasparse_cli.prep.prepared import encode_rows
-from adasparse_cli.prep.prepared_files import open_prepared
-from adasparse_cli.prep.prepared_tables import read_bags, read_domains, read_split
+from adasparse_cli.prepared.files import open_prepared
+from adasparse_cli.prepared.tables import read_bags, read_domains, read_split
+from adasparse_cli.rows.dataset import Rows, load_rows
 from adasparse_cli.runs.run_tables import extreme_domains, read_predictions
 from adasparse_cli.runs.saved_run import ENCODER, read_config, read_environment, read_report
-from adasparse_cli.runs.score import SavedRun, open_run, trained_model, true_metrics
+from adasparse_cli.scoring.new_files import encode_rows
+from adasparse_cli.scoring.score import SavedRun, open_run, trained_model, true_metrics
+from adasparse_cli.search.hpo import Trial, read_trials, write_trials
 from adasparse_cli.studies.comparison import domain_table
-from adasparse_cli.studies.hpo import Trial, read_trials, write_trials
 from adasparse_cli.studies.study import open_study
 from adasparse_cli.studies.subject import Subject, find_subject, verify_subject
-from adasparse_cli.training.dataset import Rows, load_rows
 from tests.commands.typing_in import adasparse
 
 TINY = ("data.rows=3000", "network.hidden=[8,8]", "network.embedding_width=2", "loop.batch_size=512", "loop.epochs=1",

@@ -22,7 +22,7 @@ LOADED = (
     "studies.study",
     "insights.report",
     "studies.subject",
-    "runs.score",
+    "scoring.score",
     "data_prep.tabular",
     "data_prep.twin",
 )

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from adasparse_cli.checkpoints.checkpoint import tensors_digest
 from adasparse_cli.files import checksums, write_json, write_sealed
 from adasparse_cli.runs.run_folder import finish
-from adasparse_cli.training.checkpoint import tensors_digest
 from tests.commands.typing_in import adasparse
 from tests.faults.made import TINY, Made
 

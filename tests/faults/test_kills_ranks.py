@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.training.test_launch import WORDS, ended, only_run, outcome, ranks_of, started, until
+from tests.distributed.test_launch import WORDS, ended, only_run, outcome, ranks_of, started, until
 
 
 def test_any_killed_rank_ends_unaided_and_bit_equal(tmp_path: Path, attacks: Callable[[int, int], int]) -> None:

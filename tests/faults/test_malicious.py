@@ -28,9 +28,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from adasparse_cli.checkpoints.checkpoint import tensors_digest
 from adasparse_cli.files import read_sealed, sha256_of, write_sealed
 from adasparse_cli.runs.run_folder import finish
-from adasparse_cli.training.checkpoint import tensors_digest
 from tests.commands.typing_in import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]

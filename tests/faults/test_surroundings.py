@@ -24,10 +24,11 @@ import pytest
 import typer
 
 from adasparse_cli.app import app, main
+from adasparse_cli.execution.named_run import NamedRun
 from adasparse_cli.prep.recipe import Progress
 from adasparse_cli.runs.train import run_train
-from adasparse_cli.studies import domain_definitions, hpo, study, tune
-from adasparse_cli.studies.named_run import NamedRun
+from adasparse_cli.search import hpo, tune
+from adasparse_cli.studies import domain_definitions, study
 from tests.commands.typing_in import ENVIRONMENT
 
 TINY = ("network.hidden=[8]", "network.embedding_width=2", "loop.batch_size=512", "loop.epochs=1", "threads=1")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import load_weights
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import CONTEXT
 from adasparse_cli.models.earlier import weights_as_today
-from adasparse_cli.training.checkpoint import load_weights
 from tests import small
 from tests.models import reference
 from tests.models.parts import parts_of

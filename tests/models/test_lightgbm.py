@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import load_checkpoint, load_weights
 from adasparse_cli.choices import FieldKind, FieldRole, Metric
 from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import IntegrityError, InterruptedRun, UsageError
 from adasparse_cli.models.base import DataShape
 from adasparse_cli.models.lightgbm import Lightgbm, LightgbmSettings, numbers_of
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.schema import Field
 from adasparse_cli.training.boosting import TREES, Boosting
-from adasparse_cli.training.checkpoint import load_checkpoint, load_weights
-from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, METRICS
 from adasparse_cli.typed import typed

@@ -11,7 +11,7 @@ import pytest
 from adasparse_cli.analysis.similarity import label_similarity
 from adasparse_cli.analysis.statistics import TestRows
 from adasparse_cli.analysis.verdict import Verdict
-from adasparse_cli.insights.overlap import mantel_tests
+from adasparse_cli.neurons.overlap import mantel_tests
 from adasparse_cli.paper import claims
 from adasparse_cli.paper.claims import little_exposure
 from adasparse_cli.studies.arms import Arm

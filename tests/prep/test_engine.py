@@ -14,14 +14,14 @@ from typing import Any, Self
 import polars as pl
 import pytest
 
+from adasparse_cli.columns.repeats import Repeats
 from adasparse_cli.errors import DataError, TooManyRejectedError, UsageError
-from adasparse_cli.prep import spark_tasks
 from adasparse_cli.prep.counts import POSITIVES, ROWS, Count
 from adasparse_cli.prep.engine import LocalEngine
 from adasparse_cli.prep.recipe import LABEL
-from adasparse_cli.prep.repeats import Repeats
-from adasparse_cli.prep.spark import SparkEngine
 from adasparse_cli.prep.spill import Spill, write_frame
+from adasparse_cli.spark import tasks as spark_tasks
+from adasparse_cli.spark.engine import SparkEngine
 from tests.prep.engines import GIVEN, RANDOM, TABLE, made, raw_files
 
 
@@ -122,7 +122,7 @@ def test_counts_come_back_with_their_keys_whatever_they_are(tmp_path: Path) -> N
 
 
 def test_an_error_that_is_explained_comes_back_from_a_task() -> None:
-    from adasparse_cli.prep.spark import _Refused
+    from adasparse_cli.spark.engine import _Refused
 
     error = pickle.loads(pickle.dumps(_Refused(TooManyRejectedError("bad", hint="do", reasons={"r": 1})))).error()
     assert isinstance(error, DataError)

@@ -14,7 +14,7 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.config.packaged_sections import offered
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import read_sealed, write_sealed
-from adasparse_cli.prep.earlier_data import ADDED_LATER
+from adasparse_cli.prepared.earlier_data import ADDED_LATER
 from adasparse_cli.runs.data_words import words_for
 from adasparse_cli.runs.prepare import (
     PrepJob,

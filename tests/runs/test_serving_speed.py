@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from adasparse_cli.numpy_engine.engine import SMALL_GROUP, NumpyEngine
 from adasparse_cli.runs import serving_speed, train
 from adasparse_cli.runs.serving_speed import LEAST_ROUNDS, measure_serving
 from adasparse_cli.serving.artefact import open_artefact
-from adasparse_cli.serving.engine import SMALL_GROUP, NumpyEngine
 from adasparse_cli.studies.serving_rates import rates_of
 from tests.commands.typing_in import adasparse
+from tests.numpy_engine.test_cut import drawn, network_of
 from tests.serving import made
-from tests.serving.test_cut import drawn, network_of
 
 TINY = ("network.hidden=[16,8]", "network.embedding_width=4", "loop.batch_size=256", "loop.epochs=1", "threads=1")
 

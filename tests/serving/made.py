@@ -13,8 +13,8 @@ from adasparse_cli.config.compose import compose
 from adasparse_cli.exporting.write import ExportSource
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
-from adasparse_cli.prep.prepared_files import open_prepared
-from adasparse_cli.training.dataset import load_shape
+from adasparse_cli.prepared.files import open_prepared
+from adasparse_cli.rows.dataset import load_shape
 from adasparse_cli.typed import plain, typed
 from tests.commands.typing_in import adasparse
 

@@ -9,9 +9,9 @@ import pytest
 
 from adasparse_cli.errors import UsageError
 from adasparse_cli.exporting.write import write_artefact
+from adasparse_cli.numpy_engine.engine import CUT_FROM
 from adasparse_cli.serving.artefact import SUB_NETWORKS, open_artefact
 from adasparse_cli.serving.check import golden_rows, run_check
-from adasparse_cli.serving.engine import CUT_FROM
 from adasparse_cli.serving.torch_engine import torch_engine
 from tests.serving import made
 

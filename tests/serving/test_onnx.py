@@ -17,8 +17,8 @@ from adasparse_cli.exporting.write import write_artefact
 from adasparse_cli.serving.artefact import MODEL, PACKED, open_artefact
 from adasparse_cli.serving.check import engine_named, golden_rows, run_check
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
+from tests.numpy_engine.test_cut import FORMS, UNCUT
 from tests.serving import made
-from tests.serving.test_cut import FORMS, UNCUT
 
 
 @pytest.fixture(scope="module")

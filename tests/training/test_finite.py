@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import load_checkpoint
+from adasparse_cli.checkpoints.state import Gradients
 from adasparse_cli.errors import NumericError
-from adasparse_cli.training.checkpoint import load_checkpoint
 from adasparse_cli.training.finite import first_not_finite
 from adasparse_cli.training.loop import BEST, LAST
-from adasparse_cli.training.state import Gradients
 from tests.training.test_standard import loop_in
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import load_checkpoint
 from adasparse_cli.errors import NumericError
 from adasparse_cli.layers.embedding import FieldEmbedding
 from adasparse_cli.models import MODELS
-from adasparse_cli.training.checkpoint import load_checkpoint
-from adasparse_cli.training.dataset import Rows, with_bag_values
+from adasparse_cli.rows.dataset import Rows, with_bag_values
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, LAST
 from adasparse_cli.training.standard import StandardLoop

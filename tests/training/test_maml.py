@@ -15,7 +15,7 @@ from torch.nn import functional
 from adasparse_cli.choices import Normalisation
 from adasparse_cli.config.compose import compose
 from adasparse_cli.errors import UsageError
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.maml import MamlLoop, adapting_domains
 from adasparse_cli.training.maml_settings import MamlSettings

@@ -24,7 +24,7 @@ from adasparse_cli.command_line import LISTENING
 from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.layers import ranks
 from adasparse_cli.training.loop import LAST
-from adasparse_cli.training.process_group import joined_group
+from adasparse_cli.distributed.process_group import joined_group
 from adasparse_cli.training.standard import StandardLoop
 from tests import small
 

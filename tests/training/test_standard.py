@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from adasparse_cli.choices import EpochsRule, MatmulPrecision, Metric, Normalisation, RowSteps
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
-from adasparse_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from adasparse_cli.training.dataset import PermutedSteps
+from adasparse_cli.rows.dataset import PermutedSteps
 from adasparse_cli.training.evaluate import score
 from adasparse_cli.training.loop import BEST, LAST
 from adasparse_cli.training.standard import StandardLoop

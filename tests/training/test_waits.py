@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from adasparse_cli.errors import NumericError
 from adasparse_cli.layers.waits import may_wait, without_waits
+from adasparse_cli.rows.dataset import with_bag_values
 from adasparse_cli.training import finite
-from adasparse_cli.training.dataset import with_bag_values
 from adasparse_cli.training.optimiser import TouchedRowsAdam, padded_sums, summed_by_row
 from adasparse_cli.training.standard import StandardLoop
 from tests import small

@@ -11,9 +11,9 @@ import polars as pl
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.metrics import compute_metrics
-from adasparse_cli.prep.prepared_files import as_today, truth_file
-from adasparse_cli.prep.prepared_tables import read_split
 from adasparse_cli.prep.recipe import recipe_named
+from adasparse_cli.prepared.files import as_today, truth_file
+from adasparse_cli.prepared.tables import read_split
 from adasparse_cli.schema import Manifest
 from adasparse_cli.typed import typed
 

@@ -178,7 +178,7 @@ def _values(key: str, ctx: typer.Context) -> list[str]:
 
 
 def _prepared(root: Path) -> list[str]:
-    from adasparse_cli.prep.place import MANIFEST
+    from adasparse_cli.prepared.place import MANIFEST
 
     # `prepared_folders` may write: it cleans up after a killed preparation
     return sorted(path.parent.name for path in root.glob(f"[!.]*/{MANIFEST}"))

@@ -87,7 +87,7 @@ def _counted(model: Any, network: NetworkSettings, folder: Path | None, manifest
     if folder is None or manifest is None:
         shape = example()
     else:
-        from adasparse_cli.training.dataset import load_shape
+        from adasparse_cli.rows.dataset import load_shape
 
         shape = load_shape(folder, manifest)
     kind: Any = model_named(model.name)

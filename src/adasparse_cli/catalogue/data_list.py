@@ -7,8 +7,8 @@ from typing import Any
 
 from adasparse_cli.choices import nearest_names
 from adasparse_cli.errors import AdasparseError, UsageError
-from adasparse_cli.prep.place import prepared_folders
-from adasparse_cli.prep.prepared_files import open_prepared
+from adasparse_cli.prepared.files import open_prepared
+from adasparse_cli.prepared.place import prepared_folders
 from adasparse_cli.schema import Manifest
 
 
@@ -73,7 +73,7 @@ def field_rows(manifest: Manifest) -> list[dict[str, Any]]:
 
 def largest_domains(folder: Path, manifest: Manifest, number: int) -> list[dict[str, Any]]:
     """The domains with the most training rows."""
-    from adasparse_cli.prep.prepared_tables import read_domains  # loads polars, which lists of data do not need
+    from adasparse_cli.prepared.tables import read_domains  # loads polars, which lists of data do not need
 
     return read_domains(folder, manifest).head(number).to_dicts()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from adasparse_cli.catalogue.removal import SHOWN, foreign_files, require_no_link
 from adasparse_cli.errors import AdasparseError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.prep.place import owner_folder
-from adasparse_cli.prep.prepared_files import open_prepared
+from adasparse_cli.prepared.files import open_prepared
+from adasparse_cli.prepared.place import owner_folder
 from adasparse_cli.runs.run_folder import runs_on
 
 # Files of a folder of prepared data that its manifest does not name.

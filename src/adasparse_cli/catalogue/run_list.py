@@ -11,7 +11,7 @@ from typing import Any
 from adasparse_cli.choices import RunOrder, nearest_names
 from adasparse_cli.config.settings_words import settings_words
 from adasparse_cli.errors import AdasparseError, IntegrityError, UsageError
-from adasparse_cli.prep.prepared_files import open_prepared
+from adasparse_cli.prepared.files import open_prepared
 from adasparse_cli.runs.chosen import all_runs, settings_of, state_of, study_arms
 from adasparse_cli.runs.saved_run import read_config, read_report
 

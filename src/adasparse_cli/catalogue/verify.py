@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from adasparse_cli.checkpoints.checkpoint import INDEX, load_checkpoint
 from adasparse_cli.findings.kept import kept_findings, verify_finding
-from adasparse_cli.prep.prepared_files import open_prepared, verify
+from adasparse_cli.prepared.files import open_prepared, verify
 from adasparse_cli.runs.prepare import existing
 from adasparse_cli.runs.saved_run import read_config, sealed_run
-from adasparse_cli.runs.score import SavedRun
 from adasparse_cli.runs.train_job import TrainJob
-from adasparse_cli.training.checkpoint import INDEX, load_checkpoint
+from adasparse_cli.scoring.score import SavedRun
 
 
 def verify_data(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""No cluster: the runs of a study are processes of this machine (`studies/workers.py`)."""
+"""No cluster: the runs of a study are processes of this machine (`execution/workers.py`)."""
 
 from __future__ import annotations
 

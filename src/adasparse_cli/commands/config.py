@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adasparse_cli.catalogue import completion
-from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
 from adasparse_cli.errors import UsageError
-from adasparse_cli.render import MACHINE, Format, chosen_format, out, say, show, show_machine
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, ConfigFile, Overrides
+from adasparse_cli.terminal.render import MACHINE, Format, chosen_format, out, say, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.config.settable import Setting
@@ -143,8 +143,8 @@ def reference(
     commands: Annotated[bool, typer.Option("--commands", help="Print the reference of all commands instead.")] = False,
 ) -> None:
     """Print the reference of all settings, or of all commands, as Markdown."""
-    from adasparse_cli.commands.command_page import command_page
     from adasparse_cli.config.reference import reference_page
+    from adasparse_cli.terminal.command_page import command_page
 
     out.file.write(command_page(context.find_root().command) if commands else reference_page())
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, DataName, PublicName, RunsFolder, Verify
-from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, share, show, show_machine, visible
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, DataFolder, DataName, PublicName, RunsFolder, Verify
+from adasparse_cli.terminal.render import MACHINE, Format, chosen_format, note, say, share, show, show_machine, visible
 
 if TYPE_CHECKING:
     from adasparse_cli.schema import Manifest

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.choices import Split
-from adasparse_cli.commands.arguments import (
+from adasparse_cli.commands.train import show_metrics
+from adasparse_cli.terminal.arguments import (
     AsCsv,
     AsJson,
     DataFolder,
@@ -18,8 +19,7 @@ from adasparse_cli.commands.arguments import (
     Unfinished,
     Verify,
 )
-from adasparse_cli.commands.train import show_metrics
-from adasparse_cli.render import MACHINE, chosen_format, note, say, show_machine
+from adasparse_cli.terminal.render import MACHINE, chosen_format, note, say, show_machine
 
 EXAMPLES = """
 Examples:
@@ -44,7 +44,7 @@ def evaluate(
     """Recompute the metrics of a run from its best checkpoint."""
     from adasparse_cli.catalogue.verify import verify_data, verify_run
     from adasparse_cli.runs.chosen import choose_run
-    from adasparse_cli.runs.score import open_run, run_evaluate
+    from adasparse_cli.scoring.score import open_run, run_evaluate
 
     form = chosen_format(as_json, as_csv)
     chosen = choose_run(run, runs, studies, unfinished=unfinished)

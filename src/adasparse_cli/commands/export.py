@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, RunsFolder, StudiesFolder, Unfinished
 from adasparse_cli.errors import UsageError
-from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, show, show_machine
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, DataFolder, RunsFolder, StudiesFolder, Unfinished
+from adasparse_cli.terminal.render import MACHINE, Format, chosen_format, note, say, show, show_machine
 
 EXAMPLES = """
 Examples:
@@ -65,8 +65,8 @@ def export(
         return
     assert run is not None
     from adasparse_cli.runs.chosen import choose_run
-    from adasparse_cli.runs.export import artefact_name, run_export
-    from adasparse_cli.runs.score import open_run
+    from adasparse_cli.scoring.export import artefact_name, run_export
+    from adasparse_cli.scoring.score import open_run
 
     chosen = choose_run(run, runs, studies, unfinished=unfinished)
     note(chosen.line)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.catalogue import completion
-from adasparse_cli.commands.arguments import AsCsv, AsJson, DataFolder, Overrides
 from adasparse_cli.findings.machine import machine_rows
-from adasparse_cli.render import MACHINE, chosen_format, say, show, show_machine
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, DataFolder, Overrides
+from adasparse_cli.terminal.render import MACHINE, chosen_format, say, show, show_machine
 
 app = typer.Typer(help="List, show, check and start models.", no_args_is_help=True, rich_markup_mode=None)
 # The data shape of costs if no data set is named, as in `model_list.example`.

@@ -14,7 +14,8 @@ import typer
 
 from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import ScoresFormat
-from adasparse_cli.commands.arguments import (
+from adasparse_cli.errors import AdasparseError, UsageError
+from adasparse_cli.terminal.arguments import (
     AsCsv,
     AsJson,
     DataFolder,
@@ -24,9 +25,8 @@ from adasparse_cli.commands.arguments import (
     Unfinished,
     Verify,
 )
-from adasparse_cli.errors import AdasparseError, UsageError
-from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, show_machine
+from adasparse_cli.terminal.progress import ProgressDisplay
+from adasparse_cli.terminal.render import MACHINE, Format, chosen_format, note, say, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.raw.rejected import Reject
@@ -130,7 +130,7 @@ def predict(
         else:
             from adasparse_cli.catalogue.verify import verify_run
             from adasparse_cli.runs.chosen import choose_run
-            from adasparse_cli.runs.score import files_to_score, open_run, run_predict
+            from adasparse_cli.scoring.score import files_to_score, open_run, run_predict
 
             chosen = choose_run(run, runs, studies, unfinished=unfinished)
             note(chosen.line)
@@ -156,7 +156,7 @@ def predict(
 
 
 def _default_name(files: Sequence[Path], kind: ScoresFormat) -> Path:
-    from adasparse_cli.runs.output import predictions_name
+    from adasparse_cli.scoring.output import predictions_name
 
     return predictions_name(files[0], kind)
 
@@ -208,7 +208,7 @@ def _score_exported(
 ) -> ScoredFile:
     """Score with an exported model. Torch and polars are loaded only if the engine or a file needs them."""
     from adasparse_cli.raw.raw_files import raw_files
-    from adasparse_cli.runs.output import require_output
+    from adasparse_cli.scoring.output import require_output
     from adasparse_cli.serving.artefact import open_artefact
     from adasparse_cli.serving.predict import predict_files
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, Overrides
 from adasparse_cli.findings.machine import machine_rows
-from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import MACHINE, Format, chosen_format, note, say, share, show, show_machine
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, ConfigFile, Overrides
+from adasparse_cli.terminal.progress import ProgressDisplay
+from adasparse_cli.terminal.render import MACHINE, Format, chosen_format, note, say, share, show, show_machine
 
 if TYPE_CHECKING:
     from adasparse_cli.prep.inspect import Inspection
@@ -82,7 +82,7 @@ def show_prepared(folder: Path, manifest: Manifest, form: Format) -> None:
     """Print the splits, the findings and the next command of prepared data."""
     from adasparse_cli.errors import DataError
     from adasparse_cli.prep.noticed import read_findings, split_days, split_rule
-    from adasparse_cli.prep.prepared_files import require_learnable
+    from adasparse_cli.prepared.files import require_learnable
     from adasparse_cli.runs.data_words import words_for
 
     findings = read_findings(folder, manifest)

@@ -10,9 +10,9 @@ import typer
 
 from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import RunOrder
-from adasparse_cli.commands.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
 from adasparse_cli.findings.finding import estimate, few_caption
-from adasparse_cli.render import MACHINE, chosen_format, note, say, show, show_machine, visible
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, Run, RunsFolder, StudiesFolder
+from adasparse_cli.terminal.render import MACHINE, chosen_format, note, say, show, show_machine, visible
 
 METRICS = ("AUC", "GAUC by domain", "log loss")
 

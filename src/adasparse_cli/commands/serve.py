@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adasparse_cli.errors import InterruptedRun, UsageError
-from adasparse_cli.render import note, say
+from adasparse_cli.terminal.render import note, say
 
 EXAMPLES = """
 Examples:
@@ -48,7 +48,7 @@ def serve(
     """
     from importlib.util import find_spec
 
-    from adasparse_cli.allocator import keep_large_blocks
+    from adasparse_cli.machine.allocator import keep_large_blocks
     from adasparse_cli.server.service import Service
     from adasparse_cli.serving.artefact import ENGINES, open_artefact
     from adasparse_cli.serving.check import engine_named

@@ -12,10 +12,10 @@ import typer
 from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import Mode
 from adasparse_cli.command_line import typed_without
-from adasparse_cli.commands.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
 from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
-from adasparse_cli.progress import ProgressDisplay
-from adasparse_cli.render import (
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
+from adasparse_cli.terminal.progress import ProgressDisplay
+from adasparse_cli.terminal.render import (
     MACHINE,
     Format,
     chosen_format,
@@ -80,7 +80,7 @@ def train(
     words = with_flags(overrides or [], flags)
     form = chosen_format(as_json, as_csv)
     if nproc > 1 and not dry_run:
-        from adasparse_cli.launch import launch
+        from adasparse_cli.distributed.launch import launch
 
         raise typer.Exit(launch(typed_without("--nproc"), nproc, tell=note))
     jobs = plan_seeds(words, seeds, config_file=config)
@@ -91,8 +91,8 @@ def train(
     if dry_run:
         _show_plan(jobs, form, resume=resume)
         return
+    from adasparse_cli.distributed.process_group import is_restarted, joined_group, launched_at
     from adasparse_cli.layers import ranks
-    from adasparse_cli.training.process_group import is_restarted, joined_group, launched_at
 
     with joined_group(jobs[0].device):
         # processes that are started again resume what they began, and no older run of these settings
@@ -113,9 +113,9 @@ def _train(
     jobs: Sequence[TrainJob], *, resume: bool, begun_since: float | None
 ) -> tuple[list[Mapping[str, Any]], list[Path]]:
     """Train one run after the other, and return their reports and folders."""
+    from adasparse_cli.execution.best_so_far import BestSoFar, valid_metric
     from adasparse_cli.layers import ranks
     from adasparse_cli.runs.train import run_train
-    from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
 
     reports: list[Mapping[str, Any]] = []
     folders: list[Path] = []

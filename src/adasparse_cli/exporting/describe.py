@@ -12,11 +12,11 @@ from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.models.base import Model
 from adasparse_cli.models.dcnv2 import Dcnv2
 from adasparse_cli.models.dnn import Dnn
-from adasparse_cli.serving.network import Gate, Shape
+from adasparse_cli.numpy_engine.network import Gate, Shape
 
 
 def shape_of(model: Model) -> Shape | None:
-    """The form of a model that `serving.network` can compute; None for other models."""
+    """The form of a model that `numpy_engine.network` can compute; None for other models."""
     # only exactly these classes: a derived class can compute something else
     if type(model) not in (Dnn, Dcnv2, AdaSparse):
         return None

@@ -10,9 +10,9 @@ import numpy as np
 
 from adasparse_cli.choices import FieldKind
 from adasparse_cli.exporting.vocabularies import Tables
+from adasparse_cli.numpy_engine.encoder import EncodedRows
+from adasparse_cli.numpy_engine.values import Bags, ValueType
 from adasparse_cli.schema import Field
-from adasparse_cli.serving.encoder import EncodedRows
-from adasparse_cli.serving.values import Bags, ValueType
 
 # Number of rows in addition to one per domain: with unseen domains and values, missing values, empty lists.
 OTHERS = 64

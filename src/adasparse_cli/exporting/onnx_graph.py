@@ -17,11 +17,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adasparse_cli.choices import Activation, FieldKind, FieldRole, Mode, Normalisation, Pooling, PrunerInput
+from adasparse_cli.numpy_engine.encoder import RowEncoder
+from adasparse_cli.numpy_engine.network import EPS, Affine, Network, Weights
+from adasparse_cli.numpy_engine.values import Buckets, ValueType, Vocabulary
 from adasparse_cli.schema import Field
-from adasparse_cli.serving.encoder import RowEncoder
-from adasparse_cli.serving.network import EPS, Affine, Network, Weights
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
-from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary
 
 OPSET, ML_OPSET, IR_VERSION = 21, 4, 10
 # Limit of a protobuf: 2 GiB.

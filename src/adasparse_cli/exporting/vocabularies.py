@@ -13,13 +13,13 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, FieldRole, Spelling
 from adasparse_cli.errors import UsageError
 from adasparse_cli.files import file_stem
-from adasparse_cli.prep.key import joined_keys
-from adasparse_cli.prep.prepared_files import as_today, data_file
-from adasparse_cli.prep.prepared_tables import key_columns, read_domains
+from adasparse_cli.numpy_engine.values import ValueType
 from adasparse_cli.prep.recipe import domain_field
 from adasparse_cli.prep.vocabulary import Vocabulary
+from adasparse_cli.prepared.files import as_today, data_file
+from adasparse_cli.prepared.key import joined_keys
+from adasparse_cli.prepared.tables import key_columns, read_domains
 from adasparse_cli.schema import Field, Manifest
-from adasparse_cli.serving.values import ValueType
 
 
 @dataclass(frozen=True)

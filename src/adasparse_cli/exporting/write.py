@@ -29,6 +29,9 @@ from adasparse_cli.exporting.write_cuts import (
 )
 from adasparse_cli.files import CHECKED, checksums, sync_folder, write_atomically, write_json, write_sealed, write_text
 from adasparse_cli.models.base import Model
+from adasparse_cli.numpy_engine.cut import why_not_cut
+from adasparse_cli.numpy_engine.keys import joined_key
+from adasparse_cli.numpy_engine.network import Network, Weights
 from adasparse_cli.schema import Manifest
 from adasparse_cli.serving.artefact import (
     DOMAINS,
@@ -41,9 +44,6 @@ from adasparse_cli.serving.artefact import (
     Artefact,
     vocabulary_file,
 )
-from adasparse_cli.serving.cut import why_not_cut
-from adasparse_cli.serving.keys import joined_key
-from adasparse_cli.serving.network import Network, Weights
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT
 from adasparse_cli.serving.torch_engine import TorchEngine
 

@@ -15,13 +15,13 @@ from adasparse_cli.errors import IntegrityError
 from adasparse_cli.exporting.vocabularies import Tables
 from adasparse_cli.files import write_atomically
 from adasparse_cli.models.adasparse import AdaSparse
+from adasparse_cli.numpy_engine.cut import kept_neurons, sub_network
+from adasparse_cli.numpy_engine.encoder import EncodedRows
+from adasparse_cli.numpy_engine.keys import joined_key
+from adasparse_cli.numpy_engine.network import Network, sigmoid
+from adasparse_cli.numpy_engine.values import Bags
 from adasparse_cli.serving.artefact import FACTORS, SUB_NETWORKS
-from adasparse_cli.serving.cut import kept_neurons, sub_network
-from adasparse_cli.serving.encoder import EncodedRows
-from adasparse_cli.serving.keys import joined_key
-from adasparse_cli.serving.network import Network, sigmoid
 from adasparse_cli.serving.torch_engine import TorchEngine
-from adasparse_cli.serving.values import Bags
 
 # Largest difference of logits and probabilities that counts as rounding; logits above 1 are compared relatively.
 LOGIT_TOLERANCE, PROBABILITY_TOLERANCE = 1e-5, 1e-6

@@ -15,11 +15,11 @@ from adasparse_cli.findings.figures import by_exposure, exposure_layout
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import counted, none_if_nan
-from adasparse_cli.prep.prepared_files import truth_file
-from adasparse_cli.prep.prepared_tables import domain_names, read_domains, read_split
 from adasparse_cli.prep.recipe import PROPENSITY, Progress, Silent
+from adasparse_cli.prepared.files import truth_file
+from adasparse_cli.prepared.tables import domain_names, read_domains, read_split
 from adasparse_cli.runs.run_tables import read_predictions
-from adasparse_cli.runs.score import SavedRun
+from adasparse_cli.scoring.score import SavedRun
 
 KEY = ["source", "line"]
 

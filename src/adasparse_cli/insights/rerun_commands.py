@@ -11,7 +11,7 @@ from typing import Any
 
 from adasparse_cli.errors import AdasparseError, IntegrityError
 from adasparse_cli.findings.finding import Finding, Table
-from adasparse_cli.prep.earlier_data import settings_as_today
+from adasparse_cli.prepared.earlier_data import settings_as_today
 from adasparse_cli.runs.prepare import existing, words_to_prepare
 from adasparse_cli.runs.saved_run import CONFIG, anew, read_config, read_environment
 from adasparse_cli.schema import Manifest

@@ -18,19 +18,19 @@ from adasparse_cli.analysis.verdict import SMALLEST, Verdict, alike, better, no_
 from adasparse_cli.choices import Split
 from adasparse_cli.findings.finding import ENOUGH_POSITIVES, Interval
 from adasparse_cli.findings.wording import none_if_nan
-from adasparse_cli.insights.overlap import key_fields, mantel_tests, similarities
-from adasparse_cli.insights.overlap_finding import SIMILARITIES
 from adasparse_cli.models.adasparse import AdaSparse
-from adasparse_cli.prep.prepared_files import truth_file
-from adasparse_cli.prep.prepared_tables import read_domains
+from adasparse_cli.neurons.activity import activity
+from adasparse_cli.neurons.overlap import key_fields, mantel_tests, similarities
+from adasparse_cli.neurons.overlap_finding import SIMILARITIES
+from adasparse_cli.prepared.files import truth_file
+from adasparse_cli.prepared.tables import read_domains
+from adasparse_cli.rows.dataset import load_rows
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_config
-from adasparse_cli.runs.score import SavedRun, open_run, trained_model
+from adasparse_cli.scoring.score import SavedRun, open_run, trained_model
 from adasparse_cli.studies.comparison import Comparison, domain_table
 from adasparse_cli.studies.domain_definitions import DefinitionsJob, judged_definitions
 from adasparse_cli.studies.study import StudyReport
-from adasparse_cli.training.activity import activity
-from adasparse_cli.training.dataset import load_rows
 
 AUCTIONS, CANDIDATES, BID_SPREAD = 200_000, 8, 0.5
 MOST_DOMAINS = 0.9

@@ -9,12 +9,12 @@ from functools import cached_property
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.columns.lookup import Lookup
 from adasparse_cli.prep.counts import POSITIVES, ROWS, Count
-from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import DAY, LABEL, LINE, PROPENSITY, SOURCE, USER, FieldPlan
 from adasparse_cli.prep.spill import SPLIT
 from adasparse_cli.prep.vocabulary import Vocabulary
+from adasparse_cli.prepared.tables import key_columns
 
 DOMAIN = "__domain"
 

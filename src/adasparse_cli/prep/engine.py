@@ -1,4 +1,4 @@
-"""Where the steps of preparation run: this machine, or a cluster (`prep.spark`).
+"""Where the steps of preparation run: this machine, or a cluster (`spark.engine`).
 
 An engine calls the same functions for the same frames wherever they run, so its results never depend on the number of
 its workers. Frames are on disk; an engine passes their paths.
@@ -15,11 +15,11 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 import polars as pl
 
+from adasparse_cli.columns.repeats import Repeats, find_repeats
 from adasparse_cli.files import sha256_of
 from adasparse_cli.prep.counts import ROWS, Count
 from adasparse_cli.prep.parallel import in_order
 from adasparse_cli.prep.recipe import LABEL, ROW_HASH, Progress, RawData
-from adasparse_cli.prep.repeats import Repeats, find_repeats
 from adasparse_cli.prep.spill import FRAMES_AT_ONCE, Spill, spill_frames
 
 # Above this number of rows, one column at a time is counted.

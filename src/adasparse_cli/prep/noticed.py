@@ -13,9 +13,9 @@ from adasparse_cli.choices import FieldKind, Split, SplitRule
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import read_json, write_json
 from adasparse_cli.prep.counts import ROWS, Count
-from adasparse_cli.prep.prepared_files import data_file
-from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import DAY, LABEL, Finding
+from adasparse_cli.prepared.files import data_file
+from adasparse_cli.prepared.tables import key_columns
 from adasparse_cli.schema import Field, Manifest
 from adasparse_cli.typed import require_types
 

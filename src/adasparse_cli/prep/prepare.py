@@ -32,8 +32,6 @@ from adasparse_cli.prep.noticed import (
     spellings,
     write_findings,
 )
-from adasparse_cli.prep.place import MANIFEST, put_in_place, rejects_of_a_failed_try, work_folder
-from adasparse_cli.prep.prepared_tables import key_columns
 from adasparse_cli.prep.recipe import (
     TIMESTAMP,
     USER,
@@ -55,6 +53,8 @@ from adasparse_cli.prep.vocabulary import (
     value_count,
 )
 from adasparse_cli.prep.writer import parts_by_split, write_part, write_table
+from adasparse_cli.prepared.place import MANIFEST, put_in_place, rejects_of_a_failed_try, work_folder
+from adasparse_cli.prepared.tables import key_columns
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, advice, examples
 from adasparse_cli.schema import ENCODING_VERSION, FORMAT_VERSION, Field, Manifest, Source, SplitCounts

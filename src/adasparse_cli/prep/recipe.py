@@ -247,7 +247,7 @@ def with_domain_id(
     # loaded where rows are read: plans and listings need only the settings
     import polars as pl
 
-    from adasparse_cli.prep.key import joined_keys
+    from adasparse_cli.prepared.key import joined_keys
 
     key = joined_keys([pl.col(part) for part in raw.domain], escaped=escaped).alias(name)
     plan = FieldPlan(name=name, role=FieldRole.domain_aware, kind=FieldKind.categorical)

@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from adasparse_cli.choices import FieldKind
+from adasparse_cli.columns.distinct import Remembered, numbered_type
 from adasparse_cli.errors import DataError
 from adasparse_cli.files import disk_is_full, no_room
-from adasparse_cli.prep.distinct import Remembered, numbered_type
 from adasparse_cli.prep.recipe import SOURCE, FieldPlan, Progress, RawData
 from adasparse_cli.raw.rejected import advice, examples
 

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import DuplicateRule, Split, SplitRule
+from adasparse_cli.columns.hashing import mixed
+from adasparse_cli.columns.repeats import Repeats
 from adasparse_cli.errors import DataError
 from adasparse_cli.prep.counts import Count
 from adasparse_cli.prep.engine import Engine
-from adasparse_cli.prep.hashing import mixed
 from adasparse_cli.prep.recipe import DAY, LABEL, ROW_HASH, SOURCE, DataSettings
-from adasparse_cli.prep.repeats import Repeats
 from adasparse_cli.prep.spill import PLACE, SPLIT, Spill, read_frame, rewritten
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from adasparse_cli.choices import FieldKind, Split
+from adasparse_cli.columns.lookup import Lookup
+from adasparse_cli.columns.order_statistics import order_statistics
 from adasparse_cli.prep.counts import ROWS, Count
 from adasparse_cli.prep.engine import Engine
-from adasparse_cli.prep.lookup import Lookup
-from adasparse_cli.prep.order_statistics import order_statistics
 from adasparse_cli.prep.recipe import FieldPlan
 from adasparse_cli.prep.spill import SPLIT, BagTable, Spill, scan_frames
 

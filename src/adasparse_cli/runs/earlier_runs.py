@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adasparse_cli.prep.earlier_data import settings_as_today as data_as_today
+from adasparse_cli.prepared.earlier_data import settings_as_today as data_as_today
 
 # Values that were fixed before they became settings.
 _LOOP = {

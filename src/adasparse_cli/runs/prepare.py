@@ -22,9 +22,9 @@ from adasparse_cli.config.root import EngineSettings
 from adasparse_cli.config.spelling import word
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import only_owner
-from adasparse_cli.prep.place import MANIFEST, owner_folder, recover, rejects_of_a_failed_try, work_folder
-from adasparse_cli.prep.prepared_files import as_today, changed_sources, is_current, open_prepared
 from adasparse_cli.prep.recipe import DataSettings, Progress, Silent, given_files, settings_of_recipe
+from adasparse_cli.prepared.files import as_today, changed_sources, is_current, open_prepared
+from adasparse_cli.prepared.place import MANIFEST, owner_folder, recover, rejects_of_a_failed_try, work_folder
 from adasparse_cli.runs.data_words import shortest_words, words_of
 from adasparse_cli.runs.run_folder import runs_on
 from adasparse_cli.schema import Manifest
@@ -236,7 +236,7 @@ def _prepared(job: PrepJob, values: Mapping[str, Any], progress: Progress) -> Ma
 
     if job.engine.engine is PrepEngine.local:
         return prepare(job.settings, values, list(job.raw), job.folder, progress)
-    from adasparse_cli.prep.spark import SparkEngine
+    from adasparse_cli.spark.engine import SparkEngine
 
     # workers have another current folder
     folder, raw = job.folder.absolute(), [path.absolute() for path in job.raw]

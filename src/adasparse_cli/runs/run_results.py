@@ -20,10 +20,10 @@ from adasparse_cli.files import (
 from adasparse_cli.findings.cells import marked_texts
 from adasparse_cli.metrics import per_domain
 from adasparse_cli.models.base import Model
-from adasparse_cli.prep.prepared_tables import read_domains
+from adasparse_cli.prepared.tables import read_domains
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.runs.saved_run import PREDICTIONS
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, sparsity_by_domain
 
 GROUP_ROWS = 65_536  # of predictions that are written block by block

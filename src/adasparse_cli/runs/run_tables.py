@@ -11,7 +11,7 @@ import polars as pl
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.findings.cells import unmarked_texts
 from adasparse_cli.findings.finding import ENOUGH_POSITIVES
-from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.prepared.key import joined_keys
 from adasparse_cli.runs.saved_run import DOMAINS, PREDICTIONS, anew, has_file, run_file
 
 

@@ -21,14 +21,14 @@ from adasparse_cli.choices import FieldKind
 from adasparse_cli.exporting.describe import shape_of
 from adasparse_cli.layers.embedding import Bags as ModelBags
 from adasparse_cli.models.base import Model
+from adasparse_cli.numpy_engine import values
+from adasparse_cli.numpy_engine.cut import why_not_cut
+from adasparse_cli.numpy_engine.encoder import EncodedRows
+from adasparse_cli.numpy_engine.engine import SMALL_GROUP, NumpyEngine
+from adasparse_cli.numpy_engine.network import Network
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.runs.json_types import Serving
 from adasparse_cli.schema import Field
-from adasparse_cli.serving import values
-from adasparse_cli.serving.cut import why_not_cut
-from adasparse_cli.serving.encoder import EncodedRows
-from adasparse_cli.serving.engine import SMALL_GROUP, NumpyEngine
-from adasparse_cli.serving.network import Network
-from adasparse_cli.training.dataset import Rows
 
 # Rows of the test split, the first ones; fewer if they have more conditions than the engine can cache sub-networks for.
 MOST_ROWS, MOST_CONDITIONS, LEAST_ROWS = 8192, 400, 1024

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import Split
 from adasparse_cli.cluster.settings import LOCAL
+from adasparse_cli.distributed.process_group import hear, tell
 from adasparse_cli.errors import (
     AdasparseError,
     DataError,
@@ -25,12 +25,15 @@ from adasparse_cli.errors import (
 )
 from adasparse_cli.files import disk_is_full, no_room, only_owner, remove_stray_temporaries, write_json
 from adasparse_cli.layers import ranks
+from adasparse_cli.machine.allocator import keep_large_blocks
+from adasparse_cli.machine.resources import busy_warning, chosen_device, set_threads
 from adasparse_cli.models import TREE_MODELS
 from adasparse_cli.models.base import Model
 from adasparse_cli.models.lightgbm import Lightgbm
 from adasparse_cli.models.unfilled import unfilled
-from adasparse_cli.prep.prepared_files import copy_encoder, require_learnable, verify
 from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.prepared.files import copy_encoder, require_learnable, verify
+from adasparse_cli.rows.dataset import Rows, load_shape
 from adasparse_cli.runs.data_words import words_for
 from adasparse_cli.runs.json_types import Serving
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared, existing
@@ -57,13 +60,10 @@ from adasparse_cli.runs.serving_speed import measure_serving
 from adasparse_cli.runs.train_job import TrainJob, build_model
 from adasparse_cli.schema import Manifest
 from adasparse_cli.training.boosting import Boosting
-from adasparse_cli.training.dataset import Rows, load_shape
 from adasparse_cli.training.evaluate import context_shares, metrics_of
 from adasparse_cli.training.loop import Loop
 from adasparse_cli.training.loops import LOOPS
-from adasparse_cli.training.machine import busy_warning, chosen_device, set_threads
 from adasparse_cli.training.memory_limits import require_memory, require_peak_memory
-from adasparse_cli.training.process_group import hear, tell
 from adasparse_cli.training.row_source import other_rows, train_rows
 from adasparse_cli.training.tracking import SafeTracker
 from adasparse_cli.typed import flat, plain

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from adasparse_cli.numpy_engine.network import sigmoid
 from adasparse_cli.server.formats import Format, Scores, WrongRequestError
 from adasparse_cli.serving.artefact import Artefact
 from adasparse_cli.serving.check import Engine
-from adasparse_cli.serving.network import sigmoid
 
 # Upper bounds of the latency histogram, seconds.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

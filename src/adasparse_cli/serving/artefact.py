@@ -24,12 +24,12 @@ import numpy as np
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import CHECKED, SealedFolder, file_stem, read_json, read_sealed
+from adasparse_cli.numpy_engine.cut import SubNetwork
+from adasparse_cli.numpy_engine.encoder import RowEncoder
+from adasparse_cli.numpy_engine.engine import Key, NumpyEngine
+from adasparse_cli.numpy_engine.network import Network, shape_from
+from adasparse_cli.numpy_engine.values import Buckets, ValueType, Vocabulary, rules_of
 from adasparse_cli.schema import Field
-from adasparse_cli.serving.cut import SubNetwork
-from adasparse_cli.serving.encoder import RowEncoder
-from adasparse_cli.serving.engine import Key, NumpyEngine
-from adasparse_cli.serving.network import Network, shape_from
-from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary, rules_of
 from adasparse_cli.typed import require_types
 
 FORMAT_VERSION = 1

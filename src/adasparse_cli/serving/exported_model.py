@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.errors import UsageError
+from adasparse_cli.machine.allocator import keep_large_blocks
+from adasparse_cli.numpy_engine.values import ValueType
 from adasparse_cli.prep.frames import FIRST_LINE, NewRows, as_frame, frame_as_raw, no_scores, scores_in_order
 from adasparse_cli.prep.recipe import Silent
 from adasparse_cli.raw.raw_files import raw_files
@@ -20,7 +21,6 @@ from adasparse_cli.serving.artefact import ENGINES, Artefact, open_artefact
 from adasparse_cli.serving.check import Engine, engine_named, run_check
 from adasparse_cli.serving.predict import ScoredPart, Scorer, holds_inputs, usual_engine
 from adasparse_cli.serving.rows import RawBlock
-from adasparse_cli.serving.values import ValueType
 
 # Types whose values are taken as they are; others are converted to text, as in a file.
 _TAKEN: dict[ValueType, tuple[type[pl.DataType], ...]] = {

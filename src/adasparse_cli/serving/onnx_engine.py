@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime
 
 from adasparse_cli.choices import FieldKind
+from adasparse_cli.numpy_engine.encoder import EncodedRows, RowEncoder
+from adasparse_cli.numpy_engine.values import Buckets, ValueType, Vocabulary
 from adasparse_cli.serving.artefact import MODEL, Artefact
-from adasparse_cli.serving.encoder import EncodedRows, RowEncoder
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT, NUMBER
-from adasparse_cli.serving.values import Buckets, ValueType, Vocabulary
 
 PASS_ROWS = 4096
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from adasparse_cli.allocator import keep_large_blocks
 from adasparse_cli.choices import FieldKind, ScoresFormat, nearest_names
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.finding import marked
+from adasparse_cli.machine.allocator import keep_large_blocks
+from adasparse_cli.numpy_engine.encoder import EncodedRows
+from adasparse_cli.numpy_engine.network import sigmoid
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.serving.artefact import ENGINES, Artefact
 from adasparse_cli.serving.check import Engine, engine_named
-from adasparse_cli.serving.encoder import EncodedRows
-from adasparse_cli.serving.network import sigmoid
 from adasparse_cli.serving.rows import PlainFile, RawBlock
 from adasparse_cli.serving.scores_file import json_line, kept_names, read_kept, scores_format
 

@@ -11,8 +11,8 @@ import polars as pl
 from adasparse_cli.choices import FieldKind, nearest_names
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.foreign import RefusedModuleError
-from adasparse_cli.prep.earlier_data import settings_as_today
 from adasparse_cli.prep.recipe import LINE, SOURCE, recipe_named
+from adasparse_cli.prepared.earlier_data import settings_as_today
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.serving.artefact import Artefact

@@ -13,9 +13,9 @@ from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models.base import DataShape, Model, NetworkSettings
 from adasparse_cli.models.named import model_named
+from adasparse_cli.numpy_engine.encoder import EncodedRows
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.artefact import WEIGHTS, Artefact
-from adasparse_cli.serving.encoder import EncodedRows
 from adasparse_cli.typed import typed
 
 PASS_ROWS = 8192

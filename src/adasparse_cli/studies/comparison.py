@@ -26,7 +26,7 @@ from adasparse_cli.errors import DataError, IntegrityError, UsageError
 from adasparse_cli.findings.finding import few_caption
 from adasparse_cli.findings.wording import counted, mean_or_none, none_if_nan
 from adasparse_cli.metrics import grouped_auc, log_loss
-from adasparse_cli.prep.key import joined_keys
+from adasparse_cli.prepared.key import joined_keys
 from adasparse_cli.runs.run_tables import read_domain_rows, read_predictions
 from adasparse_cli.runs.saved_run import DOMAINS, PREDICTIONS, REPORT, anew, read_report, run_file
 from adasparse_cli.studies.arms import Arm, require_same_data

@@ -23,24 +23,24 @@ from adasparse_cli.choices import LONGEST_NAME, FieldKind, FieldRole, nearest_na
 from adasparse_cli.cluster.settings import without_launcher
 from adasparse_cli.config.as_words import data_words
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.execution.best_so_far import BestSoFar
+from adasparse_cli.execution.cluster_runs import require_launcher
+from adasparse_cli.execution.named_run import NamedRun
+from adasparse_cli.execution.workers import train_all
 from adasparse_cli.files import only_owner, shortened
 from adasparse_cli.findings.figures import gains
 from adasparse_cli.findings.finding import Figure, Finding, Interval, Support, Table
 from adasparse_cli.findings.kept import write_finding
 from adasparse_cli.findings.wording import none_if_nan
-from adasparse_cli.prep.prepared_files import as_today, changed_sources
-from adasparse_cli.prep.prepared_tables import read_domains
 from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.prepared.files import as_today, changed_sources
+from adasparse_cli.prepared.tables import read_domains
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob, plan_seeds
 from adasparse_cli.schema import Manifest
-from adasparse_cli.studies.best_so_far import BestSoFar
-from adasparse_cli.studies.cluster_runs import require_launcher
-from adasparse_cli.studies.named_run import NamedRun
-from adasparse_cli.studies.workers import train_all
 
 BASELINE = "dnn"
 # Default fields beyond those of the prepared domain: their number, and the range of their vocabulary size.

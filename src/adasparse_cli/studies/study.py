@@ -17,9 +17,13 @@ from typing import Any
 
 from adasparse_cli.choices import nearest_names
 from adasparse_cli.errors import DataError, IntegrityError, UsageError
+from adasparse_cli.execution.best_so_far import BestSoFar, valid_metric
+from adasparse_cli.execution.cluster_runs import require_launcher
+from adasparse_cli.execution.named_run import NamedRun
+from adasparse_cli.execution.workers import train_all
 from adasparse_cli.files import SealedFolder, checksums, only_owner, read_sealed, write_json, write_sealed
-from adasparse_cli.prep.prepared_files import require_learnable
 from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.prepared.files import require_learnable
 from adasparse_cli.runs import json_types
 from adasparse_cli.runs.chosen import STUDY, UNSEALED_STUDY_VERSION
 from adasparse_cli.runs.prepare import PrepReport, ensure_prepared
@@ -27,13 +31,9 @@ from adasparse_cli.runs.saved_run import DONE, read_report
 from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.studies.arms import Arm
-from adasparse_cli.studies.best_so_far import BestSoFar, valid_metric
-from adasparse_cli.studies.cluster_runs import require_launcher
 from adasparse_cli.studies.compared_worlds import compare_worlds
 from adasparse_cli.studies.comparison import Comparison, compare_arms
-from adasparse_cli.studies.named_run import NamedRun
 from adasparse_cli.studies.plan import StudyJob
-from adasparse_cli.studies.workers import train_all
 from adasparse_cli.typed import require_types
 
 # Version 2 is the same without checksums.

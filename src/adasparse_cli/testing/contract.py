@@ -16,8 +16,8 @@ from adasparse_cli.batches import Batch
 from adasparse_cli.choices import Normalisation
 from adasparse_cli.config.compose import compose
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.testing import sample
-from adasparse_cli.training.dataset import Rows
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.standard import StandardLoop
 from adasparse_cli.typed import typed

@@ -11,8 +11,8 @@ from adasparse_cli.batches import Batch
 from adasparse_cli.choices import FieldKind, FieldRole
 from adasparse_cli.layers.embedding import Bags
 from adasparse_cli.models.base import DataShape
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.schema import Field
-from adasparse_cli.training.dataset import Rows
 
 FIELDS = (
     Field(name="item", role=FieldRole.domain_agnostic, kind=FieldKind.categorical, size=40),

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import save_checkpoint
+from adasparse_cli.checkpoints.selection import Candidate
+from adasparse_cli.checkpoints.state import LoopState, TrainingResult
 from adasparse_cli.errors import DataError, InterruptedRun, NumericError, UsageError
 from adasparse_cli.files import write_text
 from adasparse_cli.models.lightgbm import Lightgbm
-from adasparse_cli.training.checkpoint import save_checkpoint
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, metrics_of, require_selectable, score
 from adasparse_cli.training.loop import BEST, METRICS
-from adasparse_cli.training.selection import Candidate
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
-from adasparse_cli.training.state import LoopState, TrainingResult
 
 TREES = "lightgbm.txt"
 

@@ -11,7 +11,7 @@ from adasparse_cli.choices import Metric
 from adasparse_cli.errors import DataError
 from adasparse_cli.metrics import BLOCK, Metrics, compute_metrics
 from adasparse_cli.models.base import Model
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 
 SHARE_ROWS = 16_384
 

@@ -20,25 +20,25 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 
+from adasparse_cli.checkpoints.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
+from adasparse_cli.checkpoints.saving import BestWeights, SaveClock
+from adasparse_cli.checkpoints.selection import Candidate, lies_inside
+from adasparse_cli.checkpoints.state import Gradients, LoopState, TrainingResult
 from adasparse_cli.choices import RowSteps
+from adasparse_cli.distributed.process_group import is_lost_process, lost_process
 from adasparse_cli.errors import DataError, IntegrityError, InterruptedRun, NumericError
 from adasparse_cli.files import write_text
 from adasparse_cli.layers import ranks
+from adasparse_cli.machine.resources import matmul_precision
 from adasparse_cli.models.base import CONTEXT, EMBEDDING, Model
-from adasparse_cli.training.checkpoint import load_checkpoint, load_weights, remove_other_tensors, save_checkpoint
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, held_sparsity, metrics_of, require_selectable, score
 from adasparse_cli.training.finite import LossWatch, first_bad_layer, first_not_finite
 from adasparse_cli.training.length import Length
-from adasparse_cli.training.machine import matmul_precision
 from adasparse_cli.training.optimiser import TouchedRowsAdam
-from adasparse_cli.training.process_group import is_lost_process, lost_process
 from adasparse_cli.training.rank_steps import joined, seed_step, shared_scores
-from adasparse_cli.training.saving import BestWeights, SaveClock
-from adasparse_cli.training.selection import Candidate, lies_inside
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
-from adasparse_cli.training.state import Gradients, LoopState, TrainingResult
 from adasparse_cli.training.training_tensors import TrainingTensors, named
 
 _LOWER = "lower loop.learning_rate; the last checkpoint is from before this step"

@@ -33,13 +33,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from adasparse_cli.batches import Batch, Prediction
+from adasparse_cli.checkpoints.state import Gradients
 from adasparse_cli.errors import UsageError
 from adasparse_cli.models.base import Model
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, score
 from adasparse_cli.training.maml_settings import MamlSettings
 from adasparse_cli.training.standard import StandardLoop
-from adasparse_cli.training.state import Gradients
 
 
 class MamlLoop(StandardLoop):

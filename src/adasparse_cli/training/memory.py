@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from adasparse_cli.errors import ResourceError
+from adasparse_cli.machine.resources import free_memory
 from adasparse_cli.models.base import Model
 from adasparse_cli.models.lightgbm import Lightgbm
-from adasparse_cli.training.dataset import Rows
-from adasparse_cli.training.machine import free_memory
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.settings import LoopSettings
 
 FIRST, GROWTH = 512, 4

@@ -6,10 +6,10 @@ import torch
 
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import ResourceError
+from adasparse_cli.machine.resources import free_memory
 from adasparse_cli.models.base import Model
+from adasparse_cli.rows.dataset import Rows, bytes_per_row
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, bytes_per_row
-from adasparse_cli.training.machine import free_memory
 from adasparse_cli.training.memory import batch_bytes, resident_bytes
 from adasparse_cli.training.settings import LoopSettings
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.optim.adam import adam
 
 from adasparse_cli.layers.waits import may_wait
-from adasparse_cli.training.machine import prefer_large_pages
+from adasparse_cli.machine.resources import prefer_large_pages
 
 # From this row length on, one fused update per row is faster than copying rows out and back.
 _LONG_ROW = 1024

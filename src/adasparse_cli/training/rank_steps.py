@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adasparse_cli.checkpoints.state import Gradients
 from adasparse_cli.layers import ranks
 from adasparse_cli.models.base import Model
-from adasparse_cli.training.dataset import Rows
+from adasparse_cli.rows.dataset import Rows
 from adasparse_cli.training.evaluate import Scores, score
 from adasparse_cli.training.rank_gradients import gathered, sum_gradients, sum_values
 from adasparse_cli.training.settings import LoopSettings
 from adasparse_cli.training.signals import StopWish
-from adasparse_cli.training.state import Gradients
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -11,13 +11,13 @@ import torch
 from adasparse_cli.choices import RowSource, Split
 from adasparse_cli.errors import UsageError
 from adasparse_cli.layers.waits import may_wait
-from adasparse_cli.prep.prepared_tables import split_parts
 from adasparse_cli.prep.recipe import Progress
+from adasparse_cli.prepared.tables import split_parts
+from adasparse_cli.rows.dataset import Rows, bytes_per_row, load_rows, load_shape, with_bag_values
+from adasparse_cli.rows.row_cache import open_cache
+from adasparse_cli.rows.streamed import StreamedRows, disk_rows, streamed_rows
 from adasparse_cli.schema import Manifest
-from adasparse_cli.training.dataset import Rows, bytes_per_row, load_rows, load_shape, with_bag_values
-from adasparse_cli.training.row_cache import open_cache
 from adasparse_cli.training.settings import LoopSettings
-from adasparse_cli.training.streamed import StreamedRows, disk_rows, streamed_rows
 
 # Size of the train split from which `auto` streams. It is fixed, so that the same settings train the same weights everywhere.
 STREAM_FROM_BYTES = 4 << 30

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from adasparse_cli.batches import Prediction
+from adasparse_cli.checkpoints.state import Gradients
 from adasparse_cli.layers import ranks
-from adasparse_cli.training.dataset import number_of_steps, part_of
+from adasparse_cli.rows.dataset import number_of_steps, part_of
 from adasparse_cli.training.loop import Loop
-from adasparse_cli.training.state import Gradients
 
 
 class StandardLoop(Loop):

@@ -1,0 +1,370 @@
+"""Many runs, each as a job of a cluster. The counterpart of `workers.py` for `launcher=slurm` and `launcher=ray`.
+
+Whether a run is done is decided by its folder alone. A job that this command did not see the end of, because it was killed, runs
+on; the same command follows it again. The lock of a run's task folder says who may submit a job for it, so two studies that need
+the same run submit one job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adasparse_cli.cluster.engine import (
+    NO_PROGRAM,
+    NOT_SHARED,
+    ClusterJob,
+    Engine,
+    EngineBusyError,
+    JobState,
+    Phase,
+    shell_line,
+)
+from adasparse_cli.cluster.launchers import engine_of
+from adasparse_cli.cluster.settings import ClusterSettings
+from adasparse_cli.errors import AdasparseError, BusyError, DataError, DiskFullError, ResourceError, UsageError
+from adasparse_cli.execution import task as tasks
+from adasparse_cli.execution.best_so_far import BestSoFar, valid_metric
+from adasparse_cli.execution.job import HINT
+from adasparse_cli.execution.named_run import NamedRun, expected_rows
+from adasparse_cli.execution.stop import StopOfStudy
+from adasparse_cli.files import only_owner
+from adasparse_cli.machine.resources import chosen_device
+from adasparse_cli.prep.recipe import Progress
+from adasparse_cli.runs.saved_run import read_report
+from adasparse_cli.runs.train import finished_run
+from adasparse_cli.runs.train_job import TrainJob
+
+# How long a result may take to appear here after its job has ended, and how long a scheduler may be silent.
+LAG_SECONDS, SILENT_SECONDS = 60.0, 600.0
+# How long stopped jobs have to save.
+STOP_SECONDS = 90.0
+# How often a run that another command follows is looked for.
+OTHERS_SECONDS = 10.0
+
+
+def require_launcher(job: TrainJob, workers: int) -> None:
+    """Refuse, before data are prepared, what the launcher of a study cannot do.
+
+    Raises:
+        UsageError: the device or the scheduler is not there, or `--workers` is given for a cluster.
+    """
+    if not isinstance(job.launcher, ClusterSettings):
+        chosen_device(job.device)
+        return
+    if workers != 1:
+        raise UsageError(
+            f"--workers is for this machine, and launcher={job.launcher.name} trains elsewhere",
+            hint=f"launcher.jobs={workers} limits the jobs at a time",
+        )
+    engine_of(job.launcher).check()
+
+
+def train_on_cluster(
+    runs: Sequence[NamedRun],
+    progress: Progress,
+    settings: ClusterSettings,
+    *,
+    what: str,
+    best: BestSoFar | None,
+) -> dict[str, str]:
+    """Train runs as jobs; see `workers.train_all`.
+
+    Raises:
+        InterruptedRun: SIGINT or SIGTERM came; the jobs were asked to save and end.
+        UsageError: the scheduler refuses a job, or the nodes lack the program.
+        DataError: a node does not see the folders.
+        ResourceError: the scheduler was silent for too long; its jobs run on.
+        DiskFullError: the disk has no room for a run; no further job is submitted.
+    """
+    progress.start(what, sum(expected_rows(run) for run in runs), "rows")
+    with StopOfStudy() as stop, contextlib.ExitStack() as held:
+        crowd = _Crowd(runs, progress, settings, best)
+        held.callback(crowd.release)
+        crowd.check_once()
+        while crowd.busy and stop.number is None:
+            crowd.turn()
+            _sleep(settings.poll_seconds if crowd.busy else 0.0, stop)
+        if stop.number is not None:
+            crowd.stop()
+            raise stop.stopped(crowd.done, len(runs))
+    if crowd.full is not None:
+        raise crowd.full
+    return crowd.failed
+
+
+class _Followed:
+    """A run, and the job that trains it."""
+
+    def __init__(self, run: NamedRun) -> None:
+        self.run, self.place = run, tasks.place_of(run)
+        self.job: tasks.Submitted | None = None
+        self.rows, self.tries = 0, 0
+        self.ended_since: float | None = None
+        self.waits_for = ""
+        self._held: contextlib.ExitStack | None = None
+        self._looked = 0.0
+
+    @property
+    def owned(self) -> bool:
+        """Whether this command, and no other, submits jobs for the run."""
+        return self._held is not None
+
+    def own(self) -> bool:
+        """Try to become who submits; another command may be."""
+        if self._held is None:
+            held = contextlib.ExitStack()
+            try:
+                held.enter_context(only_owner(self.place))
+            except BusyError:
+                return False
+            self._held = held
+        return True
+
+    def release(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def finished(self) -> Path | None:
+        return finished_run(self.run.job, self.run.prepared)
+
+    def look_for_others(self) -> Path | None:
+        """The result of a run that another command follows; looked for now and then, since it reads many files."""
+        if time.monotonic() - self._looked < OTHERS_SECONDS:
+            return None
+        self._looked = time.monotonic()
+        return self.finished()
+
+
+class _Crowd:
+    """All runs of a study: those that wait for a place, and those that have a job."""
+
+    def __init__(
+        self, runs: Sequence[NamedRun], progress: Progress, settings: ClusterSettings, best: BestSoFar | None
+    ) -> None:
+        self._waiting = [_Followed(run) for run in runs]
+        self._active: list[_Followed] = []
+        self._progress, self._settings, self._best = progress, settings, best
+        self._engine: Engine = engine_of(settings)
+        self._width, self._count = max(len(run.name) for run in runs), len(runs)
+        self._trained = 0
+        self._heard, self._silent = time.monotonic(), False
+        self.done = 0
+        self.failed: dict[str, str] = {}
+        self.full: DiskFullError | None = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._active or (self._waiting and self.full is None))
+
+    def check_once(self) -> None:
+        """Refuse at once what every job would fail with."""
+        self._engine.check()
+
+    def release(self) -> None:
+        for one in self._active:
+            one.release()
+
+    def turn(self) -> None:
+        """One look at everything."""
+        while self._waiting and len(self._active) < self._settings.jobs and self.full is None:
+            self._active.append(self._waiting.pop(0))
+        with self._patience():
+            for one in list(self._active):
+                if one.job is None:
+                    self._begin(one)
+            known = {one.job.id: one for one in self._active if one.job is not None and one.job.id is not None}
+            states = self._engine.states([own for own in known if own is not None])
+            for own, one in known.items():
+                self._follow(one, states.get(own or "", JobState(phase=Phase.unknown)))
+        ahead = sum(max(expected_rows(one.run), one.rows) for one in self._active)
+        self._progress.expect(self._trained + ahead + sum(expected_rows(one.run) for one in self._waiting))
+
+    def stop(self) -> None:
+        """Ask the jobs that this command submitted to save and end, and wait until they have."""
+        own = [one for one in self._active if one.owned and one.job is not None and one.job.id is not None]
+        ids = [one.job.id for one in own if one.job is not None and one.job.id is not None]
+        end = time.monotonic() + STOP_SECONDS
+        with contextlib.suppress(EngineBusyError):
+            self._engine.cancel(ids)
+            while time.monotonic() < end:
+                if all(state.phase in (Phase.ended, Phase.unknown) for state in self._engine.states(ids).values()):
+                    break
+                time.sleep(min(1.0, self._settings.poll_seconds))
+        self.done += sum(one.finished() is not None for one in self._active)
+
+    @contextlib.contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Bear with a scheduler that does not answer for a while."""
+        try:
+            yield
+        except EngineBusyError as busy:
+            if time.monotonic() - self._heard > SILENT_SECONDS:
+                raise ResourceError(
+                    f"{busy.message}; so for {SILENT_SECONDS / 60:.0f} minutes",
+                    hint="jobs that were submitted run on; the same command follows them again",
+                ) from None
+            if not self._silent:
+                self._progress.note(f"{busy.message}; waiting")
+            self._silent = True
+        else:
+            self._heard, self._silent = time.monotonic(), False
+
+    def _begin(self, one: _Followed) -> None:
+        """Submit a job for a run, or find the one that was submitted for it."""
+        if not one.own():
+            if (folder := one.look_for_others()) is not None:
+                self._end(one, folder)
+            return
+        if (folder := one.finished()) is not None:
+            self._end(one, folder)
+            return
+        if one.tries == 0 and (known := self._submitted_before(one)) is not None:
+            self._progress.note(f"{one.run.name}: following job {known.id}, which was submitted before")
+            one.job, one.tries = known, 1
+            return
+        name = f"adasparse-{one.place.name[:8]}-{secrets.token_hex(3)}"
+        tasks.write_task(one.place, one.run, name)
+        submitted = tasks.Submitted(job=name, launcher=self._settings.name, id=None)
+        tasks.write_submitted(one.place, submitted)
+        job = ClusterJob(name=name, line=self._line(one), cpus=self._settings.cpus or one.run.job.threads or 1)
+        one.job = tasks.Submitted(job=name, launcher=submitted.launcher, id=self._engine.submit(job))
+        one.tries += 1
+        one.ended_since = None
+        tasks.write_submitted(one.place, one.job)
+
+    def _submitted_before(self, one: _Followed) -> tasks.Submitted | None:
+        """A job for this run that a command before has submitted and that has not ended."""
+        found = tasks.read_submitted(one.place)
+        if found is None or found.launcher != self._settings.name:
+            return None
+        own = found.id or self._engine.find(found.job)
+        if own is None or self._engine.states([own])[own].phase not in (Phase.waiting, Phase.running):
+            return None
+        return tasks.Submitted(job=found.job, launcher=found.launcher, id=own)
+
+    def _line(self, one: _Followed) -> str:
+        paths = [str(Path(own or ".").absolute()) for own in os.environ.get("PYTHONPATH", "").split(os.pathsep) if own]
+        return shell_line(
+            python=self._settings.python or sys.executable,
+            module="adasparse_cli.execution.job",
+            task=one.place / tasks.TASK,
+            folder=Path.cwd(),
+            log=one.place / tasks.LOG,
+            python_path=os.pathsep.join(paths),
+        )
+
+    def _follow(self, one: _Followed, state: JobState) -> None:
+        assert one.job is not None
+        told = tasks.read_told(one.place, one.job.job)
+        if told is not None and told.rows > one.rows:
+            self._advance(told.rows - one.rows)
+            one.rows = told.rows
+        if state.phase is Phase.waiting and state.why and state.why != one.waits_for:
+            one.waits_for = state.why
+            self._progress.note(f"{one.run.name}: job {one.job.id} waits: {state.why}")
+        ended = state.phase in (Phase.ended, Phase.unknown) or (told is not None and told.ended is not None)
+        if not ended:
+            return
+        if (folder := one.finished()) is not None:
+            self._end(one, folder)
+            return
+        if one.ended_since is None:
+            one.ended_since = time.monotonic()
+        since = time.monotonic() - one.ended_since
+        by_itself = told is not None and told.ended == "failed"
+        says_done = (told is not None and told.ended == "done") or state.exit_code == 0
+        # its last words may take a moment to appear here
+        if not by_itself and since < (LAG_SECONDS if says_done else min(LAG_SECONDS, 2 * self._settings.poll_seconds)):
+            return
+        self._settle(one, state, told)
+
+    def _settle(self, one: _Followed, state: JobState, told: tasks.Told | None) -> None:
+        """A job has ended without a result."""
+        assert one.job is not None
+        node = state.node or (told.node if told is not None else "") or "a node"
+        log = one.place / tasks.LOG
+        if told is not None and told.ended == "failed":
+            if told.of_all:
+                self._give_up(DataError(told.reason, hint=told.hint))
+            if told.needed is not None:
+                self.full = DiskFullError(told.reason, hint=told.hint, needed=told.needed)
+            self._fail(one, told.reason)
+        elif told is not None and told.ended == "done":
+            self._give_up(DataError(f"{node} says that {one.run.name} is done, and its result is not here", hint=HINT))
+        elif state.exit_code == NOT_SHARED:
+            self._give_up(DataError(f"node {node} does not see {Path.cwd()} or {one.place}", hint=HINT))
+        elif state.exit_code in NO_PROGRAM:
+            python = self._settings.python or sys.executable
+            self._give_up(
+                UsageError(
+                    f"node {node} cannot start {python}",
+                    hint="launcher.python=PATH names the interpreter on the nodes",
+                )
+            )
+        elif state.exit_code and (told is None or told.ended is None) and state.exit_code < 128:
+            self._fail(one, f"its job {one.job.id} ended with exit code {state.exit_code}: {_last_line(log)} ({log})")
+        elif state.again and one.tries <= self._settings.retries:
+            self._progress.note(
+                f"{one.run.name}: job {one.job.id} was ended from outside ({_why(state)}): submitting it again"
+            )
+            one.job = None
+        else:
+            times = f", the last of {one.tries} jobs" if one.tries > 1 else ""
+            memory = ": launcher.memory_gib=N asks for more" if state.why == "OUT_OF_MEMORY" else ""
+            self._fail(one, f"its job {one.job.id} was ended from outside ({_why(state)}{times}){memory}")
+
+    def _give_up(self, error: AdasparseError) -> None:
+        """End all jobs: each would fail so."""
+        with contextlib.suppress(EngineBusyError):
+            self._engine.cancel([one.job.id for one in self._active if one.owned and one.job and one.job.id])
+        raise error
+
+    def _fail(self, one: _Followed, reason: str) -> None:
+        self.failed[one.run.name] = reason
+        self._progress.note(f"{one.run.name} failed: {reason}")
+        self._leave(one)
+
+    def _end(self, one: _Followed, folder: Path) -> None:
+        self.done += 1
+        if self._best is not None:
+            value = valid_metric(read_report(folder), self._best.metric)
+            line = self._best.line(one.run.name, value, width=self._width)
+            self._progress.note(f"{line}  {self.done} of {self._count} runs")
+        if one.owned:
+            shutil.rmtree(one.place, ignore_errors=True)
+        self._leave(one)
+
+    def _leave(self, one: _Followed) -> None:
+        self._active.remove(one)
+        self._trained += one.rows
+        one.release()
+        self._advance(0)
+
+    def _advance(self, rows: int) -> None:
+        self._progress.advance(rows, {"runs done": self.done, "of": self._count})
+
+
+def _why(state: JobState) -> str:
+    return state.why or ("its scheduler has forgotten it" if state.phase is Phase.unknown else "no reason is given")
+
+
+def _last_line(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        if lines:
+            return f"{lines[-1].strip():.300}"
+    return "it has printed nothing"
+
+
+def _sleep(seconds: float, stop: StopOfStudy) -> None:
+    end = time.monotonic() + seconds
+    while stop.number is None and (left := end - time.monotonic()) > 0:
+        time.sleep(min(0.2, left))
