@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 # In the environment of processes that a launcher starts: when it was started, in seconds since 1970.
 LAUNCHED = "ADASPARSE_LAUNCHED"
+# In the environment of rank 0: the inherited descriptor of the socket that already listens at MASTER_PORT.
+LISTENING = "ADASPARSE_LISTENING"
 
 _words: tuple[str, ...] = ()
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from adasparse_cli.command_line import LAUNCHED
+from adasparse_cli.command_line import LAUNCHED, LISTENING
 from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 
 RESTARTS = 3
@@ -62,7 +62,9 @@ def launch(words: Sequence[str], number: int, *, tell: Callable[[str], None], re
 def _attempt(words: Sequence[str], number: int, shared: Mapping[str, str]) -> int:
     """One try; negative for the signal that ended a process."""
     with tempfile.TemporaryDirectory(prefix="adasparse-ranks-") as room, contextlib.ExitStack() as stack:
-        port = _free_port()
+        # rank 0 inherits a socket that listens already: between finding a free port and binding it again, another
+        # process or connection could take it
+        meeting = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         processes = []
         for rank in range(number):
             own = {
@@ -70,16 +72,22 @@ def _attempt(words: Sequence[str], number: int, shared: Mapping[str, str]) -> in
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": str(number),
                 "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
+                "MASTER_PORT": str(meeting.getsockname()[1]),
             }
-            environment = {**shared, **own}
+            if rank == 0:
+                own[LISTENING] = str(meeting.fileno())
             # the first one speaks for all; what the others say is shown if one of them fails
             said = None if rank == 0 else stack.enter_context((Path(room) / str(rank)).open("wb"))
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "adasparse_cli", *words], env=environment, stdout=said, stderr=said
+                    [sys.executable, "-m", "adasparse_cli", *words],
+                    env={**shared, **own},
+                    stdout=said,
+                    stderr=said,
+                    pass_fds=[meeting.fileno()] if rank == 0 else [],
                 )
             )
+        meeting.close()  # connections are refused once rank 0 has ended
         with _passing_on(processes):
             code = _ended(processes)
         failed = next((rank for rank, one in enumerate(processes) if one.returncode == code), 0)
@@ -91,7 +99,7 @@ def _attempt(words: Sequence[str], number: int, shared: Mapping[str, str]) -> in
 def _ended(processes: Sequence[subprocess.Popen[bytes]]) -> int:
     """Wait; once one has failed, the others get some seconds and are ended. The code of the one that is the cause, or 0."""
     cause, since = 0, None
-    while any(one.poll() is None for one in processes):
+    while None in [one.poll() for one in processes]:  # of every process, each time
         cause = cause or _cause(processes)
         if since is None and any(one.returncode for one in processes):
             since = time.monotonic()
@@ -125,9 +133,3 @@ def _passing_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -15,13 +15,7 @@ from pathlib import Path
 
 import pytest
 
-
-def free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        found = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in found:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in found]
+from tests.ports import free_ports
 
 
 def hiding(folder: Path, words: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 import types
@@ -15,6 +14,7 @@ from adasparse_cli.config.root import EngineSettings
 from adasparse_cli.errors import ResourceError, UsageError
 from adasparse_cli.prep.spark_session import require_installed, started
 from adasparse_cli.runs.prepare import plan_prep, run_inspect, run_prep, spark_master
+from tests.ports import free_ports
 
 TWIN = ("data=twin", "data.rows=2000", "prep.engine=spark")
 
@@ -68,9 +68,7 @@ def test_what_is_no_address_is_refused(master: str) -> None:
 
 @pytest.mark.usefixtures("with_spark")
 def test_a_master_that_does_not_listen_is_named_within_seconds() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     begun = time.monotonic()
     with (
         pytest.raises(ResourceError, match=rf"127\.0\.0\.1:{port}: Connection refused"),

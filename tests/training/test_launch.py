@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from adasparse_cli.command_line import LAUNCHED
-from adasparse_cli.errors import UsageError
+from adasparse_cli.errors import ResourceError, UsageError
+from adasparse_cli.launch import launch
 from adasparse_cli.layers import ranks
 from adasparse_cli.runs.saved_run import DONE, FAILED, read_report
 from adasparse_cli.runs.train import _require_together
@@ -24,6 +24,7 @@ from adasparse_cli.runs.train_job import build_model, plan_train
 from adasparse_cli.training.process_group import launched_at
 from tests import small
 from tests.commands.typing_in import ENVIRONMENT, adasparse
+from tests.ports import free_ports
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 pytestmark = pytest.mark.skipif(CORES < 2, reason="two processes need two cores")
@@ -124,13 +125,45 @@ def test_a_process_killed_before_its_run_exists_does_not_show_an_older_run(tmp_p
     assert outcome(new) == outcome(old)
 
 
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets the launcher start a few lines of Python instead of `adasparse`."""
+
+    def use(code: str) -> None:
+        script = tmp_path / "python"
+        script.write_text(f"#!{sys.executable}\nimport os, signal, socket, time\n{code}")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+
+    return use
+
+
+def test_the_port_of_the_ranks_is_held_before_they_start(stand_in: Callable[[str], None]) -> None:
+    """Nothing can take it in between: rank 0 inherits a socket that listens."""
+    stand_in(
+        "if os.environ['RANK'] == '0':\n"
+        "    mine = socket.socket(fileno=int(os.environ['ADASPARSE_LISTENING']))\n"
+        "    address = ('127.0.0.1', int(os.environ['MASTER_PORT']))\n"
+        "    assert mine.getsockname() == address\n"
+        "    assert socket.socket().connect_ex(address) == 0\n"
+    )
+    assert launch(["train"], 2, tell=lambda text: None) == 0
+
+
+@pytest.mark.parametrize("killed", ["0", "1"])
+def test_the_death_of_any_rank_is_noticed_while_the_others_wait(stand_in: Callable[[str], None], killed: str) -> None:
+    stand_in(f"if os.environ['RANK'] == {killed!r}:\n    os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)\n")
+    begun = time.monotonic()
+    with pytest.raises(ResourceError, match="ended by SIGKILL"):
+        launch(["train"], 2, tell=lambda text: None, restarts=0)
+    assert time.monotonic() - begun < 30
+
+
 def test_two_agents_of_torchrun_train_as_two_processes_of_one(tmp_path: Path, whole: Path) -> None:
     shutil.copytree(whole / "data", tmp_path / "data")
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        endpoint = f"127.0.0.1:{held.getsockname()[1]}"
+    (port,) = free_ports(1)
     agent = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d",
-             "--rdzv-endpoint", endpoint, "--rdzv-id", "test", "--local-addr", "127.0.0.1"]  # fmt: skip
+             "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "test", "--local-addr", "127.0.0.1"]  # fmt: skip
     environment = {**ENVIRONMENT, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     agents = [
         subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from adasparse_cli.choices import Normalisation
+from adasparse_cli.command_line import LISTENING
 from adasparse_cli.errors import InterruptedRun
 from adasparse_cli.layers import ranks
 from adasparse_cli.training.loop import LAST
@@ -28,7 +30,8 @@ from tests import small
 
 torch.set_num_threads(1)
 home, number = Path(sys.argv[1]), int(sys.argv[2])
-groups = json.loads(sys.argv[3])  # processes, port, model -> words, whether to stop half-way, where to resume from
+# processes, port, the socket that listens there, model -> words, whether to stop half-way, where to resume from
+groups = json.loads(sys.argv[3])
 EPOCHS, STOP = int(sys.argv[4]), 5
 
 class Watched(StandardLoop):
@@ -38,9 +41,11 @@ class Watched(StandardLoop):
         sums[self.state.step] = float(sum(one.detach().abs().sum() for one in self.model.parameters()))
         return shares
 
-for size, port, models, stops, origin in groups:
+for size, port, listening, models, stops, origin in groups:
     if number >= size:
         continue
+    if number == 0:
+        os.environ[LISTENING] = str(listening)
     os.environ |= {"RANK": str(number), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     found = {}
     with joined_group("cpu"):
@@ -91,29 +96,27 @@ FEW = ("dnn", "adasparse-domains", "sarnet")
 Found = list[dict[str, dict[str, Any]]]
 
 
-def free_ports(number: int) -> list[int]:
-    held = [socket.socket() for _ in range(number)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     """What each process of each group found: groups of 3, 2 and 1, and runs that 2 stopped and 3, 2 and 1 resumed."""
     home, few = tmp_path_factory.mktemp("ranks"), {name: MODELS[name] for name in FEW}
     groups = {"stopped": (2, few, True), "3": (3, few, False), "resumed 3": (3, few, False), "2": (2, MODELS, False),
               "resumed 2": (2, few, False), "1": (1, MODELS, False), "resumed 1": (1, few, False)}  # fmt: skip
-    ports = dict(zip(groups, free_ports(len(groups)), strict=True))
-    plan = [
-        (size, ports[name], models, stops, ports["stopped"] if "resumed" in name else None)
-        for name, (size, models, stops) in groups.items()
-    ]
-    words = [[sys.executable, "-c", CHILD, str(home), str(k), json.dumps(plan), str(EPOCHS)] for k in range(3)]
-    processes = [subprocess.Popen(one, env={**os.environ, "OMP_NUM_THREADS": "1"}) for one in words]
+    with contextlib.ExitStack() as stack:
+        sockets = {name: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for name in groups}
+        ports = {name: one.getsockname()[1] for name, one in sockets.items()}
+        plan = [
+            (size, ports[name], sockets[name].fileno(), models, stops, ports["stopped"] if "resumed" in name else None)
+            for name, (size, models, stops) in groups.items()
+        ]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(home), str(k), json.dumps(plan), str(EPOCHS)],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                pass_fds=[] if k else [one.fileno() for one in sockets.values()],
+            )
+            for k in range(3)
+        ]
     assert [one.wait(600) for one in processes] == [0] * 3
     return {
         name: [json.loads((home / f"found-{ports[name]}-{k}.json").read_text()) for k in range(size)]

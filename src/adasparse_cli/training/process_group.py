@@ -16,7 +16,7 @@ import torch
 from torch import distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not marked as exported
 
-from adasparse_cli.command_line import LAUNCHED
+from adasparse_cli.command_line import LAUNCHED, LISTENING
 from adasparse_cli.errors import LostProcessError, ResourceError, UsageError
 from adasparse_cli.layers import ranks
 
@@ -97,6 +97,8 @@ def joined_group(device: str) -> Iterator[None]:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    # used once: torch closes the descriptor, and a process that is started from here must not take it for its own
+    listening = os.environ.pop(LISTENING, None)
     try:
         store = TCPStore(
             address,
@@ -105,6 +107,7 @@ def joined_group(device: str) -> Iterator[None]:
             rank == 0 and not by_agent,
             MEETING,
             wait_for_workers=not by_agent,
+            master_listen_fd=None if listening is None else int(listening),
         )
     except (RuntimeError, OSError) as error:
         raise ResourceError(
