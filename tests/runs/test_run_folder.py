@@ -10,7 +10,8 @@ import pytest
 from adasparse_cli.catalogue.verify import verify_run
 from adasparse_cli.errors import IntegrityError
 from adasparse_cli.files import write_json, write_text
-from adasparse_cli.runs.run_folder import Sitting, add_sitting, finish, new_run
+from adasparse_cli.runs.chosen import all_runs
+from adasparse_cli.runs.run_folder import Sitting, add_sitting, finish, latest_alike, new_run
 from adasparse_cli.runs.run_tables import read_predictions
 from adasparse_cli.runs.saved_run import DONE, REPORT_VERSION, read_config, read_report, run_file
 
@@ -30,6 +31,28 @@ def done(root: Path) -> Path:
     write_text(folder / "encoder" / "vocabularies" / "place.csv", "x\n")
     finish(folder)
     return folder
+
+
+def test_a_folder_that_a_killed_process_was_creating_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files may be complete: the process can be killed just before the folder gets its name."""
+    label = tmp_path / "twin" / "dnn"
+    config = {"seed": 3, "data": {"name": "twin"}}
+
+    def killed(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            new_run(label, config, seed=3, sitting=SITTING)
+    (left,) = label.iterdir()
+    assert sorted(path.name for path in left.iterdir()) == ["config.yaml", "environment.json"]
+    assert latest_alike(label, config, "f") is None
+    assert all_runs(tmp_path) == []
+    new = new_run(label, config, seed=3, sitting=SITTING)
+    assert list(label.iterdir()) == [new]
+    assert latest_alike(label, config, "f") == new
+    assert all_runs(tmp_path) == [new]
 
 
 def test_a_file_edited_by_hand_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def studies_or_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Studies, and everything that `runs` offers."""
     from adasparse_cli.runs.chosen import STUDY
 
-    own = sorted(path.parent.name for path in _folder(ctx, "studies").glob(f"*/{STUDY}"))
+    own = sorted(path.parent.name for path in _folder(ctx, "studies").glob(f"[!.]*/{STUDY}"))
     return [*_for_shell(_starting(own, incomplete)), *runs(ctx, incomplete)]
 
 
@@ -113,7 +113,7 @@ def studies(ctx: typer.Context, incomplete: str) -> list[str]:
     """Studies."""
     from adasparse_cli.runs.chosen import STUDY
 
-    own = sorted(path.parent.name for path in _folder(ctx, "studies").glob(f"*/{STUDY}"))
+    own = sorted(path.parent.name for path in _folder(ctx, "studies").glob(f"[!.]*/{STUDY}"))
     return _for_shell(_starting(own, incomplete))
 
 

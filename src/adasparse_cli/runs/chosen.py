@@ -16,7 +16,7 @@ from typing import Any
 from adasparse_cli.config.settings_words import settings_words
 from adasparse_cli.errors import IntegrityError, UsageError
 from adasparse_cli.files import read_sealed
-from adasparse_cli.runs.saved_run import CONFIG, DONE, FAILED, failure_of, read_config, read_environment
+from adasparse_cli.runs.saved_run import CONFIG, DONE, FAILED, failure_of, read_config, read_environment, run_folders
 
 LATEST = "latest"
 STUDY = "study.json"
@@ -120,7 +120,7 @@ def find_run(name: str, root: Path, studies: Path) -> Path:
 
 def all_runs(root: Path) -> list[Path]:
     """All run folders below `root`, oldest first."""
-    return sorted((path.parent for path in root.glob(f"*/*/*/{CONFIG}")), key=lambda folder: folder.name)
+    return sorted(run_folders(root), key=lambda folder: folder.name)
 
 
 def state_of(folder: Path) -> str:
@@ -147,7 +147,7 @@ def settings_of(folder: Path) -> tuple[str, ...] | None:
 
 def study_arms(studies: Path) -> Iterator[StudyArm]:
     """The arms of all studies with their existing runs. A damaged study.json is skipped."""
-    for path in sorted(studies.glob(f"*/{STUDY}")):
+    for path in sorted(studies.glob(f"[!.]*/{STUDY}")):
         try:
             for arm in read_sealed(path, "study_version", unsealed=UNSEALED_STUDY_VERSION)["arms"]:
                 runs = {

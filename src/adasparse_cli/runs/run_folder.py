@@ -40,6 +40,8 @@ from adasparse_cli.runs.saved_run import (
     own_files,
     read_environment,
     read_fingerprint,
+    run_folders,
+    run_folders_of,
     saved_config,
 )
 from adasparse_cli.schema import Manifest
@@ -81,8 +83,8 @@ def latest_alike(
     first = "" if begun_since is None else datetime.fromtimestamp(begun_since, UTC).strftime(STAMP)
     # the names of control arms of earlier versions lack the suffix
     folders = {parent, parent.with_name(parent.name.removesuffix(PLACEBO))}
-    for folder in sorted((run for runs in folders for run in runs.glob("*-s*")), key=_stamp, reverse=True):
-        if not (folder / CONFIG).exists() or folder.name < first:
+    for folder in sorted((run for label in folders for run in run_folders_of(label)), key=_stamp, reverse=True):
+        if folder.name < first:
             continue
         failure = failure_of(folder)
         if failure is not None and (failed is not None or not _counts(folder, failure)):
@@ -112,8 +114,7 @@ def _stamp(folder: Path) -> str:
 def runs_on(root: Path, manifest: Manifest) -> list[Path]:
     """The runs below `root` that were trained on these data and are finished or can be resumed."""
     runs = []
-    for path in sorted(root.glob(f"*/*/*/{CONFIG}")):
-        run = path.parent
+    for run in sorted(run_folders(root)):
         if (run / DONE).exists() or any(run.glob("checkpoints/*")):
             with contextlib.suppress(IntegrityError):  # a damaged run cannot be used anyway
                 if read_fingerprint(run) == manifest.fingerprint:

@@ -37,6 +37,16 @@ MODEL_SOURCE = "model_source"
 PLACEBO = "-placebo"
 
 
+def run_folders(root: Path) -> list[Path]:
+    """All run folders below `paths.runs`. A hidden folder is not a run: a process was creating it, or was killed then."""
+    return [path.parent for path in root.glob(f"[!.]*/[!.]*/[!.]*/{CONFIG}")]
+
+
+def run_folders_of(label: Path) -> list[Path]:
+    """The run folders of one label, which lie directly below it."""
+    return [path.parent for path in label.glob(f"[!.]*-s*/{CONFIG}")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a run failed.

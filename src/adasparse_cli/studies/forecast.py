@@ -12,7 +12,7 @@ from adasparse_cli.catalogue.costs import cache_folder, cost_of
 from adasparse_cli.choices import Split
 from adasparse_cli.runs.prepare import ensure_prepared, existing
 from adasparse_cli.runs.run_folder import latest_alike
-from adasparse_cli.runs.saved_run import DONE, read_report
+from adasparse_cli.runs.saved_run import DONE, read_report, run_folders_of
 from adasparse_cli.runs.train_job import TrainJob
 from adasparse_cli.schema import Manifest
 
@@ -76,7 +76,7 @@ def expected_seconds(job: TrainJob) -> tuple[float, bool] | None:
 
     A similar run has the same model and data of the same name.
     """
-    for folder in sorted((job.runs / job.data.settings.name / job.label).glob("*-s*"), reverse=True):
+    for folder in sorted(run_folders_of(job.runs / job.data.settings.name / job.label), reverse=True):
         if (folder / DONE).exists():
             return float(read_report(folder)["timings"]["elapsed_seconds"]) + START_SECONDS, True
     manifest = existing(job.data.folder)

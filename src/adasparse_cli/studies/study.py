@@ -160,7 +160,9 @@ def find_study(name: str, root: Path) -> Path:
     folder = Path(name)
     if (folder / STUDY).exists():
         return folder
-    studies = sorted((path.parent for path in root.glob(f"*/{STUDY}")), key=lambda path: (path / STUDY).stat().st_mtime)
+    studies = sorted(
+        (path.parent for path in root.glob(f"[!.]*/{STUDY}")), key=lambda path: (path / STUDY).stat().st_mtime
+    )
     if not studies:
         raise UsageError(f"no studies in {root}", hint="adasparse ablate creates one")
     if name == "latest":

@@ -37,7 +37,7 @@ def find_kept(names: Sequence[str], studies: Path) -> Path | None:
     """A folder with findings but no study, such as the folder of a search, if the user names one."""
     if len(names) != 1:
         return None
-    folders = [Path(names[0]), *(path for path in sorted(studies.glob("*")) if names[0] in path.name)]
+    folders = [Path(names[0]), *(path for path in sorted(studies.glob("[!.]*")) if names[0] in path.name)]
     kept = [
         path
         for path in folders
@@ -62,7 +62,7 @@ def find_subject(names: Sequence[str], *, runs: Path, studies: Path, baseline: s
                     f"no studies in {studies}", hint="name runs, or create a study: adasparse ablate"
                 ) from None
             # a name that matches several studies does not mean a run
-            if not names or any(name in path.name for path in studies.glob("*")):
+            if not names or any(name in path.name for path in studies.glob("[!.]*")):
                 raise error from None
         else:
             return subject_of_study(open_study(study, baseline=baseline))
