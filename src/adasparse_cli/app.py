@@ -48,7 +48,7 @@ COMPLETING = "_ADASPARSE_COMPLETE"
 app = typer.Typer(
     name=PROGRAM,
     help="Multi-domain click and conversion prediction: prepare a log, train AdaSparse or a baseline on it, "
-    "know how well it does in which domain.",
+    "and report its accuracy in each domain.",
     epilog=EXAMPLES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

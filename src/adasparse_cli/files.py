@@ -321,7 +321,7 @@ def only_owner(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-_RESTORE = "restore it from a copy, or make it anew"
+_RESTORE = "restore it from a copy, or create it again"
 
 
 def _checked_before(folder: Path) -> Mapping[str, Any]:

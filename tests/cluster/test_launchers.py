@@ -159,7 +159,7 @@ def test_an_engine_that_is_not_there_is_named_before_anything_is_prepared(
     said = {
         ("launcher=slurm",): "there is no sbatch",
         ("launcher=ray", "launcher.address=http://127.0.0.1:9"): "no Ray cluster answers at http://127.0.0.1:9",
-        ("launcher=ray", f"launcher.address={stranger}"): "what answers there is not Ray",
+        ("launcher=ray", f"launcher.address={stranger}"): "the server at this address is not Ray",
         ("launcher=ray", "launcher.address=head:8265"): "is not an address",
         ("launcher=slurm", "--workers", "2"): "launcher.jobs=2",
         ("launcher=moon",): "launcher=moon: unknown launcher",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adasparse_cli.choices import nearest_names
 from adasparse_cli.cluster import local, ray, slurm
 from adasparse_cli.cluster.engine import Engine
 from adasparse_cli.cluster.settings import LOCAL, ClusterSettings, LauncherSettings
@@ -23,7 +22,7 @@ def launcher_settings(section: Mapping[str, Any]) -> LauncherSettings:
     """
     name = str(section.get("name"))
     if name not in SETTINGS:
-        raise UsageError(f"launcher.name={name} is no launcher", hint=f"there are {nearest_names(name, [*SETTINGS])}")
+        raise UsageError(f"launcher.name={name}: unknown launcher {name!r}", hint=f"valid names: {', '.join(SETTINGS)}")
     return typed(section, SETTINGS[name], "launcher")
 
 

@@ -30,7 +30,7 @@ class Settings(ClusterSettings):
     """Runs as jobs of a Ray cluster.
 
     Args:
-        address: of the dashboard of the cluster, such as `http://head:8265`.
+        address: address of the cluster's dashboard, such as `http://head:8265`.
     """
 
     address: str
@@ -64,7 +64,7 @@ class Ray:
         except (EngineBusyError, _RefusedError, ValueError) as error:
             raise UsageError(f"{fault}: {error}", hint=hint) from None
         if not isinstance(found, Mapping) or "ray_version" not in found:
-            raise UsageError(f"{fault}: what answers there is not Ray", hint=hint)
+            raise UsageError(f"{fault}: the server at this address is not Ray", hint=hint)
 
     def submit(self, job: ClusterJob) -> str:
         """Queue a job under its own name."""
@@ -75,10 +75,10 @@ class Ray:
                 return job.name
             last = next((line for line in reversed(refused.text.splitlines()) if len(line) > 1), "")
             if refused.code >= 500 and "ValueError" not in last:
-                raise EngineBusyError(f"Ray takes no job now: {last:.300}", hint="it is asked again") from None
+                raise EngineBusyError(f"Ray takes no job now: {last:.300}", hint="adasparse retries") from None
             raise UsageError(
                 f"Ray refused the job {job.name}: {last:.300}",
-                hint="launcher.cpus, gpus and memory_gib are what was asked for",
+                hint="check launcher.cpus, launcher.gpus and launcher.memory_gib",
             ) from None
         return job.name
 
@@ -98,7 +98,7 @@ class Ray:
             except _RefusedError as refused:
                 if refused.code != http.client.NOT_FOUND:
                     raise EngineBusyError(
-                        f"Ray does not stop {own}: {refused.text:.300}", hint="it is asked again"
+                        f"Ray does not stop {own}: {refused.text:.300}", hint="adasparse retries"
                     ) from None
 
     def _state(self, own: str) -> JobState:
@@ -107,7 +107,7 @@ class Ray:
         except _RefusedError as refused:
             if refused.code == http.client.NOT_FOUND:
                 return JobState(phase=Phase.unknown)
-            raise EngineBusyError(f"Ray does not answer: {refused.text:.300}", hint="it is asked again") from None
+            raise EngineBusyError(f"Ray does not answer: {refused.text:.300}", hint="adasparse retries") from None
 
     def _ask(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
         token = os.environ.get("RAY_AUTH_TOKEN")
@@ -121,11 +121,11 @@ class Ray:
             raise _RefusedError(error.code, error.read().decode(errors="replace").strip() or str(error)) from None
         except ValueError as error:
             raise EngineBusyError(
-                f"{self._base} answers with no JSON: {error}", hint="is this Ray's dashboard?"
+                f"{self._base} does not answer with JSON: {error}", hint="check that launcher.address is the address of Ray's dashboard"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise EngineBusyError(f"Ray does not answer at {self._base}: {reason}", hint="it is asked again") from None
+            raise EngineBusyError(f"Ray does not answer at {self._base}: {reason}", hint="adasparse retries") from None
 
 
 def request(settings: Settings, job: ClusterJob) -> dict[str, Any]:

@@ -41,8 +41,8 @@ class Settings(ClusterSettings):
     Args:
         partition: partition; null for Slurm's default.
         account: account; null for Slurm's default.
-        minutes: time limit of a job in minutes; null for Slurm's default. A job that reaches it saves, and is submitted again.
-        options: further words for `sbatch`, such as `--qos=night`.
+        minutes: time limit of a job in minutes; null for Slurm's default. A job that reaches it saves, and is resubmitted.
+        options: further options of `sbatch`, such as `--qos=night`.
     """
 
     partition: str | None
@@ -63,12 +63,12 @@ class Slurm:
         if missing:
             raise UsageError(
                 f"launcher=slurm: there is no {missing[0]} on this machine",
-                hint="type the command on a machine that submits jobs to Slurm; launcher=local trains here",
+                hint="run the command on a machine that submits jobs to Slurm; launcher=local trains on this machine",
             )
         done = _said("scontrol", "ping")
         if done.returncode:
             raise UsageError(
-                f"launcher=slurm: Slurm does not answer: {_last(done)}", hint="`scontrol ping` tells when it does"
+                f"launcher=slurm: Slurm does not answer: {_last(done)}", hint="`scontrol ping` shows whether Slurm is running"
             )
 
     def submit(self, job: ClusterJob) -> str:
@@ -77,10 +77,10 @@ class Slurm:
         if done.returncode == 0:
             return done.stdout.strip().split(";")[0]
         if _LATER.search(done.stderr):
-            raise EngineBusyError(f"Slurm takes no further job now: {_last(done)}", hint="it is asked again")
+            raise EngineBusyError(f"Slurm takes no further job now: {_last(done)}", hint="adasparse retries")
         raise UsageError(
             f"Slurm refused the job {job.name}: {_last(done)}",
-            hint="launcher.partition, account, cpus, gpus, memory_gib, minutes and options are what was asked for; `sinfo` lists partitions",
+            hint="check launcher.partition, account, cpus, gpus, memory_gib, minutes and options; `sinfo` lists partitions",
         )
 
     def find(self, name: str) -> str | None:
@@ -95,7 +95,7 @@ class Slurm:
         done = _said("squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", "--format=%i|%T|%r|%N")
         # a single job that is forgotten is an error, one of several is left out
         if done.returncode and "Invalid job id" not in done.stderr:
-            raise EngineBusyError(f"Slurm does not answer: {_last(done)}", hint="it is asked again")
+            raise EngineBusyError(f"Slurm does not answer: {_last(done)}", hint="adasparse retries")
         found = queue_states(done.stdout)
         return {
             own: found[own] if own in found and found[own].phase is not Phase.ended else self._end(own) for own in ids
@@ -185,17 +185,17 @@ def _said(*words: str, text: str | None = None) -> subprocess.CompletedProcess[s
     try:
         return subprocess.run(words, input=text, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise EngineBusyError(f"{words[0]} does not end", hint="it is asked again") from None
+        raise EngineBusyError(f"{words[0]} does not end", hint="adasparse retries") from None
     except OSError as error:
         raise UsageError(
-            f"{words[0]} cannot be started: {error}", hint="type the command on a machine of the cluster"
+            f"{words[0]} cannot be started: {error}", hint="run the command on a machine of the cluster"
         ) from None
 
 
 def _answer(*words: str) -> subprocess.CompletedProcess[str]:
     done = _said(*words)
     if done.returncode:
-        raise EngineBusyError(f"{words[0]} says: {_last(done)}", hint="it is asked again")
+        raise EngineBusyError(f"{words[0]} says: {_last(done)}", hint="adasparse retries")
     return done
 
 

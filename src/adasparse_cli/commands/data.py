@@ -78,7 +78,7 @@ def show_data(
     with_ceilings: Annotated[
         bool,
         typer.Option(
-            "--ceilings", help="Show the best possible metrics of synthetic data, by what is known about user tastes."
+            "--ceilings", help="Show the best possible metrics of synthetic data, by degree of knowledge about the domains' tastes."
         ),
     ] = False,
 ) -> None:

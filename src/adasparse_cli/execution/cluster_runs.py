@@ -209,7 +209,7 @@ class _Crowd:
             if time.monotonic() - self._heard > SILENT_SECONDS:
                 raise ResourceError(
                     f"{busy.message}; so for {SILENT_SECONDS / 60:.0f} minutes",
-                    hint="jobs that were submitted run on; the same command follows them again",
+                    hint="submitted jobs continue; the same command waits for them",
                 ) from None
             if not self._silent:
                 self._progress.note(f"{busy.message}; waiting")

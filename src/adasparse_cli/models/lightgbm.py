@@ -39,7 +39,7 @@ from adasparse_cli.schema import Field
 
 
 class Lightgbm(Model):
-    """Gradient-boosted trees (needs the extra `lightgbm`; compared only where it is named)."""
+    """Gradient-boosted trees (needs the extra `lightgbm`; comparisons include it only if `--models` names it)."""
 
     Settings = LightgbmSettings
     text: Tensor
@@ -101,7 +101,7 @@ class Lightgbm(Model):
                 self._booster = lightgbm.Booster(model_str=text)
             except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
                 raise IntegrityError(
-                    f"the trees cannot be read: {error}", hint="restore the run from a copy, or train it anew"
+                    f"the trees cannot be read: {error}", hint="restore the run from a copy, or train it again"
                 ) from None
         return self._booster
 

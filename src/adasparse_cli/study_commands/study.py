@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 COMPARE_EXAMPLES = """
 Examples:
 
-  adasparse compare                            (all models on the twin)
+  adasparse compare                        (all models except lightgbm, on the twin)
 
   adasparse compare --models dnn,star,apg,adasparse data=twin-3m
 
   adasparse compare --dry-run data=iaac --seeds 5 --workers 2
 
-  adasparse compare --experiment parts         (a named study)
+  adasparse compare --experiment parts     (a named study)
 """
 ABLATE_EXAMPLES = """
 Examples:
 
-  adasparse ablate                      (the modes and the placebo)
+  adasparse ablate                       (the modes and the placebo)
 
-  adasparse ablate --parts data=twin-3m (the parts of fusion)
+  adasparse ablate --parts data=twin-3m  (the parts of fusion)
 
-  adasparse ablate --worlds 0,1,2       (on three synthetic data sets)
+  adasparse ablate --worlds 0,1,2        (on three synthetic data sets)
 
   adasparse ablate data.heterogeneity=0 data.name=control
 """
@@ -83,7 +83,7 @@ def compare(
     overrides: Overrides = None,
     models: Annotated[
         str | None,
-        typer.Option("--models", help="Models a,b,c. Default: all.", autocompletion=completion.several_models),
+        typer.Option("--models", help="Models a,b,c. Default: all except lightgbm.", autocompletion=completion.several_models),
     ] = None,
     experiment: Annotated[
         str | None,
