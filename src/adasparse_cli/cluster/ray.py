@@ -121,7 +121,8 @@ class Ray:
             raise _RefusedError(error.code, error.read().decode(errors="replace").strip() or str(error)) from None
         except ValueError as error:
             raise EngineBusyError(
-                f"{self._base} does not answer with JSON: {error}", hint="check that launcher.address is the address of Ray's dashboard"
+                f"{self._base} does not answer with JSON: {error}",
+                hint="check that launcher.address is the address of Ray's dashboard",
             ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)

@@ -68,7 +68,8 @@ class Slurm:
         done = _said("scontrol", "ping")
         if done.returncode:
             raise UsageError(
-                f"launcher=slurm: Slurm does not answer: {_last(done)}", hint="`scontrol ping` shows whether Slurm is running"
+                f"launcher=slurm: Slurm does not answer: {_last(done)}",
+                hint="`scontrol ping` shows whether Slurm is running",
             )
 
     def submit(self, job: ClusterJob) -> str:

@@ -30,7 +30,7 @@ from adasparse_cli.cluster.launchers import engine_of
 from adasparse_cli.cluster.settings import ClusterSettings
 from adasparse_cli.errors import AdasparseError, BusyError, DataError, DiskFullError, ResourceError, UsageError
 from adasparse_cli.execution import task as tasks
-from adasparse_cli.execution.best_so_far import BestSoFar, valid_metric
+from adasparse_cli.execution.best_so_far import Best, report_run
 from adasparse_cli.execution.job import HINT
 from adasparse_cli.execution.named_run import NamedRun, expected_rows
 from adasparse_cli.execution.stop import StopOfStudy
@@ -72,7 +72,8 @@ def train_on_cluster(
     settings: ClusterSettings,
     *,
     what: str,
-    best: BestSoFar | None,
+    best: Best | None,
+    unit: str = "runs",
 ) -> dict[str, str]:
     """Train runs as jobs; see `workers.train_all`.
 
@@ -85,7 +86,7 @@ def train_on_cluster(
     """
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
     with StopOfStudy() as stop, contextlib.ExitStack() as held:
-        crowd = _Crowd(runs, progress, settings, best)
+        crowd = _Crowd(runs, progress, settings, best, unit)
         held.callback(crowd.release)
         crowd.check_once()
         while crowd.busy and stop.number is None:
@@ -147,11 +148,11 @@ class _Crowd:
     """All runs of a study: those that wait for a place, and those that have a job."""
 
     def __init__(
-        self, runs: Sequence[NamedRun], progress: Progress, settings: ClusterSettings, best: BestSoFar | None
+        self, runs: Sequence[NamedRun], progress: Progress, settings: ClusterSettings, best: Best | None, unit: str
     ) -> None:
         self._waiting = [_Followed(run) for run in runs]
         self._active: list[_Followed] = []
-        self._progress, self._settings, self._best = progress, settings, best
+        self._progress, self._settings, self._best, self._unit = progress, settings, best, unit
         self._engine: Engine = engine_of(settings)
         self._width, self._count = max(len(run.name) for run in runs), len(runs)
         self._trained = 0
@@ -335,9 +336,9 @@ class _Crowd:
     def _end(self, one: _Followed, folder: Path) -> None:
         self.done += 1
         if self._best is not None:
-            value = valid_metric(read_report(folder), self._best.metric)
-            line = self._best.line(one.run.name, value, width=self._width)
-            self._progress.note(f"{line}  {self.done} of {self._count} runs")
+            after = f"  {self.done} of {self._count} {self._unit}"
+            metrics = read_report(folder)["metrics"].get("valid", {})
+            report_run(self._best, self._progress, one.run, metrics, after=after, width=self._width)
         if one.owned:
             shutil.rmtree(one.place, ignore_errors=True)
         self._leave(one)
@@ -349,7 +350,7 @@ class _Crowd:
         self._advance(0)
 
     def _advance(self, rows: int) -> None:
-        self._progress.advance(rows, {"runs done": self.done, "of": self._count})
+        self._progress.advance(rows, {"runs done": (self.done, self._count)})
 
 
 def _why(state: JobState) -> str:

@@ -165,9 +165,9 @@ def run_search(
             study.tell(trial, value, state=_state(optuna, value))
             tried = " ".join(f"{key}={own}" for key, own in trial.params.items())
             name = f"trial {len(trials)}"
-            best.report(
-                progress, name, value, arm=f"{name}: {tried}", seed=None, after=f"  of {job.trials} trials: {tried}"
-            )
+            seed = job.first.seed if job.seeds == 1 else None
+            after = f"  of {job.trials} trials: {tried}"
+            best.report(progress, name, value, arm=name, seed=seed, setting=tried, after=after)
             trials.append(Trial(settings=trial.params, value=value))
             if verify:
                 _verify_trial(job, trials[-1])

@@ -83,7 +83,9 @@ def compare(
     overrides: Overrides = None,
     models: Annotated[
         str | None,
-        typer.Option("--models", help="Models a,b,c. Default: all except lightgbm.", autocompletion=completion.several_models),
+        typer.Option(
+            "--models", help="Models a,b,c. Default: all except lightgbm.", autocompletion=completion.several_models
+        ),
     ] = None,
     experiment: Annotated[
         str | None,
@@ -316,7 +318,7 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
         expected = (
             "no estimate until one run has finished"
             if minutes is None
-            else f"about {minutes:,.1f} minutes, estimated from {basis}"
+            else f"about {cell(minutes, 'minutes')} minutes, estimated from {basis}"
         )
         caption = f"{len(left)} of {len(runs)} runs left, {workers} at a time: {expected}"
     show(rows, title=f"{job.title}: plan of {job.folder}", caption=caption, form=form)
