@@ -31,7 +31,7 @@ class EngineSettings:
 
     Args:
         engine: `local` (this process) or `spark` (extra `spark`, and Java).
-        master: for `engine=spark`: address of the cluster: `local` (this machine), `spark://HOST:7077`, `yarn` or
+        master: for `engine=spark`: address of the cluster, which is `local` (this machine), `spark://HOST:7077`, `yarn` or
             `k8s://https://HOST:PORT`; null for the address in spark-submit or spark-defaults.conf.
         cores: for `master=local`: number of tasks at a time; null for all cores.
     """
