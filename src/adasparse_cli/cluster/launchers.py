@@ -1,4 +1,4 @@
-"""All launchers by name: the name on the command line and of the YAML."""
+"""All launchers by name. The command line and conf/launcher use the same names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SETTINGS: dict[str, type[LauncherSettings]] = {LOCAL: local.Settings, "ray": ray
 
 
 def launcher_settings(section: Mapping[str, Any]) -> LauncherSettings:
-    """The `launcher` section.
+    """The settings of the `launcher` section.
 
     Raises:
-        UsageError: there is no launcher of this name, or a value cannot be used.
+        UsageError: the launcher is unknown, or a value is invalid.
     """
     name = str(section.get("name"))
     if name not in SETTINGS:
@@ -27,7 +27,7 @@ def launcher_settings(section: Mapping[str, Any]) -> LauncherSettings:
 
 
 def engine_of(settings: ClusterSettings) -> Engine:
-    """The scheduler that a launcher submits to."""
+    """The scheduler to which a launcher submits jobs."""
     return slurm.Slurm(settings) if isinstance(settings, slurm.Settings) else _ray(settings)
 
 

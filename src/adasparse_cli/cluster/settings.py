@@ -16,7 +16,7 @@ class LauncherSettings:
     """Where the runs of a study are trained (the `launcher` section).
 
     Args:
-        name: `local` (processes of this machine), `slurm` or `ray`; `launcher=NAME` sets it.
+        name: `local` (processes on this machine), `slurm` or `ray`; `launcher=NAME` sets it.
     """
 
     name: str

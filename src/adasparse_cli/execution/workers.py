@@ -1,7 +1,7 @@
 """Train many runs, several at the same time, in worker processes, with one progress display.
 
 A run that crashes does not affect other runs. If the parent dies, its workers save and end. The result of a run does not
-depend on the runs beside or before it.
+depend on other runs.
 """
 
 from __future__ import annotations
