@@ -137,8 +137,8 @@ def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progres
         wanted = ", ".join(pattern for names in _kinds(settings).values() for pattern in names.wanted)
         raise UsageError(
             "no raw files are named",
-            hint=f"adasparse prep data={settings.name} raw=FOLDER, which holds {wanted}; "
-            "adasparse data ls says where they are given out",
+            hint=f"adasparse prep data={settings.name} raw=FOLDER, a folder with {wanted}; "
+            f"adasparse data about {settings.name} names the publisher's page",
         )
     for name, paths in _sorted(settings, raw).items():
         if name != LOG and paths:

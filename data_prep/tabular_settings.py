@@ -26,10 +26,10 @@ class Settings(DataSettings):
     Args:
         test_files: names of the files whose rows are the test split, for `split=given`; `*` is any text.
         label: the column to predict, 0 or 1.
-        positive: texts of the label that mean 1, whatever their case; every other text then means 0. Empty: 1 and true
+        positive: texts of the label that mean 1, in upper or lower case; every other text then means 0. Empty: 1 and true
             mean 1, 0 and false mean 0, and other texts are rejected.
         timestamp: column of numbers since 1970 or of ISO dates; null for none.
-        timestamp_unit: unit of the numbers; `auto` finds it from the first rows of each file.
+        timestamp_unit: unit of a numeric timestamp; `auto` detects it from the first rows of each file.
         utc_offset_hours: offset from UTC, in hours, of the time zone in which days and hours are read.
         derived: fields made from the timestamp: `hour`, `weekday`. A column of the same name is not read. Null: both, unless
             a column has the name, as in data that were prepared before this setting.

@@ -80,5 +80,8 @@ def test_settings_that_are_named_are_not_searched(tmp_path: Path) -> None:
 
 def test_words_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     assert "unknown model 'stra'" in adasparse(tmp_path, "tune", "--models", "stra", code=2).stderr
+    unlike = adasparse(tmp_path, "tune", "--models", "nope", code=2).stderr
+    assert "did you mean" not in unlike, "a suggestion is similar"
+    assert "valid models: adasparse, apg" in unlike
     assert "would apply to every model" in adasparse(tmp_path, "tune", "model.mode=fusion", code=2).stderr
     assert not list(tmp_path.iterdir())

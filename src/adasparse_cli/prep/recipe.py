@@ -55,7 +55,7 @@ class DataSettings:
         name: folder of the prepared data below `paths.data`, and the name shown.
         domain: fields whose combination of values is the domain.
         domain_aware: fields from which a model receives the domain; empty means the fields of `domain`.
-        domain_id: whether the combination is an additional domain-aware field, named `domain` (or `domain_id`, if a column
+        domain_id: whether the combination of values is an additional domain-aware field, named `domain` (or `domain_id`, if a column
             has that name). A model then receives information that the single fields do not have. If the domain is one field,
             that field is already its id, and none is added.
         split: `day` (the last day is test, the day before valid), `random`, or `given` (the rows of `data.test_files` are test, as

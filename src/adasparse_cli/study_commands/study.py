@@ -114,7 +114,8 @@ def compare(
         named = [name.strip() for name in (models or "").split(",") if name.strip()]
         if models is not None and not named:
             raise UsageError(
-                "--models names no model", hint="adasparse models ls lists them; without --models, all are compared"
+                "--models names no model",
+                hint="adasparse models ls lists them; without --models, all except lightgbm are compared",
             )
         job = plan_compare(
             named, words, seeds=seeds or 3, baseline=baseline, config_file=config, worlds=worlds_of(worlds)

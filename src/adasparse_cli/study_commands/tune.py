@@ -56,7 +56,8 @@ def tune(
     named = [name.strip() for name in (models or "").split(",") if name.strip()]
     if models is not None and not named:
         raise UsageError(
-            "--models names no model", hint="adasparse models ls lists them; without --models, all are searched"
+            "--models names no model",
+            hint="adasparse models ls lists them; without --models, all except lightgbm are searched",
         )
     job = plan_tune(
         named,

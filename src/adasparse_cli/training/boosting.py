@@ -59,7 +59,7 @@ class Boosting:
             raise DataError("the train split has no rows", hint="prepare the data with another split rule")
         if not (self.train.in_memory and self.valid.in_memory):
             raise UsageError(
-                "model=lightgbm needs all rows in memory, and this train split is streamed", hint="loop.rows=memory"
+                "model=lightgbm needs all rows in memory, and this train split is streamed", hint="use loop.rows=memory"
             )
         require_selectable(self.settings.select, self.valid, num_domains=self.num_domains)
         self.total_steps = self.scheduled_steps = self.model.settings.rounds
