@@ -23,7 +23,7 @@ class NamedRun:
 
     Args:
         name: name of the run, such as `fusion, seed 1`; no other run has it.
-        setting: the setting that a search tries; part of the name, after the arm. Empty in a study.
+        setting: the setting that a search tries; if it is part of the name, it follows the arm. Empty in a study.
     """
 
     name: str

@@ -41,7 +41,9 @@ class FinishedRuns:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         shown = [
             {
-                name: Best(row[name]) if index in self._best.values() and name.startswith("valid") else row.get(name)
+                name: Best(row[name])
+                if index in self._best.values() and name.startswith("valid")
+                else row.get(name, "")
                 for name in names
             }
             for index, row in enumerate(self.rows)
