@@ -1,4 +1,4 @@
-"""The values that `model=lr` can be given."""
+"""Settings of `model=lr`."""
 
 from __future__ import annotations
 

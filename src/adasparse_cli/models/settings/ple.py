@@ -1,4 +1,4 @@
-"""The values that `model=ple` can be given."""
+"""Settings of `model=ple`."""
 
 from __future__ import annotations
 
