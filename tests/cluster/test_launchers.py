@@ -172,7 +172,7 @@ def test_an_engine_that_is_not_there_is_named_before_anything_is_prepared(
         assert done.stderr.count("hint:") == 1
     assert not (tmp_path / "data").exists()
     assert "a single run is trained here" in adasparse(tmp_path, "train", *SMALL, "launcher=slurm", code=2).stderr
-    with pytest.raises(EngineBusyError, match="no JSON"):
+    with pytest.raises(EngineBusyError, match="does not answer with JSON"):
         ray.Ray(ray_settings(address=stranger)).states(["x"])
 
 
