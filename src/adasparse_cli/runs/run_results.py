@@ -33,10 +33,21 @@ log.setLevel(logging.INFO)
 log.propagate = False
 
 
+class _RunLog(logging.FileHandler):
+    """A file of log lines. Lines that cannot be written are lost, and do not hide the error that is being raised."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print no traceback: a full disk is reported by the file that the run needs."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # of the lines that are still in the buffer
+            super().close()
+
+
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Write log lines to the train.log of a run."""
-    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    handler = _RunLog(folder / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
