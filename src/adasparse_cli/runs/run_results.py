@@ -36,7 +36,7 @@ log.propagate = False
 class _RunLog(logging.FileHandler):
     """A file of log lines. Lines that cannot be written are lost, and do not hide the error that is being raised."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Print no traceback: a full disk is reported by the file that the run needs."""
 
     def close(self) -> None:
