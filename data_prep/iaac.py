@@ -251,7 +251,7 @@ def _parsed(lines: Lines, file: TextFile, lists: Lists) -> pl.DataFrame:
     typed = rows.with_columns(
         pl.Series(LINE, numbers, dtype=pl.Int64), *(pl.col(name).cast(lists.types[name]) for name in LISTS)
     )
-    return _in_range(typed.with_columns(lists.known(typed)), file)
+    return _in_range(typed.with_columns(lists.parsed(typed)), file)
 
 
 def _strictly(data: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame | None:

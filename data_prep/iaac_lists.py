@@ -23,13 +23,13 @@ class Lists:
         self.types = {name: numbered_type() for name in LISTS}
         self.facts = {name: Remembered(partial(_facts, name)) for name in LISTS}
 
-    def known(self, rows: pl.DataFrame) -> list[pl.Series]:
+    def parsed(self, rows: pl.DataFrame) -> list[pl.Series]:
         """For the lists of each row: whether the form is wrong, a hash, and the numbers in the list."""
         return [column for name, facts in self.facts.items() for column in facts(rows[name]).struct.unnest()]
 
 
 def _facts(name: str, texts: pl.Series) -> pl.Series:
-    """The columns of `Lists.known`, for distinct texts of one kind of list."""
+    """The columns of `Lists.parsed`, for distinct texts of one kind of list."""
     if name == "item_category_list":
         path = _numbers(texts.str.split(";"))
         lists, made = [path], {f"item_category_{level}": path.list.get(level, null_on_oob=True) for level in (1, 2)}

@@ -294,8 +294,8 @@ def _log(
 
     def joined(frame: pl.DataFrame, *, counted: bool) -> pl.DataFrame:
         frame = frame.with_columns(pl.lit(value, dtype=pl.String).alias(column) for column, value in values.items())
-        frame = _kept(frame, settings, needs, left_out if counted else {})
-        made = frame.select(*(form.made(settings.list_separator).alias(new) for new, form in forms.items()))
+        frame = _with_needed(frame, settings, needs, left_out if counted else {})
+        made = frame.select(*(form.expression(settings.list_separator).alias(new) for new, form in forms.items()))
         parts = [made, *(side.joined(frame, counted=counted) for side in sides)]
         lines = frame.select(column for column in frame.columns if column not in table.columns and column not in values)
         whole = pl.concat([*parts, lines], how="horizontal")
@@ -312,7 +312,9 @@ def _log(
     )
 
 
-def _kept(frame: pl.DataFrame, settings: Settings, needs: Sequence[str], left_out: dict[str, int]) -> pl.DataFrame:
+def _with_needed(
+    frame: pl.DataFrame, settings: Settings, needs: Sequence[str], left_out: dict[str, int]
+) -> pl.DataFrame:
     for column in needs:
         good = known_values(frame[column], settings).is_not_null()
         _count(left_out, f"{column} is missing (data.needs)", good)

@@ -51,7 +51,7 @@ class Form:
             return Form(column=match["column"], field=match["field"])
         return Form(column=text)
 
-    def made(self, list_separator: str) -> pl.Expr:
+    def expression(self, list_separator: str) -> pl.Expr:
         """The column's texts."""
         column = pl.col(self.column)
         if self.sign is not None:

@@ -95,7 +95,9 @@ def loaded(
     for number, (table, given) in enumerate(tables):
         for frame in table.frames():
             frame = frame.with_columns(pl.lit(value).alias(column) for column, value in given.items())
-            made = frame.select(form.made(settings.list_separator).alias(column) for column, form in forms.items())
+            made = frame.select(
+                form.expression(settings.list_separator).alias(column) for column, form in forms.items()
+            )
             parts.append(made.with_columns(key_of(frame, list(on.values()), settings)))
             places.append(frame.select(LINE).with_columns(table=pl.lit(number, dtype=pl.Int32)))
     rows = _concatenated(parts, [*forms, _KEY])

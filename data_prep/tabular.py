@@ -271,7 +271,7 @@ def _features(
             texts = frame[plan.name]
         else:
             texts = pl.Series(plan.name, [None], dtype=pl.String).new_from_index(0, frame.height)
-        values = meanings.missing.known(texts, settings.spelling)
+        values = meanings.missing.normalised(texts, settings.spelling)
         if plan.kind is FieldKind.numeric:
             numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
             check(values.is_not_null() & ~numbers.is_finite().fill_null(False), plan.name, "is no number")

@@ -103,7 +103,7 @@ def _derived(settings: Settings, columns: Sequence[str], fields: Sequence[str] |
 
 def known_values(texts: pl.Series, settings: Settings) -> pl.Series:
     """A column's values in their one spelling, null where they are missing."""
-    return Missing(settings.missing).known(texts, settings.spelling)
+    return Missing(settings.missing).normalised(texts, settings.spelling)
 
 
 def _role(name: str, settings: Settings) -> FieldRole:

@@ -56,7 +56,7 @@ class Missing:
         self._met: dict[str, Counter[str]] = {}
         self._codes: dict[str, list[str]] = {}
 
-    def known(self, texts: pl.Series, spelling: Spelling) -> pl.Series:
+    def normalised(self, texts: pl.Series, spelling: Spelling) -> pl.Series:
         """A column's values in their one spelling, null where they are missing; what was missing is counted."""
         bare = texts if spelling in (Spelling.as_written, Spelling.numbers) else texts.str.strip_chars()
         missing = bare.is_in(self._texts).fill_null(False)

@@ -105,7 +105,7 @@ def test_every_key_has_a_meaning_a_type_and_its_default(group: str, name: str) -
         assert setting.default == value
         assert len(setting.meaning) > 10, setting
         assert setting.kind.type
-        assert name in setting.of
+        assert name in setting.names
         require_said(setting, declared[key])
 
 
@@ -172,7 +172,7 @@ def test_a_persons_own_folder_is_explained_too(tmp_path: Path) -> None:
     with with_private_folder(tmp_path):
         assert "mine" in offered("model")
         (found,) = matching("model.auxiliary_hidden", {"model": "mine"})
-        assert (found.default, found.of) == ([7], ("mine", "star"))
+        assert (found.default, found.names) == ([7], ("mine", "star"))
         assert {one.key for one in group_settings("model", "mine")} == {
             one.key for one in group_settings("model", "star")
         }
@@ -188,7 +188,7 @@ def test_keys_are_found_by_prefix_and_by_choice() -> None:
     ]
     assert [one.key for one in matching("model", {"model": "dnn"})] == ["model.name"]
     (rank,) = matching("model.rank", {})  # AdaSparse has none: the models that have it answer
-    assert rank.of == ("apg",)
+    assert rank.names == ("apg",)
     assert len(matching("loop", {"loop": "maml"})) > len(matching("loop", {}))
     (label,) = matching("data.label", {"data": "tabular"})
     assert label.default == NO_DEFAULT

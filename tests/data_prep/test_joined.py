@@ -51,7 +51,7 @@ def read(folder: Path, *words: str) -> tuple[pl.DataFrame, RawData]:
 
 def form(text: str, values: list[str | None]) -> list[str | None]:
     frame = pl.DataFrame({"a": values}, schema={"a": pl.String})
-    return frame.select(Form.of(text).made("|").alias("x"))["x"].to_list()
+    return frame.select(Form.of(text).expression("|").alias("x"))["x"].to_list()
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-99, 99).map(str), st.floats(-99, 99).map(str))), st.integers(-99, 99))

@@ -43,7 +43,7 @@ def test_keys_are_written_as_preparation_writes_them(values: list[str | None]) -
 )
 def test_texts_are_spelled_as_preparation_spells_them(spelling: Spelling, texts: list[str]) -> None:
     rules = TextRules(missing=frozenset({"", "NA"}), spelling=spelling, list_separator="|")
-    expected = Missing(["", "NA"]).known(pl.Series("x", texts, dtype=pl.String), spelling).to_list()
+    expected = Missing(["", "NA"]).normalised(pl.Series("x", texts, dtype=pl.String), spelling).to_list()
     assert [rules.text_of(text) for text in texts] == expected
 
 

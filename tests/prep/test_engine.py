@@ -112,7 +112,7 @@ def test_counts_come_back_with_their_keys_whatever_they_are(tmp_path: Path) -> N
     path = spark_tasks.write_counts((asked, None, tmp_path), (0, tmp_path / "000000.arrow"))
     table = pl.read_parquet(path)
     for k, one in enumerate(asked):
-        expected = one.of(frame.lazy()).collect()
+        expected = one.counted(frame.lazy()).collect()
         own = table.filter(pl.col(spark_tasks.ASKED) == k)
         types = {name: expected.schema[name] for name in expected.columns[: len(one.keys)]}
         sums = [own[name] for name in (ROWS, POSITIVES) if name in expected.columns]

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of models, kept in a file: counting them loads torch and builds the model without values."""
+"""Parameters and multiply-adds of models, cached in a file: counting them loads torch and builds the model without values."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def cost_of(
     Args:
         model: its settings.
         folder, manifest: the prepared data whose fields are used; None for example fields, see `example`.
-        cache: folder in which costs are kept, see `cache_folder`.
+        cache: folder in which costs are cached, see `cache_folder`.
     """
     data = "example" if manifest is None else manifest.fingerprint
     named = json.dumps([plain(model), source_of(model.name), plain(network), data], sort_keys=True)
     key = hashlib.sha256(named.encode()).hexdigest()
     path = None if cache is None else cache / f"costs-{_hash_of_sources()}.json"
-    kept = {} if path is None else _kept(path)
-    if key not in kept:
-        kept[key] = dataclasses.asdict(_counted(model, network, folder, manifest))
+    cached = {} if path is None else _read_cache(path)
+    if key not in cached:
+        cached[key] = dataclasses.asdict(_counted(model, network, folder, manifest))
         if path is not None:
-            _keep(path, kept)
-    return dict(kept[key])
+            _write_cache(path, cached)
+    return dict(cached[key])
 
 
 def cache_folder() -> Path:
@@ -95,7 +95,7 @@ def _counted(model: Any, network: NetworkSettings, folder: Path | None, manifest
         return kind(model, network, shape).cost()
 
 
-def _kept(path: Path) -> dict[str, Mapping[str, int]]:
+def _read_cache(path: Path) -> dict[str, Mapping[str, int]]:
     """The costs in a file; empty if there is none, or it is damaged."""
     try:
         found = read_json(path)["costs"]
@@ -104,7 +104,7 @@ def _kept(path: Path) -> dict[str, Mapping[str, int]]:
         return {}
 
 
-def _keep(path: Path, costs: Mapping[str, Mapping[str, int]]) -> None:
+def _write_cache(path: Path, costs: Mapping[str, Mapping[str, int]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for older in (*path.parent.glob("costs-*.json"), *path.parent.glob("models-*.json")):

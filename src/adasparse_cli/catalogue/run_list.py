@@ -90,15 +90,15 @@ class _Fingerprints:
 
     def are_there(self, folder: Path, name: str, fingerprint: str) -> bool:
         """Whether the data of a run are prepared: where it was trained, in the current folder or next to its runs."""
-        if any(self._of(parent / name) == fingerprint for parent in (Path("data"), self._beside)):
+        if any(self._fingerprint(parent / name) == fingerprint for parent in (Path("data"), self._beside)):
             return True
         try:
             own = Path(str(read_config(folder)["paths"]["data"]))
         except (IntegrityError, KeyError, TypeError):
             return False
-        return any(self._of(parent / name) == fingerprint for parent in (own, self._beside.parent / own))
+        return any(self._fingerprint(parent / name) == fingerprint for parent in (own, self._beside.parent / own))
 
-    def _of(self, folder: Path) -> str | None:
+    def _fingerprint(self, folder: Path) -> str | None:
         if folder not in self._known:
             try:
                 self._known[folder] = open_prepared(folder).fingerprint

@@ -65,7 +65,7 @@ class Slurm:
                 f"launcher=slurm: the command {missing[0]} is not installed on this machine",
                 hint="run the command on a machine that submits jobs to Slurm; launcher=local trains on this machine",
             )
-        done = _said("scontrol", "ping")
+        done = _run_client("scontrol", "ping")
         if done.returncode:
             raise UsageError(
                 f"launcher=slurm: Slurm does not answer: {_last(done)}",
@@ -74,7 +74,7 @@ class Slurm:
 
     def submit(self, job: ClusterJob) -> str:
         """Submit a job."""
-        done = _said(*sbatch_words(self._settings, job), text=script(job))
+        done = _run_client(*sbatch_words(self._settings, job), text=script(job))
         if done.returncode == 0:
             return done.stdout.strip().split(";")[0]
         if _LATER.search(done.stderr):
@@ -95,7 +95,7 @@ class Slurm:
         """One query for all jobs, and another query for each job that has ended."""
         if not ids:
             return {}
-        done = _said("squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", "--format=%i|%T|%r|%N")
+        done = _run_client("squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", "--format=%i|%T|%r|%N")
         # squeue fails for a single job without a record, and omits such a job among several
         if done.returncode and "Invalid job id" not in done.stderr:
             raise EngineBusyError(f"Slurm does not answer: {_last(done)}", hint="adasparse retries")
@@ -110,11 +110,11 @@ class Slurm:
             _answer("scancel", *ids)
 
     def _end(self, own: str) -> JobState:
-        done = _said("scontrol", "--oneliner", "show", "job", own)
+        done = _run_client("scontrol", "--oneliner", "show", "job", own)
         if done.returncode == 0:
             return shown_end(done.stdout)
         if shutil.which("sacct") is not None:
-            done = _said(
+            done = _run_client(
                 "sacct",
                 "--noheader",
                 "--allocations",
@@ -188,7 +188,7 @@ def ended(state: str, code: str, node: str) -> JobState:
     )
 
 
-def _said(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def _run_client(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(words, input=text, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -200,7 +200,7 @@ def _said(*words: str, text: str | None = None) -> subprocess.CompletedProcess[s
 
 
 def _answer(*words: str) -> subprocess.CompletedProcess[str]:
-    done = _said(*words)
+    done = _run_client(*words)
     if done.returncode:
         raise EngineBusyError(f"{words[0]} says: {_last(done)}", hint="adasparse retries")
     return done

@@ -180,5 +180,5 @@ def validate(
 def _users(setting: Setting) -> str:
     """The commands that accept a setting, and the models, loops or data sets that have it."""
     group = setting.key.partition(".")[0]
-    names = f"{group}={','.join(setting.of)}; " if group in ("data", "model", "loop") and setting.of else ""
+    names = f"{group}={','.join(setting.names)}; " if group in ("data", "model", "loop") and setting.names else ""
     return names + ", ".join(setting.commands)

@@ -59,7 +59,7 @@ def default_words(setting: Setting, choices: Mapping[str, str] | None = None) ->
     """
     group = setting.key.partition(".")[0]
     by_value: dict[str, list[str]] = {}
-    for name in setting.of if group not in (choices or {}) else ():
+    for name in setting.names if group not in (choices or {}) else ():
         value = next(one.default for one in group_settings(group, name) if one.key == setting.key)
         by_value.setdefault(_short(value), []).append(name)
     if len(by_value) < 2:
@@ -100,7 +100,7 @@ def _tables(group: str) -> Iterator[tuple[Sequence[str], Sequence[Setting]]]:
     found: dict[tuple[str, ...], dict[str, Setting]] = {}
     for name in offered(group):
         for setting in group_settings(group, name):
-            found.setdefault(setting.of, {}).setdefault(setting.key, setting)
+            found.setdefault(setting.names, {}).setdefault(setting.key, setting)
     for shared, own in sorted(found.items(), key=lambda item: -len(item[0])):
         yield shared, list(own.values())
 

@@ -65,7 +65,7 @@ class Setting:
     owner: tuple[str, str]
 
     @property
-    def of(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The names in the key's group that have this setting, for example models; empty for keys outside groups."""
         group, _, key = self.key.partition(".")
         names = offered(group) if group in GROUPS else ()

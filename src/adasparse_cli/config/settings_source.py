@@ -279,7 +279,7 @@ def _kind(node: ast.expr, module: _Module) -> Kind:
     if isinstance(node, ast.Constant) and node.value is None:
         return Kind(type="null", values=("null",))
     if isinstance(node, ast.Subscript):
-        return _of(node, module)
+        return _subscript_kind(node, module)
     if isinstance(node, ast.Name):
         if node.id in _SIMPLE:
             return Kind(type=_SIMPLE[node.id], values=("true", "false") if node.id == "bool" else ())
@@ -295,7 +295,7 @@ def _kind(node: ast.expr, module: _Module) -> Kind:
     return Kind(type=ast.unparse(node))
 
 
-def _of(node: ast.Subscript, module: _Module) -> Kind:
+def _subscript_kind(node: ast.Subscript, module: _Module) -> Kind:
     """`Annotated[…]`, `tuple[…]` and mappings as text."""
     outer = ast.unparse(node.value)
     inner = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]

@@ -117,7 +117,7 @@ class _Followed:
         """Whether this command holds the lock that allows it to submit jobs for the run."""
         return self._held is not None
 
-    def own(self) -> bool:
+    def take(self) -> bool:
         """Try to take the lock; False if another command holds it."""
         if self._held is None:
             held = contextlib.ExitStack()
@@ -220,7 +220,7 @@ class _Crowd:
 
     def _begin(self, one: _Followed) -> None:
         """Submit a job for a run, or find its job that was submitted before."""
-        if not one.own():
+        if not one.take():
             if (folder := one.look_for_others()) is not None:
                 self._end(one, folder)
             return

@@ -79,14 +79,14 @@ def as_rows(tables: Tables, columns: dict[str, list[Any]]) -> EncodedRows:
 
 def _value(tables: Tables, field: Field, draw: np.random.Generator) -> Any:
     if field.kind is FieldKind.multi_valued:
-        return [_known(tables, field, draw) for _ in range(int(draw.integers(0, LONGEST_LIST + 1)))]
+        return [_known_value(tables, field, draw) for _ in range(int(draw.integers(0, LONGEST_LIST + 1)))]
     chance = draw.random()
     if chance < MISSING_SHARE:
         return None
-    return _unseen(tables, field) if chance < MISSING_SHARE + UNSEEN_SHARE else _known(tables, field, draw)
+    return _unseen(tables, field) if chance < MISSING_SHARE + UNSEEN_SHARE else _known_value(tables, field, draw)
 
 
-def _known(tables: Tables, field: Field, draw: np.random.Generator) -> Any:
+def _known_value(tables: Tables, field: Field, draw: np.random.Generator) -> Any:
     values = tables.vocabularies[field.name].table["lower" if field.kind is FieldKind.numeric else "value"].drop_nulls()
     return _unseen(tables, field) if len(values) == 0 else values[int(draw.integers(0, len(values)))]
 

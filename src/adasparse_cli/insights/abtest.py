@@ -58,7 +58,7 @@ def run_abtest(job: AbTestJob, progress: Progress | None = None) -> tuple[Findin
     a, b = (read_predictions(run.folder) for run in (job.a, job.b))
     if not a.select(*KEY, "label").equals(b.select(*KEY, "label")):
         raise DataError(f"{job.b.folder} scores other rows than {job.a.folder}", hint="train one of the two again")
-    known_of = _known(job.a, a)
+    known_of = _known_outcomes(job.a, a)
     progress.start("auctions", job.auctions, "auctions")
     found = trial(
         a["domain"].to_numpy().astype(np.int64),
@@ -91,7 +91,7 @@ class Known:
     notes: tuple[str, ...]
 
 
-def _known(run: SavedRun, rows: pl.DataFrame) -> Known:
+def _known_outcomes(run: SavedRun, rows: pl.DataFrame) -> Known:
     """The known outcomes of the scored rows, in their order."""
     truth = truth_file(run.data_folder, run.manifest, "rows.parquet")
     if truth is not None:

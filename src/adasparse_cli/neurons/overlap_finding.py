@@ -65,7 +65,7 @@ def overlap_finding(
     names, chosen, found, whole = measured.names, measured.chosen, measured.neurons, measured.whole
     similar = measured.similar
     main = "planted" if "planted" in similar else "features" if "features" in similar else "key"
-    answers = [_said(kind, test) for (kind, measure), test in tests.items() if measure == "closeness"]
+    answers = [_sentence(kind, test) for (kind, measure), test in tests.items() if measure == "closeness"]
     figures = [_heat(names, chosen, whole, found.prunes)]
     tables = [
         Table(
@@ -117,7 +117,7 @@ def overlap_finding(
     )
 
 
-def _said(kind: str, test: Mantel | None) -> str:
+def _sentence(kind: str, test: Mantel | None) -> str:
     what = SIMILARITIES[kind]
     if test is None:
         return f"By {what}: not available, because one side does not vary."

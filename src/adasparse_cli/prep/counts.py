@@ -34,7 +34,7 @@ class Count:
             found += expression.meta.root_names()
         return list(dict.fromkeys(found))
 
-    def of(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+    def counted(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The keys, ROWS and, if asked for, POSITIVES (both Int64) of some rows; `least` is not applied."""
         sums = [pl.len().cast(pl.Int64).alias(ROWS)]
         if self.positives:

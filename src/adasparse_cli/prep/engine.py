@@ -107,7 +107,7 @@ class LocalEngine:
         """See `Engine.count`."""
 
         def counted(one: Count) -> pl.DataFrame:
-            return one.of(spill.scan(one.columns())).filter(pl.col(ROWS) >= one.least).collect()
+            return one.counted(spill.scan(one.columns())).filter(pl.col(ROWS) >= one.least).collect()
 
         # a large column needs enough memory by itself
         return in_order(counted, ((one,) for one in asked), workers=2 if spill.rows < LARGE_ROWS else 1)

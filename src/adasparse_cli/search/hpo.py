@@ -154,7 +154,7 @@ def run_search(
         for ended in trials:
             if verify:
                 _verify_trial(job, ended)
-            study.add_trial(_known(optuna, ended, distributions, job.folder))
+            study.add_trial(_finished_trial(optuna, ended, distributions, job.folder))
         best = BestSoFar(job.metric)
         for number, ended in enumerate(trials):
             best.add(f"trial {number}", ended.value)
@@ -209,7 +209,7 @@ def _damaged(message: str) -> IntegrityError:
     return IntegrityError(message, hint="remove the file and run the same command again; finished runs are reused")
 
 
-def _known(optuna: Any, ended: Trial, distributions: Mapping[str, Any], folder: Path) -> Any:
+def _finished_trial(optuna: Any, ended: Trial, distributions: Mapping[str, Any], folder: Path) -> Any:
     """A finished trial as an Optuna trial."""
     try:
         return optuna.trial.create_trial(

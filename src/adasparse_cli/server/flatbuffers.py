@@ -39,12 +39,12 @@ class Table:
 
     def number(self, field: int, kind: str, default: int = 0) -> int:
         """A number of a struct format such as `q`."""
-        place = self._of(field)
+        place = self._offset(field)
         return default if place is None else int(_read(self.data, place, kind))
 
     def table(self, field: int) -> Table | None:
         """A table, None if it is absent."""
-        place = self._of(field)
+        place = self._offset(field)
         return None if place is None else Table(self.data, place + int(_read(self.data, place, "I")))
 
     def tables(self, field: int) -> Iterator[Table]:
@@ -68,7 +68,7 @@ class Table:
         start, length = self._vector(field, 8 * width)
         return list(struct.iter_unpack(f"<{width}q", self.data[start : start + 8 * width * length]))
 
-    def _of(self, field: int) -> int | None:
+    def _offset(self, field: int) -> int | None:
         slot = 4 + 2 * field
         if slot + 2 > self._size:
             return None
@@ -77,7 +77,7 @@ class Table:
 
     def _vector(self, field: int, width: int) -> tuple[int, int]:
         """Start and number of elements of `width` bytes."""
-        place = self._of(field)
+        place = self._offset(field)
         if place is None:
             return 0, 0
         start = place + int(_read(self.data, place, "I"))

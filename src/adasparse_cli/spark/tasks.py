@@ -135,7 +135,7 @@ def write_counts(shared: tuple[Sequence[Count], pl.Expr | None, Path], item: tup
     frame = read_frame(path, split, columns=columns).lazy()
     tables = []
     for k, one in enumerate(asked):
-        found = one.of(frame).collect()
+        found = one.counted(frame).collect()
         names = found.columns[: len(one.keys)]
         keys = [found[name] for name in names]
         whole = len(keys) == 1 and keys[0].dtype.is_integer()
