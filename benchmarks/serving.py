@@ -29,9 +29,10 @@ from adasparse_cli.exporting.onnx_graph import IR_VERSION, OPSET, Graph
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape
 from adasparse_cli.models.settings.dnn import DnnSettings
+from adasparse_cli.numpy_engine.dense import Affine, Dense
 from adasparse_cli.numpy_engine.encoder import EncodedRows
 from adasparse_cli.numpy_engine.engine import PASS_ROWS, NumpyEngine
-from adasparse_cli.numpy_engine.network import Affine, Network
+from adasparse_cli.numpy_engine.network import Network
 from adasparse_cli.numpy_engine.values import Bags
 from adasparse_cli.rows.dataset import load_shape
 from adasparse_cli.scoring.export import run_export
@@ -54,13 +55,6 @@ def dnn_like(run: SavedRun) -> Network:
     own = shape_of(model)
     assert own is not None
     return Network(own, run.manifest.fields, {name: value.numpy() for name, value in model.state_dict().items()})
-
-
-def dense_dnn(network: Network, x: np.ndarray) -> np.ndarray:
-    """From embeddings to logits."""
-    for block in network.blocks:
-        x = network.activation(block(x))
-    return network.head(x)[:, 0]
 
 
 def session(layers: list[Affine], width: int, inputs: np.ndarray | None) -> Any:
@@ -130,6 +124,7 @@ def measured(artefact: Artefact, dnn: Network, place: int, rounds: int) -> list[
     own = engine.sub_network(whole.take(slice(0, 1)))
     e_a = engine.network.agnostic(whole)
     x = np.concatenate([dnn.agnostic(whole), dnn.aware(whole)], axis=1)
+    of_layers = Dense(dnn.layers, Activation.relu)
     of_dnn = session([*dnn.blocks, dnn.head], x.shape[1], None)
     of_own = session(list(own.layers), e_a.shape[1], own.inputs)
     np.testing.assert_allclose(of_own.run(None, {"x": e_a[:64]})[0][:, 0], own.logits(e_a[:64]), rtol=1e-4, atol=1e-5)
@@ -139,7 +134,7 @@ def measured(artefact: Artefact, dnn: Network, place: int, rounds: int) -> list[
         times = CALLS[batch]
         seconds = common.by_turns(
             {
-                "dnn": repeated(lambda: dense_dnn(dnn, theirs), times),
+                "dnn": repeated(lambda: of_layers(theirs), times),
                 "cut": repeated(lambda: own.logits(mine), times),
                 "dnn by onnx": repeated(lambda: of_dnn.run(None, {"x": theirs}), times),
                 "cut by onnx": repeated(lambda: of_own.run(None, {"x": mine}), times),
@@ -178,6 +173,8 @@ def mixed(artefact: Artefact, dnn: Network, rounds: int) -> dict[str, str]:
     own = [(engine.sub_network(rows.take(group[:1])), network.agnostic(rows.take(group))) for group in groups]
     x = np.concatenate([dnn.agnostic(rows), dnn.aware(rows)], axis=1)
 
+    of_layers = Dense(dnn.layers, Activation.relu)
+
     def cut() -> None:
         for sub, e_a in own:
             for start in range(0, len(e_a), PASS_ROWS):
@@ -185,7 +182,7 @@ def mixed(artefact: Artefact, dnn: Network, rounds: int) -> dict[str, str]:
 
     def whole() -> None:
         for start in range(0, MIXED, PASS_ROWS):
-            dense_dnn(dnn, x[start : start + PASS_ROWS])
+            of_layers(x[start : start + PASS_ROWS])
 
     seconds = common.by_turns(
         {
