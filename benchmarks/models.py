@@ -89,7 +89,7 @@ class Training:
                 self.batches = self.loop.batches()
                 found = next(self.batches)
             step, rows = found
-            self.loop._step(step, rows)
+            self.loop.step(step, rows)
             self.loop.state.step = step + 1
 
 

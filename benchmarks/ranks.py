@@ -56,10 +56,10 @@ def child() -> None:
         loop = StandardLoop(model, rows, rows, common.DOMAINS, settings, 0, Path(folder))
         batches = loop.epoch_batches(0)
         for step in range(WARM):
-            loop._step(step, batches[step])
+            loop.step(step, batches[step])
         times, before = os.times(), sent()
         for step in range(WARM, STEPS):
-            loop._step(step, batches[step])
+            loop.step(step, batches[step])
         seconds, after = sum(os.times()[:2]) - sum(times[:2]), sent()
         if ranks.rank() == 0:
             print(json.dumps({"bytes": after - before, "formula": expected(loop, range(WARM, STEPS))}))

@@ -55,7 +55,7 @@ class Training:
                 self.batches = self.loop._batches()  # type: ignore[assignment]
                 found = next(self.batches)
             step, rows = found
-            self.loop._step(step, rows)
+            self.loop.step(step, rows)
             self.loop.state.step = step + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -140,3 +141,13 @@ def test_the_readmes_tree_names_what_is_there_and_nothing_else() -> None:
     for name in named - {"…"}:
         places = [ROOT / name, SOURCE / name, ROOT / "conf" / name, ROOT / "docs" / name, ROOT / "data_prep" / name]
         assert any(place.exists() for place in places), name
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+def test_nothing_outside_the_package_uses_its_private_names(folder: str) -> None:
+    private = re.compile(r"_[a-z]\w*")
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adasparse_cli"):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                assert not [name for name in names if private.fullmatch(name)], path

@@ -122,6 +122,9 @@ def test_settings_survive_yaml_and_back(values: dict[str, Any]) -> None:
     ("words", "message", "hint"),
     [
         (["data.splitt=day"], "unknown setting data.splitt", "did you mean data.split?"),
+        (["modle=dnn"], "unknown setting modle", "did you mean model?"),
+        (["lop=maml"], "unknown setting lop", "did you mean loop?"),
+        (["thread=1"], "unknown setting thread", "did you mean threads?"),
         (["model=dnn", "model.mode=fusion"], "unknown setting model.mode for model=dnn", "settings here: model.name"),
         (["model.learning_rate=0.1"], "unknown setting model.learning_rate", "did you mean loop.learning_rate?"),
         (["model=mamml"], "model=mamml: unknown model", "did you mean loop=maml?"),

@@ -20,7 +20,7 @@ from adasparse_cli.distributed.process_group import launched_at
 from adasparse_cli.errors import ResourceError, UsageError
 from adasparse_cli.layers import ranks
 from adasparse_cli.runs.saved_run import DONE, FAILED, read_report
-from adasparse_cli.runs.train import _require_together
+from adasparse_cli.runs.train import require_together
 from adasparse_cli.runs.train_job import build_model, plan_train
 from tests import small
 from tests.commands.typing_in import ENVIRONMENT, adasparse
@@ -184,10 +184,10 @@ def test_two_agents_of_torchrun_train_as_two_processes_of_one(tmp_path: Path, wh
 def test_what_cannot_be_trained_so_is_named(monkeypatch: pytest.MonkeyPatch, words: list[str], why: str) -> None:
     job = plan_train(words)
     model = build_model(job, small.SHAPE)
-    _require_together(job, model)
+    require_together(job, model)
     monkeypatch.setattr(ranks, "world_size", lambda: 2)
     with pytest.raises(UsageError, match=why):
-        _require_together(job, model)
+        require_together(job, model)
 
 
 def test_an_error_of_all_processes_is_said_once(whole: Path) -> None:

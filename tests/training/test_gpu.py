@@ -68,11 +68,11 @@ def test_training_ends_where_it_ends_on_the_cpu_but_for_rounding(tmp_path: Path,
 def test_a_step_does_not_wait_for_the_device(tmp_path: Path, name: str) -> None:
     loop = loop_in(tmp_path, "cuda", name)
     steps = loop.epoch_batches(0)
-    loop._step(0, steps[0])  # what is set up once may wait
+    loop.step(0, steps[0])  # what is set up once may wait
     torch.cuda.set_sync_debug_mode("error")
     try:
         for number in (1, 2, 3):
-            loop._step(number, steps[number])
+            loop.step(number, steps[number])
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -85,7 +85,7 @@ def test_a_step_asks_for_nothing(tmp_path: Path, name: str, monkeypatch: pytest.
     steps = loop.epoch_batches(0)
     with recording(monkeypatch) as recorded:
         for number in range(4):
-            loop._step(number, steps[number])
+            loop.step(number, steps[number])
     assert not recorded.asked
     assert {"embedding_dense_backward", "_fused_adam_", "sort"} <= recorded.seen
 
@@ -94,9 +94,9 @@ def test_a_step_asks_for_nothing(tmp_path: Path, name: str, monkeypatch: pytest.
 def test_the_steps_are_those_of_a_cpu_up_to_rounding(tmp_path: Path, name: str) -> None:
     one, other = (loop_in(tmp_path / which, name, *MODELS[name]) for which in ("one", "other"))
     for number, rows in enumerate(one.epoch_batches(0)):
-        one._step(number, rows)
+        one.step(number, rows)
         with without_waits():
-            other._step(number, rows)
+            other.step(number, rows)
     for (part, own), theirs in zip(one.model.named_parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(theirs, own, rtol=1e-3, atol=1e-5, msg=lambda text, part=part: f"{part}: {text}")
 

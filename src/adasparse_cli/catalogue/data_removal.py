@@ -7,8 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
-from adasparse_cli.catalogue.removal import SHOWN, foreign_files, require_no_link
-from adasparse_cli.errors import AdasparseError, UsageError
+from adasparse_cli.catalogue.removal import foreign_files, refuse_foreign, require_no_link
+from adasparse_cli.errors import AdasparseError
 from adasparse_cli.files import only_owner
 from adasparse_cli.prepared.files import open_prepared
 from adasparse_cli.prepared.place import owner_folder
@@ -42,12 +42,7 @@ def require_removable_data(folder: Path) -> None:
     except AdasparseError:
         named = set()
     foreign = [name for name in foreign_files(given, _OWN) if name not in named or (given / name).is_symlink()]
-    if foreign:
-        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
-        raise UsageError(
-            f"{folder} holds files that do not belong to prepared data, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
-            hint="move these files elsewhere, then rerun the command",
-        )
+    refuse_foreign(folder, "prepared data", foreign)
 
 
 def stale_after(folder: Path, runs: Path) -> list[Path]:

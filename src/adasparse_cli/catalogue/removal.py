@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from adasparse_cli.errors import UsageError
@@ -44,13 +45,7 @@ def require_removable(folder: Path, root: Path) -> None:
             hint=f"runs are {root}/DATA/MODEL/STAMP-sSEED; --runs names another folder of runs",
         )
     require_no_link(given, given.parent, given.parent.parent)
-    foreign = foreign_files(given, _OWN)
-    if foreign:
-        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
-        raise UsageError(
-            f"{folder} holds files that do not belong to a run, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
-            hint="move these files elsewhere, then rerun the command",
-        )
+    refuse_foreign(folder, "a run", foreign_files(given, _OWN))
 
 
 def warnings_of(folder: Path, studies: Path) -> list[str]:
@@ -96,3 +91,21 @@ def foreign_files(folder: Path, own_names: re.Pattern[str]) -> list[str]:
             if not own_names.fullmatch(own) or not (here / name).is_file() or (here / name).is_symlink():
                 found.append(own)
     return sorted(found)
+
+
+def refuse_foreign(folder: Path, kind: str, foreign: Sequence[str]) -> None:
+    """Refuse to remove a folder with files of others.
+
+    Args:
+        kind: what the folder holds besides, such as `a run`. foreign: the files of others; none refuses nothing.
+
+    Raises:
+        UsageError: there are such files.
+    """
+    if not foreign:
+        return
+    more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+    raise UsageError(
+        f"{folder} holds files that do not belong to {kind}, so it is not removed: {', '.join(foreign[:SHOWN])}{more}",
+        hint="move these files elsewhere, then rerun the command",
+    )

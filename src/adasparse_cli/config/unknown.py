@@ -36,6 +36,9 @@ _OTHER_NAMES = {
     "device": ("gpu", "cuda"),
 }  # fmt: skip
 
+# A misspelt group, such as `modle` or `dta`, has at least this similarity to its name.
+_ALIKE_GROUP = 0.75
+
 # Options of commands that are typed as if they were settings.
 _OPTIONS = {
     "seeds": "3",
@@ -61,6 +64,9 @@ def key_meant(key: str, known: Sequence[str]) -> str | None:
     exact = [name for name in leaves if name.rpartition(".")[2] == own]
     if len(exact) == 1:
         return exact[0]
+    groups = [name for name in known if "." not in name and name not in leaves]
+    if "." not in key and (group := nearest(key, groups, alike=_ALIKE_GROUP)) is not None:
+        return group
     # a section, for example `model`, is not a suggestion for a key, for example `model.mode`
     return nearest(key, [name for name in leaves if nearest(own, [name.rpartition(".")[2]], alike=0.6)])
 

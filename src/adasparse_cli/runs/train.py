@@ -204,7 +204,7 @@ def _follow(job: TrainJob) -> TrainReport:
     return TrainReport(folder=folder, report={}, fresh=True)
 
 
-def _require_together(job: TrainJob, model: Model) -> None:
+def require_together(job: TrainJob, model: Model) -> None:
     """Refuse settings for which several processes would compute another result than one."""
     size = ranks.world_size()
     if size == 1:
@@ -262,7 +262,7 @@ def _train(
         cost = require_memory(job.label, build_model(job, shape), shape.num_domains, device)
     model = build_model(job, shape).to(device)
     del shape  # of its bags the model has its own
-    _require_together(job, model)
+    require_together(job, model)
     progress.note(f"{cost}; {require_peak_memory(job.label, model, train, manifest, job.loop)}")
 
     rows_and_rest: dict[str, Any] = {

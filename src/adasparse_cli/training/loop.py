@@ -203,7 +203,7 @@ class Loop(ABC):
         stepping_seconds, rows_seen = 0.0, 0
         for step, rows in self.batches():
             started = time.monotonic()
-            self._step(step, rows)
+            self.step(step, rows)
             self.state.step = step + 1
             now = time.monotonic()
             stepping_seconds += now - started
@@ -264,18 +264,19 @@ class Loop(ABC):
                 batches = self.epoch_batches(epoch)
             yield step, batches[step % self.steps_per_epoch]
 
-    def _step(self, step: int, rows: Any) -> None:
-        self.model.schedule(self.length.progress(step))
+    def step(self, number: int, rows: Any) -> None:
+        """Train on the rows of step `number`, 0 at first. It checks, saves and evaluates nothing; `run` does."""
+        self.model.schedule(self.length.progress(number))
         with matmul_precision(self.settings.matmul_precision), ranks.together():
             if ranks.are_joined():
-                seed_step(self.seed, step)
+                seed_step(self.seed, number)
             gradients = self.add_gradients(rows)
         if self._spans_ranks:
             gradients, self._agreed_stop = joined(
                 gradients, list(self.dense.values()), self.model.row_tables(), self._stop_wish
             )
-        self._losses.look(gradients.loss + gradients.penalty, step, rows)
-        share = self.length.learning_rate_share(step)
+        self._losses.look(gradients.loss + gradients.penalty, number, rows)
+        share = self.length.learning_rate_share(number)
         self._adam.param_groups[0]["lr"] = self.settings.learning_rate * share
         self._adam.step()
         self._adam.zero_grad()

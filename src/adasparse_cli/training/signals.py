@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import Self
 
 
 class StopWish:
@@ -17,7 +18,7 @@ class StopWish:
         self.number: int | None = None
         self._old: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
-    def __enter__(self) -> StopWish:
+    def __enter__(self) -> Self:
         try:
             self._old = {number: signal.signal(number, self._wish) for number in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # only the main thread can set handlers
