@@ -38,25 +38,25 @@ class Dense:
     """
 
     def __init__(self, layers: Sequence[Affine], activation: Activation) -> None:
-        self._hidden, self._head = list(layers[:-1]), layers[-1]
         self._activation = None if activation is Activation.relu else ACTIVATIONS[activation]
-        if self._activation is None:
-            *biases, last = _folded(layers)
-            self._hidden = [Affine(own.weight, -bias) for own, bias in zip(self._hidden, biases, strict=True)]
-            self._head = Affine(self._head.weight, last)
+        biases = [layer.bias for layer in layers] if self._activation else _folded(layers)
+        pairs = [(layer.weight, bias) for layer, bias in zip(layers, biases, strict=True)]
+        self._hidden, (self._head, self._last) = pairs[:-1], pairs[-1]
+        self._floors = [(weight, -bias) for weight, bias in self._hidden]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Logits, float32, one per row."""
         one = len(x) == 1
         h = x[0] if one else x  # vectors have less overhead than matrices of one row
         if self._activation is None:
-            for layer in self._hidden:
-                h = np.dot(h, layer.weight)
-                np.maximum(h, layer.bias, out=h)
+            for weight, floor in self._floors:
+                h = h.dot(weight)  # the method has less overhead than the function
+                np.maximum(h, floor, out=h)
         else:
-            for layer in self._hidden:
-                h = self._activation(layer(h))
-        logits = self._head(h)
+            for weight, bias in self._hidden:
+                h = self._activation(h.dot(weight) + bias)
+        logits = h.dot(self._head)
+        logits += self._last
         return logits if one else logits[:, 0]
 
 
