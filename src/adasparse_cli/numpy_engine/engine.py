@@ -69,8 +69,9 @@ class NumpyEngine:
             return np.zeros(0, dtype=np.float32)
         if not self.cuts:
             return _in_passes(rows, self._uncut if self._cuttable else self.network.logits)
-        if len(rows) == 1:
-            return self._of_one(rows)
+        if len(rows) == 1:  # each call that is not made counts
+            own = self._own(rows, 0, 1)
+            return self._uncut(rows) if own is None else own.logits(self.network.agnostic(rows))
         order, bounds = self.groups(rows)
         if len(bounds) <= 2:
             return self._of_one(rows)
