@@ -54,13 +54,13 @@ class Settings(tabular.Settings):
     """What the files of a data set are, beside what their columns are.
 
     Args:
-        files: names of the log's files. `*` is any text; `{country}` is any text and a column of this name; names behind
-            `!` are those of other files.
-        take: columns of the log by their new names, each a column or made from one, such as `rating >= 4`; empty for all.
-        sides: side tables by name. Their separator and encoding are those of the log.
-        labels: columns that are known only afterwards. `data.label` is one of them; the others are no features.
-        needs: columns of the log's files; rows in which one is missing are left out and counted.
-        only: texts by column; rows with other texts are left out and counted.
+        files: names of the log's files. `*` is any text; `{country}` is any text and a column of this name; names
+            after `!` are excluded.
+        take: columns of the log by their new names, each a column or a form such as `rating >= 4`; empty for all.
+        sides: side tables by name. They have the separator and the encoding of the log.
+        labels: columns that are known only after the impression. `data.label` is one of them; the others are never features.
+        needs: columns of the log's files; rows that lack a value in one of them are left out and counted.
+        only: accepted texts by column; rows with other texts are left out and counted.
     """
 
     files: tuple[str, ...]
@@ -137,8 +137,8 @@ def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progres
         wanted = ", ".join(pattern for names in _kinds(settings).values() for pattern in names.wanted)
         raise UsageError(
             "no raw files are named",
-            hint=f"adasparse prep data={settings.name} raw=FOLDER, which holds {wanted}; "
-            "adasparse data ls says where they are given out",
+            hint=f"adasparse prep data={settings.name} raw=FOLDER, a folder with {wanted}; "
+            f"adasparse data about {settings.name} names the publisher's page",
         )
     for name, paths in _sorted(settings, raw).items():
         if name != LOG and paths:

@@ -127,7 +127,7 @@ def _inferred(name: str, values: pl.Series, settings: Settings, *, named: bool) 
     if not named and len(known) >= 1000 and distinct > settings.identifier_share * len(known):
         if tabular_times.looks_like_times(name, known) is not None:
             return None, "it looks like times"
-        return None, f"nearly every row has a value of its own; data.kinds={{{name}: categorical}} keeps it"
+        return None, f"almost every row has a different value; data.kinds={{{name}: categorical}} keeps it"
     return FieldKind.categorical, f"{distinct} distinct in the first {len(values)} rows"
 
 

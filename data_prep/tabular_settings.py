@@ -26,28 +26,28 @@ class Settings(DataSettings):
     Args:
         test_files: names of the files whose rows are the test split, for `split=given`; `*` is any text.
         label: the column to predict, 0 or 1.
-        positive: texts of the label that mean 1, whatever their case; every other text then means 0. Empty: 1 and true
+        positive: texts of the label that mean 1, in upper or lower case; every other text then means 0. Empty: 1 and true
             mean 1, 0 and false mean 0, and other texts are rejected.
         timestamp: column of numbers since 1970 or of ISO dates; null for none.
-        timestamp_unit: unit of the numbers; `auto` finds it from the first rows of each file.
-        utc_offset_hours: zone in which days and hours are read.
-        derived: fields made from the timestamp: `hour`, `weekday`. A column of the same name is not read. Null: both,
-            where no column has their name, as in data that were prepared before this setting.
+        timestamp_unit: unit of a numeric timestamp; `auto` detects it from the first rows of each file.
+        utc_offset_hours: offset from UTC, in hours, of the time zone in which days and hours are read.
+        derived: fields made from the timestamp: `hour`, `weekday`. A column of the same name is not read. Null: both, unless
+            a column has the name, as in data that were prepared before this setting.
         user: column that names the user; null for none.
-        propensity: column of the chance, in (0, 1], with which the logging system showed the row; null where it is not known.
-            It is no feature; `analyze abtest` weighs rows by it. Unlabelled files may lack it.
-        roles: role by column, where it is not `domain_agnostic`; `ignored` leaves a column out.
-        kinds: kind by column, where the inferred one is wrong.
-        header: names of the columns of text files without a header line; empty where the first line names them.
-        encoding: how the characters of text files are written.
-        separator: between the columns of a text file, one or more characters; null to find it in the first line. Quotes mean
-            nothing in files with a separator of several characters.
+        propensity: column with the probability, in (0, 1], that the logging system showed the row; null if unknown. It is
+            not a feature; `analyze abtest` weights rows by it. Unlabelled files may lack it.
+        roles: role of a column, if it is not `domain_agnostic`; `ignored` leaves a column out.
+        kinds: kind of a column, if the inferred kind is wrong.
+        header: names of the columns, for text files without a header line; empty if the first line has the names.
+        encoding: character encoding of text files.
+        separator: separator of the columns, one or more characters; null to detect it in the first line. With several
+            characters, quotes have no special meaning.
         list_separator: character between the values of a multi-valued field.
-        spelling: which texts of a field are one value.
+        spelling: which texts of a field count as the same value.
         quoted_newlines: whether a text file's fields in double quotes may hold line breaks. Reading is slower then; a
             rejected row is named by the first line of its record.
         missing: texts that mean "missing".
-        identifier_share: a column of text or whole numbers with more distinct values per row (0–1) is left out.
+        identifier_share: columns of text or whole numbers with a larger share (0–1) of distinct values are left out.
     """
 
     test_files: tuple[str, ...]

@@ -39,7 +39,10 @@ def sources(settings: Settings, raw: list[Path], folder: Path, progress: Progres
         UsageError: raw files are named, which the twin does not read.
     """
     if raw:
-        raise UsageError("the twin writes its own raw files", hint="data=iaac reads the contest's: data=iaac raw=FILE")
+        raise UsageError(
+            "the twin writes its own raw files",
+            hint="omit raw=, or prepare the contest's file: adasparse prep data=iaac raw=FILE",
+        )
     progress.note(
         f"writing {settings.rows:,} rows of synthetic IAAC text (seed {settings.seed}); no real data are used"
     )

@@ -17,8 +17,8 @@ class Settings(iaac_settings.Settings):
         rows: number of rows to write.
         seed: seed of the generator; the same seed and rows give the same bytes.
         heterogeneity: how much domains differ beyond their base rate; 0 is the negative control.
-        straying: share (0–1) of domains with a random first group; the group of the others follows from their fields.
-        second_group: weight (0–1) in a domain's taste of its second group, which is drawn at random.
+        straying: share (0–1) of domains with a random first group; in all other domains, the fields determine the group.
+        second_group: weight (0–1) of the second group in a domain's taste. The second group is drawn at random.
         tastes: whether each group has independent tastes, or sums of gender, age and star terms.
         profile: days, rates by day and missing shares of round 1 or round 2.
         keep_raw: whether the raw text is kept with the prepared data.

@@ -48,7 +48,7 @@ COMPLETING = "_ADASPARSE_COMPLETE"
 app = typer.Typer(
     name=PROGRAM,
     help="Multi-domain click and conversion prediction: prepare a log, train AdaSparse or a baseline on it, "
-    "know how well it does in which domain.",
+    "and report its accuracy in each domain.",
     epilog=EXAMPLES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -140,7 +140,7 @@ def main() -> None:
         complain(error.message, error.hint)
         _leave(error.exit_code)
     except KeyboardInterrupt:
-        complain("interrupted", "nothing was saved by this command; type it again")
+        complain("interrupted", "nothing was saved by this command; run it again")
         _leave(130)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         if debug:
@@ -181,7 +181,9 @@ def _run() -> None:
     try:
         code = app(standalone_mode=False, prog_name=PROGRAM)
     except typer.Abort:
-        raise InterruptedRun("not confirmed, so nothing was done", hint="--yes does not ask", exit_code=1) from None
+        raise InterruptedRun(
+            "not confirmed, so nothing was done", hint="--yes skips the question", exit_code=1
+        ) from None
     except Exception as error:
         if is_call_for_help(error):
             error.show()  # type: ignore[attr-defined]  # of typer's own exception

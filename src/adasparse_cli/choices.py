@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 LONGEST_NAME = 100
+# Smallest similarity (0 to 1, `difflib`) of a name that is suggested: at 0.5, `nope` suggests `ple`.
+ALIKE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ class RunOrder(StrEnum):
     log_loss = "log_loss"
 
 
-def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | None:
+def nearest(word: str, known: Iterable[str], *, alike: float = ALIKE) -> str | None:
     """The known word most similar to `word`, if the similarity is at least `alike` (0 to 1)."""
     names = list(known)
     # `gauc` is similar to `auc` and `gauc_domain`, and means the latter
@@ -330,4 +332,4 @@ def nearest(word: str, known: Iterable[str], *, alike: float = 0.5) -> str | Non
 
 def nearest_names(word: str, known: Sequence[str]) -> str:
     """The known names most similar to `word`, the most similar first; the first few names if none is similar."""
-    return ", ".join(difflib.get_close_matches(word, known, n=2, cutoff=0.5) or list(known)[:8])
+    return ", ".join(difflib.get_close_matches(word, known, n=2, cutoff=ALIKE) or list(known)[:8])

@@ -1,4 +1,4 @@
-"""The words that were typed, as they came: what starts the same command in other processes."""
+"""The arguments of the command, unchanged: what starts the same command in other processes."""
 
 from __future__ import annotations
 

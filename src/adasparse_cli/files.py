@@ -106,7 +106,7 @@ def no_room(path: Path, needed: int | None = None) -> DiskFullError:
     return DiskFullError(
         f"{path} could not be written, the disk is full: at least {needed:,} bytes are needed, "
         f"{shutil.disk_usage(folder).free:,} are free",
-        hint="free some room, then run the same command again",
+        hint="free disk space, then run the same command again",
         needed=needed,
     )
 
@@ -321,7 +321,7 @@ def only_owner(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-_RESTORE = "restore it from a copy, or make it anew"
+_RESTORE = "restore it from a copy, or create it again"
 
 
 def _checked_before(folder: Path) -> Mapping[str, Any]:

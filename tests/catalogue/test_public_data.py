@@ -47,9 +47,12 @@ def test_listings_show_what_is_prepared_and_what_can_be(tmp_path: Path) -> None:
     said = adasparse(tmp_path, "data", "ls").stdout
     assert "no prepared data in data" in said
     assert all(name in said for name in known_data())
+    # an address would be broken by the column's width; `data about` prints it
+    assert not any(one.page in said for one in known_data().values() if "." in one.page)
     assert json.loads(adasparse(tmp_path, "data", "ls", "--json").stdout)["rows"] == []
     rows = list(csv.DictReader(io.StringIO(adasparse(tmp_path, "data", "ls", "--recipes", "--csv").stdout)))
     assert [row["recipe"] for row in rows] == list(known_data())
+    assert [row["page"] for row in rows] == [one.page for one in known_data().values()]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

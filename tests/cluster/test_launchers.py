@@ -157,9 +157,9 @@ def test_an_engine_that_is_not_there_is_named_before_anything_is_prepared(
     monkeypatch.setenv("PATH", str(tmp_path))
     sweep = ("sweep", "model=dnn,lr", *SMALL)
     said = {
-        ("launcher=slurm",): "there is no sbatch",
+        ("launcher=slurm",): "the command sbatch is not installed",
         ("launcher=ray", "launcher.address=http://127.0.0.1:9"): "no Ray cluster answers at http://127.0.0.1:9",
-        ("launcher=ray", f"launcher.address={stranger}"): "what answers there is not Ray",
+        ("launcher=ray", f"launcher.address={stranger}"): "the server at this address is not Ray",
         ("launcher=ray", "launcher.address=head:8265"): "is not an address",
         ("launcher=slurm", "--workers", "2"): "launcher.jobs=2",
         ("launcher=moon",): "launcher=moon: unknown launcher",
@@ -172,7 +172,7 @@ def test_an_engine_that_is_not_there_is_named_before_anything_is_prepared(
         assert done.stderr.count("hint:") == 1
     assert not (tmp_path / "data").exists()
     assert "a single run is trained here" in adasparse(tmp_path, "train", *SMALL, "launcher=slurm", code=2).stderr
-    with pytest.raises(EngineBusyError, match="no JSON"):
+    with pytest.raises(EngineBusyError, match="does not answer with JSON"):
         ray.Ray(ray_settings(address=stranger)).states(["x"])
 
 
@@ -306,7 +306,7 @@ def test_a_job_that_is_killed_is_submitted_again(processes: Processes, tmp_path:
     processes.silent = 1
     done = adasparse(tmp_path, *STUDY, "launcher.jobs=1")
     assert done.stderr.count("full; waiting") == 1
-    assert done.stderr.count("submitting it again") == 1
+    assert done.stderr.count("resubmitting") == 1
     assert len(processes.lines) == 3
     assert len(list(tmp_path.glob("runs/*/*/*/DONE"))) == 2
     adasparse(tmp_path, *STUDY)
@@ -321,7 +321,7 @@ def test_jobs_that_always_die_are_told_and_the_study_ends(processes: Processes, 
     die.write_text("#!/bin/sh\nkill -9 $$\n")
     die.chmod(0o755)
     done = adasparse(tmp_path, *STUDY, f"launcher.python={die}", "launcher.retries=1", code=3)
-    assert done.stderr.count("submitting it again") == 2
+    assert done.stderr.count("resubmitting") == 2
     assert "was ended from outside (killed, the last of 2 jobs)" in done.stderr
     die.write_text("#!/bin/sh\necho no such library\nexit 4\n")
     done = adasparse(tmp_path, *STUDY, f"launcher.python={die}", code=3)

@@ -312,7 +312,8 @@ def killed_again_and_again(home: Path, times: int, words: tuple[str, ...], secon
     return killed
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow  # tests/faults/test_kills_training.py kills by file event as well, and has a short form
+@pytest.mark.parametrize("times", [20])
 def test_a_run_killed_at_random_moments_ends_bit_equal_to_one_left_alone(home: Path, times: int) -> None:
     words = ("--mode", "fusion", *SMALL, f"seed={times}", "loop.epochs=12", "loop.checkpoint_seconds=0.05",
              "network.dropout=0.1", f"loop.log_steps={times}")  # fmt: skip

@@ -201,7 +201,7 @@ def test_a_value_of_another_type_rejects_its_row(home: Path, field: str, value: 
 def test_unseen_values_are_scored_and_told(home: Path) -> None:
     rewritten(home / "new.csv", home / "strange.csv", lambda row: {**row, "country": "Mars", "item": "no such item"})
     done = adasparse(home, "predict", "model", "strange.csv", "-o", "strange.csv.out.csv")
-    assert "500 of them in domains unseen in training" in done.stdout
+    assert "500 of them in domains that are not in the training split" in done.stdout
     assert "item in 100% of rows" in done.stdout
     assert {row["domain"] for row in scores(home / "strange.csv.out.csv")} == {""}
     adasparse(home, "predict", "latest", "strange.csv", "-o", "strange-run.csv")

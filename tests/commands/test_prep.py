@@ -76,7 +76,7 @@ def test_a_small_table_without_time_goes_all_the_way(tmp_path: Path) -> None:
         assert "data.name" not in done.stdout
     (tmp_path / "new.csv").write_text("item,country\ni1,c1\ni99,c9\n")
     done = adasparse(tmp_path, "predict", "clicks/adasparse", "new.csv")
-    assert "2 rows scored, 1 of them in domains unseen" in done.stdout
+    assert "2 rows scored, 1 of them in domains that are not in the training split" in done.stdout
 
 
 def test_a_field_made_from_the_label_is_warned_of_wherever_it_shows(tmp_path: Path) -> None:

@@ -239,3 +239,7 @@ def test_the_page_of_settings_is_up_to_date() -> None:
     )
     page = reference_page()
     assert all(f"| `{one.key}` |" in page for one in settings())
+    headings = [line for line in page.splitlines() if line.startswith("### ")]
+    assert "### All data sets" in headings
+    assert len(set(headings)) == len(headings)
+    assert all(len(line) < 100 for line in headings)

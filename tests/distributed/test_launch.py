@@ -108,7 +108,7 @@ def test_a_signal_saves_and_a_process_killed_after_that_ends_unaided_with_the_sa
     until(lambda: len(ranks_of(again.pid)) == 2, again)
     time.sleep(3 * random.Random(0).random())
     os.kill(ranks_of(again.pid)[1], signal.SIGKILL)
-    assert "starting all of them again" in ended(again)
+    assert "restarting all processes" in ended(again)
     assert outcome(only_run(tmp_path)) == outcome(only_run(whole))
 
 
@@ -119,7 +119,7 @@ def test_a_process_killed_before_its_run_exists_does_not_show_an_older_run(tmp_p
     until(lambda: len(ranks_of(process.pid)) == 2, process)
     os.kill(ranks_of(process.pid)[0], signal.SIGKILL)
     said = ended(process)
-    assert "starting all of them again" in said
+    assert "restarting all processes" in said
     assert "was finished before" not in said
     (new,) = set(tmp_path.glob("runs/twin/*/*")) - {old}
     assert outcome(new) == outcome(old)

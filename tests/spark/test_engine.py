@@ -123,7 +123,7 @@ def test_what_workers_do_not_see_is_named(
             on_spark.require_workers([tmp_path / "gone"])
         assert "mounted at the same path" in error.value.hint
         monkeypatch.setattr(spark_tasks, "environment", lambda: {"Python": "2.7", "polars": pl.__version__})
-        with pytest.raises(ResourceError, match=r"has Python 3\.\d+, and this machine 2\.7"):
+        with pytest.raises(ResourceError, match=r"has Python 3\.\d+, but this machine has 2\.7"):
             on_spark.require_workers([tmp_path])
 
 

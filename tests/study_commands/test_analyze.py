@@ -175,6 +175,7 @@ def test_a_plan_is_shown_before_hours_are_spent(tmp_path: Path) -> None:
     plan = adasparse(tmp_path, "reproduce", "--dry-run").stdout
     assert "reproduce-control" in plan
     assert "27" in plan
+    assert not re.search(r"\d\.\d{2}", plan), "minutes are whole, or have one digit"
     assert "quick, full" in adasparse(tmp_path, "reproduce", "--profile", "instant", code=2).stderr
     assert not list(tmp_path.iterdir())
 

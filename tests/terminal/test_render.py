@@ -337,6 +337,43 @@ def test_finished_runs_are_a_live_table_on_a_terminal(monkeypatch: pytest.Monkey
     assert "best so far" in end
 
 
+def test_the_best_run_of_each_model_of_a_search_is_bold(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = screen(monkeypatch, 100, terminal=True)
+    best = {model: BestSoFar(Metric.auc, among=model) for model in ("dnn", "star")}
+    values = [
+        ("dnn", "width=8", 0.61),
+        ("star", "width=8", 0.55),
+        ("dnn", "width=16", 0.63),
+        ("star", "width=16", 0.54),
+    ]
+    with ProgressDisplay() as progress:
+        for model, setting, value in values:
+            best[model].report(progress, f"{model} {setting}", value, arm=model, seed=0, setting=setting)
+    end = written.getvalue()[written.getvalue().rindex("arm") :]
+    assert re.findall("\x1b\\[1m(0\\.[0-9]{4})", end) == ["0.5500", "0.6300"]
+    plain = [line.split("│")[1:-1] for line in re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", end).splitlines() if "0." in line]
+    assert [[cell.strip() for cell in line] for line in plain] == [
+        ["dnn", "width=8", "0", "0.6100", "0.6100"],
+        ["star", "width=8", "0", "0.5500", "0.5500"],
+        ["dnn", "width=16", "0", "0.6300", "0.6300"],
+        ["star", "width=16", "0", "0.5400", "0.5500"],
+    ]
+
+
+def test_progress_of_several_runs_is_counted_once_with_its_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = screen(monkeypatch)
+    monkeypatch.setattr(ProgressDisplay, "_rate", lambda self, now: "10 rows/s")
+    monkeypatch.setattr("adasparse_cli.terminal.progress.LINE_SECONDS", -1.0)
+    with ProgressDisplay() as progress:
+        progress.start("study", 214_284, "rows")
+        progress.advance(0, {"runs done": (0, 4)})
+        progress.advance(45_954, {"runs done": (1, 4), "loss": 0.25})
+    assert written.getvalue().splitlines()[:2] == [
+        "study: 0 of 214,284 rows, 10 rows/s, 0 of 4 runs done",
+        "study: 45,954 of 214,284 rows, 10 rows/s, 1 of 4 runs done, loss 0.2500",
+    ]
+
+
 def test_finished_runs_are_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     written = screen(monkeypatch)
     with ProgressDisplay() as progress:

@@ -1,6 +1,6 @@
-"""What the scheduler of a cluster does for a study: start the command of a job, say how it stands, end it.
+"""The interface to the scheduler of a cluster: submit jobs, query their states, cancel them.
 
-Nothing is pickled: a job is a line for the shell that names a file of JSON.
+Nothing is pickled: a job is a shell command whose argument is a JSON file.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import Protocol
 
 from adasparse_cli.errors import AdasparseError
 
-# Exit code of a job whose node does not see the folders; no command of adasparse ends with it.
+# Exit code of a job whose node does not see the folders. No command of adasparse has this exit code.
 NOT_SHARED = 91
-# What a shell says of a program that is not there or cannot be run.
+# Exit codes of a shell for a program that cannot be run or does not exist.
 NO_PROGRAM = (126, 127)
 
 
 class Phase(StrEnum):
-    """How far a job is."""
+    """State of a job."""
 
     waiting = "waiting"
     running = "running"
     ended = "ended"
-    unknown = "unknown"  # the scheduler has forgotten it
+    unknown = "unknown"  # the scheduler has no record of the job
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:
-    """A job as its scheduler sees it.
+    """The state of a job according to its scheduler.
 
     Args:
-        why: the scheduler's word for it, such as TIMEOUT, or for what a job waits for; empty if there is none.
-        exit_code: of a job that ended by itself, if known.
-        node: where it runs or ran, if known.
-        again: whether a job that was ended from outside may do better if it is submitted again.
+        why: the scheduler's reason for the state, such as TIMEOUT, or what a waiting job waits for; empty if unknown.
+        exit_code: exit code of a job that ended by itself; None if unknown.
+        node: node of the job; empty if unknown.
+        again: whether resubmitting a job that was ended from outside may help.
     """
 
     phase: Phase
@@ -49,12 +49,12 @@ class JobState:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterJob:
-    """What a scheduler needs to know of a job.
+    """A job for a scheduler.
 
     Args:
-        name: no other job has it, over all attempts.
-        line: for `sh`.
-        cpus: cores that it uses.
+        name: unique name; each attempt at a run has another name.
+        line: command for `sh`.
+        cpus: number of cores.
     """
 
     name: str
@@ -63,46 +63,52 @@ class ClusterJob:
 
 
 class EngineBusyError(AdasparseError):
-    """The scheduler does not answer, or takes no further job now; it may later."""
+    """The scheduler does not answer, or accepts no further jobs at the moment. A retry may succeed."""
 
 
 class Engine(Protocol):
-    """A scheduler. All methods but `check` raise `EngineBusyError` where it does not answer."""
+    """A scheduler. All methods except `check` raise `EngineBusyError` if it does not answer."""
 
     def check(self) -> None:
-        """Whether it is there.
+        """Check that the scheduler is available.
 
         Raises:
-            UsageError: it is not.
+            UsageError: the scheduler is not available.
         """
 
     def submit(self, job: ClusterJob) -> str:
-        """Queue a job; the scheduler's name for it. A job of this name that is there already is not queued again.
+        """Submit a job and return the scheduler's id. A job whose name exists already is not submitted again.
 
         Raises:
-            UsageError: the job can never run, such as in a partition that does not exist.
+            UsageError: the job can never run, for example because its partition does not exist.
         """
 
     def find(self, name: str) -> str | None:
-        """The scheduler's name for the job with our `name`, if it knows one."""
+        """The scheduler's id of the job with this name; None if there is no such job."""
 
     def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
-        """How jobs stand, each by the scheduler's name for it."""
+        """The states of jobs by the scheduler's id."""
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """Ask jobs to save and end; those that wait are dropped."""
+        """Ask running jobs to save and end, and remove waiting jobs from the queue."""
 
 
 def shell_line(*, python: str, module: str, task: Path, folder: Path, log: Path, python_path: str) -> str:
-    """The line that a job runs: go to the folder of the command, and become the Python program.
+    """The shell command of a job. It changes to the folder of the study's command and replaces the shell by Python.
 
-    The program replaces the shell, so that signals reach it.
+    Because Python replaces the shell, signals reach it.
 
     Args:
-        module: is run with the path of `task`.
+        module: module to run, with the path of `task` as its argument.
         folder: current folder of the command that started the study.
-        python_path: PYTHONPATH of that command, absolute.
+        python_path: PYTHONPATH of that command; its paths are absolute.
     """
     seen = f"cd {shlex.quote(str(folder))} && test -r {shlex.quote(str(task))} || exit {NOT_SHARED}"
-    words = [python, "-P", "-m", module, str(task)]  # -P: the current folder may hold anyone's modules
+    words = [
+        python,
+        "-P",
+        "-m",
+        module,
+        str(task),
+    ]  # -P: no import from the current folder, which may contain modules of other users
     return f"{seen}; PYTHONPATH={shlex.quote(python_path)} exec {shlex.join(words)} >> {shlex.quote(str(log))} 2>&1"

@@ -1,11 +1,10 @@
-"""All launchers by name: the name on the command line and of the YAML."""
+"""All launchers by name. The command line and conf/launcher use the same names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from adasparse_cli.choices import nearest_names
 from adasparse_cli.cluster import local, ray, slurm
 from adasparse_cli.cluster.engine import Engine
 from adasparse_cli.cluster.settings import LOCAL, ClusterSettings, LauncherSettings
@@ -16,19 +15,19 @@ SETTINGS: dict[str, type[LauncherSettings]] = {LOCAL: local.Settings, "ray": ray
 
 
 def launcher_settings(section: Mapping[str, Any]) -> LauncherSettings:
-    """The `launcher` section.
+    """The settings of the `launcher` section.
 
     Raises:
-        UsageError: there is no launcher of this name, or a value cannot be used.
+        UsageError: the launcher is unknown, or a value is invalid.
     """
     name = str(section.get("name"))
     if name not in SETTINGS:
-        raise UsageError(f"launcher.name={name} is no launcher", hint=f"there are {nearest_names(name, [*SETTINGS])}")
+        raise UsageError(f"launcher.name={name}: unknown launcher {name!r}", hint=f"valid names: {', '.join(SETTINGS)}")
     return typed(section, SETTINGS[name], "launcher")
 
 
 def engine_of(settings: ClusterSettings) -> Engine:
-    """The scheduler that a launcher submits to."""
+    """The scheduler to which a launcher submits jobs."""
     return slurm.Slurm(settings) if isinstance(settings, slurm.Settings) else _ray(settings)
 
 

@@ -1,4 +1,4 @@
-"""No cluster: the runs of a study are processes of this machine (`execution/workers.py`)."""
+"""The local launcher: the runs of a study are processes on this machine (`execution/workers.py`)."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from adasparse_cli.cluster.settings import LauncherSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(LauncherSettings):
-    """Runs as processes of this machine."""
+    """Runs as processes on this machine."""

@@ -1,7 +1,7 @@
-"""Ray, by the HTTP interface for jobs of its dashboard; the package `ray` is not needed here.
+"""Ray, through the HTTP job interface of its dashboard. The package `ray` is not needed on this machine.
 
-Requests and answers are JSON. A cluster that asks for a token finds it in the environment variable RAY_AUTH_TOKEN, as Ray's own
-commands do.
+Requests and answers are JSON. For a cluster that requires a token, the environment variable RAY_AUTH_TOKEN has the token, as
+for Ray's own commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adasparse_cli.cluster.settings import ClusterSettings
 from adasparse_cli.errors import UsageError
 
 PATIENCE_SECONDS = 30
-# A stopped job has this long to save; Ray's own default is 3.
+# Time that a stopped job has to save. Ray's default is 3 seconds.
 SAVING_SECONDS = 60
 _PHASES = {"PENDING": Phase.waiting, "RUNNING": Phase.running}
 
@@ -30,14 +30,14 @@ class Settings(ClusterSettings):
     """Runs as jobs of a Ray cluster.
 
     Args:
-        address: of the dashboard of the cluster, such as `http://head:8265`.
+        address: address of the cluster's dashboard, such as `http://head:8265`.
     """
 
     address: str
 
 
 class _RefusedError(Exception):
-    """An answer that is an error."""
+    """Ray answered with an HTTP error."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -51,23 +51,23 @@ class Ray:
         self._settings, self._base = settings, settings.address.rstrip("/")
 
     def check(self) -> None:
-        """Whether a Ray dashboard answers."""
+        """Check that a Ray dashboard answers at the address."""
         if not self._base.startswith(("http://", "https://")):
             raise UsageError(
                 f"launcher.address={self._settings.address} is not an address",
-                hint="it starts with http://, such as http://127.0.0.1:8265",
+                hint="an address starts with http://, for example http://127.0.0.1:8265",
             )
         fault = f"launcher=ray: no Ray cluster answers at {self._base}"
-        hint = "launcher.address=http://HOST:8265 names its dashboard; `ray start --head` with ray[default] starts a cluster here"
+        hint = "set launcher.address=http://HOST:8265 to its dashboard; `ray start --head` with ray[default] starts a cluster on this machine"
         try:
             found = self._ask("GET", "version")
         except (EngineBusyError, _RefusedError, ValueError) as error:
             raise UsageError(f"{fault}: {error}", hint=hint) from None
         if not isinstance(found, Mapping) or "ray_version" not in found:
-            raise UsageError(f"{fault}: what answers there is not Ray", hint=hint)
+            raise UsageError(f"{fault}: the server at this address is not Ray", hint=hint)
 
     def submit(self, job: ClusterJob) -> str:
-        """Queue a job under its own name."""
+        """Submit a job under its own name, which is also its id."""
         try:
             self._ask("POST", "jobs/", request(self._settings, job))
         except _RefusedError as refused:
@@ -75,30 +75,32 @@ class Ray:
                 return job.name
             last = next((line for line in reversed(refused.text.splitlines()) if len(line) > 1), "")
             if refused.code >= 500 and "ValueError" not in last:
-                raise EngineBusyError(f"Ray takes no job now: {last:.300}", hint="it is asked again") from None
+                raise EngineBusyError(
+                    f"Ray accepts no job at the moment: {last:.300}", hint="adasparse retries"
+                ) from None
             raise UsageError(
                 f"Ray refused the job {job.name}: {last:.300}",
-                hint="launcher.cpus, gpus and memory_gib are what was asked for",
+                hint="check launcher.cpus, launcher.gpus and launcher.memory_gib",
             ) from None
         return job.name
 
     def find(self, name: str) -> str | None:
-        """The job of this name."""
+        """The id of the job with this name."""
         return None if self._state(name).phase is Phase.unknown else name
 
     def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
-        """One question for each job."""
+        """One request per job."""
         return {own: self._state(own) for own in ids}
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """SIGTERM to the program, and SIGKILL to what is left after a minute."""
+        """Send SIGTERM to the programs. Ray sends SIGKILL after a minute."""
         for own in ids:
             try:
                 self._ask("POST", f"jobs/{own}/stop")
             except _RefusedError as refused:
                 if refused.code != http.client.NOT_FOUND:
                     raise EngineBusyError(
-                        f"Ray does not stop {own}: {refused.text:.300}", hint="it is asked again"
+                        f"Ray does not stop {own}: {refused.text:.300}", hint="adasparse retries"
                     ) from None
 
     def _state(self, own: str) -> JobState:
@@ -107,7 +109,7 @@ class Ray:
         except _RefusedError as refused:
             if refused.code == http.client.NOT_FOUND:
                 return JobState(phase=Phase.unknown)
-            raise EngineBusyError(f"Ray does not answer: {refused.text:.300}", hint="it is asked again") from None
+            raise EngineBusyError(f"Ray does not answer: {refused.text:.300}", hint="adasparse retries") from None
 
     def _ask(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
         token = os.environ.get("RAY_AUTH_TOKEN")
@@ -121,15 +123,16 @@ class Ray:
             raise _RefusedError(error.code, error.read().decode(errors="replace").strip() or str(error)) from None
         except ValueError as error:
             raise EngineBusyError(
-                f"{self._base} answers with no JSON: {error}", hint="is this Ray's dashboard?"
+                f"{self._base} does not answer with JSON: {error}",
+                hint="check that launcher.address is the address of Ray's dashboard",
             ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise EngineBusyError(f"Ray does not answer at {self._base}: {reason}", hint="it is asked again") from None
+            raise EngineBusyError(f"Ray does not answer at {self._base}: {reason}", hint="adasparse retries") from None
 
 
 def request(settings: Settings, job: ClusterJob) -> dict[str, Any]:
-    """The request that queues a job."""
+    """The request that submits a job."""
     memory = None if settings.memory_gib is None else round(settings.memory_gib * (1 << 30))
     return {
         "entrypoint": job.line,
@@ -142,7 +145,7 @@ def request(settings: Settings, job: ClusterJob) -> dict[str, Any]:
 
 
 def state(answer: Mapping[str, Any]) -> JobState:
-    """What Ray says of a job; a negative exit code is a signal, and so no code of the program."""
+    """The state of a job from Ray's answer. A negative exit code is the number of a signal, not an exit code of the program."""
     status, message = str(answer.get("status")), str(answer.get("message") or "").splitlines()
     code = answer.get("driver_exit_code")
     phase = _PHASES.get(status, Phase.ended)

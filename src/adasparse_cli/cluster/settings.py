@@ -1,4 +1,4 @@
-"""What all launchers on a cluster have in common, and the launcher of this machine."""
+"""Settings that all launchers on a cluster share, and the settings of the local launcher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LauncherSettings:
     """Where the runs of a study are trained (the `launcher` section).
 
     Args:
-        name: `local` (processes of this machine), `slurm` or `ray`; `launcher=NAME` sets it.
+        name: `local` (processes on this machine), `slurm` or `ray`; `launcher=NAME` sets it.
     """
 
     name: str
@@ -30,14 +30,15 @@ class ClusterSettings(LauncherSettings):
     """Runs as jobs of a cluster.
 
     Args:
-        jobs: greatest number of jobs that wait or run at a time.
-        cpus: cores of a job; null for `threads`, which studies set to 1.
-        gpus: GPUs of a job.
-        memory_gib: memory of a job in GiB; null for the default of the cluster.
-        python: interpreter on the nodes, with the same versions of adasparse and torch; null for the path of this one.
-        retries: how often a job is submitted again that was ended from outside: killed, out of time, or on a node that failed.
-            It resumes from the last checkpoint.
-        poll_seconds: seconds between two looks at the jobs.
+        jobs: maximum number of waiting and running jobs.
+        cpus: number of cores per job; null for `threads`, which studies set to 1.
+        gpus: number of GPUs per job.
+        memory_gib: memory per job in GiB; null for the default of the cluster.
+        python: path of the Python interpreter on the nodes, with the same versions of adasparse and torch; null for the path of
+            the interpreter that runs this command.
+        retries: how many times a job is resubmitted after it was ended from outside: it was killed, reached its time limit,
+            or its node failed. It resumes from the last checkpoint.
+        poll_seconds: seconds between two queries of the jobs' states.
     """
 
     jobs: Annotated[int, Between(1)]
@@ -50,5 +51,5 @@ class ClusterSettings(LauncherSettings):
 
 
 def without_launcher(words: Sequence[str]) -> list[str]:
-    """The overrides that a result depends on: a study is the same wherever its runs are trained."""
+    """The overrides without `launcher` settings, because results do not depend on where runs are trained."""
     return [word for word in words if word.partition("=")[0].partition(".")[0] != "launcher"]

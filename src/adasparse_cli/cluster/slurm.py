@@ -1,6 +1,6 @@
-"""Slurm, by its commands: `sbatch`, `squeue`, `scontrol`, `sacct` and `scancel`.
+"""Slurm, through its commands `sbatch`, `squeue`, `scontrol`, `sacct` and `scancel`.
 
-A job that has ended is known to `squeue` for some minutes (Slurm's MinJobAge), and to `sacct` where accounting is on.
+`squeue` lists a job for some minutes after its end (Slurm's MinJobAge). `sacct` lists it longer, if accounting is enabled.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from adasparse_cli.cluster.settings import ClusterSettings
 from adasparse_cli.errors import UsageError
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel")
-# Before the time limit, a job is asked to save.
+# Slurm asks a job to save this long before the time limit.
 SAVING_SECONDS = 60
 PATIENCE_SECONDS = 60
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"}
-# What every job waits for now and then.
+# Usual reasons for waiting, which are not reported.
 _USUAL = {"None", "Priority", "Resources"}
-# The same would happen again, or somebody does not want the job.
+# End states after which a job is not resubmitted: it would fail again, or a user cancelled it.
 _FOR_GOOD = {"CANCELLED", "OUT_OF_MEMORY"}
-# Slurm refuses a job for now; every other refusal is for good.
+# Messages of temporary refusals. All other refusals are final.
 _LATER = re.compile(
     r"MaxSubmitJob|MaxJobCount|temporarily|timed out|Unable to contact|try again|Connection refused", re.I
 )
@@ -41,8 +41,8 @@ class Settings(ClusterSettings):
     Args:
         partition: partition; null for Slurm's default.
         account: account; null for Slurm's default.
-        minutes: time limit of a job in minutes; null for Slurm's default. A job that reaches it saves, and is submitted again.
-        options: further words for `sbatch`, such as `--qos=night`.
+        minutes: time limit of a job in minutes; null for Slurm's default. A job that reaches it saves, and is resubmitted.
+        options: further options of `sbatch`, such as `--qos=night`.
     """
 
     partition: str | None
@@ -52,57 +52,60 @@ class Settings(ClusterSettings):
 
 
 class Slurm:
-    """The Slurm cluster that this machine submits to."""
+    """The Slurm cluster to which this machine submits jobs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def check(self) -> None:
-        """Whether its commands are here."""
+        """Check that Slurm's commands are installed and that Slurm answers."""
         missing = [name for name in COMMANDS if shutil.which(name) is None]
         if missing:
             raise UsageError(
-                f"launcher=slurm: there is no {missing[0]} on this machine",
-                hint="type the command on a machine that submits jobs to Slurm; launcher=local trains here",
+                f"launcher=slurm: the command {missing[0]} is not installed on this machine",
+                hint="run the command on a machine that submits jobs to Slurm; launcher=local trains on this machine",
             )
         done = _said("scontrol", "ping")
         if done.returncode:
             raise UsageError(
-                f"launcher=slurm: Slurm does not answer: {_last(done)}", hint="`scontrol ping` tells when it does"
+                f"launcher=slurm: Slurm does not answer: {_last(done)}",
+                hint="`scontrol ping` shows whether Slurm is running",
             )
 
     def submit(self, job: ClusterJob) -> str:
-        """Queue a job."""
+        """Submit a job."""
         done = _said(*sbatch_words(self._settings, job), text=script(job))
         if done.returncode == 0:
             return done.stdout.strip().split(";")[0]
         if _LATER.search(done.stderr):
-            raise EngineBusyError(f"Slurm takes no further job now: {_last(done)}", hint="it is asked again")
+            raise EngineBusyError(
+                f"Slurm accepts no further job at the moment: {_last(done)}", hint="adasparse retries"
+            )
         raise UsageError(
             f"Slurm refused the job {job.name}: {_last(done)}",
-            hint="launcher.partition, account, cpus, gpus, memory_gib, minutes and options are what was asked for; `sinfo` lists partitions",
+            hint="check launcher.partition, account, cpus, gpus, memory_gib, minutes and options; `sinfo` lists partitions",
         )
 
     def find(self, name: str) -> str | None:
-        """A job of this name that waits, runs, or ended a short time ago."""
+        """The id of a job with this name that waits, runs, or ended a short time ago."""
         done = _answer("squeue", "--noheader", "--states=all", f"--name={name}", "--format=%i")
         return next(iter(done.stdout.split()), None)
 
     def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
-        """One question for all jobs, and one more for each that has ended."""
+        """One query for all jobs, and another query for each job that has ended."""
         if not ids:
             return {}
         done = _said("squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", "--format=%i|%T|%r|%N")
-        # a single job that is forgotten is an error, one of several is left out
+        # squeue fails for a single job without a record, and omits such a job among several
         if done.returncode and "Invalid job id" not in done.stderr:
-            raise EngineBusyError(f"Slurm does not answer: {_last(done)}", hint="it is asked again")
+            raise EngineBusyError(f"Slurm does not answer: {_last(done)}", hint="adasparse retries")
         found = queue_states(done.stdout)
         return {
             own: found[own] if own in found and found[own].phase is not Phase.ended else self._end(own) for own in ids
         }
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """SIGTERM to the program; Slurm kills what is left after its KillWait."""
+        """Send SIGTERM to the programs. Slurm kills them after its KillWait."""
         if ids:
             _answer("scancel", *ids)
 
@@ -126,7 +129,7 @@ class Slurm:
 
 
 def sbatch_words(settings: Settings, job: ClusterJob) -> list[str]:
-    """The command that queues a job; its script comes from the standard input."""
+    """The command that submits a job. It reads the script from standard input."""
     words = [
         "sbatch",
         "--parsable",
@@ -153,7 +156,7 @@ def script(job: ClusterJob) -> str:
 
 
 def queue_states(text: str) -> dict[str, JobState]:
-    """The lines of `squeue` in the format `%i|%T|%r|%N`."""
+    """The states of jobs from the output of `squeue` in the format `%i|%T|%r|%N`."""
     found = {}
     for line in text.splitlines():
         own, state, why, node = line.strip().split("|", 3)
@@ -163,13 +166,17 @@ def queue_states(text: str) -> dict[str, JobState]:
 
 
 def shown_end(text: str) -> JobState:
-    """What `scontrol show job` says of a job that has ended."""
+    """The state of an ended job from the output of `scontrol show job`."""
     values = dict(part.split("=", 1) for part in text.split() if "=" in part)
     return ended(values.get("JobState", ""), values.get("ExitCode", ""), values.get("BatchHost", ""))
 
 
 def ended(state: str, code: str, node: str) -> JobState:
-    """A job that ended: with an exit code of its own if Slurm says COMPLETED or FAILED; `code` is CODE:SIGNAL."""
+    """The state of an ended job. It has an exit code if Slurm reports COMPLETED or FAILED.
+
+    Args:
+        code: exit code and signal, as `CODE:SIGNAL`.
+    """
     own = re.fullmatch(r"(\d+):0", code)
     known = own is not None and state in ("COMPLETED", "FAILED")
     return JobState(
@@ -185,17 +192,17 @@ def _said(*words: str, text: str | None = None) -> subprocess.CompletedProcess[s
     try:
         return subprocess.run(words, input=text, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise EngineBusyError(f"{words[0]} does not end", hint="it is asked again") from None
+        raise EngineBusyError(f"{words[0]} did not end within {PATIENCE_SECONDS} s", hint="adasparse retries") from None
     except OSError as error:
         raise UsageError(
-            f"{words[0]} cannot be started: {error}", hint="type the command on a machine of the cluster"
+            f"{words[0]} cannot be started: {error}", hint="run the command on a machine of the cluster"
         ) from None
 
 
 def _answer(*words: str) -> subprocess.CompletedProcess[str]:
     done = _said(*words)
     if done.returncode:
-        raise EngineBusyError(f"{words[0]} says: {_last(done)}", hint="it is asked again")
+        raise EngineBusyError(f"{words[0]} says: {_last(done)}", hint="adasparse retries")
     return done
 
 

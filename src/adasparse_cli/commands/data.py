@@ -43,9 +43,15 @@ def ls(
             say(f"no prepared data in {data}; adasparse prep prepares some")
         if form is not Format.text:
             return
-    show(recipe_rows(), form=form, title="Public data sets that can be prepared from the files of their publishers")
+    public = recipe_rows()
+    title = "Public data sets that can be prepared from the files of their publishers"
+    # addresses, which a table would break, are in `data about`
+    columns = [name for name in public[0] if name != "page" or form is not Format.text]
+    show(public, form=form, title=title, columns=columns)
     if form is Format.text:
-        say("adasparse data about NAME describes one; adasparse prep data=NAME raw=FOLDER prepares it")
+        say(
+            "adasparse data about NAME describes one, with its address; adasparse prep data=NAME raw=FOLDER prepares it"
+        )
 
 
 @app.command("about", epilog="Example:\n\n  adasparse data about kuairand-pure")
@@ -78,7 +84,8 @@ def show_data(
     with_ceilings: Annotated[
         bool,
         typer.Option(
-            "--ceilings", help="Show the best possible metrics of synthetic data, by what is known about user tastes."
+            "--ceilings",
+            help="Show the best possible metrics of synthetic data, by degree of knowledge about the domains' tastes.",
         ),
     ] = False,
 ) -> None:

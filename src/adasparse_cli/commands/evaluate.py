@@ -32,7 +32,9 @@ Examples:
 
 def evaluate(
     run: Run,
-    split: Annotated[list[Split] | None, typer.Option("--split", help="Split to score. Can be repeated.")] = None,
+    split: Annotated[
+        list[Split] | None, typer.Option("--split", help="Split to score. Can be repeated. Default: valid and test.")
+    ] = None,
     unfinished: Unfinished = False,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),

@@ -31,9 +31,14 @@ SHOWN = 10
 
 def export(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Folder of a run, a part of its path, `latest`, or STUDY/ARM.")
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="Folder of a run, a part of its path, `latest`, or STUDY/ARM. Required without --check."
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output directory.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output directory. Default: DATA-MODEL-RUN.artefact.")
+    ] = None,
     domains: Annotated[
         list[str] | None,
         typer.Option(

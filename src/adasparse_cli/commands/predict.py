@@ -266,7 +266,9 @@ def _show(report: _Report, form: Format, more: Mapping[str, Any], tell: Callable
         tell(f"{len(rejected):,} rows were rejected and not scored; the first:")
         for one in rejected[:SHOWN_REJECTS]:
             tell(f"  {one['file']}:{one['line']}: {one['column']} {one['value']!r} {one['reason']}")
-    tell(f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them in domains unseen in training")
+    tell(
+        f"{report.rows:,} rows scored, {report.unseen_domain_rows:,} of them in domains that are not in the training split"
+    )
     if report.unseen:
         ordered = sorted(report.unseen.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} in {share:.0%} of rows" for name, share in ordered)

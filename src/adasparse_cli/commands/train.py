@@ -12,7 +12,7 @@ import typer
 from adasparse_cli.catalogue import completion
 from adasparse_cli.choices import Mode
 from adasparse_cli.command_line import typed_without
-from adasparse_cli.findings.finding import FEW, estimate, few_caption, is_few
+from adasparse_cli.findings.finding import FEW, cell, estimate, few_caption, is_few
 from adasparse_cli.terminal.arguments import AsCsv, AsJson, ConfigFile, DryRun, Overrides, Verify
 from adasparse_cli.terminal.progress import ProgressDisplay
 from adasparse_cli.terminal.render import (
@@ -158,7 +158,7 @@ def _show_plan(jobs: Sequence[TrainJob], form: Format, *, resume: bool) -> None:
     known = [plan.seconds for plan in left if plan.seconds is not None]
     basis = "a similar run" if all(plan.measured for plan in left) else "this machine's speed"
     time = (
-        f"about {sum(known) / 60:,.1f} minutes of training, estimated from {basis}"
+        f"about {cell(sum(known) / 60, 'minutes')} minutes of training, estimated from {basis}"
         if known
         else "no estimate until the data are prepared"
     )

@@ -19,6 +19,8 @@ as YAML mappings. `adasparse config explain KEY` explains a setting, and `adaspa
 """
 # Largest number of characters of a list or mapping that is shown together with other defaults.
 LONGEST_DEFAULT = 80
+# Largest number of names in a heading.
+MOST_NAMES = 5
 TITLES = {
     "data": "Data: `data=NAME`",
     "network": "Settings of all models: `network`",
@@ -26,6 +28,14 @@ TITLES = {
     "loop": "Training: `loop=NAME`",
     "tracking": "Metrics in other tools: `tracking=NAME`",
     "launcher": "Where a study trains its runs: `launcher=NAME`",
+}
+KINDS = {
+    "data": "data sets",
+    "network": "networks",
+    "model": "models",
+    "loop": "loops",
+    "tracking": "trackers",
+    "launcher": "launchers",
 }
 
 
@@ -36,7 +46,7 @@ def reference_page() -> str:
         parts.append(f"\n## {TITLES[group]}\n")
         for names, found in _tables(group):
             if len(offered(group)) > 1:
-                parts.append(f"\n### {', '.join(f'`{group}={name}`' for name in names)}\n")
+                parts += _heading(group, names)
             parts += _table(found)
     return "\n".join(parts).replace("\n\n\n", "\n\n") + "\n"
 
@@ -55,6 +65,17 @@ def default_words(setting: Setting, choices: Mapping[str, str] | None = None) ->
     if len(by_value) < 2:
         return _typed(setting.default)
     return "; ".join(f"{value} ({', '.join(names)})" for value, names in by_value.items())
+
+
+def _heading(group: str, names: Sequence[str]) -> list[str]:
+    """The heading of a table. Many names follow the heading as a sentence; all names of a group are not listed."""
+    every = len(offered(group))
+    listed = ", ".join(f"`{group}={name}`" for name in names)
+    if len(names) == every:
+        return [f"\n### All {KINDS[group]}\n"]
+    if len(names) > MOST_NAMES:
+        return [f"\n### {len(names)} of {every} {KINDS[group]}\n", f"{listed}.\n"]
+    return [f"\n### {listed}\n"]
 
 
 def _short(value: object) -> str:

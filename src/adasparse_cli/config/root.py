@@ -31,9 +31,9 @@ class EngineSettings:
 
     Args:
         engine: `local` (this process) or `spark` (extra `spark`, and Java).
-        master: of `engine=spark`, the address of the cluster: `local` (this machine), `spark://HOST:7077`, `yarn` or
-            `k8s://https://HOST:PORT`; null for what spark-submit or spark-defaults.conf names.
-        cores: of `master=local`, the number of tasks at a time; null for all cores.
+        master: for `engine=spark`: address of the cluster, which is `local` (this machine), `spark://HOST:7077`, `yarn` or
+            `k8s://https://HOST:PORT`; null for the address in spark-submit or spark-defaults.conf.
+        cores: for `master=local`: number of tasks at a time; null for all cores.
     """
 
     engine: PrepEngine

@@ -51,11 +51,11 @@ def launch(words: Sequence[str], number: int, *, tell: Callable[[str], None], re
             return code
         if attempt < restarts:
             tell(
-                f"a process was ended by {signal.Signals(-code).name}: starting all of them again from the last checkpoint"
+                f"a process was ended by {signal.Signals(-code).name}: restarting all processes from the last checkpoint"
             )
     raise ResourceError(
         f"a process was ended by {signal.Signals(-code).name}, the last of {restarts + 1} times",
-        hint="is there enough memory for all processes? The same command with --resume continues",
+        hint="check that memory suffices for all processes; the same command with --resume continues",
     )
 
 

@@ -1,8 +1,8 @@
-"""Many runs, each as a job of a cluster. The counterpart of `workers.py` for `launcher=slurm` and `launcher=ray`.
+"""Train many runs, each as a job of a cluster. The counterpart of `workers.py` for `launcher=slurm` and `launcher=ray`.
 
-Whether a run is done is decided by its folder alone. A job that this command did not see the end of, because it was killed, runs
-on; the same command follows it again. The lock of a run's task folder says who may submit a job for it, so two studies that need
-the same run submit one job.
+Only the folder of a run decides whether the run is done. If this command is killed, its jobs continue, and the same command
+waits for them. A command submits a job for a run only while it holds the lock of the run's task folder. Two studies that need
+the same run therefore submit one job.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from adasparse_cli.cluster.launchers import engine_of
 from adasparse_cli.cluster.settings import ClusterSettings
 from adasparse_cli.errors import AdasparseError, BusyError, DataError, DiskFullError, ResourceError, UsageError
 from adasparse_cli.execution import task as tasks
-from adasparse_cli.execution.best_so_far import BestSoFar, valid_metric
+from adasparse_cli.execution.best_so_far import Best, report_run
 from adasparse_cli.execution.job import HINT
 from adasparse_cli.execution.named_run import NamedRun, expected_rows
 from adasparse_cli.execution.stop import StopOfStudy
@@ -41,27 +41,27 @@ from adasparse_cli.runs.saved_run import read_report
 from adasparse_cli.runs.train import finished_run
 from adasparse_cli.runs.train_job import TrainJob
 
-# How long a result may take to appear here after its job has ended, and how long a scheduler may be silent.
+# Time in which a result must appear after its job has ended, and in which a scheduler must answer.
 LAG_SECONDS, SILENT_SECONDS = 60.0, 600.0
-# How long stopped jobs have to save.
+# Time that stopped jobs have to save.
 STOP_SECONDS = 90.0
-# How often a run that another command follows is looked for.
+# Seconds between two searches for the result of a run whose job another command submitted.
 OTHERS_SECONDS = 10.0
 
 
 def require_launcher(job: TrainJob, workers: int) -> None:
-    """Refuse, before data are prepared, what the launcher of a study cannot do.
+    """Check, before data are prepared, that the launcher can train.
 
     Raises:
-        UsageError: the device or the scheduler is not there, or `--workers` is given for a cluster.
+        UsageError: the device or the scheduler is not available, or `--workers` is given for a cluster.
     """
     if not isinstance(job.launcher, ClusterSettings):
         chosen_device(job.device)
         return
     if workers != 1:
         raise UsageError(
-            f"--workers is for this machine, and launcher={job.launcher.name} trains elsewhere",
-            hint=f"launcher.jobs={workers} limits the jobs at a time",
+            f"--workers applies to this machine, but launcher={job.launcher.name} trains on a cluster",
+            hint=f"launcher.jobs={workers} limits the number of jobs",
         )
     engine_of(job.launcher).check()
 
@@ -72,20 +72,21 @@ def train_on_cluster(
     settings: ClusterSettings,
     *,
     what: str,
-    best: BestSoFar | None,
+    best: Best | None,
+    unit: str = "runs",
 ) -> dict[str, str]:
     """Train runs as jobs; see `workers.train_all`.
 
     Raises:
-        InterruptedRun: SIGINT or SIGTERM came; the jobs were asked to save and end.
+        InterruptedRun: SIGINT or SIGTERM arrived; the jobs were asked to save and end.
         UsageError: the scheduler refuses a job, or the nodes lack the program.
         DataError: a node does not see the folders.
-        ResourceError: the scheduler was silent for too long; its jobs run on.
-        DiskFullError: the disk has no room for a run; no further job is submitted.
+        ResourceError: the scheduler did not answer for too long; its jobs continue.
+        DiskFullError: the disk is full; no further job is submitted.
     """
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
     with StopOfStudy() as stop, contextlib.ExitStack() as held:
-        crowd = _Crowd(runs, progress, settings, best)
+        crowd = _Crowd(runs, progress, settings, best, unit)
         held.callback(crowd.release)
         crowd.check_once()
         while crowd.busy and stop.number is None:
@@ -100,7 +101,7 @@ def train_on_cluster(
 
 
 class _Followed:
-    """A run, and the job that trains it."""
+    """A run and its job."""
 
     def __init__(self, run: NamedRun) -> None:
         self.run, self.place = run, tasks.place_of(run)
@@ -113,11 +114,11 @@ class _Followed:
 
     @property
     def owned(self) -> bool:
-        """Whether this command, and no other, submits jobs for the run."""
+        """Whether this command holds the lock that allows it to submit jobs for the run."""
         return self._held is not None
 
     def own(self) -> bool:
-        """Try to become who submits; another command may be."""
+        """Try to take the lock; False if another command holds it."""
         if self._held is None:
             held = contextlib.ExitStack()
             try:
@@ -136,7 +137,7 @@ class _Followed:
         return finished_run(self.run.job, self.run.prepared)
 
     def look_for_others(self) -> Path | None:
-        """The result of a run that another command follows; looked for now and then, since it reads many files."""
+        """The result of a run whose job another command submitted. Searches rarely, because a search reads many files."""
         if time.monotonic() - self._looked < OTHERS_SECONDS:
             return None
         self._looked = time.monotonic()
@@ -144,14 +145,14 @@ class _Followed:
 
 
 class _Crowd:
-    """All runs of a study: those that wait for a place, and those that have a job."""
+    """All runs of a study: waiting runs, and active runs, which have or get a job."""
 
     def __init__(
-        self, runs: Sequence[NamedRun], progress: Progress, settings: ClusterSettings, best: BestSoFar | None
+        self, runs: Sequence[NamedRun], progress: Progress, settings: ClusterSettings, best: Best | None, unit: str
     ) -> None:
         self._waiting = [_Followed(run) for run in runs]
         self._active: list[_Followed] = []
-        self._progress, self._settings, self._best = progress, settings, best
+        self._progress, self._settings, self._best, self._unit = progress, settings, best, unit
         self._engine: Engine = engine_of(settings)
         self._width, self._count = max(len(run.name) for run in runs), len(runs)
         self._trained = 0
@@ -165,7 +166,7 @@ class _Crowd:
         return bool(self._active or (self._waiting and self.full is None))
 
     def check_once(self) -> None:
-        """Refuse at once what every job would fail with."""
+        """Check the scheduler before the first job."""
         self._engine.check()
 
     def release(self) -> None:
@@ -173,7 +174,7 @@ class _Crowd:
             one.release()
 
     def turn(self) -> None:
-        """One look at everything."""
+        """Submit the next jobs, and query and process the states of all jobs."""
         while self._waiting and len(self._active) < self._settings.jobs and self.full is None:
             self._active.append(self._waiting.pop(0))
         with self._patience():
@@ -188,7 +189,7 @@ class _Crowd:
         self._progress.expect(self._trained + ahead + sum(expected_rows(one.run) for one in self._waiting))
 
     def stop(self) -> None:
-        """Ask the jobs that this command submitted to save and end, and wait until they have."""
+        """Ask the jobs of this command to save and end, and wait for their end."""
         own = [one for one in self._active if one.owned and one.job is not None and one.job.id is not None]
         ids = [one.job.id for one in own if one.job is not None and one.job.id is not None]
         end = time.monotonic() + STOP_SECONDS
@@ -202,14 +203,14 @@ class _Crowd:
 
     @contextlib.contextmanager
     def _patience(self) -> Iterator[None]:
-        """Bear with a scheduler that does not answer for a while."""
+        """Wait if the scheduler does not answer, up to `SILENT_SECONDS`."""
         try:
             yield
         except EngineBusyError as busy:
             if time.monotonic() - self._heard > SILENT_SECONDS:
                 raise ResourceError(
-                    f"{busy.message}; so for {SILENT_SECONDS / 60:.0f} minutes",
-                    hint="jobs that were submitted run on; the same command follows them again",
+                    f"{busy.message}; no answer for {SILENT_SECONDS / 60:.0f} minutes",
+                    hint="submitted jobs continue; the same command waits for them",
                 ) from None
             if not self._silent:
                 self._progress.note(f"{busy.message}; waiting")
@@ -218,7 +219,7 @@ class _Crowd:
             self._heard, self._silent = time.monotonic(), False
 
     def _begin(self, one: _Followed) -> None:
-        """Submit a job for a run, or find the one that was submitted for it."""
+        """Submit a job for a run, or find its job that was submitted before."""
         if not one.own():
             if (folder := one.look_for_others()) is not None:
                 self._end(one, folder)
@@ -227,7 +228,7 @@ class _Crowd:
             self._end(one, folder)
             return
         if one.tries == 0 and (known := self._submitted_before(one)) is not None:
-            self._progress.note(f"{one.run.name}: following job {known.id}, which was submitted before")
+            self._progress.note(f"{one.run.name}: waiting for job {known.id}, which was submitted before")
             one.job, one.tries = known, 1
             return
         name = f"adasparse-{one.place.name[:8]}-{secrets.token_hex(3)}"
@@ -241,7 +242,7 @@ class _Crowd:
         tasks.write_submitted(one.place, one.job)
 
     def _submitted_before(self, one: _Followed) -> tasks.Submitted | None:
-        """A job for this run that a command before has submitted and that has not ended."""
+        """A job for this run that an earlier command submitted and that has not ended."""
         found = tasks.read_submitted(one.place)
         if found is None or found.launcher != self._settings.name:
             return None
@@ -281,13 +282,13 @@ class _Crowd:
         since = time.monotonic() - one.ended_since
         by_itself = told is not None and told.ended == "failed"
         says_done = (told is not None and told.ended == "done") or state.exit_code == 0
-        # its last words may take a moment to appear here
+        # the last state that the job wrote may appear here with a delay
         if not by_itself and since < (LAG_SECONDS if says_done else min(LAG_SECONDS, 2 * self._settings.poll_seconds)):
             return
         self._settle(one, state, told)
 
     def _settle(self, one: _Followed, state: JobState, told: tasks.Told | None) -> None:
-        """A job has ended without a result."""
+        """Handle a job that ended without a result: fail, stop the study, or resubmit."""
         assert one.job is not None
         node = state.node or (told.node if told is not None else "") or "a node"
         log = one.place / tasks.LOG
@@ -298,7 +299,12 @@ class _Crowd:
                 self.full = DiskFullError(told.reason, hint=told.hint, needed=told.needed)
             self._fail(one, told.reason)
         elif told is not None and told.ended == "done":
-            self._give_up(DataError(f"{node} says that {one.run.name} is done, and its result is not here", hint=HINT))
+            self._give_up(
+                DataError(
+                    f"{node} reports that {one.run.name} is done, but its result is not in {one.run.job.runs}",
+                    hint=HINT,
+                )
+            )
         elif state.exit_code == NOT_SHARED:
             self._give_up(DataError(f"node {node} does not see {Path.cwd()} or {one.place}", hint=HINT))
         elif state.exit_code in NO_PROGRAM:
@@ -306,23 +312,23 @@ class _Crowd:
             self._give_up(
                 UsageError(
                     f"node {node} cannot start {python}",
-                    hint="launcher.python=PATH names the interpreter on the nodes",
+                    hint="set launcher.python=PATH to the Python interpreter on the nodes",
                 )
             )
         elif state.exit_code and (told is None or told.ended is None) and state.exit_code < 128:
             self._fail(one, f"its job {one.job.id} ended with exit code {state.exit_code}: {_last_line(log)} ({log})")
         elif state.again and one.tries <= self._settings.retries:
             self._progress.note(
-                f"{one.run.name}: job {one.job.id} was ended from outside ({_why(state)}): submitting it again"
+                f"{one.run.name}: job {one.job.id} was ended from outside ({_why(state)}); resubmitting"
             )
             one.job = None
         else:
             times = f", the last of {one.tries} jobs" if one.tries > 1 else ""
-            memory = ": launcher.memory_gib=N asks for more" if state.why == "OUT_OF_MEMORY" else ""
+            memory = "; launcher.memory_gib=N requests more memory" if state.why == "OUT_OF_MEMORY" else ""
             self._fail(one, f"its job {one.job.id} was ended from outside ({_why(state)}{times}){memory}")
 
     def _give_up(self, error: AdasparseError) -> None:
-        """End all jobs: each would fail so."""
+        """Cancel all jobs, because each would fail in the same way."""
         with contextlib.suppress(EngineBusyError):
             self._engine.cancel([one.job.id for one in self._active if one.owned and one.job and one.job.id])
         raise error
@@ -335,9 +341,9 @@ class _Crowd:
     def _end(self, one: _Followed, folder: Path) -> None:
         self.done += 1
         if self._best is not None:
-            value = valid_metric(read_report(folder), self._best.metric)
-            line = self._best.line(one.run.name, value, width=self._width)
-            self._progress.note(f"{line}  {self.done} of {self._count} runs")
+            after = f"  {self.done} of {self._count} {self._unit}"
+            metrics = read_report(folder)["metrics"].get("valid", {})
+            report_run(self._best, self._progress, one.run, metrics, after=after, width=self._width)
         if one.owned:
             shutil.rmtree(one.place, ignore_errors=True)
         self._leave(one)
@@ -349,11 +355,11 @@ class _Crowd:
         self._advance(0)
 
     def _advance(self, rows: int) -> None:
-        self._progress.advance(rows, {"runs done": self.done, "of": self._count})
+        self._progress.advance(rows, {"runs done": (self.done, self._count)})
 
 
 def _why(state: JobState) -> str:
-    return state.why or ("its scheduler has forgotten it" if state.phase is Phase.unknown else "no reason is given")
+    return state.why or ("the scheduler has no record of it" if state.phase is Phase.unknown else "no reason given")
 
 
 def _last_line(log: Path) -> str:
@@ -361,7 +367,7 @@ def _last_line(log: Path) -> str:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         if lines:
             return f"{lines[-1].strip():.300}"
-    return "it has printed nothing"
+    return "no output"
 
 
 def _sleep(seconds: float, stop: StopOfStudy) -> None:

@@ -1,6 +1,6 @@
-"""What a job of a cluster runs: `python -m adasparse_cli.execution.job TASK`. It trains the run of the task and tells how far it is.
+"""The program of a cluster's job: `python -m adasparse_cli.execution.job TASK` trains the run of a task and reports its progress.
 
-It prepares no data and trusts no folder that only looks like the one it should see.
+It prepares no data. Before it trains, it verifies that the node has the same versions and sees the same folders.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from adasparse_cli.runs.prepare import existing
 from adasparse_cli.schema import Manifest
 
 TOLD_SECONDS = 2.0
-# How long a file that another machine has just written may take to appear.
+# Time in which a file that another machine has written must appear.
 LAG_SECONDS = 20.0
 HINT = "paths.data, paths.runs and the current folder must be on a file system that all nodes share"
 
 
 class UnfitNodeError(AdasparseError):
-    """Every job of the study would fail so, on this node."""
+    """Every job of the study would fail on this node."""
 
 
 def run_job(path: Path) -> int:
-    """Train the run of a task; the exit code."""
+    """Train the run of a task, and return the exit code of the job."""
     task, node = read_task(path), socket.gethostname()
     told = Told(job=task.job, node=node)
 
@@ -72,17 +72,17 @@ def run_job(path: Path) -> int:
 
 
 def _require_same(task: Task, node: str) -> Manifest:
-    """The data of a task, on a node that has the same programs and sees the same folders.
+    """Check that the node has the same versions and sees the same folders, and return the manifest of the data.
 
     Raises:
-        UnfitNodeError: it does not.
+        UnfitNodeError: the versions or the folders differ.
     """
     own = versions()
     for name, wanted in task.versions.items():
         if own.get(name) != wanted:
             raise UnfitNodeError(
-                f"node {node} has {name} {own.get(name)}, and the study was started with {wanted}",
-                hint="launcher.python=PATH names an interpreter with the same versions on all nodes",
+                f"node {node} has {name} {own.get(name)}, but the study was started with {wanted}",
+                hint="set launcher.python=PATH to an interpreter with the same versions on all nodes",
             )
     shared, end = Path(task.runs) / SHARED, time.monotonic() + LAG_SECONDS
     while True:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from adasparse_cli.choices import Split
 from adasparse_cli.errors import BusyError
-from adasparse_cli.prep.recipe import Progress, Silent
+from adasparse_cli.prep.recipe import Details, Progress, Silent
 from adasparse_cli.runs.prepare import PrepReport
 from adasparse_cli.runs.train import TrainReport, run_train
 from adasparse_cli.runs.train_job import TrainJob
@@ -19,16 +19,22 @@ BUSY_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class NamedRun:
-    """A run of a study: its name, its job, and its prepared data."""
+    """A run of a study or a search.
+
+    Args:
+        name: name of the run, such as `fusion, seed 1`; no other run has it.
+        setting: the setting that a search tries; if it is part of the name, it follows the arm. Empty in a study.
+    """
 
     name: str
     job: TrainJob
     prepared: PrepReport
+    setting: str = ""
 
     @property
     def arm(self) -> str:
-        """The name without the seed."""
-        return self.name.removesuffix(f", seed {self.job.seed}")
+        """The name without the setting and the seed."""
+        return self.name.removesuffix(f", seed {self.job.seed}").removesuffix(f" {self.setting}")
 
 
 def expected_rows(run: NamedRun) -> int:
@@ -56,7 +62,7 @@ class ToldProgress(Silent):
         if self._training and total is not None:
             self._rows = max(self._expected - total, 0)  # rows done before a resume
 
-    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+    def advance(self, amount: int, detail: Details | None = None) -> None:
         if not self._training:
             return
         self._rows += amount

@@ -1,11 +1,11 @@
-"""What a job of a cluster reads and writes, in a folder of the run that it trains: `paths.runs/.jobs/<digest>/`.
+"""Files through which a study and the job of a run communicate, in the run's task folder `paths.runs/.jobs/<digest>/`.
 
-task.json    what to train, on which data, and what the job must find to be where it should be
-job.json     which job was submitted for it; written before and after it is submitted
-state.json   what the job tells: rows done, how it ended and why
-job.log      what it prints
+task.json    the configuration, the data, and what the job verifies: versions, fingerprint, token of the folder
+job.json     the submitted job; written before and after it is submitted
+state.json   state of the job: rows done, how and why it ended
+job.log      output of the job
 
-The folder belongs to the command that follows the run, and is removed when the run is done. All files are JSON; nothing is pickled.
+The command that holds the folder's lock submits the job, and removes the folder after the run is done. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ class Task:
     """A run for a job.
 
     Args:
-        name: of the run in its study. job: name of the job, which no other has.
+        name: name of the run in its study.
+        job: unique name of the job.
         config: the resolved configuration.
-        data, runs: folders, absolute. fingerprint: of the data.
-        token: content of the file `.shared` in `runs`, by which a job knows that it sees the same folder.
-        versions: of the packages that must be the same.
+        data: absolute path of the prepared data.
+        fingerprint: fingerprint of the prepared data.
+        runs: absolute path of the folder of runs.
+        token: content of the file `.shared` in `runs`, with which a job verifies that it sees the same folder.
+        versions: versions by package, which must be the same on the node.
     """
 
     name: str
@@ -60,11 +63,12 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """A job that was submitted, or was about to be.
+    """A job that was submitted, or is about to be submitted.
 
     Args:
-        job: our name for it. id: the scheduler's; None until it is known.
-        launcher: the launcher's name.
+        job: unique name of the job.
+        launcher: name of the launcher.
+        id: the scheduler's id of the job; None until it is known.
     """
 
     job: str
@@ -74,14 +78,18 @@ class Submitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a job tells.
+    """The state that a job reports.
 
     Args:
-        job: which job. node: where it runs. rows: passed so far.
-        ended: None while it runs, else `done`, `failed` or `stopped`.
-        reason, hint: of a failure. exit_code: its own.
-        needed: bytes that a full disk lacks, else None.
-        of_all: whether every job of the study would fail so.
+        job: unique name of the job.
+        node: node on which it runs.
+        rows: number of training rows done.
+        ended: None while it runs; then `done`, `failed` or `stopped`.
+        reason: reason of a failure or a stop.
+        hint: hint of a failure.
+        exit_code: exit code of the job.
+        needed: number of bytes that are missing on a full disk; otherwise None.
+        of_all: whether every job of the study would fail in the same way.
     """
 
     job: str
@@ -96,12 +104,12 @@ class Told:
 
 
 def versions() -> dict[str, str]:
-    """The versions that a job must have: weights depend on them."""
+    """Versions of the packages on which the weights depend. A job must have the same versions."""
     return {name: version(name) for name in ("adasparse-cli", "torch")}
 
 
 def place_of(run: NamedRun) -> Path:
-    """The folder of a run's task: the same for every command that needs the run."""
+    """The task folder of a run. All commands that need the run use the same folder."""
     told = [what_it_computes(plain(run.job.config)), run.prepared.manifest.fingerprint]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
     return run.job.runs.absolute() / JOBS / digest[:16]
@@ -111,13 +119,13 @@ def write_task(place: Path, run: NamedRun, job: str) -> None:
     """Write the task of a run.
 
     Raises:
-        UsageError: its settings hold a password, which does not belong into a file.
+        UsageError: a setting contains a password, which must not be written to a file.
     """
     config = plain(run.job.config)
     if without_passwords(to_yaml(config)) != to_yaml(config):
         raise UsageError(
-            "a setting holds a password, and the settings of a job are written to a file",
-            hint="leave it out of tracking.uri; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are MLflow's variables for it",
+            "a setting contains a password, but the settings of a job are written to a file",
+            hint="remove it from tracking.uri; set MLflow's variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
         )
     task = Task(
         name=run.name,
@@ -133,7 +141,7 @@ def write_task(place: Path, run: NamedRun, job: str) -> None:
 
 
 def shared_token(runs: Path) -> str:
-    """The content of `.shared` in the folder of all runs, which is written once."""
+    """The content of `.shared` in the folder of runs. The file is written once, with a random text."""
     path = runs / SHARED
     with only_owner(runs, wait=True):
         if not path.exists():
@@ -142,16 +150,16 @@ def shared_token(runs: Path) -> str:
 
 
 def read_task(path: Path) -> Task:
-    """A task.
+    """Read a task.
 
     Raises:
-        IntegrityError: it is missing, damaged or of another version.
+        IntegrityError: the file is missing, damaged or of another version.
     """
     return _read(path, Task)
 
 
 def named_run(task: Task, manifest: Manifest) -> NamedRun:
-    """The run of a task, on data that were found."""
+    """The run of a task, on the prepared data with this manifest."""
     folder, section = Path(task.data), dict(task.config["data"])
     settings = typed(section, recipe_named(str(section["recipe"])).Settings, "data")
     job = job_of(task.config, PrepJob(settings=settings, raw=(), folder=folder, raw_named=False))
@@ -160,24 +168,24 @@ def named_run(task: Task, manifest: Manifest) -> NamedRun:
 
 
 def write_submitted(place: Path, submitted: Submitted) -> None:
-    """Remember which job trains a run."""
+    """Write which job trains a run."""
     write_sealed(place / JOB, {VERSION_KEY: VERSION, **asdict(submitted)})
 
 
 def read_submitted(place: Path) -> Submitted | None:
-    """The job that was submitted last; None where there is none."""
+    """The job that was submitted last; None if there is none."""
     with contextlib.suppress(IntegrityError, OSError):
         return _read(place / JOB, Submitted)
     return None
 
 
 def write_told(place: Path, told: Told) -> None:
-    """Tell how far a job is."""
+    """Write the state of a job."""
     write_sealed(place / STATE, {VERSION_KEY: VERSION, **asdict(told)})
 
 
 def read_told(place: Path, job: str) -> Told | None:
-    """What a job told last; None where it has told nothing yet."""
+    """The state that a job reported last; None if it has not reported yet."""
     with contextlib.suppress(IntegrityError, OSError):
         told = _read(place / STATE, Told)
         return told if told.job == job else None
@@ -188,5 +196,5 @@ def _read(path: Path, kind: type[T]) -> T:
     values = read_sealed(path, VERSION_KEY, unsealed=object())
     if values.pop(VERSION_KEY) != VERSION:
         raise IntegrityError(f"{path} is of another version", hint="stop the study and start it with one version")
-    require_types(values, kind, path, hint="start the study once more")
+    require_types(values, kind, path, hint="run the command of the study again")
     return kind(**values)

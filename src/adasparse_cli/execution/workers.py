@@ -1,7 +1,7 @@
 """Train many runs, several at the same time, in worker processes, with one progress display.
 
 A run that crashes does not affect other runs. If the parent dies, its workers save and end. The result of a run does not
-depend on the runs beside or before it.
+depend on other runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from adasparse_cli.cluster.settings import ClusterSettings
 from adasparse_cli.errors import DiskFullError
-from adasparse_cli.execution.best_so_far import BestSoFar
+from adasparse_cli.execution.best_so_far import Best, report_run
 from adasparse_cli.execution.cluster_runs import train_on_cluster
 from adasparse_cli.execution.named_run import NamedRun, expected_rows
 from adasparse_cli.execution.stop import StopOfStudy
@@ -25,13 +25,20 @@ from adasparse_cli.prep.recipe import Progress
 
 
 def train_all(
-    runs: Sequence[NamedRun], progress: Progress, *, workers: int, what: str, best: BestSoFar | None = None
+    runs: Sequence[NamedRun],
+    progress: Progress,
+    *,
+    workers: int,
+    what: str,
+    best: Best | None = None,
+    unit: str = "runs",
 ) -> dict[str, str]:
     """Train runs in order, on the launcher of their jobs. Interrupted runs resume.
 
     Args:
         workers: number of runs at the same time on this machine.
-        best: reports each finished run with the best value so far; None reports nothing.
+        best: reports each finished run with the best value so far, of all runs or by arm; None reports nothing.
+        unit: name of the runs in reports, such as `runs of round 2`.
 
     Returns:
         The reason of each failed run, by name. Other runs continue after a failure.
@@ -43,7 +50,7 @@ def train_all(
     if not runs:
         return {}
     if isinstance(launcher := runs[0].job.launcher, ClusterSettings):
-        return train_on_cluster(runs, progress, launcher, what=what, best=best)
+        return train_on_cluster(runs, progress, launcher, what=what, best=best, unit=unit)
     progress.start(what, sum(expected_rows(run) for run in runs), "rows")
     waiting, done, trained = list(runs), 0, 0
     width = max(len(run.name) for run in runs)
@@ -58,7 +65,7 @@ def train_all(
                     running.append(_start(idle, waiting.pop(0)))
                 wait([source for one in running for source in one.sources()], timeout=0.5)
                 for one in list(running):
-                    progress.advance(one.news(), {"runs done": done, "of": len(runs)})
+                    progress.advance(one.news(), {"runs done": (done, len(runs))})
                     if one.ended:
                         running.remove(one)
                         rows = one.close_run()
@@ -68,19 +75,12 @@ def train_all(
                         if one.done:
                             idle.append(one)
                             if best is not None:
-                                best.report(
-                                    progress,
-                                    one.run.name,
-                                    one.valid.get(best.metric),
-                                    arm=one.run.arm,
-                                    seed=one.run.job.seed,
-                                    after=f"  {done} of {len(runs)} runs",
-                                    width=width,
-                                )
+                                after = f"  {done} of {len(runs)} {unit}"
+                                report_run(best, progress, one.run, one.valid, after=after, width=width)
                         elif stop.number is None:
                             failed[one.run.name] = one.why()
                             progress.note(f"{one.run.name} failed: {failed[one.run.name]}")
-                        progress.advance(rows, {"runs done": done, "of": len(runs)})
+                        progress.advance(rows, {"runs done": (done, len(runs))})
                 # early stopping makes the number of rows of a running run uncertain
                 ahead = sum(max(expected_rows(one.run), one.rows) for one in running)
                 progress.expect(trained + ahead + sum(map(expected_rows, waiting)))

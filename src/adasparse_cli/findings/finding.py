@@ -290,7 +290,7 @@ DIFFERENCES = ("gain", "over ", "RelaImpr")
 
 
 def cell(value: Any, column: str = "") -> str:
-    """A table value as text. A missing value is "n/a"; per cent and seconds have one decimal.
+    """A table value as text. A missing value is "n/a"; per cent and seconds have one decimal, minutes below 10 too.
 
     Columns of differences also have a plus sign.
     """
@@ -301,6 +301,8 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if "minutes" in column:
+            return f"{value:,.0f}" if value == 0 or value >= 10 else f"{value:,.1f}"
         short = column.endswith("%") or "seconds" in column
         # a count that is a mean, for example a median of rows, is not a metric
         whole = value.is_integer() and abs(value) >= 2

@@ -1,21 +1,21 @@
-"""Gradient-boosted trees of LightGBM, a baseline that is no network.
+"""Gradient-boosted trees of LightGBM, a baseline without a neural network.
 
-    logit = Σ_m leaf_m(x)      m = 1 … trees of the best round; the first leaf values include the log-odds of the base rate
+    logit = Σ_m leaf_m(x)      m = 1 … best round; the leaf values of the first tree include the log-odds of the base rate
 
-x has these numbers, none of which depends on labels:
+x has these numbers. None depends on labels:
 
 - a field with at most `largest_categorical` ids: the id, as a category; trees split categories into two sets;
-- a field with more ids: the id as a number. Ids of a vocabulary are ranks by the number of training rows, 1 the most frequent and 0 for
-  unseen and rare values, so a split asks "is the value at least as frequent as …";
+- a field with more ids: the id as a number. The ids of a vocabulary are ranks by the number of training rows: 1 is the most frequent
+  value, and 0 stands for unseen and rare values. A split therefore separates more frequent from less frequent values;
 - a numeric field: the number of its bucket;
 - a multi-valued field: the number of its values, and the smallest and largest of their ids (missing for an empty list).
 
-The fields of the domain are among them. A domain that is unseen in training has id 0 in its fields.
+The fields of the domain are included. A domain that is not in the training split has id 0 in its fields.
 
-Trees are stored as LightGBM's own text, as bytes in the checkpoint and as `lightgbm.txt` in the run's folder.
+Trees are stored in LightGBM's text format: as bytes in the checkpoint, and as `lightgbm.txt` in the run's folder.
 
 Source: Ke et al., LightGBM: A Highly Efficient Gradient Boosting Decision Tree, NeurIPS 2017; the package lightgbm. Differences: no target
-encoding, which needs held-out rows to be free of leaks; early stopping by `loop.select` (training/boosting.py).
+encoding, because it leaks labels without held-out rows; early stopping by `loop.select` (training/boosting.py).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from adasparse_cli.schema import Field
 
 
 class Lightgbm(Model):
-    """Gradient-boosted trees (needs the extra `lightgbm`; compared only where it is named)."""
+    """Gradient-boosted trees (needs the extra `lightgbm`; comparisons include it only if `--models` names it)."""
 
     Settings = LightgbmSettings
     text: Tensor
 
     def __init__(self, settings: LightgbmSettings, network: NetworkSettings, shape: DataShape) -> None:
-        nn.Module.__init__(self)  # it has none of the parts that networks share
+        nn.Module.__init__(self)  # skips Model.__init__, which makes the parts of networks
         self.settings, self.network, self.num_domains = settings, network, shape.num_domains
         self.features = Features(shape.fields, shape.bags, largest_categorical=settings.largest_categorical)
         self.register_buffer("text", torch.zeros(0, dtype=torch.uint8))
@@ -53,7 +53,7 @@ class Lightgbm(Model):
 
     @staticmethod
     def require_installed() -> None:
-        """Refuse to go on without the package.
+        """Check that the package lightgbm is installed.
 
         Raises:
             UsageError: it is not installed.
@@ -66,22 +66,26 @@ class Lightgbm(Model):
 
     @property
     def device(self) -> torch.device:
-        """Where its text is; trees are computed on the CPU."""
+        """Device of the stored trees. Scores are always computed on the CPU."""
         return self.text.device
 
     def set_trees(self, text: str) -> None:
-        """Take trees, as LightGBM writes them."""
+        """Set the trees.
+
+        Args:
+            text: trees in LightGBM's text format.
+        """
         self.text = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(self.device)
         self._booster = None
 
     def make_room(self, weights: Mapping[str, Tensor]) -> None:
-        """Saved trees may have any length."""
+        """Resize the buffer to the saved trees, whose text may have any length."""
         if "text" in weights and weights["text"].dtype == torch.uint8 and weights["text"].dim() == 1:
             self.text = torch.empty_like(weights["text"], device=self.device)
             self._booster = None
 
     def forward(self, batch: Batch) -> Prediction:
-        """Score the rows, on the CPU."""
+        """Score the rows on the CPU."""
         values = self.trees().predict(self.features(batch), raw_score=True, num_threads=torch.get_num_threads())
         logits = torch.from_numpy(np.asarray(values, dtype=np.float32)).to(batch.field_ids.device)
         return Prediction(logits, no_penalty(logits))
@@ -90,7 +94,7 @@ class Lightgbm(Model):
         """The `lightgbm.Booster`.
 
         Raises:
-            IntegrityError: the saved text is none of this package's.
+            IntegrityError: LightGBM cannot read the saved text.
         """
         if self._booster is None:
             self.require_installed()
@@ -101,23 +105,23 @@ class Lightgbm(Model):
                 self._booster = lightgbm.Booster(model_str=text)
             except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
                 raise IntegrityError(
-                    f"the trees cannot be read: {error}", hint="restore the run from a copy, or train it anew"
+                    f"the trees cannot be read: {error}", hint="restore the run from a copy, or train it again"
                 ) from None
         return self._booster
 
     def start_at(self, rate: float) -> None:
-        """The first tree includes the base rate."""
+        """Does nothing, because the first tree includes the base rate."""
 
     def set_bags(self, bags: Mapping[str, Bags]) -> None:
         """Replace the bags."""
         self.features.set_bags(bags)
 
     def row_tables(self) -> dict[str, nn.Parameter]:
-        """None."""
+        """Trees have no tables."""
         return {}
 
     def cost(self) -> Cost:
-        """No parameters and no matrix products."""
+        """All zeros: trees have no parameters of a network and no matrix products."""
         return Cost(
             embedding_parameters=0,
             backbone_parameters=0,
@@ -128,10 +132,12 @@ class Lightgbm(Model):
 
 
 class Features:
-    """Turns the ids of a batch into the numbers that trees read, as the module says.
+    """Turns the ids of a batch into the numbers x of the module's docstring.
 
     Args:
-        fields: in the manifest's order. bags: of the multi-valued fields.
+        fields: fields in the order of the manifest.
+        bags: bags by multi-valued field.
+        largest_categorical: largest number of ids of a field that is read as categories.
     """
 
     def __init__(self, fields: Sequence[Field], bags: Mapping[str, Bags], *, largest_categorical: int) -> None:
@@ -154,7 +160,7 @@ class Features:
         self._of_bags = {name: numbers_of(one) for name, one in bags.items()}
 
     def __call__(self, batch: Batch) -> np.ndarray:
-        """float32, rows × features; NaN is missing."""
+        """The numbers of a batch: float32, rows × features; NaN if missing."""
         ids = batch.field_ids.cpu().numpy()
         columns = []
         for column, field in enumerate(self._fields):
@@ -164,7 +170,11 @@ class Features:
 
 
 def numbers_of(bags: Bags) -> np.ndarray:
-    """float32, bags × 3: number of values, smallest id, largest id; NaN for the ids of an empty bag."""
+    """The numbers of each bag: number of values, smallest id, largest id.
+
+    Returns:
+        float32, bags × 3; the ids of an empty bag are NaN.
+    """
     starts, values = bags.starts.cpu().numpy(), bags.values.cpu().numpy()
     lengths = np.diff(starts)
     found = np.full((len(lengths), 3), np.nan, dtype=np.float32)

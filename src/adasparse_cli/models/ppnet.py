@@ -45,7 +45,7 @@ class Ppnet(Model):
             known = [field.name for field in agnostic]
             raise UsageError(
                 f"model.id_fields names {error.args[0]!r}, which is not a domain-agnostic field of these data",
-                hint=f"they are {', '.join(known)}",
+                hint=f"valid fields: {', '.join(known)}",
             ) from None
         self.register_buffer("id_columns", torch.tensor(columns, dtype=torch.long), persistent=False)
         row_width = len(columns) + self.embedding.agnostic_width

@@ -87,7 +87,7 @@ def plan_reproduce(profile: str, words: Sequence[str], *, seeds: int | None = No
         UsageError: there is no such profile, or a word cannot be used.
     """
     if profile not in PROFILES:
-        raise UsageError(f"there is no profile {profile!r}", hint=f"there are {', '.join(PROFILES)}")
+        raise UsageError(f"there is no profile {profile!r}", hint=f"valid profiles: {', '.join(PROFILES)}")
     chosen = PROFILES[profile]
     named = any(word.startswith(("data=", "data.name=")) for word in words)
     asked = tuple(words) if named else (*chosen.data, *words)

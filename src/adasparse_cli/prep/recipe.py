@@ -55,7 +55,7 @@ class DataSettings:
         name: folder of the prepared data below `paths.data`, and the name shown.
         domain: fields whose combination of values is the domain.
         domain_aware: fields from which a model receives the domain; empty means the fields of `domain`.
-        domain_id: whether the combination is an additional domain-aware field, named `domain` (or `domain_id`, if a column
+        domain_id: whether the combination of values is an additional domain-aware field, named `domain` (or `domain_id`, if a column
             has that name). A model then receives information that the single fields do not have. If the domain is one field,
             that field is already its id, and none is added.
         split: `day` (the last day is test, the day before valid), `random`, or `given` (the rows of `data.test_files` are test, as
@@ -185,19 +185,28 @@ class RawData:
     test_sources: frozenset[int] = frozenset()
 
 
+# Figures by name; a pair is a count and its total.
+Details = Mapping[str, float | tuple[int, int]]
+
+
 class Progress(Protocol):
     """Receives the progress of long work. The command line draws it; tests and jobs may ignore it."""
 
     def start(self, what: str, total: int | None, unit: str) -> None: ...
 
-    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None: ...
+    def advance(self, amount: int, detail: Details | None = None) -> None: ...
 
     def expect(self, total: int) -> None: ...
 
     def note(self, line: str) -> None: ...
 
-    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
-        """Report a finished run: as a row of a live table, or as a line. `best` marks the best run so far."""
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool, among: str = "") -> None:
+        """Report a finished run: as a row of a live table, or as a line.
+
+        Args:
+            best: whether it is the best run so far.
+            among: the runs among which it is the best, such as the runs of one model; empty for all runs.
+        """
 
 
 class Silent:
@@ -206,7 +215,7 @@ class Silent:
     def start(self, what: str, total: int | None, unit: str) -> None:
         pass
 
-    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+    def advance(self, amount: int, detail: Details | None = None) -> None:
         pass
 
     def expect(self, total: int) -> None:
@@ -215,7 +224,7 @@ class Silent:
     def note(self, line: str) -> None:
         pass
 
-    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool, among: str = "") -> None:
         self.note(line)
 
 

@@ -163,11 +163,11 @@ def run_search(
             trial = study.ask(distributions)
             value = _worth(job, trial.params, len(trials), progress, workers)
             study.tell(trial, value, state=_state(optuna, value))
-            tried = " ".join(f"{key}={own}" for key, own in trial.params.items())
+            tried = _tried(trial.params)
             name = f"trial {len(trials)}"
-            best.report(
-                progress, name, value, arm=f"{name}: {tried}", seed=None, after=f"  of {job.trials} trials: {tried}"
-            )
+            seed = job.first.seed if job.seeds == 1 else None
+            after = f"  of {job.trials} trials: {tried}"
+            best.report(progress, name, value, arm=name, seed=seed, setting=tried, after=after)
             trials.append(Trial(settings=trial.params, value=value))
             if verify:
                 _verify_trial(job, trials[-1])
@@ -230,12 +230,19 @@ def _worth(job: SearchJob, values: Mapping[str, Any], number: int, progress: Pro
     """The mean validation metric of a trial over seeds; None if a run failed."""
     jobs = _jobs_of(job, values)
     prepared = ensure_prepared(jobs[0].data, progress)
-    runs = [NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared) for own in jobs]
+    runs = [
+        NamedRun(name=f"trial {number}, seed {own.seed}", job=own, prepared=prepared, setting=_tried(values))
+        for own in jobs
+    ]
     left = [run for run in runs if finished_run(run.job, prepared) is None]
     each = BestSoFar(job.metric, comparable=False) if job.seeds > 1 else None
     train_all(left, progress, workers=workers, what=f"trial {number + 1} of {job.trials}", best=each)
     done = [finished_run(own, prepared) for own in jobs]
     return mean_or_none([None if run is None else read_report(run)["metrics"]["valid"][job.metric] for run in done])
+
+
+def _tried(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def _jobs_of(job: SearchJob, values: Mapping[str, Any]) -> list[TrainJob]:

@@ -22,6 +22,7 @@ from adasparse_cli.cluster.settings import without_launcher
 from adasparse_cli.config.compose import explicit_keys
 from adasparse_cli.config.spelling import leaves, word
 from adasparse_cli.errors import DataError, UsageError
+from adasparse_cli.execution.best_so_far import BestSoFar
 from adasparse_cli.execution.cluster_runs import require_launcher
 from adasparse_cli.execution.named_run import NamedRun
 from adasparse_cli.execution.workers import train_all
@@ -156,18 +157,28 @@ def run_tune(
     with only_owner(job.folder):
         prepared = ensure_prepared(job.first.data, progress)
         open_searches = [_OpenSearch(job, search) for search in job.searches]
-        number = 0
+        number, reported = 0, False
         while active := [search for search in open_searches if search.questions]:
             number += 1
             runs = [run for search in active for run in search.missing(prepared)]
-            train_all(runs, progress, workers=workers, what=f"round {number}, {counted(len(active), 'model')}")
+            what, unit = f"round {number}, {counted(len(active), 'model')}", f"runs of round {number}"
+            best = {search.search.name: search.best_run for search in active}
+            known = sum(search.known for search in open_searches)
+            if runs and known and not reported:
+                progress.note(f"finished before: {counted(known, 'trial')}")
+            reported = reported or bool(runs)
+            train_all(runs, progress, workers=workers, what=what, best=best, unit=unit)
             for search in active:
-                progress.note(search.answer(prepared, verify=verify))
+                search.answer(prepared, progress, verify=verify)
         return _write(job, open_searches, prepared)
 
 
 class _OpenSearch:
-    """A running search: its current questions, and the jobs of each question."""
+    """A running search: its current questions, and the jobs of each question.
+
+    With one seed, `best_run` reports each run as it ends, and a run is a trial. With several seeds, it reports the runs
+    without a best value, and `answer` reports the mean of each trial.
+    """
 
     def __init__(self, job: TuneJob, search: ModelSearch) -> None:
         self.job, self.search = job, search
@@ -176,33 +187,50 @@ class _OpenSearch:
             search.space, search.start, budget=job.trials, least_gain=job.least_gain
         )
         self.questions: Questions = next(self._asking)
-        self._best = float("-inf")
-        self._trials = 0
+        self._trained: list[bool] = []
+        self._best_trial = BestSoFar(job.metric, among=search.name)
+        self.best_run = self._best_trial if job.seeds == 1 else BestSoFar(job.metric, comparable=False)
+        self.known = 0  # trials that need no training, because their runs are finished
 
     def missing(self, prepared: PrepReport) -> list[NamedRun]:
         """The runs that the current questions still need."""
-        return [
-            NamedRun(name=f"{self.search.name} {self._changed(settings)}, seed {own.seed}", job=own, prepared=prepared)
-            for settings in self.questions
-            for own in self._jobs(settings)
-            if finished_run(own, prepared) is None
-        ]
+        missing: list[NamedRun] = []
+        self._trained = []
+        for settings in self.questions:
+            runs = [self._named(settings, own, prepared) for own in self._jobs(settings)]
+            left = [run for run in runs if finished_run(run.job, prepared) is None]
+            missing += left
+            self._trained.append(bool(left))
+            if not left:
+                self.known += 1
+                self._best_trial.add(self._trial(settings), self._value(settings, prepared))
+        return missing
 
-    def answer(self, prepared: PrepReport, *, verify: bool) -> str:
-        """Answer the current questions with the finished runs, advance the search, and return a line about the answers."""
-        answers = [self._worth(settings, prepared, verify=verify) for settings in self.questions]
-        shown = [
-            f"{self._changed(settings)} {'failed' if worth is None else f'{self._sign * worth:.4f}'}"
-            for settings, worth in zip(self.questions, answers, strict=True)
-        ]
-        self._trials += len(answers)
-        self._best = max([self._best, *(worth for worth in answers if worth is not None)])
+    def answer(self, prepared: PrepReport, progress: Progress, *, verify: bool) -> None:
+        """Answer the current questions with the finished runs, and advance the search. Report new trials of several seeds."""
+        answers: list[float | None] = []
+        for settings, trained in zip(self.questions, self._trained, strict=True):
+            value = self._value(settings, prepared, verify=verify)
+            answers.append(None if value is None else self._sign * value)
+            if trained and self.job.seeds > 1:
+                name, model = self._trial(settings), self.search.name
+                after = f"  mean of {self.job.seeds} seeds"
+                self._best_trial.report(
+                    progress, name, value, arm=model, seed=None, setting=self._changed(settings), after=after
+                )
         try:
             self.questions = self._asking.send(answers)
         except StopIteration as ended:
             self.found, self.questions = ended.value, []
-        best = f"{self._sign * self._best:.4f}" if self._best > float("-inf") else "none"
-        return f"{self.search.name}: {'; '.join(shown)} (best of {counted(self._trials, 'trial')}: {best})"
+
+    def _named(self, settings: Mapping[str, Any], job: TrainJob, prepared: PrepReport) -> NamedRun:
+        changed = self._changed(settings)
+        return NamedRun(
+            name=f"{self.search.name} {changed}, seed {job.seed}", job=job, prepared=prepared, setting=changed
+        )
+
+    def _trial(self, settings: Mapping[str, Any]) -> str:
+        return f"{self.search.name} {self._changed(settings)}"
 
     @property
     def _sign(self) -> int:
@@ -215,17 +243,16 @@ class _OpenSearch:
         words = [*self.search.words, *self.job.common, *changed_words(self.search, settings)]
         return plan_seeds(words, self.job.seeds, config_file=self.job.config_file)
 
-    def _worth(self, settings: Mapping[str, Any], prepared: PrepReport, *, verify: bool) -> float | None:
-        """The mean validation metric over seeds, signed so that larger is better; None if a run failed."""
+    def _value(self, settings: Mapping[str, Any], prepared: PrepReport, *, verify: bool = False) -> float | None:
+        """The mean of the metric on the valid split over seeds; None if a run failed."""
         runs = [finished_run(own, prepared) for own in self._jobs(settings)]
         if verify:
             for run in runs:
                 if run is not None:
                     verify_run(run)
-        metric = mean_or_none(
+        return mean_or_none(
             [None if run is None else read_report(run)["metrics"]["valid"][self.job.metric] for run in runs]
         )
-        return None if metric is None else self._sign * metric
 
 
 def changed_words(search: ModelSearch, settings: Mapping[str, Any]) -> list[str]:

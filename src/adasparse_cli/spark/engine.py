@@ -1,8 +1,8 @@
 """Runs the steps of preparation on Spark.
 
-Frames are files in the folder of the data, which all workers must see; Spark's tasks call the functions that this machine
-calls for `prep.engine=local`, and its shuffle adds counts and ranks equal rows. The number and the order of
-the workers change no byte.
+Frames are files in the folder of the data, which all workers must see. Spark's tasks call the functions that
+`prep.engine=local` calls on this machine. Spark's shuffle adds counts and ranks equal rows. The prepared bytes do not depend
+on the number or the order of the workers.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
-# Rows that one task of a shuffle should have.
+# Target number of rows per task of a shuffle.
 SHUFFLED_ROWS = 1 << 20
-# How long the first task may wait for a worker: a standalone cluster has its workers, others start them on demand.
+# Time in which a worker must start the first task. A standalone cluster has running workers; others start workers on demand.
 ANSWER_SECONDS, ON_DEMAND_SECONDS = 50, 600
 _GLOB = str.maketrans({character: f"\\{character}" for character in "{}[]*?\\"})
 
 
 class SparkEngine:
-    """A cluster, or this machine through Spark.
+    """Preparation on a Spark cluster, or with Spark on this machine.
 
     Args:
-        master: see `session.started`.
-        name: of the data. folder: where they are prepared.
+        master: address of the cluster, see `session.started`.
+        name: name of the data.
+        folder: folder in which the data are prepared.
     """
 
     frames_at_once = 1
@@ -69,20 +70,20 @@ class SparkEngine:
         self._stack.close()
 
     def digests(self, sources: Sequence[Path]) -> Callable[[], list[str]]:
-        """See `Engine.digests`; `read` computes them.
+        """See `Engine.digests`. The digests are available after `read`.
 
         Raises:
-            ResourceError: no worker answers, or one does not see the files.
+            ResourceError: no worker answers, or a worker does not see the files.
         """
         self._sources = sources
         self.require_workers([self._folder, *sources])
         return lambda: self._digests
 
     def require_workers(self, paths: Sequence[Path]) -> None:
-        """Check that workers answer, see some files and folders, and have the same packages.
+        """Check that workers answer, see the paths, and have the same versions of packages.
 
         Raises:
-            ResourceError: they do not.
+            ResourceError: no worker answers, a worker does not see a path, or versions differ.
         """
         sizes = {path.absolute(): path.stat().st_size if path.is_file() else None for path in paths}
         number = max(2, self._session.sparkContext.defaultParallelism) * 2
@@ -110,14 +111,14 @@ class SparkEngine:
         for host, hidden, found in answers:
             if hidden:
                 raise ResourceError(
-                    f"the worker {host} does not see {hidden[0]}, or sees another version of it",
+                    f"the worker {host} does not see {hidden[0]}, or sees a file of another size",
                     hint="raw= and paths.data must be on a file system that all workers have mounted at the same path",
                 )
             if found != own:
                 what = next(name for name in own if found[name] != own[name])
                 raise ResourceError(
-                    f"the worker {host} has {what} {found[what]}, and this machine {own[what]}",
-                    hint="install the same versions on all machines; PYSPARK_PYTHON names the interpreter",
+                    f"the worker {host} has {what} {found[what]}, but this machine has {own[what]}",
+                    hint="install the same versions on all machines; PYSPARK_PYTHON sets the interpreter",
                 )
 
     def read(self, raw: RawData, folder: Path, progress: Progress, *, size: int) -> Spill:
@@ -128,8 +129,8 @@ class SparkEngine:
         """
         if raw.reader is None:
             raise UsageError(
-                f"data={self._name}: its recipe reads the raw files in one process, and cannot run on Spark",
-                hint="prep.engine=local prepares it; tables (data=tabular) and IAAC's text run on Spark",
+                f"data={self._name}: its recipe reads the raw files in one process and cannot run on Spark",
+                hint="use prep.engine=local; only tables (data=tabular) and IAAC's text run on Spark",
             )
         folder.mkdir(parents=True)
         surveys = list(self.map(tasks.survey, raw.reader, range(len(self._sources))))
@@ -151,11 +152,11 @@ class SparkEngine:
     def map(
         self, work: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item], *, at_once: int = 1
     ) -> Iterator[Result]:
-        """See `Engine.map`; one task for each item.
+        """See `Engine.map`. Each item is a task.
 
         Raises:
-            AdasparseError: a task raised it. Any other error of a task is tried again.
-            ResourceError: a task failed every time.
+            AdasparseError: a task raised this error. After any other error, Spark repeats the task.
+            ResourceError: a task failed in all attempts.
         """
         if not items:
             return iter(())
@@ -234,7 +235,7 @@ class SparkEngine:
         return folder
 
     def _frame(self, paths: Sequence[str], rows: int) -> DataFrame:
-        """A table of Spark; `rows` gives the number of tasks of a shuffle, which changes no result."""
+        """A Spark table. `rows` determines the number of tasks of a shuffle, on which results do not depend."""
         number = max(self._session.sparkContext.defaultParallelism, rows // SHUFFLED_ROWS + 1)
         self._session.conf.set("spark.sql.shuffle.partitions", str(number))
         return self._session.read.parquet(*(f"file://{path.translate(_GLOB)}" for path in paths))
@@ -252,7 +253,7 @@ class SparkEngine:
 
 
 class _Refused:
-    """An error that is explained to the user, raised by a task; it is not tried again."""
+    """An error of a task that is reported to the user. Spark does not repeat the task."""
 
     def __init__(self, error: AdasparseError) -> None:
         self._kind, self._values = type(error), dict(error.__dict__)
@@ -265,12 +266,12 @@ class _Refused:
         return found
 
 
-# what the tasks of a worker share, by the token of the call; the last one is kept
+# function and shared values of the tasks of a worker, by token of the call; only the last call is kept
 _RECEIVED: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {}
 
 
 def _run(sent: Broadcast[bytes], token: str, item: Any) -> Any:
-    """In a worker: call the function that was sent."""
+    """Call the function that was sent to this worker."""
     from pyspark import cloudpickle
 
     if token not in _RECEIVED:
@@ -284,7 +285,7 @@ def _run(sent: Broadcast[bytes], token: str, item: Any) -> Any:
 
 
 def _add(spill: Spill, read: tasks.ReadShard) -> Mapping[str, Any]:
-    """Add a part to all rows; by multi-valued field, the number of each of its bags among all parts."""
+    """Add a part to the spill. Return, for each multi-valued field, the numbers of the part's bags among all parts."""
     spill.paths += read.paths
     spill.heights += read.heights
     spill.rows += sum(read.heights)
@@ -300,7 +301,7 @@ def _add(spill: Spill, read: tasks.ReadShard) -> Mapping[str, Any]:
 
 
 def _task_error(error: Exception) -> ResourceError:
-    """An error of Spark in one line: the last line of a Python traceback, or the exception of Java."""
+    """A Spark error as one line: the last line of a Python traceback, or the Java exception."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     python = [line for line in lines if not line.startswith(("at ", "File ", "Traceback", "..."))]
     named = [line for line in python if ": " in line and "org.apache.spark" not in line and "py4j" not in line]

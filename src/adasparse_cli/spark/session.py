@@ -1,4 +1,4 @@
-"""Starts Spark for preparation, and checks beforehand what would otherwise fail late or never end."""
+"""Starts Spark for preparation. Checks first what would otherwise fail late or hang."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 OLDEST_JAVA = 17
-# A task that fails runs again; elsewhere Spark's own default is the same.
+# Attempts per task on this machine. On a cluster, Spark's default is also 4.
 ATTEMPTS = 4
-# A server that does not listen is found in REACHED_SECONDS; starting Java takes a minute on a busy machine.
+# Time limits for the connection to the master, for `java -version`, and for the start of Spark, which can take a minute.
 REACHED_SECONDS, JAVA_SECONDS, STARTED_SECONDS = 10, 30, 300
 _LOCAL = re.compile(r"local(\[(\*|\d+)\])?")
 _ADVICE = "prep.master may be local, spark://HOST:7077, yarn, or k8s://https://HOST:PORT"
@@ -32,14 +32,14 @@ _ADVICE = "prep.master may be local, spark://HOST:7077, yarn, or k8s://https://H
 
 @contextlib.contextmanager
 def started(master: str | None, name: str) -> Iterator[SparkSession]:
-    """A session of Spark, stopped at the end.
+    """Start a Spark session, and stop it at the end.
 
     Args:
-        master: address of the cluster, such as `local[2]`; None for what spark-submit or spark-defaults.conf names.
-        name: shown in Spark's pages.
+        master: address of the cluster, such as `local[2]`; None for the address in spark-submit or spark-defaults.conf.
+        name: name in Spark's web pages.
 
     Raises:
-        UsageError: pyspark or Java is not installed, or the master is not an address.
+        UsageError: pyspark or Java is not installed, or the address is invalid.
         ResourceError: the master does not answer, or Spark does not start.
     """
     require_installed()
@@ -50,7 +50,7 @@ def started(master: str | None, name: str) -> Iterator[SparkSession]:
         try:
             yield session
         finally:
-            with contextlib.suppress(Exception):  # a connection that is gone has nothing to stop
+            with contextlib.suppress(Exception):  # fails if the connection is closed already
                 session.stop()
 
 
@@ -65,12 +65,12 @@ def require_installed() -> None:
     except ImportError:
         raise UsageError(
             "prep.engine=spark needs the package pyspark, which is not installed",
-            hint="python -m pip install 'adasparse-cli[spark]'; prep.engine=local needs nothing more",
+            hint="python -m pip install 'adasparse-cli[spark]'; prep.engine=local needs neither",
         ) from None
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
     needs = f"Spark needs Java {OLDEST_JAVA} or newer"
-    hint = f"install a Java runtime, such as openjdk-{OLDEST_JAVA}-jre-headless, or set JAVA_HOME; prep.engine=local needs none"
+    hint = f"install a Java runtime, such as openjdk-{OLDEST_JAVA}-jre-headless, or set JAVA_HOME; prep.engine=local needs no Java"
     if java is None:
         where = f"JAVA_HOME={home} has no bin/java" if home else "no java is on the PATH"
         raise UsageError(f"{needs}: {where}", hint=hint)
@@ -80,22 +80,22 @@ def require_installed() -> None:
         raise UsageError(f"{needs}: {java} does not run: {error}", hint=hint) from None
     version = re.search(r'version "(\d+)', said)
     if version is None or int(version[1]) < OLDEST_JAVA:
-        raise UsageError(f"{needs}: {java} says {said.partition(chr(10))[0]!r}", hint=hint)
+        raise UsageError(f"{needs}: {java} -version prints {said.partition(chr(10))[0]!r}", hint=hint)
 
 
 def is_local(master: str | None) -> bool:
-    """Whether Spark runs in this machine's processes alone."""
+    """Whether Spark runs only in processes on this machine."""
     return master is not None and master.startswith("local") and not master.startswith("local-cluster")
 
 
 def _require_reachable(master: str) -> None:
-    """Check the form of an address, and that a server listens there: Spark itself would try for minutes."""
+    """Check the form of an address and that a server listens there. Spark itself would retry for minutes."""
     kind, _, rest = master.partition("://")
     if master == "yarn" or master.startswith("local-cluster[") or _LOCAL.fullmatch(master):
         return
     if kind not in ("spark", "k8s") or not rest:
         raise UsageError(f"prep.master={master} is not the address of a cluster", hint=_ADVICE)
-    # spark:// may list several masters, of which one is active
+    # spark:// may list several masters; one of them is active
     faults = []
     for one in rest.split(",") if kind == "spark" else [rest]:
         place = urlsplit(one if "://" in one else f"//{one}")
@@ -113,12 +113,12 @@ def _require_reachable(master: str) -> None:
             return
     raise ResourceError(
         f"prep.master={master} does not answer: {'; '.join(faults)}",
-        hint="check the address, and that the cluster runs; prep.master=local uses this machine",
+        hint="check the address and that the cluster is running; prep.master=local uses this machine",
     )
 
 
 def _session(master: str | None, name: str, log: IO[bytes]) -> SparkSession:
-    """Start in a separate thread, because Spark may wait forever."""
+    """Start a session in a separate thread, because Spark may wait forever."""
     found: list[SparkSession] = []
     faults: list[BaseException] = []
 
@@ -151,9 +151,9 @@ def _new_session(master: str | None, name: str, log: IO[bytes]) -> SparkSession:
     for key, value in _settings(master).items():
         conf.set(key, value)
     if is_local(master):
-        # workers are to run in the same environment; on a cluster, its settings name the interpreter
+        # local workers use the same interpreter; on a cluster, Spark's settings determine the interpreter
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # a process has one Java at a time; what it prints would mix with the output of this command
+    # a process has one Java at a time; the log keeps the output of Java out of the output of this command
     gateway = SparkContext._gateway or launch_gateway(conf, {"stdout": log, "stderr": log})
     return SparkSession(SparkContext(conf=conf, gateway=gateway))
 
@@ -179,7 +179,7 @@ def _settings(master: str | None) -> dict[str, str]:
 
 
 def _reason(error: Any, log: str) -> str:
-    """Why Spark did not start, in one line: its exception, or else the last exception in its log."""
+    """Why Spark did not start, as one line: its exception, or the last exception in its log."""
     text = str(error) if error is not None else ""
     for line in [*text.splitlines(), *reversed(log.splitlines())]:
         if match := re.search(r"(?:Exception|Error): (.*\S)", line):

@@ -1,4 +1,4 @@
-"""What the tasks of Spark do: functions of a path that write files, which are complete or absent."""
+"""The functions of Spark's tasks. They read and write files by path. A file is complete or absent."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from adasparse_cli.prep.spill import BagTable, Spill, read_frame, rewritten
 from adasparse_cli.raw.rejected import Reject
 from adasparse_cli.raw.shards import Shard, Survey
 
-# Columns of the tables whose rows Spark adds; a key is a number or a text, or null.
+# Columns of the tables that Spark adds and ranks. A key is in NUMBER or in TEXT; both are null for a missing value.
 ASKED, NUMBER, TEXT, ROW, HASH, RANK = "asked", "number", "text", "row", "hash", "rank"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadShard:
-    """What a task has read: its frames on disk, with bags numbered within the part.
+    """The result of reading a part: its frames on disk, in which bags are numbered within the part.
 
     Args:
-        texts: file with the texts of these bags, by field.
+        paths: files of the frames.
+        heights: number of rows per frame.
+        texts: file with the texts of the bags, by field.
         noted: see `ShardRows`.
     """
 
@@ -43,7 +45,7 @@ class ReadShard:
 
 
 def environment() -> dict[str, str]:
-    """What must be equal on all machines so that their results are."""
+    """Versions that must be equal on all machines for equal results."""
     return {
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "polars": pl.__version__,
@@ -52,13 +54,13 @@ def environment() -> dict[str, str]:
 
 
 def look_around(sizes: Mapping[Path, int | None], _: int) -> tuple[str, list[str], dict[str, str]]:
-    """What a worker sees.
+    """Check what a worker sees.
 
     Args:
-        sizes: bytes of files that must be visible; None for a folder.
+        sizes: bytes by path that must be visible; None for a folder.
 
     Returns:
-        The worker's host, the paths that are not visible or differ, and its `environment`.
+        The worker's host name, the paths that are not visible or have another size, and its `environment`.
     """
     hidden = []
     for path, size in sizes.items():
@@ -72,7 +74,7 @@ def look_around(sizes: Mapping[Path, int | None], _: int) -> tuple[str, list[str
 
 
 def survey(reader: ShardReader, source: int) -> Survey:
-    """The sha256 and the parts of a source."""
+    """The SHA-256 checksum and the parts of a source."""
     return reader.survey(source)
 
 
@@ -80,8 +82,8 @@ def read_shard(shared: tuple[ShardReader, Sequence[str], Path], item: tuple[int,
     """Read a part and write its frames.
 
     Args:
-        shared: the reader, the multi-valued fields, and a folder.
-        item: number and place of the part.
+        shared: the reader, the multi-valued fields, and the folder for the frames.
+        item: number and location of the part.
     """
     (reader, multi, folder), (number, shard) = shared, item
     # another attempt at the same part has another folder
@@ -108,7 +110,14 @@ def read_shard(shared: tuple[ShardReader, Sequence[str], Path], item: tuple[int,
 
 
 def number_bags(_: None, item: tuple[Path, Mapping[str, np.ndarray]]) -> tuple[Path, int]:
-    """Replace a part's numbers of bags by the numbers among all parts; `item` has the new number of each old one."""
+    """Replace the numbers of a frame's bags within the part by their numbers among all parts.
+
+    Args:
+        item: path of the frame, and the new number by old number, for each multi-valued field.
+
+    Returns:
+        The result of `rewritten`.
+    """
     path, numbers = item
     return rewritten(
         path,
@@ -119,7 +128,7 @@ def number_bags(_: None, item: tuple[Path, Mapping[str, np.ndarray]]) -> tuple[P
 def write_counts(shared: tuple[Sequence[Count], pl.Expr | None, Path], item: tuple[int, Path]) -> str:
     """Write the counts of one frame as a table with the columns ASKED, NUMBER, TEXT, ROWS, POSITIVES.
 
-    Several keys become one text, see `keys_of`.
+    The values of several keys become one text, see `keys_of`.
     """
     (asked, split, folder), (number, path) = shared, item
     columns = list(dict.fromkeys(name for one in asked for name in one.columns()))
@@ -151,7 +160,7 @@ def write_counts(shared: tuple[Sequence[Count], pl.Expr | None, Path], item: tup
 
 
 def keys_of(table: pl.DataFrame, types: Mapping[str, pl.DataType]) -> list[pl.Series]:
-    """The keys of the counts of one request, as they were before `write_counts`.
+    """The keys of the counts of one request. The inverse of the key columns of `write_counts`.
 
     Args:
         types: name and type of each key.
@@ -164,7 +173,12 @@ def keys_of(table: pl.DataFrame, types: Mapping[str, pl.DataType]) -> list[pl.Se
 
 
 def write_hashes(shared: tuple[bool, Path], item: tuple[int, Path, int]) -> str:
-    """Write number and hash of a frame's rows; `shared` tells whether only labelled rows, `item` the number of its first row."""
+    """Write the number and the hash of each row of a frame.
+
+    Args:
+        shared: whether only labelled rows are written, and the folder.
+        item: number of the frame, its path, and the number of its first row.
+    """
     (labelled, folder), (number, path, start) = shared, item
     frame = read_frame(path, columns=[ROW_HASH, LABEL])
     table = pl.DataFrame(
@@ -177,7 +191,7 @@ def write_hashes(shared: tuple[bool, Path], item: tuple[int, Path, int]) -> str:
 
 
 def _written(table: pl.DataFrame, folder: Path, number: int) -> str:
-    """Write a table that Spark reads; its path as text."""
+    """Write a table for Spark, and return its path as text."""
     path, temporary = folder / f"{number:06d}.parquet", folder / f".{number:06d}.{uuid.uuid4().hex}"
     table.write_parquet(temporary, compression="snappy")
     temporary.replace(path)

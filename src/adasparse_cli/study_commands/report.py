@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adasparse_cli.catalogue import completion
-from adasparse_cli.terminal.arguments import AsCsv, AsJson, Overwrite, RunsFolder, StudiesFolder, Verify
+from adasparse_cli.terminal.arguments import AsCsv, AsJson, Baseline, Overwrite, RunsFolder, StudiesFolder, Verify
 from adasparse_cli.terminal.render import MACHINE, chosen_format, note, say, show_machine
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def report(
         typer.Option("--output", "-o", help="Output file. Default: report.html in the folder of the study or run."),
     ] = None,
     overwrite: Overwrite = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Baseline arm, if runs are given.")] = None,
+    baseline: Baseline = None,
     runs: RunsFolder = Path("runs"),
     studies: StudiesFolder = Path("studies"),
     as_json: AsJson = False,

@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 COMPARE_EXAMPLES = """
 Examples:
 
-  adasparse compare                            (all models on the twin)
+  adasparse compare                        (all models except lightgbm, on the twin)
 
   adasparse compare --models dnn,star,apg,adasparse data=twin-3m
 
   adasparse compare --dry-run data=iaac --seeds 5 --workers 2
 
-  adasparse compare --experiment parts         (a named study)
+  adasparse compare --experiment parts     (a named study)
 """
 ABLATE_EXAMPLES = """
 Examples:
 
-  adasparse ablate                      (the modes and the placebo)
+  adasparse ablate                       (the modes and the placebo)
 
-  adasparse ablate --parts data=twin-3m (the parts of fusion)
+  adasparse ablate --parts data=twin-3m  (the parts of fusion)
 
-  adasparse ablate --worlds 0,1,2       (on three synthetic data sets)
+  adasparse ablate --worlds 0,1,2        (on three synthetic data sets)
 
   adasparse ablate data.heterogeneity=0 data.name=control
 """
@@ -83,7 +83,9 @@ def compare(
     overrides: Overrides = None,
     models: Annotated[
         str | None,
-        typer.Option("--models", help="Models a,b,c. Default: all.", autocompletion=completion.several_models),
+        typer.Option(
+            "--models", help="Models a,b,c. Default: all except lightgbm.", autocompletion=completion.several_models
+        ),
     ] = None,
     experiment: Annotated[
         str | None,
@@ -112,7 +114,8 @@ def compare(
         named = [name.strip() for name in (models or "").split(",") if name.strip()]
         if models is not None and not named:
             raise UsageError(
-                "--models names no model", hint="adasparse models ls lists them; without --models, all are compared"
+                "--models names no model",
+                hint="adasparse models ls lists them; without --models, all except lightgbm are compared",
             )
         job = plan_compare(
             named, words, seeds=seeds or 3, baseline=baseline, config_file=config, worlds=worlds_of(worlds)
@@ -316,7 +319,7 @@ def show_plan(job: StudyJob, workers: int, form: Format) -> None:
         expected = (
             "no estimate until one run has finished"
             if minutes is None
-            else f"about {minutes:,.1f} minutes, estimated from {basis}"
+            else f"about {cell(minutes, 'minutes')} minutes, estimated from {basis}"
         )
         caption = f"{len(left)} of {len(runs)} runs left, {workers} at a time: {expected}"
     show(rows, title=f"{job.title}: plan of {job.folder}", caption=caption, form=form)

@@ -28,7 +28,9 @@ def tune(
     overrides: Overrides = None,
     models: Annotated[
         str | None,
-        typer.Option("--models", help="Models a,b,c. Default: all.", autocompletion=completion.several_models),
+        typer.Option(
+            "--models", help="Models a,b,c. Default: all except lightgbm.", autocompletion=completion.several_models
+        ),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Maximum number of trials per model.")] = 20,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds per trial. Their mean is used.")] = 1,
@@ -54,7 +56,8 @@ def tune(
     named = [name.strip() for name in (models or "").split(",") if name.strip()]
     if models is not None and not named:
         raise UsageError(
-            "--models names no model", hint="adasparse models ls lists them; without --models, all are searched"
+            "--models names no model",
+            hint="adasparse models ls lists them; without --models, all except lightgbm are searched",
         )
     job = plan_tune(
         named,

@@ -49,7 +49,9 @@ Verify = Annotated[
     bool,
     typer.Option("--verify", help="Check the checksum of every file first, also of files that were checked before."),
 ]
-Baseline = Annotated[str | None, typer.Option("--baseline", help="Baseline arm.")]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", help="Baseline arm. Default: dnn, or the study's baseline.")
+]
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=1, help="Seeds per arm. At least 2 are needed for confidence intervals.")
 ]

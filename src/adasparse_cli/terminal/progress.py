@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Progress, TaskID
 
+    from adasparse_cli.prep.recipe import Details
+
 # Seconds between two lines of progress without a terminal.
 LINE_SECONDS = 10.0
 # Lines of the terminal that the live table leaves for its frame, the bar and the last notes.
@@ -25,20 +27,23 @@ class FinishedRuns:
 
     def __init__(self) -> None:
         self.rows: list[Mapping[str, Any]] = []
-        self._best: int | None = None
+        self._best: dict[str, int] = {}
         self._drawn: tuple[tuple[int, int, int], list[Any]] | None = None
 
-    def add(self, row: Mapping[str, Any], *, best: bool) -> None:
-        """Add a run. `best` marks it as the best so far."""
-        self._best = len(self.rows) if best else self._best
+    def add(self, row: Mapping[str, Any], *, best: bool, among: str = "") -> None:
+        """Add a run. `best` marks it as the best so far among the runs that `among` names."""
+        if best:
+            self._best[among] = len(self.rows)
         self.rows.append(row)
 
     def tables(self, width: int, first: int = 0) -> Iterable[RenderableType]:
-        """The rows from `first` on; the value of the best run is bold."""
+        """The rows from `first` on; the values of the best runs are bold."""
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         shown = [
             {
-                name: Best(row[name]) if index == self._best and name.startswith("valid") else row.get(name)
+                name: Best(row[name])
+                if index in self._best.values() and name.startswith("valid")
+                else row.get(name, "")
                 for name in names
             }
             for index, row in enumerate(self.rows)
@@ -119,18 +124,16 @@ class ProgressDisplay:
         if self._bar is not None:
             self._task = self._bar.add_task(render.visible(what), total=total, rate="", detail="")
 
-    def advance(self, amount: int, detail: Mapping[str, float] | None = None) -> None:
+    def advance(self, amount: int, detail: Details | None = None) -> None:
         """Advance the work by `amount`; `detail` has the latest metrics."""
         self._done += amount
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=amount, rate=self._rate(now), detail=_details(detail))
+            self._bar.update(self._task, advance=amount, rate=self._rate(now), detail="  ".join(_details(detail)))
         elif now - self._spoke > LINE_SECONDS:
             self._spoke = now
-            of = f" of {_amount(self._total, self._unit)}" if self._total else ""
-            render.note(
-                f"{self._what}: {_amount(self._done, self._unit)}{of}, {self._rate(now)} {_details(detail)}".rstrip()
-            )
+            parts = [_amount(self._done, self._unit, of=self._total), self._rate(now), *_details(detail)]
+            render.note(f"{self._what}: {', '.join(parts)}")
 
     def expect(self, total: int) -> None:
         """Correct the expected total of the work."""
@@ -142,12 +145,12 @@ class ProgressDisplay:
         """Print a line."""
         render.note(line)
 
-    def finished(self, row: Mapping[str, Any], line: str, *, best: bool) -> None:
+    def finished(self, row: Mapping[str, Any], line: str, *, best: bool, among: str = "") -> None:
         """Report a finished run: as a row of the live table on a terminal, as a line elsewhere."""
         if self._bar is None:
             render.note(line)
         else:
-            self._runs.add(row, best=best)
+            self._runs.add(row, best=best, among=among)
 
     def _end(self) -> None:
         if self._bar is not None and self._task is not None:
@@ -163,19 +166,21 @@ class ProgressDisplay:
         return f"{_amount(self._done / seconds, self._unit)}/s"
 
 
-def _amount(number: float | None, unit: str) -> str:
-    if number is None:
-        return "?"
-    if unit == "bytes":
-        return f"{number / 2**20:,.1f} MiB"
-    words = f"{number:,.0f}"
-    return f"{words} {unit.removesuffix('s') if words == '1' else unit}"
+def _amount(number: float, unit: str, *, of: float | None = None) -> str:
+    """An amount with its unit, such as `1 row`, `3 of 8 rows`, or `1.0 MiB`."""
+    divisor, digits, unit = (2**20, ",.1f", "MiB") if unit == "bytes" else (1, ",.0f", unit)
+    shown = [format(part / divisor, digits) for part in ([number, of] if of else [number])]
+    return f"{' of '.join(shown)} {unit.removesuffix('s') if shown[-1] == '1' else unit}"
 
 
-def _details(detail: Mapping[str, float] | None) -> str:
-    if not detail:
-        return ""
-    return "  ".join(f"{render.visible(name)} {_figure(value)}" for name, value in detail.items())
+def _details(detail: Details | None) -> list[str]:
+    """Figures with their names, such as `loss 0.3` or `1 of 4 runs done`."""
+    return [
+        f"{value[0]:,} of {value[1]:,} {render.visible(name)}"
+        if isinstance(value, tuple)
+        else f"{render.visible(name)} {_figure(value)}"
+        for name, value in (detail or {}).items()
+    ]
 
 
 def _figure(value: float) -> str:

@@ -1,10 +1,10 @@
-"""Training of trees: rounds of LightGBM, with the evaluation, selection and files of the other loops.
+"""Trains the trees of LightGBM in rounds. Evaluation, selection and files are the same as in the other loops.
 
-A round adds one tree, fitted to the gradient of the mean cross-entropy over all training rows. Every `evaluate_every` rounds the valid
-split is judged by `loop.select`; the rounds up to the best evaluation are kept.
+A round adds one tree, which is fitted to the gradient of the mean cross-entropy over all training rows. After each `evaluate_every`
+rounds, the metric `loop.select` is computed on the valid split. The trees up to the best evaluation are kept.
 
-There are no checkpoints in between: with the same rows, settings, seed and number of threads the rounds are the same to the bit, so
-an interrupted run starts again from the first round and ends with the same trees.
+There are no intermediate checkpoints. An interrupted run starts again from the first round. With the same rows, settings, seed and
+number of threads, it ends with byte-identical trees.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ TREES = "lightgbm.txt"
 
 @dataclass
 class Boosting:
-    """Trains trees on rows, writing metrics and the best trees below `folder`. Used as a `Loop` is.
+    """Trains trees, and writes the metrics and the best trees to `folder`. It has the interface of `Loop`.
 
     Args:
-        on_step: told the number of rows after each round, and the latest figures.
-        on_line: told each line of metrics.jsonl.
+        on_step: receives the number of rows and the latest figures after each round.
+        on_line: receives each line of metrics.jsonl.
     """
 
     model: Lightgbm
@@ -59,13 +59,13 @@ class Boosting:
             raise DataError("the train split has no rows", hint="prepare the data with another split rule")
         if not (self.train.in_memory and self.valid.in_memory):
             raise UsageError(
-                "model=lightgbm needs all rows in memory, and this train split is streamed", hint="loop.rows=memory"
+                "model=lightgbm needs all rows in memory, and this train split is streamed", hint="use loop.rows=memory"
             )
         require_selectable(self.settings.select, self.valid, num_domains=self.num_domains)
         self.total_steps = self.scheduled_steps = self.model.settings.rounds
 
     def resume(self) -> None:
-        """Does nothing: training starts again from the first round, and ends with the same trees."""
+        """Does nothing: training starts again from the first round and ends with the same trees."""
 
     def rows_to_go(self) -> None:
         """No estimate: the number of rounds is not known."""
@@ -79,7 +79,7 @@ class Boosting:
 
         Raises:
             NumericError: a score is not finite.
-            InterruptedRun: SIGINT or SIGTERM came.
+            InterruptedRun: SIGINT or SIGTERM arrived.
         """
         import lightgbm
 
@@ -92,7 +92,7 @@ class Boosting:
             label=self.train.labels.cpu().numpy(),
             feature_name=[
                 f"f{k}" for k in range(len(features.names))
-            ],  # names of columns may hold what its text cannot
+            ],  # column names may contain characters that its text format does not allow
             categorical_feature=features.categorical,
             params={"max_bin": own.bins, "min_data_in_leaf": own.min_rows, "verbosity": -1},
         )
@@ -102,14 +102,14 @@ class Boosting:
         with StopWish() as stop:
             for number in range(1, own.rounds + 1):
                 started = time.monotonic()
-                exhausted = booster.update()  # no leaf can be split any further
+                exhausted = booster.update()  # True if no leaf can be split further
                 spent += time.monotonic() - started
                 self.state.step = number
                 self.on_step(len(self.train), {"round": float(number)})
                 if stop.number is not None:
                     raise InterruptedRun(
                         f"stopped at round {number} of at most {own.rounds}",
-                        hint="run the same command with --resume: it starts again from the first round, because trees have no checkpoints",
+                        hint="run the same command with --resume; it starts again from the first round, because trees have no intermediate checkpoints",
                         exit_code=128 + stop.number,
                     )
                 if number % own.evaluate_every and number < own.rounds and not exhausted:
@@ -166,7 +166,7 @@ class Boosting:
 
 
 def parameters(model: Lightgbm, seed: int) -> dict[str, Any]:
-    """What LightGBM is given: its names for the settings, and what makes it deterministic."""
+    """The parameters for LightGBM: the settings by its names, and the parameters that make it deterministic."""
     own = model.settings
     return {
         "objective": "binary",
@@ -185,10 +185,10 @@ def parameters(model: Lightgbm, seed: int) -> dict[str, Any]:
 
 
 def require_boostable(loop: LoopSettings, device: str) -> None:
-    """Refuse, before data are prepared, what trees cannot do.
+    """Check, before data are prepared, that trees can be trained with these settings.
 
     Raises:
-        UsageError: the package is not installed, or another loop, a control arm, streamed rows or a GPU are asked for.
+        UsageError: the package is not installed, or the settings have another loop, a placebo, streamed rows or a GPU.
     """
     Lightgbm.require_installed()
     refused = {

@@ -1,4 +1,4 @@
-"""MAML's own settings."""
+"""Settings of `loop=maml`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from adasparse_cli.training.settings import LoopSettings
 
 @dataclass(frozen=True, kw_only=True)
 class MamlSettings(LoopSettings):
-    """MAML's own settings, beside those of the standard loop.
+    """Settings of MAML, in addition to the settings of the standard loop.
 
     Args:
-        inner_learning_rate: a, the size of an inner step.
-        inner_steps: steps from θ to a task's weights.
+        inner_learning_rate: a, the learning rate of an inner step.
+        inner_steps: number of inner steps from θ to a task's weights.
         second_order: whether the outer gradient passes through the inner step.
-        tasks_per_step: domains of a batch that are tasks, at most.
-        support_rows: training rows of a domain that a task adapts to, at most.
-        minimum_rows: training rows from which on a domain can be a task.
-        adapt_before_test: whether a domain takes inner steps before its rows are scored.
-        test_support_rows: training rows of a domain that it adapts to before a test, at most.
+        tasks_per_step: maximum number of tasks per batch; a task is a domain.
+        support_rows: maximum number of training rows of its domain to which a task adapts.
+        minimum_rows: minimum number of training rows of a task's domain.
+        adapt_before_test: whether the weights adapt to a domain by inner steps before its rows are scored.
+        test_support_rows: maximum number of training rows per domain for this adaptation before scoring.
     """
 
     inner_learning_rate: Annotated[float, Between(0)]

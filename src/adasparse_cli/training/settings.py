@@ -46,7 +46,7 @@ class LoopSettings:
             device has units for it, and sums stay fp32. Scores are always computed in full precision.
         placebo: control arm: the model receives the domain of another row.
         rows: where the rows are: in `memory`, or on disk (`stream`) as records next to the prepared data, read ahead in windows.
-            `auto` streams if the rows of the train split need more than 4 GiB. Streamed rows have another order.
+            `auto` streams if the rows of the train split need more than 4 GiB. Streaming changes the order of the rows.
         window_rows: number of rows that `stream` shuffles at a time. Memory holds twice as many.
     """
 

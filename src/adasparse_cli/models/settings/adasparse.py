@@ -1,4 +1,4 @@
-"""The values that `model=adasparse` can be given."""
+"""Settings of `model=adasparse`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PrunerSettings:
     Args:
         inputs: `[hidden, domain]` as in the paper, or `[domain]`: factors depend only on the domain.
         rank: inner width of a low-rank pruner; null for one full linear map.
-        input_layer: whether e_a is pruned too, as in the paper.
+        input_layer: whether the network's input (e_a, all embeddings) is pruned too, as in the paper.
     """
 
     inputs: tuple[PrunerInput, ...]
@@ -60,8 +60,8 @@ class ThresholdSettings:
 
     Args:
         rule: `fixed`, or `learnable`, one number per layer that starts at `value`.
-        value: ε, in the units of v_out, 0 to β.
-        window: largest distance of v_out from ε at which the step has a gradient; null for no limit.
+        value: ε, on the scale of the weight factors, 0 to β.
+        window: largest distance of a weight factor from ε at which the step has a gradient; null for no limit.
     """
 
     rule: ThresholdRule

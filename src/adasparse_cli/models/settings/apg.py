@@ -1,4 +1,4 @@
-"""The values that `model=apg` can be given."""
+"""Settings of `model=apg`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=biasnet` can be given."""
+"""Settings of `model=biasnet`."""
 
 from __future__ import annotations
 

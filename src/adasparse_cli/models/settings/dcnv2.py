@@ -1,4 +1,4 @@
-"""The values that `model=dcnv2` can be given."""
+"""Settings of `model=dcnv2`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=deepfm` can be given."""
+"""Settings of `model=deepfm`."""
 
 from __future__ import annotations
 

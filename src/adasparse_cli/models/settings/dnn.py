@@ -1,4 +1,4 @@
-"""The values that `model=dnn` can be given."""
+"""Settings of `model=dnn`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=epnet` can be given."""
+"""Settings of `model=epnet`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=lightgbm` can be given."""
+"""Settings of `model=lightgbm`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from adasparse_cli.choices import Between
 
 @dataclass(frozen=True, kw_only=True)
 class LightgbmSettings:
-    """Settings of the trees. Of `loop`, only `select` and `evaluation_batch_size` are used; of `network`, nothing.
+    """Settings of the trees. They use `loop.select` and `loop.evaluation_batch_size`, and no other setting of `loop` or `network`.
 
     Args:
-        rounds: most trees.
+        rounds: maximum number of trees.
         learning_rate: factor on the leaf values of each tree.
-        leaves: most leaves of a tree.
-        min_rows: fewest training rows of a leaf.
-        feature_share: share (0–1) of the numbers of a row that a tree may use, drawn for each tree by the seed. With 1, seeds differ in nothing.
+        leaves: maximum number of leaves per tree.
+        min_rows: minimum number of training rows per leaf.
+        feature_share: share (0–1) of the numbers of a row that a tree may use; the seed draws them for each tree. With 1, all seeds
+            give the same trees.
         l2: L2 penalty on leaf values.
-        bins: most bins of a number.
-        largest_categorical: a field with at most this many ids is a category, a larger one a rank by count.
-        evaluate_every: rounds between two evaluations on the valid split.
-        patience: evaluations without improvement after which training stops.
+        bins: maximum number of bins per number.
+        largest_categorical: a field with at most this many ids is read as categories; a field with more ids is read as the
+            rank of the value by count.
+        evaluate_every: number of rounds between two evaluations on the valid split.
+        patience: number of evaluations without improvement before training stops.
     """
 
     name: str

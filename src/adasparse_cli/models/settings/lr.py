@@ -1,4 +1,4 @@
-"""The values that `model=lr` can be given."""
+"""Settings of `model=lr`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LrSettings:
 
     Args:
         crosses: `domain` for additional weights of each value in each domain, or `none`.
-        buckets: B, rows of the table into which these weights are hashed.
+        buckets: B, number of rows of the table into which the weights of `crosses` are hashed.
     """
 
     name: str

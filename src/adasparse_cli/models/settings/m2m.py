@@ -1,4 +1,4 @@
-"""The values that `model=m2m` can be given."""
+"""Settings of `model=m2m`."""
 
 from __future__ import annotations
 

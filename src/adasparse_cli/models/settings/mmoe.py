@@ -1,4 +1,4 @@
-"""The values that `model=mmoe` can be given."""
+"""Settings of `model=mmoe`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=ple` can be given."""
+"""Settings of `model=ple`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class PleSettings:
     Args:
         shared_experts: number of experts per level that all domains share.
         domain_experts: number of private experts per level and domain.
-        full_domains: up to this number of domains in training, private experts have full matrices.
-        rank: rank of the private part of an expert, with more domains.
+        full_domains: maximum number of training domains with which private experts have full matrices.
+        rank: rank of the private part of an expert, with more domains than `full_domains`.
     """
 
     name: str

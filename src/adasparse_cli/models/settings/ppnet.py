@@ -1,4 +1,4 @@
-"""The values that `model=ppnet` can be given."""
+"""Settings of `model=ppnet`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=saml` can be given."""
+"""Settings of `model=saml`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that `model=sarnet` can be given."""
+"""Settings of `model=sarnet`."""
 
 from __future__ import annotations
 

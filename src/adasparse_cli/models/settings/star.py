@@ -1,4 +1,4 @@
-"""The values that `model=star` can be given."""
+"""Settings of `model=star`."""
 
 from __future__ import annotations
 
