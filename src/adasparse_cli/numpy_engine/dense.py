@@ -55,7 +55,7 @@ class Dense:
         else:
             for weight, bias in self._hidden:
                 h = self._activation(h.dot(weight) + bias)
-        logits = h.dot(self._head)
+        logits: np.ndarray = h.dot(self._head)
         logits += self._last
         return logits if one else logits[:, 0]
 
