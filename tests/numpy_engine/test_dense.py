@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def test_logits_are_those_of_the_equations(activation: Activation, widths: tuple
             draw.normal(0, m**-0.5 if m else 1.0, (m, n)).astype(np.float32),
             draw.normal(0, 3.0, n).astype(np.float32),
         )
-        for m, n in zip(widths[:-1], widths[1:], strict=True)
+        for m, n in pairwise(widths)
     ]
     x = draw.normal(size=(rows, widths[0])).astype(np.float32)
     h = x.astype(np.float64)
