@@ -32,16 +32,22 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
 
 
-def by_turns(runs: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, one after the other in each round, so that a drift of the machine hits all alike."""
+def by_turns(
+    runs: dict[str, Callable[[], object]], *, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each, one after the other in each round, so that a drift of the machine hits all alike.
+
+    Args:
+        clock: `time.thread_time` for work in one thread on a machine with other load.
+    """
     keep_large_blocks()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = clock()
             run()
             if turn:  # the first round warms up
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return seconds
 
 

@@ -4,7 +4,8 @@
 
 Each RUN is a finished run of AdaSparse whose pruners read the domain alone. It is exported (timed) and checked by every
 engine. Its sub-networks then take turns with a DNN of the same fields and widths, whose batch normalisation is folded
-too: the dense part (from embeddings to logits) and ids to logits, in NumPy and in ONNX Runtime, one thread each.
+too: the dense part (from embeddings to logits) and ids to logits, in NumPy and in ONNX Runtime, one thread each. Times are
+processor time of the thread, so that other load on the machine affects them little.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from adasparse_cli.exporting.onnx_graph import IR_VERSION, OPSET, Graph
 from adasparse_cli.models import MODELS
 from adasparse_cli.models.base import DataShape
 from adasparse_cli.models.settings.dnn import DnnSettings
+from adasparse_cli.numpy_engine.dense import Affine, Dense
 from adasparse_cli.numpy_engine.encoder import EncodedRows
 from adasparse_cli.numpy_engine.engine import PASS_ROWS, NumpyEngine
-from adasparse_cli.numpy_engine.network import Affine, Network
+from adasparse_cli.numpy_engine.network import Network
 from adasparse_cli.numpy_engine.values import Bags
 from adasparse_cli.rows.dataset import load_shape
 from adasparse_cli.scoring.export import run_export
@@ -56,11 +58,11 @@ def dnn_like(run: SavedRun) -> Network:
     return Network(own, run.manifest.fields, {name: value.numpy() for name, value in model.state_dict().items()})
 
 
-def dense_dnn(network: Network, x: np.ndarray) -> np.ndarray:
-    """From embeddings to logits."""
-    for block in network.blocks:
-        x = network.activation(block(x))
-    return network.head(x)[:, 0]
+def products(layers: Sequence[Affine], x: np.ndarray) -> np.ndarray:
+    """The matrix products alone: what the dense part would take without biases, activations and choice of columns."""
+    for layer in layers:
+        x = x.dot(layer.weight)
+    return x
 
 
 def session(layers: list[Affine], width: int, inputs: np.ndarray | None) -> Any:
@@ -130,27 +132,33 @@ def measured(artefact: Artefact, dnn: Network, place: int, rounds: int) -> list[
     own = engine.sub_network(whole.take(slice(0, 1)))
     e_a = engine.network.agnostic(whole)
     x = np.concatenate([dnn.agnostic(whole), dnn.aware(whole)], axis=1)
+    of_layers = Dense(dnn.layers, Activation.relu)
     of_dnn = session([*dnn.blocks, dnn.head], x.shape[1], None)
     of_own = session(list(own.layers), e_a.shape[1], own.inputs)
     np.testing.assert_allclose(of_own.run(None, {"x": e_a[:64]})[0][:, 0], own.logits(e_a[:64]), rtol=1e-4, atol=1e-5)
 
     def of_batch(batch: int) -> dict[str, str]:
         part, mine, theirs = whole.take(slice(0, batch)), e_a[:batch].copy(), x[:batch].copy()
+        chosen = mine.take(own.inputs, axis=1)
         times = CALLS[batch]
         seconds = common.by_turns(
             {
-                "dnn": repeated(lambda: dense_dnn(dnn, theirs), times),
+                "dnn": repeated(lambda: of_layers(theirs), times),
                 "cut": repeated(lambda: own.logits(mine), times),
+                "dnn products": repeated(lambda: products(dnn.layers, theirs), times),
+                "cut products": repeated(lambda: products(own.layers, chosen), times),
                 "dnn by onnx": repeated(lambda: of_dnn.run(None, {"x": theirs}), times),
                 "cut by onnx": repeated(lambda: of_own.run(None, {"x": mine}), times),
                 "dnn from ids": repeated(lambda: whole_engine.logits(part), times),
                 "cut from ids": repeated(lambda: engine.logits(part), times),
             },
             rounds=rounds,
+            clock=time.thread_time,
         )
         return {
             "batch": f"{batch:,}",
             "dense, NumPy": spread(seconds, "dnn", "cut"),
+            "products alone, NumPy": spread(seconds, "dnn products", "cut products"),
             "dense, ONNX Runtime": spread(seconds, "dnn by onnx", "cut by onnx"),
             "ids to logit, NumPy": spread(seconds, "dnn from ids", "cut from ids"),
             "µs a call, cut: dense, from ids": f"{statistics.median(seconds['cut']) / times * 1e6:,.0f}, "
@@ -178,6 +186,8 @@ def mixed(artefact: Artefact, dnn: Network, rounds: int) -> dict[str, str]:
     own = [(engine.sub_network(rows.take(group[:1])), network.agnostic(rows.take(group))) for group in groups]
     x = np.concatenate([dnn.agnostic(rows), dnn.aware(rows)], axis=1)
 
+    of_layers = Dense(dnn.layers, Activation.relu)
+
     def cut() -> None:
         for sub, e_a in own:
             for start in range(0, len(e_a), PASS_ROWS):
@@ -185,21 +195,38 @@ def mixed(artefact: Artefact, dnn: Network, rounds: int) -> dict[str, str]:
 
     def whole() -> None:
         for start in range(0, MIXED, PASS_ROWS):
-            dense_dnn(dnn, x[start : start + PASS_ROWS])
+            of_layers(x[start : start + PASS_ROWS])
 
+    kept_inputs = [(sub.layers, e_a.take(sub.inputs, axis=1)) for sub, e_a in own]
+
+    def cut_products() -> None:
+        for layers, kept in kept_inputs:
+            for start in range(0, len(kept), PASS_ROWS):
+                products(layers, kept[start : start + PASS_ROWS])
+
+    def whole_products() -> None:
+        for start in range(0, MIXED, PASS_ROWS):
+            products(dnn.layers, x[start : start + PASS_ROWS])
+
+    fewer = sum(len(e_a) * sub.multiply_adds() for sub, e_a in own) / MIXED
     seconds = common.by_turns(
         {
             "dnn": whole,
             "cut": cut,
+            "dnn products": whole_products,
+            "cut products": cut_products,
             "dnn from ids": lambda: NumpyEngine(dnn).logits(rows),
             "cut from ids": lambda: engine.logits(rows),
         },
         rounds=max(5, rounds // 2),
+        clock=time.thread_time,
     )
     return {
         "rows": f"{MIXED:,}",
         "domains": str(len(groups)),
+        "multiply-adds fewer by": f"{dnn.multiply_adds() / fewer:.2f}",
         "dense, NumPy": spread(seconds, "dnn", "cut"),
+        "products alone, NumPy": spread(seconds, "dnn products", "cut products"),
         "ids to logit, NumPy": spread(seconds, "dnn from ids", "cut from ids"),
         "rows/s, ids to logit": f"{MIXED / statistics.median(seconds['cut from ids']):,.0f}",
     }

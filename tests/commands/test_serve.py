@@ -119,6 +119,7 @@ def test_golden_rows_are_answered_with_their_scores(server: Server, model: Path)
         (b"\xff\xfe", "the body is not JSON"),
         (b"[" * 100_000, "the body is not JSON"),
         ({"rows": [ROW] * 1001}, "1,001 rows in one request"),
+        (b'{"rows": [{"price": 1, "price": 2}]}', "row 0 has the key 'price' twice"),
     ],
 )
 def test_a_wrong_request_is_named(server: Server, body: Any, message: str) -> None:

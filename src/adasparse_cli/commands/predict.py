@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from adasparse_cli.raw.rejected import Reject
     from adasparse_cli.serving.predict import ScoredFile
 
-# The file that identifies a folder of `adasparse export`.
-INDEX = "adasparse.json"
+# Files that identify a folder of `adasparse export`. One suffices, so that a partly copied folder is not searched for as a run.
+EXPORTED = ("adasparse.json", "golden.jsonl")
 # Standard input as a file, standard output as the output.
 STREAM = Path("-")
 SHOWN_REJECTS = 10
@@ -97,7 +97,7 @@ def predict(
     as `missing`. A kept column whose name the output already uses is renamed to `input_NAME`. In CSV, text that a spreadsheet would run as a formula, such as `=1+1`, gets a leading apostrophe.
     """
     form = chosen_format(as_json, as_csv)
-    exported = (Path(run) / INDEX).is_file()
+    exported = any((Path(run) / name).is_file() for name in EXPORTED)
     if engine is not None and not exported:
         raise UsageError(
             f"--engine {engine} needs an exported model, but {run} is not one",

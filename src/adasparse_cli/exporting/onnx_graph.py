@@ -17,8 +17,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adasparse_cli.choices import Activation, FieldKind, FieldRole, Mode, Normalisation, Pooling, PrunerInput
+from adasparse_cli.numpy_engine.dense import Affine
 from adasparse_cli.numpy_engine.encoder import RowEncoder
-from adasparse_cli.numpy_engine.network import EPS, Affine, Network, Weights
+from adasparse_cli.numpy_engine.network import EPS, Network, Weights
 from adasparse_cli.numpy_engine.values import Buckets, ValueType, Vocabulary
 from adasparse_cli.schema import Field
 from adasparse_cli.serving.onnx_values import MISSING_INTEGER, MISSING_TEXT

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 from adasparse_cli.choices import FieldRole
 from adasparse_cli.exporting.onnx_graph import LARGEST_TABLE, Graph, Table, activated, field_ids, finished
 from adasparse_cli.numpy_engine.cut import CrossCut, SubNetwork
+from adasparse_cli.numpy_engine.dense import Affine
 from adasparse_cli.numpy_engine.encoder import RowEncoder
-from adasparse_cli.numpy_engine.network import Affine, Network, Weights
+from adasparse_cli.numpy_engine.network import Network, Weights
 from adasparse_cli.serving.onnx_values import NUMBER
 
 

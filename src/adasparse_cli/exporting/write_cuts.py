@@ -16,9 +16,10 @@ from adasparse_cli.exporting.vocabularies import Tables
 from adasparse_cli.files import write_atomically
 from adasparse_cli.models.adasparse import AdaSparse
 from adasparse_cli.numpy_engine.cut import kept_neurons, sub_network
+from adasparse_cli.numpy_engine.dense import sigmoid
 from adasparse_cli.numpy_engine.encoder import EncodedRows
 from adasparse_cli.numpy_engine.keys import joined_key
-from adasparse_cli.numpy_engine.network import Network, sigmoid
+from adasparse_cli.numpy_engine.network import Network
 from adasparse_cli.numpy_engine.values import Bags
 from adasparse_cli.serving.artefact import FACTORS, SUB_NETWORKS
 from adasparse_cli.serving.torch_engine import TorchEngine

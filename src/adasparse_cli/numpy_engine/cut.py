@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from adasparse_cli.choices import Activation, Normalisation, PrunerInput
+from adasparse_cli.numpy_engine.dense import Affine, Dense
 from adasparse_cli.numpy_engine.encoder import EncodedRows
-from adasparse_cli.numpy_engine.network import ACTIVATIONS, Affine, Network, Shape
+from adasparse_cli.numpy_engine.network import Network, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +51,20 @@ class SubNetwork:
     cross: CrossCut | None
     activation: Activation
 
+    @cached_property
+    def _dense(self) -> Dense:
+        return Dense(self.layers, self.activation)
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        return self.inputs.astype(np.intp)
+
     def logits(self, agnostic: np.ndarray) -> np.ndarray:
         """Logits, float32, one per row, from e_a of rows of this condition."""
-        activation = ACTIVATIONS[self.activation]
-        chosen = agnostic if len(self.inputs) == agnostic.shape[1] else agnostic.take(self.inputs, axis=1)
-        h = chosen
-        for layer in self.layers[:-1]:
-            h = activation(layer(h))
-        logits: np.ndarray = self.layers[-1](h)[:, 0]
+        # `wrap` is the fastest mode; all columns exist
+        all_kept = len(self._columns) == agnostic.shape[1]
+        chosen = agnostic if all_kept else agnostic.take(self._columns, axis=1, mode="wrap")
+        logits = self._dense(chosen)
         return logits if self.cross is None else logits + self._crossed(chosen, self.cross)
 
     def _crossed(self, chosen: np.ndarray, cross: CrossCut) -> np.ndarray:

@@ -13,8 +13,9 @@ from functools import partial
 import numpy as np
 
 from adasparse_cli.numpy_engine.cut import SubNetwork, sub_network, why_not_cut
+from adasparse_cli.numpy_engine.dense import sigmoid
 from adasparse_cli.numpy_engine.encoder import EncodedRows
-from adasparse_cli.numpy_engine.network import Network, sigmoid
+from adasparse_cli.numpy_engine.network import Network
 
 # From this number of rows per condition on, its sub-network is faster than the full network in a mixed batch.
 SMALL_GROUP = 8
@@ -68,6 +69,9 @@ class NumpyEngine:
             return np.zeros(0, dtype=np.float32)
         if not self.cuts:
             return _in_passes(rows, self._uncut if self._cuttable else self.network.logits)
+        if len(rows) == 1:  # each call that is not made counts
+            own = self._own(rows, 0, 1)
+            return self._uncut(rows) if own is None else own.logits(self.network.agnostic(rows))
         order, bounds = self.groups(rows)
         if len(bounds) <= 2:
             return self._of_one(rows)

@@ -9,7 +9,7 @@ Scores are float32; folded weights are computed in float64 first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from adasparse_cli.choices import Activation, FieldKind, FieldRole, Mode, Normalisation, Pooling, PrunerInput
+from adasparse_cli.numpy_engine.dense import ACTIVATIONS, Affine, Dense, sigmoid
 from adasparse_cli.numpy_engine.encoder import EncodedRows
 from adasparse_cli.numpy_engine.values import Bags
 from adasparse_cli.schema import Field
@@ -61,19 +62,6 @@ class Shape:
     pruner_low_rank: bool
     context_normalised: bool
     context_gain: float
-
-
-@dataclass(frozen=True)
-class Affine:
-    """x W + b, with W inputs × outputs."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.dot(x, self.weight)  # has less overhead than the operator
-        found += self.bias
-        return found
 
 
 class Table:
@@ -121,18 +109,19 @@ class Table:
         chosen = [rows.ids[0].take(self.columns) + self.offsets]
         for name, first in self.multi:
             bags = rows.bags[name]
-            own = int(bags.of_row[0])
+            own = bags.of_row[0]
             chosen.append(bags.values[bags.starts[own] : bags.starts[own + 1]] + first)
         looked_up = self.weight.take(np.concatenate(chosen), axis=0)
-        singles = len(self.columns)
-        found = np.empty((singles + len(self.multi), looked_up.shape[1]), dtype=looked_up.dtype)
-        found[:singles], start = looked_up[:singles], singles
-        for place, own_ids in enumerate(chosen[1:], start=singles):
+        singles, start = len(self.columns), 0
+        shares = np.zeros((len(self.multi), len(looked_up) - singles), dtype=looked_up.dtype)
+        for place, own_ids in enumerate(chosen[1:]):
             end = start + len(own_ids)
-            np.add.reduce(looked_up[start:end], axis=0, out=found[place])
-            if self.pooling is Pooling.mean and end > start:
-                found[place] /= end - start
+            if end > start:
+                shares[place, start:end] = 1.0 / (end - start) if self.pooling is Pooling.mean else 1.0
             start = end
+        found = np.empty((singles + len(self.multi), looked_up.shape[1]), dtype=looked_up.dtype)
+        found[:singles] = looked_up[:singles]
+        np.dot(shares, looked_up[singles:], out=found[singles:])  # pools all bags
         return found.reshape(1, -1)
 
     def _pooled(self, bags: Bags, first: int) -> np.ndarray:
@@ -191,6 +180,8 @@ class Network:
         ]
         self.cross = [_cross_map(weights, layer, shape.low_rank) for layer in range(shape.cross)]
         self.head = _linear(weights, "head")
+        plain = not (self.cross or self._norms or shape.gates)
+        self.dense = Dense(self.layers, shape.activation) if plain else None
         self.context = Table(weights["context.table.weight"], self.aware_fields, shape.pooling) if shape.gates else None
         self.pruners = {gate.layer: _Pruner(weights, gate, shape) for gate in shape.gates}
 
@@ -241,6 +232,8 @@ class Network:
             factors: π of each row by gate, if already known.
             gaps: if factors depend on the row, an array that is reduced to the result of `margin`.
         """
+        if self.dense is not None:
+            return self.dense(np.concatenate([self.agnostic(rows), self.aware(rows)], axis=1))
         if factors is None and self.pruners and PrunerInput.hidden not in self.shape.pruner_inputs:
             factors = [part.astype(np.float32) for part in self.factors(rows)]
         known = dict(zip(self.pruners, factors, strict=True)) if factors is not None else {}
@@ -319,39 +312,6 @@ class _Pruner:
             return out
         kept = out > self.gate.threshold
         return kept.astype(v.dtype) if self.mode is Mode.binarization else np.where(kept, out, 0.0)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^(−x)), without overflow."""
-    raised = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1.0, raised) / (1.0 + raised))
-
-
-def relu(x: np.ndarray) -> np.ndarray:
-    """ReLU, in place."""
-    return np.asarray(np.maximum(x, 0.0, out=x))
-
-
-def _leaky(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, x * x.dtype.type(0.01))
-
-
-def _gelu(x: np.ndarray) -> np.ndarray:
-    from scipy.special import erf  # only for the networks that use it
-
-    return np.asarray(0.5 * x * (1.0 + erf(x * x.dtype.type(0.5**0.5))))
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x * sigmoid(x))
-
-
-ACTIVATIONS: dict[Activation, Callable[[np.ndarray], np.ndarray]] = {
-    Activation.relu: relu,
-    Activation.leaky_relu: _leaky,
-    Activation.gelu: _gelu,
-    Activation.silu: _silu,
-}
 
 
 def _normalised(x: np.ndarray) -> np.ndarray:

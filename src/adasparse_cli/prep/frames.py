@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypeAlias
 
 import polars as pl
 
-from adasparse_cli.errors import UsageError
+from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.prep.recipe import recipe_named
+from adasparse_cli.raw.unique_keys import repeated
 
 # Line of the first row in a raw file, whose header is line 1.
 FIRST_LINE = 2
@@ -28,10 +29,17 @@ NewRows: TypeAlias = "pl.DataFrame | Columns | str | PathLike[str] | Sequence[st
 
 
 def as_frame(rows: Any) -> pl.DataFrame | None:
-    """A frame of any kind as one of polars; None for paths."""
+    """A frame of any kind as one of polars; None for paths.
+
+    Raises:
+        DataError: two columns have the same name.
+    """
     if isinstance(rows, pl.DataFrame):
         return rows
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):
+        name = repeated([str(name) for name in rows.columns])
+        if name is not None:
+            raise DataError(f"the frame has the column {name} twice", hint="give each column a unique name")
         # column by column: polars' own conversion needs a further package for texts
         columns = {str(name): pl.Series(rows[name].tolist(), strict=False) for name in rows.columns}
         return pl.DataFrame(columns).fill_nan(None)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from adasparse_cli.errors import DataError
+from adasparse_cli.raw.unique_keys import RepeatedKeyError, unique_keys
 from adasparse_cli.server.arrow_answer import answer_stream
 from adasparse_cli.server.arrow_schema import StreamError
 from adasparse_cli.server.arrow_stream import ArrowReader
@@ -62,7 +63,9 @@ class JsonFormat:
 
     def columns(self, body: bytes, inputs: Sequence[str], most_rows: int) -> Mapping[str, Sequence[Any]]:
         try:
-            found = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+            found = json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=unique_keys)
+        except RepeatedKeyError as error:
+            raise _repeated_key(body, error.key) from None
         except (ValueError, RecursionError) as error:
             raise WrongRequestError(f"the body is not JSON: {str(error) or 'nested too deeply'}") from None
         rows = found.get("rows") if isinstance(found, dict) else None
@@ -106,6 +109,24 @@ class ArrowFormat:
 
 
 FORMATS: dict[str, Format] = {one.media_type: one for one in (JsonFormat(), ArrowFormat())}
+
+
+def _repeated_key(body: bytes, key: str) -> WrongRequestError:
+    """The error for JSON in which an object has a key twice. Only this rare case pays for finding its row."""
+
+    def has(value: Any) -> bool:
+        if isinstance(value, tuple):  # an object
+            return [name for name, _ in value].count(key) > 1 or any(has(part) for _, part in value)
+        return isinstance(value, list) and any(map(has, value))
+
+    try:
+        found = json.loads(body, object_pairs_hook=tuple)
+        rows = dict(found).get("rows") if isinstance(found, tuple) else None
+        place = next((place for place, row in enumerate(rows) if has(row)), None) if isinstance(rows, list) else None
+    except (ValueError, RecursionError):  # an error that follows the repeated key
+        place = None
+    where = "an object" if place is None else f"row {place}"
+    return WrongRequestError(f"{where} has the key {key!r} twice", row=place, column=key)
 
 
 def _refuse(name: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adasparse_cli.numpy_engine.network import sigmoid
+from adasparse_cli.numpy_engine.dense import sigmoid
 from adasparse_cli.server.formats import Format, Scores, WrongRequestError
 from adasparse_cli.serving.artefact import Artefact
 from adasparse_cli.serving.check import Engine

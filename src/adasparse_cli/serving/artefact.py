@@ -258,9 +258,12 @@ def open_artefact(folder: Path) -> Artefact:
         raise IntegrityError(error.message, hint=_HINT) from None
     version = index.get("format_version")
     if version != FORMAT_VERSION:
+        made_by = index.get("made_by")
+        writer = made_by.get("adasparse-cli") if isinstance(made_by, dict) else None
+        release = "the version that wrote it" if writer is None else f"version {writer}, which wrote it"
         raise IntegrityError(
-            f"{folder} is of artefact format {version}, this version reads {FORMAT_VERSION}",
-            hint=f"use adasparse {index.get('made_by', {}).get('adasparse-cli', 'that wrote it')}, or export the run again",
+            f"{folder} has artefact format {version}; this version reads format {FORMAT_VERSION}",
+            hint=f"install {release}, or export the run again with this version",
         )
     require_types(index, Index, path, hint=_HINT)
     return Artefact(folder=folder, index=index)

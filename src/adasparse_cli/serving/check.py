@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from adasparse_cli.errors import IntegrityError, UsageError
+from adasparse_cli.numpy_engine.dense import sigmoid
 from adasparse_cli.numpy_engine.encoder import EncodedRows
-from adasparse_cli.numpy_engine.network import sigmoid
 from adasparse_cli.serving.artefact import ENGINES, GOLDEN, PACKED, Artefact, condition_key, open_artefact
 
 # Packages that an engine needs.

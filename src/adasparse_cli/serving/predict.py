@@ -19,8 +19,8 @@ from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.files import write_atomically
 from adasparse_cli.findings.finding import marked
 from adasparse_cli.machine.allocator import keep_large_blocks
+from adasparse_cli.numpy_engine.dense import sigmoid
 from adasparse_cli.numpy_engine.encoder import EncodedRows
-from adasparse_cli.numpy_engine.network import sigmoid
 from adasparse_cli.raw.raw_files import source_names
 from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.serving.artefact import ENGINES, Artefact

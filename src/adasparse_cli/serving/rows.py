@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adasparse_cli.errors import DataError
 from adasparse_cli.raw.file_kind import TableKind, table_kind, table_suffix
 from adasparse_cli.raw.lines import Block, TextFile
 from adasparse_cli.raw.rejected import OPEN_QUOTE, Reject
+from adasparse_cli.raw.unique_keys import RepeatedKeyError, repeated, unique_keys
 
 BLOCK_BYTES = 8 << 20
 _SEPARATORS = (",", "\t", ";", "|")
@@ -50,9 +52,15 @@ class PlainFile:
         self.separator = self._separator_of(separator) if self.kind is TableKind.text else None
 
     def columns(self) -> list[str] | None:
-        """The columns, for NDJSON the keys of the first row; None if the file cannot be read without polars."""
+        """The columns, for NDJSON the keys of the first row; None if the file cannot be read without polars.
+
+        Raises:
+            DataError: the header has the column of an input twice.
+        """
         if self.kind is TableKind.text:
-            return self._opened([]).columns
+            columns = self._opened([]).columns
+            require_unique(self.path, columns, self.inputs)
+            return columns
         if self.kind is TableKind.ndjson:
             for block in self._opened([]).blocks(1 << 16):
                 for text in block.texts():
@@ -125,24 +133,23 @@ class PlainFile:
         return RawBlock(self.name, lines, dict(zip(self.inputs, whole, strict=True)))
 
 
+def require_unique(path: Path, columns: Sequence[str], names: Collection[str]) -> None:
+    """Check that a header has each of some columns at most once.
+
+    Raises:
+        DataError: one is repeated.
+    """
+    name = repeated([column for column in columns if column in names])
+    if name is not None:
+        raise DataError(f"{path}: the column {name} appears twice", hint="give each column a unique name")
+
+
 def json_object(text: str) -> dict[str, Any] | str | None:
     """The object in a line, or None or a reason if there is none."""
     try:
-        found = json.loads(text, object_pairs_hook=_without_doubles)
-    except _TwiceError as error:
-        return f"names {error} twice"
+        found = json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKeyError as error:
+        return f"has the key {error.key!r} twice"
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-class _TwiceError(Exception):
-    """An object has a key twice."""
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
-    return found

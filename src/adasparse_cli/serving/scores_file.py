@@ -12,7 +12,7 @@ from adasparse_cli.choices import ScoresFormat, nearest_names
 from adasparse_cli.errors import DataError, UsageError
 from adasparse_cli.raw.file_kind import TableKind
 from adasparse_cli.raw.lines import TextFile
-from adasparse_cli.serving.rows import PlainFile, json_object
+from adasparse_cli.serving.rows import PlainFile, json_object, require_unique
 
 _OWN = ("source", "line", "domain", "label", "logit", "probability")
 # Separators of recipes without a setting for it.
@@ -101,6 +101,7 @@ def _of_text(
         name=file.name,
     )
     require_columns(path, text.columns, keep)
+    require_unique(path, text.columns, keep)
     places = [text.columns.index(one) for one in keep]
     for block in text.blocks():
         for line, row in zip(block.numbers.tolist(), block.texts(), strict=True):

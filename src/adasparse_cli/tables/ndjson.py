@@ -14,6 +14,7 @@ from adasparse_cli.prep.recipe import LINE
 from adasparse_cli.raw.lines import TextFile
 from adasparse_cli.raw.rejected import Reject, examples
 from adasparse_cli.raw.shards import Shard, surveyed
+from adasparse_cli.raw.unique_keys import RepeatedKeyError, unique_keys
 from adasparse_cli.tables.formats import FormatSettings, Table, usable_columns
 
 SAMPLE_BYTES, BLOCK_BYTES = 4 << 20, 32 << 20
@@ -72,26 +73,14 @@ def open_ndjson(path: Path, name: str, settings: FormatSettings, rejects: list[R
     )
 
 
-class _TwiceError(ValueError):
-    """An object has a key twice."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
-    return found
-
-
 def _row(text: bytes, line: int, file: TextFile, settings: FormatSettings) -> Row | None:
     """The values of a line as text, or None if it is rejected."""
     shown = text[:400].decode("utf-8", "replace")
     try:
         # numbers keep their spelling: an id is never converted to a float
-        row = json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=_object)
-    except _TwiceError as error:
-        file.reject(line, _printable(str(error)), shown, "is a key that appears twice in the object")
+        row = json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=unique_keys)
+    except RepeatedKeyError as error:
+        file.reject(line, _printable(error.key), shown, "is a key that appears twice in the object")
         return None
     except (ValueError, RecursionError):
         file.reject(line, "", shown, "is not JSON")
