@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from jaxtyping import config, install_import_hook
 
@@ -22,6 +23,9 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="adasparse-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 install_import_hook(["adasparse_cli.batches", "adasparse_cli.layers", "adasparse_cli.models"], "beartype.beartype")
 config.update("jaxtyping_disable", True)
+# an example may take long on a busy machine; that is not a fault
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 @contextlib.contextmanager

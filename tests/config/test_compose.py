@@ -95,7 +95,7 @@ def test_all_faults_are_named_at_once() -> None:
     assert all(name in caught.value.message for name in ("outer.count", "outer.colour", "outer.flag"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
         {

@@ -13,7 +13,6 @@ IDS = st.lists(st.integers(0, 5), min_size=1, max_size=30)
 
 
 @given(IDS)
-@settings(deadline=None)
 def test_rows_are_sorted_by_group_and_can_be_put_back(ids: list[int]) -> None:
     rows = torch.tensor(ids)
     groups = group_rows(rows)
@@ -24,7 +23,6 @@ def test_rows_are_sorted_by_group_and_can_be_put_back(ids: list[int]) -> None:
 
 
 @given(IDS, st.integers(1, 3))
-@settings(deadline=None)
 def test_repeated_groups_are_those_of_rows_laid_out_several_times(ids: list[int], times: int) -> None:
     ours, theirs = group_rows(torch.tensor(ids)).repeated(times), group_rows(torch.tensor(ids).repeat_interleave(times))
     assert torch.equal(ours.order, theirs.order)
@@ -35,7 +33,7 @@ def test_repeated_groups_are_those_of_rows_laid_out_several_times(ids: list[int]
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("with_shared", [True, False])
 @given(ids=IDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_products_and_gradients_equal_those_of_a_loop_over_rows(
     sparse: bool, with_shared: bool, ids: list[int]
 ) -> None:

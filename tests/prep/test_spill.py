@@ -22,7 +22,7 @@ FRAMES = st.lists(st.lists(st.none() | st.sampled_from([-(2**63), -1, 0, 1, 2, 2
 
 
 @pytest.mark.parametrize("kind", [pl.Int64, pl.String])
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(frames=FRAMES)
 def test_distinct_values_are_sorted_whatever_frame_they_come_from(
     kind: type[pl.DataType], frames: list[list[int | None]]
@@ -60,7 +60,7 @@ def test_a_table_of_bags_is_gone_once_nobody_has_it() -> None:
         gc.enable()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 9), max_size=8))
 def test_parts_hold_the_rows_in_order_and_all_but_the_last_are_full(heights: list[int]) -> None:
     paths = [Path(str(k)) for k in range(len(heights))]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adasparse_cli.server.arrow_answer import answer_stream
@@ -64,7 +64,6 @@ columns = st.one_of(
 
 
 @given(columns, st.booleans())
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_values_are_those_of_the_frame(column: pl.Series, old: bool) -> None:
     assert read(stream(column.to_frame(), old=old), "x") == {"x": column.to_list()}
 
@@ -121,7 +120,6 @@ def test_a_narrow_number_is_the_decimal_that_it_stands_for() -> None:
         st.tuples(st.floats(width=32, allow_nan=False), st.floats(0, 1), st.none() | texts, st.booleans()), max_size=20
     )
 )
-@settings(deadline=None)
 def test_polars_reads_the_answer(rows: list[tuple[float, float, str | None, bool]]) -> None:
     logits = np.array([row[0] for row in rows], dtype=np.float32)
     chances, seen = np.array([row[1] for row in rows]), np.array([row[3] for row in rows], dtype=bool)

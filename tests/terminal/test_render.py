@@ -149,7 +149,7 @@ def test_lines_stand_between_rows_where_the_first_column_is_folded() -> None:
     assert "├" not in shown(arms, 80)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.dictionaries(st.text("abc de", min_size=1, max_size=30), st.text("xyz 猫", max_size=60), min_size=1, max_size=7),
     st.integers(12, 100),

@@ -123,7 +123,7 @@ def test_a_saved_state_goes_on_to_the_same_bits() -> None:
     assert torch.equal(first.data, second.data)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
 def test_sums_by_row_equal_a_plain_loop(ids: list[int]) -> None:
     values = torch.arange(len(ids) * 2, dtype=torch.float32).view(-1, 2)
