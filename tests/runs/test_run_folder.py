@@ -55,6 +55,18 @@ def test_a_folder_that_a_killed_process_was_creating_is_no_run(tmp_path: Path, m
     assert all_runs(tmp_path) == [new]
 
 
+def test_a_run_that_an_earlier_version_trained_in_a_hidden_folder_is_not_lost(tmp_path: Path) -> None:
+    label = tmp_path / "twin" / "dnn"
+    trained = done(label)
+    (trained / "checkpoints").mkdir()
+    hidden = trained.rename(label / f".{trained.name}.starting")
+    new = begun(label)
+    assert not hidden.exists()
+    assert set(all_runs(tmp_path)) == {trained, new}
+    assert (trained / DONE).exists()
+    assert new != trained
+
+
 def test_a_file_edited_by_hand_is_named_with_what_to_do(tmp_path: Path) -> None:
     folder = done(tmp_path)
     assert verify_run(folder) == 7

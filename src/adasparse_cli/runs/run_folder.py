@@ -59,7 +59,11 @@ def new_run(parent: Path, config: Mapping[str, Any], *, seed: int, sitting: Sitt
     The caller must hold the lock of the directory of runs.
     """
     for leftover in parent.glob(".*.starting"):  # of a killed process
-        shutil.rmtree(leftover)
+        named = parent / leftover.name.removeprefix(".").removesuffix(".starting")
+        if not (leftover / "checkpoints").exists():
+            shutil.rmtree(leftover)
+        elif not named.exists():  # an earlier version trained the run there
+            leftover.rename(named)
     stamp = datetime.now(UTC).strftime(STAMP)
     names = (f"{stamp}-s{seed}" + (f"-{attempt}" if attempt else "") for attempt in itertools.count())
     folder = next(path for path in map(parent.joinpath, names) if not path.exists())
